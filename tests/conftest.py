@@ -1,0 +1,114 @@
+"""A tiny real backbone, a tiny real data set, and one local Ray for all tests."""
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# before transformers and huggingface_hub are imported: no test may need the network
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+LABELS = ("sports", "travel", "health")
+LANGUAGES = ("deu_Latn", "eng_Latn", "kat_Geor", "yor_Latn")
+SIZES = {"train": 48, "dev": 12, "test": 18}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the tests a cache of their own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XPE_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write a folder in SIB-200's layout: four languages, three labels, each with words of its own."""
+    return write_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Write a folder with an XLM-R of two layers and random weights, and a word tokenizer."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+    folder = tmp_path_factory.mktemp("backbone")
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+    for word in sorted({word for words in make_words().values() for word in words}):
+        vocabulary[word] = len(vocabulary)
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = XLMRobertaConfig(
+            vocab_size=len(vocabulary),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=96,
+            pad_token_id=1,
+            bos_token_id=0,
+            eos_token_id=2,
+            type_vocab_size=1,
+            initializer_range=0.2,
+        )
+        XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """Start a Ray of two CPUs, in a folder of its own (a short path: Unix sockets allow no long ones)."""
+    import ray
+
+    from sweep.tuner import start_ray
+
+    folder = tempfile.mkdtemp(prefix="xr", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", "local")
+        patch.setenv("RAY_TMPDIR", folder)
+        with start_ray(num_cpus=2):
+            yield
+    assert not ray.is_initialized()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_words() -> dict[tuple[str, str], list[str]]:
+    """Return six words for each language and label."""
+    return {
+        (language, label): [f"{label[:2]}{language[:3]}{number}" for number in range(6)]
+        for language in LANGUAGES
+        for label in LABELS
+    }
+
+
+def write_dataset(folder: Path) -> str:
+    """Write the tiny data set and return its folder."""
+    words = make_words()
+    for language in LANGUAGES:
+        draw = random.Random(language)
+        (folder / language).mkdir()
+        (folder / language / "labels.txt").write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+        for split, size in SIZES.items():
+            rows = ["index_id\tcategory\ttext"]
+            for number in range(size):
+                label = LABELS[number % len(LABELS)]
+                text = " ".join(draw.choices(words[language, label], k=draw.randint(2, 9)))
+                rows.append(f"{split}{number}\t{label}\t{text}")
+            (folder / language / f"{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return str(folder)

@@ -1,0 +1,71 @@
+"""The language table against the counts that the published tables rest on."""
+
+import pytest
+
+from xpe_core.errors import InputError
+from xpe_core.languages import GROUPS, TARGET_GROUPS, load_languages, resolve_languages
+
+SIZES = {
+    "eng": 1,
+    "enarzho": 3,
+    "joshi5": 7,
+    "xlmr_seen": 92,
+    "low_performing": 46,
+    "unseen": 113,
+    "seen_without_joshi5": 85,
+    "all_without_joshi5": 198,
+    "all": 205,
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_has_its_published_size(group: str) -> None:
+    assert len(resolve_languages(group)) == SIZES[group]
+
+
+def test_low_other_unseen_and_seen_languages_make_up_all_but_joshi5() -> None:
+    low, unseen = set(resolve_languages("low_performing")), set(resolve_languages("unseen"))
+    seen = set(resolve_languages("seen_without_joshi5"))
+    assert low <= unseen and len(unseen - low) == 67
+    assert low | unseen | seen == set(resolve_languages("all_without_joshi5"))
+
+
+def test_no_target_group_holds_a_joshi5_language() -> None:
+    joshi5 = set(resolve_languages("joshi5"))
+    assert joshi5 == {"arb_Arab", "deu_Latn", "eng_Latn", "fra_Latn", "jpn_Jpan", "spa_Latn", "zho_Hans"}
+    assert not any(joshi5 & set(resolve_languages(group)) for group in TARGET_GROUPS)
+
+
+def test_two_oddities_of_the_published_table_are_kept() -> None:
+    seen = {language.code: language.xlmr_seen for language in load_languages()}
+    assert not seen["tgl_Latn"]
+    assert seen["azb_Arab"]
+
+
+def test_families_scripts_and_codes_mix_in_one_request_without_repeats() -> None:
+    georgian = resolve_languages("Kartvelian,Geor,kat_Geor")
+    assert georgian == ("kat_Geor",)
+    assert resolve_languages(["yor_Latn", "eng"]) == ("eng_Latn", "yor_Latn")
+
+
+def test_a_group_is_cut_down_to_the_languages_of_the_data_set() -> None:
+    assert resolve_languages("joshi5", available=["deu_Latn", "yor_Latn"]) == ("deu_Latn",)
+
+
+def test_a_users_own_language_code_is_allowed_where_the_data_has_it() -> None:
+    assert resolve_languages("all", available=["eng_Latn", "xx"]) == ("eng_Latn", "xx")
+    assert resolve_languages("xx", available=["eng_Latn", "xx"]) == ("xx",)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("kab_Latnyor_Latn", "yor_Latn"), ("lowperforming", "low_performing"), ("Georgian", "kat_Geor")],
+)
+def test_an_unknown_language_is_refused_with_the_nearest_name(name: str, expected: str) -> None:
+    with pytest.raises(InputError, match=f"unknown language '{name}'; did you mean '{expected}'"):
+        resolve_languages(name)
+
+
+def test_a_code_that_the_data_set_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match="'kat_Geor' is not in the data set; it has deu_Latn"):
+        resolve_languages("kat_Geor", available=["deu_Latn"])

@@ -1,0 +1,77 @@
+"""Tokens on disk: the same as the tokenizer's, made once, and padded for the backbone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import LANGUAGES, SIZES, write_dataset
+from xpe_core.backbones import load_tokenizer
+from xpe_core.data import load_dataset
+from xpe_core.errors import InputError
+from xpe_core.tokens import check_splits, load_tokens
+
+
+def test_every_example_has_its_tokens_label_language_and_split(dataset: str, backbone: str) -> None:
+    data, examples = load_tokens(dataset, backbone, 16), load_dataset(dataset).examples
+    tokenizer = load_tokenizer(backbone)
+    for place in (0, 17, len(examples) - 1):
+        tokens = data.token_ids[data.offsets[place] : data.offsets[place + 1]].tolist()
+        assert tokens == tokenizer(examples[place].text)["input_ids"]
+        assert data.label_names[data.labels[place]] == examples[place].label
+        assert data.languages[data.language_ids[place]] == examples[place].language
+
+
+def test_long_texts_are_cut_with_their_end_token_kept(dataset: str, backbone: str) -> None:
+    data = load_tokens(dataset, backbone, 5)
+    assert data.lengths.max() == 5
+    ends = data.token_ids[data.offsets[1:] - 1]
+    assert set(ends.tolist()) == {load_tokenizer(backbone).eos_token_id}
+
+
+def test_a_second_load_reads_the_same_folder_and_maps_it(dataset: str, backbone: str, cache_folder: Path) -> None:
+    load_tokens(dataset, backbone, 16)
+    before = {file: file.stat().st_mtime_ns for file in (cache_folder / "tokens").rglob("*.npy")}
+    data = load_tokens(dataset, backbone, 16)
+    assert isinstance(data.token_ids, np.memmap)
+    assert {file: file.stat().st_mtime_ns for file in (cache_folder / "tokens").rglob("*.npy")} == before
+
+
+def test_another_maximum_length_is_another_fingerprint(dataset: str, backbone: str) -> None:
+    assert load_tokens(dataset, backbone, 16).fingerprint != load_tokens(dataset, backbone, 5).fingerprint
+
+
+def test_selection_takes_the_first_examples_of_each_language(dataset: str, backbone: str) -> None:
+    data = load_tokens(dataset, backbone, 16)
+    assert len(data.select(LANGUAGES, "validation")) == len(LANGUAGES) * SIZES["dev"]
+    chosen = data.select(["kat_Geor", "eng_Latn"], "test", max_examples=3)
+    assert [data.languages[place] for place in data.language_ids[chosen]] == ["kat_Geor"] * 3 + ["eng_Latn"] * 3
+
+
+def test_padding_fills_up_to_a_multiple_of_four_and_is_masked(dataset: str, backbone: str) -> None:
+    data = load_tokens(dataset, backbone, 16)
+    indices = data.select(["eng_Latn"], "train")[:5]
+    token_ids, mask = data.pad(indices)
+    assert token_ids.shape == mask.shape
+    assert token_ids.shape[1] % 4 == 0 and token_ids.shape[1] - data.lengths[indices].max() < 4
+    assert mask.sum(1).tolist() == data.lengths[indices].tolist()
+    assert set(token_ids[mask == 0].tolist()) <= {data.pad_token_id}
+    assert data.pad(indices, length=13)[0].shape[1] == 16
+
+
+def test_a_language_without_a_needed_split_is_named(tmp_path: Path, backbone: str) -> None:
+    folder = write_dataset(tmp_path)
+    (tmp_path / "yor_Latn" / "test.tsv").unlink()
+    data = load_tokens(folder, backbone, 16)
+    with pytest.raises(InputError, match="language 'yor_Latn' has no test split"):
+        check_splits(data, train=["eng_Latn"], validation=["eng_Latn"], test=["yor_Latn"])
+
+
+def test_a_label_that_training_never_saw_is_named(tmp_path: Path, backbone: str) -> None:
+    folder = write_dataset(tmp_path)
+    file = tmp_path / "eng_Latn" / "train.tsv"
+    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if "\thealth\t" not in line))
+    data = load_tokens(folder, backbone, 16)
+    with pytest.raises(InputError, match="label 'health' of kat_Geor .test. stands in no train split.*sports, travel"):
+        check_splits(data, train=["eng_Latn"], validation=[], test=["kat_Geor"])
+    check_splits(data, train=["eng_Latn", "deu_Latn"], validation=[], test=["kat_Geor"])

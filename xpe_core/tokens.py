@@ -1,0 +1,145 @@
+"""A data set's tokens in flat arrays on disk, made once and memory-mapped by every trial of a machine.
+
+The folder's name is a digest of the data, the backbone (hence its tokenizer) and `max_length`, so a changed file, a
+changed tokenizer or a second `max_length` is another folder, never a stale one.
+
+N examples, T tokens of the longest of them.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xpe_core.backbones import fingerprint_backbone, load_tokenizer
+from xpe_core.cache import build_once, cache_folder
+from xpe_core.config import digest
+from xpe_core.data import SPLITS, fingerprint_dataset, load_dataset
+from xpe_core.errors import InputError
+from xpe_core.languages import resolve_languages
+
+FORMAT = 1
+PAD_MULTIPLE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class TokenisedData:
+    """All examples of a data set as token ids, with their labels, languages and splits as small integers."""
+
+    name: str
+    fingerprint: str
+    """16 hex digits: the data set's content, the tokenizer and `max_length`."""
+    label_names: tuple[str, ...]
+    languages: tuple[str, ...]
+    pad_token_id: int
+    token_ids: np.ndarray
+    """int32, the tokens of all examples one after another."""
+    offsets: np.ndarray
+    """int64 [N + 1]; example i is token_ids[offsets[i] : offsets[i + 1]]."""
+    labels: np.ndarray
+    """int64 [N]"""
+    language_ids: np.ndarray
+    """int64 [N], places in `languages`."""
+    split_ids: np.ndarray
+    """int64 [N], places in `xpe_core.data.SPLITS`."""
+    lengths: np.ndarray
+    """int64 [N], tokens of each example."""
+
+    def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
+        """Return the places of a split's examples [M], language by language, at most `max_examples` of each."""
+        in_split = self.split_ids == SPLITS.index(split)
+        parts = [
+            np.flatnonzero(in_split & (self.language_ids == self.languages.index(language)))[:max_examples]
+            for language in languages
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+    def pad(self, indices: np.ndarray, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return token ids and attention mask [len(indices), T], int64; T is a multiple of 4 and at least `length`."""
+        longest = max(int(self.lengths[indices].max()), length or 0)
+        width = -(-longest // PAD_MULTIPLE) * PAD_MULTIPLE
+        token_ids = np.full((len(indices), width), self.pad_token_id, dtype=np.int64)
+        for row, index in enumerate(indices):
+            token_ids[row, : self.lengths[index]] = self.token_ids[self.offsets[index] : self.offsets[index + 1]]
+        mask = np.arange(width) < self.lengths[indices][:, None]
+        return torch.from_numpy(token_ids), torch.from_numpy(mask.astype(np.int64))
+
+    def resolve(self, names: str | Sequence[str]) -> tuple[str, ...]:
+        """Return the codes of this data set's languages that a group, family, script or list of codes stands for."""
+        return resolve_languages(names, self.languages)
+
+    def labels_of(self, language: str, split: str) -> set[str]:
+        """Return the labels that stand in a language's split, empty where there is none."""
+        return {self.label_names[label] for label in np.unique(self.labels[self.select([language], split)])}
+
+
+def load_tokens(dataset: str, backbone: str, max_length: int) -> TokenisedData:
+    """Return a data set tokenised for a backbone, from the cache where it is there; InputError as `load_dataset`."""
+    fingerprint = digest([FORMAT, fingerprint_dataset(dataset), fingerprint_backbone(backbone), max_length])
+    folder = cache_folder() / "tokens" / fingerprint
+    return _open(build_once(folder, lambda target: _build(target, dataset, backbone, max_length)), dataset)
+
+
+def check_splits(data: TokenisedData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:
+    """Raise InputError where a language lacks a split it is needed for, or is scored on labels training never saw."""
+    seen: set[str] = set().union(*(data.labels_of(language, "train") for language in train))
+    for split, languages in (("train", train), ("validation", validation), ("test", test)):
+        for language in languages:
+            labels = data.labels_of(language, split)
+            if not labels:
+                raise InputError(f"dataset {data.name}: language {language!r} has no {split} split")
+            if labels - seen:
+                raise InputError(
+                    f"dataset {data.name}: label {min(labels - seen)!r} of {language} ({split}) stands in no train "
+                    f"split of the source languages {', '.join(train)}; they have {', '.join(sorted(seen))}"
+                )
+
+
+def _build(folder: Path, dataset: str, backbone: str, max_length: int) -> None:
+    source = load_dataset(dataset)
+    tokenizer = load_tokenizer(backbone)
+    languages = sorted({example.language for example in source.examples})
+    texts = [example.text for example in source.examples]
+    rows: list[np.ndarray] = []
+    for start in range(0, len(texts), 4096):
+        encoded = tokenizer(texts[start : start + 4096], truncation=True, max_length=max_length)
+        rows += [np.asarray(row, dtype=np.int32) for row in encoded["input_ids"]]
+    place = {name: number for number, name in enumerate(languages)}
+    label_id = {name: number for number, name in enumerate(source.label_names)}
+    arrays = {
+        "token_ids": np.concatenate(rows),
+        "offsets": np.cumsum([0, *map(len, rows)]),
+        "labels": np.array([label_id[example.label] for example in source.examples]),
+        "language_ids": np.array([place[example.language] for example in source.examples]),
+        "split_ids": np.array([SPLITS.index(example.split) for example in source.examples]),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    meta = {"label_names": source.label_names, "languages": languages, "pad_token_id": tokenizer.pad_token_id}
+    (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+    ids = [example.example_id for example in source.examples]
+    (folder / "example_ids.json").write_text(json.dumps(ids), encoding="utf-8")
+
+
+@lru_cache(maxsize=8)
+def _open(folder: Path, name: str) -> TokenisedData:
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    offsets = np.load(folder / "offsets.npy")
+    return TokenisedData(
+        name=name,
+        fingerprint=folder.name,
+        label_names=tuple(meta["label_names"]),
+        languages=tuple(meta["languages"]),
+        pad_token_id=meta["pad_token_id"],
+        token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),
+        offsets=offsets,
+        labels=np.load(folder / "labels.npy"),
+        language_ids=np.load(folder / "language_ids.npy"),
+        split_ids=np.load(folder / "split_ids.npy"),
+        lengths=np.diff(offsets),
+    )
