@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -120,12 +121,14 @@ def print_answer(console: Console, plan: Plan, folder: Path) -> None:
     rows.sort(key=lambda row: row.selection_accuracy, reverse=True)
     sizes = {row["group"]: row["num_languages"] for row in means.iter_rows(named=True)}
     groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
-    table = Table(title=f"{plan.name}: accuracy in %, mean ± standard deviation over seeds", title_justify="left")
-    table.add_column("best of")
-    table.add_column("seeds", justify="right")
-    table.add_column("validation", justify="right")
+    if sizes[ALL_TARGETS] == sizes.get(TARGET_GROUPS[-1]):
+        groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
+    title = f"{plan.name}: test accuracy in %, mean ± standard deviation over seeds (number of languages)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    for heading in ("best of", "seeds", "validation"):
+        table.add_column(heading, justify="left" if heading == "best of" else "right", no_wrap=True)
     for group in groups:
-        table.add_column(f"{group.replace('_', ' ')}\n({sizes[group]} languages)", justify="right")
+        table.add_column(f"{group.replace('_', ' ', 1).replace('_', chr(10))}\n({sizes[group]})", justify="right")
     for row in rows:
         cells = [_cell(means, row, group) for group in groups]
         seeds = f"{row.num_seeds - row.num_failed}" + (f" ({row.num_failed} failed)" if row.num_failed else "")

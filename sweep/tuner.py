@@ -123,6 +123,7 @@ def start_ray(num_cpus: int | None = None) -> Iterator[None]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_GLOBAL_CHECKPOINT_S": "86400",
         "TOKENIZERS_PARALLELISM": "false",
     }
@@ -178,20 +179,28 @@ def find_resources(sweep: SweepConfig) -> tuple[int, float, int]:
 
 
 class _Scheduler(ASHAScheduler):
-    """ASHA that never stops SPT and XPE, which everything else is compared with, and remembers over restarts."""
+    """ASHA among the searched trials, remembered over restarts; SPT and XPE are no competitors but what they are
+    compared with, so they are neither stopped nor counted in a rung.
+    """
 
     def __init__(self, searcher: OptunaSearcher, **settings: Any) -> None:
         super().__init__(**settings)
         self._searcher = searcher
         for record in searcher.records.values():
-            if record.state is not None:
+            if record.state is not None and not record.baseline:
                 for step, value in sorted(record.reports.items()):
                     self._brackets[0].on_result(SimpleNamespace(trial_id=record.trial_id), step, value)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record the result in its rung and say whether the trial goes on."""
-        decision = super().on_trial_result(tune_controller, trial, result)
-        return TrialScheduler.CONTINUE if self._searcher.running[trial.trial_id].baseline else decision
+        if self._searcher.running[trial.trial_id].baseline:
+            return TrialScheduler.CONTINUE
+        return super().on_trial_result(tune_controller, trial, result)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Record the last result of a trial that ended by itself."""
+        if not self._searcher.running[trial.trial_id].baseline:
+            super().on_trial_complete(tune_controller, trial, result)
 
 
 def _build_scheduler(sweep: SweepConfig, searcher: OptunaSearcher) -> _Scheduler:
