@@ -7,6 +7,7 @@ so there is one place to look for what a run used.
 import itertools
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -152,17 +153,17 @@ class SweepConfig(_Strict):
                 raise ValueError("a seed is no hyperparameter; say seeds: [1, 2] instead")
             if key not in RunConfig.model_fields:
                 raise ValueError(nearest(key, RunConfig.model_fields))
+            if key in self.space and key in ("backbone", "dataset"):
+                raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
             if key in self.base and key in self.space:
                 raise ValueError(f"{key} stands in base and in space; it is either fixed or searched")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} holds a seed twice")
-        if self.scheduler.grace_period > self.config().max_steps:
+        if self.scheduler.grace_period > max(corner.max_steps for corner in self.corners):
             raise ValueError(
                 f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps="
                 f"{self.config().max_steps}"
             )
-        for values in self._corners():
-            self.config(**values)
         return self
 
     def config(self, **values: Any) -> RunConfig:
@@ -177,16 +178,17 @@ class SweepConfig(_Strict):
     @property
     def source_sets(self) -> tuple[str, ...]:
         """All source sets that a trial may train on."""
-        dimension = self.space.get("source_set")
-        sets: Sequence[Any] = (self.config().source_set,) if dimension is None else dimension.extremes
-        return tuple(self.config(source_set=one).source_set for one in sets)
+        return tuple(dict.fromkeys(corner.source_set for corner in self.corners))
 
-    def _corners(self) -> list[dict[str, Any]]:
-        """Return the combinations of the extreme values, or one field at a time where there are too many of them."""
+    @cached_property
+    def corners(self) -> list[RunConfig]:
+        """The combinations of the extreme values, or one field at a time where there are too many of them."""
         extremes = {name: dimension.extremes for name, dimension in self.space.items()}
         if math.prod(map(len, extremes.values())) <= MAX_CORNERS:
-            return [dict(zip(extremes, values, strict=True)) for values in itertools.product(*extremes.values())]
-        return [{name: value} for name, values in extremes.items() for value in values]
+            corners = [dict(zip(extremes, values, strict=True)) for values in itertools.product(*extremes.values())]
+        else:
+            corners = [{name: value} for name, values in extremes.items() for value in values]
+        return [self.config(**values) for values in corners]
 
 
 def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, SweepConfig]:

@@ -123,18 +123,18 @@ def print_answer(console: Console, plan: Plan, folder: Path) -> None:
     groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
     if sizes[ALL_TARGETS] == sizes.get(TARGET_GROUPS[-1]):
         groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
-    title = f"{plan.name}: test accuracy in %, mean ± standard deviation over seeds (number of languages)"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("best of", "seeds", "validation"):
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("best of", "seeds", "valid."):
         table.add_column(heading, justify="left" if heading == "best of" else "right", no_wrap=True)
     for group in groups:
-        table.add_column(f"{group.replace('_', ' ', 1).replace('_', chr(10))}\n({sizes[group]})", justify="right")
+        table.add_column("\n".join([*group.split("_"), f"({sizes[group]})"]), justify="right", no_wrap=True)
     for row in rows:
         cells = [_cell(means, row, group) for group in groups]
         seeds = f"{row.num_seeds - row.num_failed}" + (f" ({row.num_failed} failed)" if row.num_failed else "")
         marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
         style = "bold" if row.config_id == best.config_id else ""
         table.add_row(marked, seeds, _percent(row.selection_accuracy), *cells, style=style)
+    console.print(f"\n{plan.name}: test accuracy in %, mean ± standard deviation over seeds (number of languages)")
     console.print(table)
     for row in rows:
         values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)

@@ -55,7 +55,7 @@ def search(
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
 
     from sweep.report import Screen, print_answer, print_plan
-    from sweep.tuner import has_gpu, prepare, start_ray
+    from sweep.tuner import best_name, has_gpu, prepare, start_ray
     from sweep.tuner import search as run_search
 
     with ExitStack() as stack:
@@ -77,9 +77,10 @@ def search(
             run_search(plan, storage, screen.listen)
     print_answer(console, plan, folder)
     console.print(f"Per-language results: {folder}/runs and {folder}/evaluations (Parquet)", soft_wrap=True)
-    if not (folder / "best.yaml").exists():
+    best = folder / best_name(plan.name)
+    if not best.exists():
         raise InputError(f"no trial of {plan.name} was completed; the column error of {folder}/runs says why")
-    console.print(f"Run the best again:   python sweep/run.py search {folder}/best.yaml", soft_wrap=True)
+    console.print(f"Run the best again:   python sweep/run.py search {best}", soft_wrap=True)
 
 
 def _choose_experiment(console: Console, has_gpu: bool) -> str:

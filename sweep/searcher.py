@@ -21,8 +21,10 @@ from xpe_core.model import stream_seed
 METRIC = "selection_accuracy"
 NUM_STARTUP_SAMPLES = 5
 """Random proposals before TPE has enough to go by."""
-MAX_DUPLICATES = 100
-"""Proposals already known that are thrown away before the space counts as exhausted."""
+MAX_TPE_DUPLICATES = 10
+"""Known configurations that TPE may propose again before one is drawn at random."""
+MAX_DUPLICATES = 200
+"""Known configurations, of both kinds, after which the space counts as exhausted."""
 
 
 class OptunaSearcher(Searcher):
@@ -81,11 +83,7 @@ class OptunaSearcher(Searcher):
                 params = {name: getattr(config, name) for name in self.sweep.space}
                 return self._record(number, config, params, baseline=True)
         for attempt in range(MAX_DUPLICATES):
-            self._study.sampler = optuna.samplers.TPESampler(
-                seed=stream_seed(self.sweep.search_seed, f"proposal/{number}/{attempt}") % 2**32,
-                n_startup_trials=NUM_STARTUP_SAMPLES,
-                constant_liar=True,
-            )
+            self._study.sampler = self._build_sampler(number, attempt)
             asked = self._study.ask(self._distributions)
             config = self.sweep.config(**asked.params)
             if config.config_id not in known:
@@ -94,6 +92,12 @@ class OptunaSearcher(Searcher):
                 return record
             self._study.tell(asked, state=TrialState.FAIL)
         return None
+
+    def _build_sampler(self, number: int, attempt: int) -> optuna.samplers.BaseSampler:
+        seed = stream_seed(self.sweep.search_seed, f"proposal/{number}/{attempt}") % 2**32
+        if attempt >= MAX_TPE_DUPLICATES:
+            return optuna.samplers.RandomSampler(seed)
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=NUM_STARTUP_SAMPLES, constant_liar=True)
 
     def _record(self, number: int, config: RunConfig, params: dict[str, Any], baseline: bool) -> TrialRecord:
         """Write the proposal to the ledger and return it."""

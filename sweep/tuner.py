@@ -6,7 +6,7 @@ travel; this process alone writes the ledger and the tables.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
@@ -23,8 +24,9 @@ from sweep.config import SweepConfig
 from sweep.searcher import METRIC, OptunaSearcher
 from sweep.store import ExperimentFolder, TrialRecord, read_ledger
 from sweep.trial import PackTrainable
-from xpe_core.backbones import find_backbone, fingerprint_backbone
+from xpe_core.backbones import find_max_positions, fingerprint_backbone
 from xpe_core.errors import InputError
+from xpe_core.model import check_positions
 from xpe_core.tokens import TokenisedData, check_splits, load_tokens
 
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -44,6 +46,11 @@ class Plan:
     target_languages: tuple[str, ...]
 
 
+def best_name(name: str) -> str:
+    """Return the file name, and so the experiment name, of an experiment's best configuration."""
+    return f"{name}-best.yaml"
+
+
 Listener = Callable[[TrialRecord, dict[str, Any] | None], None]
 """Is told of every trial's start (without a report) and of every report, after it has been written."""
 
@@ -51,7 +58,9 @@ Listener = Callable[[TrialRecord, dict[str, Any] | None], None]
 def prepare(name: str, sweep: SweepConfig) -> Plan:
     """Fetch, tokenise and check whatever the search needs; InputError where something is missing."""
     config = sweep.config()
-    find_backbone(config.backbone)
+    max_positions = find_max_positions(config.backbone)
+    for corner in sweep.corners:
+        check_positions(corner, max_positions)
     data = load_tokens(config.dataset, config.backbone, config.max_length)
     source_sets = [data.resolve(source_set) for source_set in sweep.source_sets]
     selection = data.resolve([language for source_set in source_sets for language in source_set])
@@ -76,7 +85,8 @@ def search(plan: Plan, storage: Path, listen: Listener | None = None) -> Path:
             _run_trials(plan, folder, records, left, listen)
         best = best_experiment(folder.path, plan.sweep)
         if best is not None:
-            folder.write_yaml("best.yaml", best, f"# The best configuration of {plan.name}, by validation accuracy.\n")
+            comment = f"# The best configuration of {plan.name}, by validation accuracy.\n"
+            folder.write_yaml(best_name(plan.name), best, comment)
     finally:
         folder.close()
     return folder.path
@@ -94,25 +104,30 @@ def _run_trials(
         "num_threads": cpus,
     }
     with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
-        # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
-        tune.run(
-            PackTrainable,
-            config=constants,
-            resources_per_trial={"cpu": cpus, "gpu": gpus},
-            num_samples=left,
-            search_alg=searcher,
-            scheduler=_build_scheduler(plan.sweep, searcher),
-            metric=METRIC,
-            mode="max",
-            max_concurrent_trials=concurrent,
-            reuse_actors=True,
-            max_failures=2,
-            raise_on_failed_trial=False,
-            callbacks=[_Writer(folder, searcher, listen)],
-            storage_path=scratch,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-            verbose=0,
-        )
+        try:
+            # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
+            tune.run(
+                PackTrainable,
+                config=constants,
+                resources_per_trial={"cpu": cpus, "gpu": gpus},
+                num_samples=left,
+                search_alg=searcher,
+                scheduler=_build_scheduler(plan.sweep, searcher),
+                metric=METRIC,
+                mode="max",
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                max_failures=2,
+                raise_on_failed_trial=False,
+                callbacks=[_Writer(folder, searcher, listen)],
+                storage_path=scratch,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+                verbose=0,
+            )
+        except TuneError:
+            if folder.failure:  # Tune wraps what its callbacks raise in a traceback
+                raise folder.failure from None
+            raise
 
 
 @contextmanager
@@ -207,16 +222,11 @@ def _build_scheduler(sweep: SweepConfig, searcher: OptunaSearcher) -> _Scheduler
     return _Scheduler(
         searcher,
         time_attr="step",
-        max_t=max(sweep.config(**{"max_steps": steps}).max_steps for steps in _all_max_steps(sweep)),
+        max_t=max(corner.max_steps for corner in sweep.corners),
         grace_period=sweep.scheduler.grace_period,
         reduction_factor=sweep.scheduler.reduction_factor,
         stop_last_trials=False,
     )
-
-
-def _all_max_steps(sweep: SweepConfig) -> Sequence[int]:
-    dimension = sweep.space.get("max_steps")
-    return (sweep.config().max_steps,) if dimension is None else tuple(int(value) for value in dimension.extremes)
 
 
 class _Writer(tune.Callback):

@@ -40,7 +40,7 @@ def test_the_encoder_is_an_mlp_with_relu_between_its_layers() -> None:
     config = RunConfig(encoder_ratio=1.0, num_virtual_tokens=4, encoder_hidden_size=8, encoder_num_layers=2)
     prompt = build_prompt(config, 16, generator()).eval()
     weights = dict(prompt.named_parameters())
-    values = weights["embedding.weight"]
+    values: torch.Tensor = weights["embedding.weight"]
     for layer in ("0", "3"):
         values = torch.relu(values @ weights[f"encoder.{layer}.weight"].T + weights[f"encoder.{layer}.bias"])
     expected = values @ weights["encoder.6.weight"].T + weights["encoder.6.bias"]

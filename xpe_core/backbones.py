@@ -141,6 +141,13 @@ def find_backbone(name: str) -> Path:
     return _find_on_hub(name)
 
 
+def find_max_positions(name: str) -> int:
+    """Return the most tokens of prompt and text that a backbone can see, without loading its weights."""
+    config = _read_config(name, find_backbone(name))
+    with torch.device("meta"):
+        return count_positions(AutoModel.from_config(config))
+
+
 def count_positions(model: PreTrainedModel) -> int:
     """Return the most tokens a model can see: 512 for XLM-R, whose 514 positions start behind that of the padding."""
     limit: int = model.config.max_position_embeddings

@@ -9,6 +9,7 @@ import csv
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +21,7 @@ SPLITS = ("train", "validation", "test")
 SPLIT_FILES = {"train": ("train",), "validation": ("dev", "validation"), "test": ("test",)}
 """File names of a split, without `.tsv`: the data's own repository says dev, the hub says validation."""
 COLUMNS = ("text", "label", "language", "split")
+HUB_TIMEOUT_SECONDS = 10
 TABLE_SUFFIXES = (".parquet", ".csv", ".jsonl", ".json")
 
 
@@ -91,14 +93,22 @@ def find_dataset(name: str) -> Path:
     return _find_languages(_fetch(name), name)
 
 
+@cache
 def _fetch(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # slow to import, and needed for hub names only
+    """Return the hub's snapshot of a data set, or the one in the hub's cache where the hub cannot be reached."""
+    from huggingface_hub import HfApi, snapshot_download  # slow to import, and needed for hub names only
 
+    patterns = ["*.tsv", "*labels.txt"]
     try:
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=["*.tsv", "*labels.txt"]))
-    except Exception as error:  # the hub's client raises a dozen unrelated types; the user needs one sentence
+        commit = HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS).sha
+        return Path(snapshot_download(name, repo_type="dataset", revision=commit, allow_patterns=patterns))
+    except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
+        reason = type(error).__name__
+    try:
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns, local_files_only=True))
+    except Exception:
         raise InputError(
-            f"dataset {name!r} is not in the hub's cache and the hub cannot give it ({type(error).__name__}); "
+            f"dataset {name!r} is not in the hub's cache and the hub cannot give it ({reason}); "
             "offline, use --set dataset=cldr or --set dataset=FOLDER with <language>/train.tsv in it"
         ) from None
 

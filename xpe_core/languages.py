@@ -56,8 +56,8 @@ TARGET_GROUPS = ("low_performing", "unseen", "seen_without_joshi5", "all_without
 @cache
 def load_languages() -> tuple[Language, ...]:
     """Return the 205 languages in the order of their codes."""
-    with files("xpe_core").joinpath("languages.csv").open(encoding="utf-8", newline="") as table:
-        return tuple(_parse_row(row) for row in csv.DictReader(table))
+    table = files("xpe_core").joinpath("languages.csv").read_text(encoding="utf-8")
+    return tuple(_parse_row(row) for row in csv.DictReader(table.splitlines()))
 
 
 def resolve_languages(names: str | Sequence[str], available: Collection[str] | None = None) -> tuple[str, ...]:

@@ -67,12 +67,12 @@ class PromptClassifier(nn.Module):
     def __init__(self, backbone: Backbone, configs: Sequence[RunConfig], num_classes: int) -> None:
         """Build every run's prompt and head; raise InputError where the configs cannot share a backbone's batch."""
         super().__init__()
-        _check_pack(configs, backbone)
+        _check_pack(configs)
+        check_positions(configs[0], backbone.max_positions)
         self.backbone = backbone
         self.device = next(backbone.parameters()).device
-        self.runs = nn.ModuleList(
-            PromptAndHead(config, backbone.hidden_size, num_classes, self.device) for config in configs
-        )
+        runs = [PromptAndHead(config, backbone.hidden_size, num_classes, self.device) for config in configs]
+        self.runs: Sequence[PromptAndHead] = nn.ModuleList(runs)  # type: ignore[assignment]
         self.pooling = configs[0].pooling
         self.precision = configs[0].precision
 
@@ -112,14 +112,17 @@ def stream_seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:7], "big")
 
 
-def _check_pack(configs: Sequence[RunConfig], backbone: Backbone) -> None:
-    first = configs[0]
+def check_positions(config: RunConfig, max_positions: int) -> None:
+    """Raise InputError where prompt and text together are longer than what the backbone can see."""
+    needed = config.num_virtual_tokens + config.max_length
+    if needed > max_positions:
+        raise InputError(
+            f"num_virtual_tokens={config.num_virtual_tokens} and max_length={config.max_length} need {needed} "
+            f"positions; {config.backbone} has {max_positions}"
+        )
+
+
+def _check_pack(configs: Sequence[RunConfig]) -> None:
     for field in SHARED_FIELDS:
         if len({getattr(config, field) for config in configs}) > 1:
             raise InputError(f"runs of one pack must share {field}")
-    needed = first.num_virtual_tokens + first.max_length
-    if needed > backbone.max_positions:
-        raise InputError(
-            f"num_virtual_tokens={first.num_virtual_tokens} and max_length={first.max_length} need {needed} positions; "
-            f"{backbone.name} has {backbone.max_positions}"
-        )

@@ -1,0 +1,278 @@
+"""Whole searches: a real local Ray, a tiny real model, real tables; and the command line as a user meets it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pytest
+import yaml
+
+from sweep.analysis import read_evaluations, read_runs
+from sweep.config import SweepConfig
+from sweep.store import read_ledger
+from sweep.tuner import prepare, search
+from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
+from xpe_core.evaluation import evaluate
+from xpe_core.tokens import load_tokens
+from xpe_core.training import train
+
+ROOT = Path(__file__).parent.parent
+# of a run, not of its place and time
+MEASURED = ["train_seconds", "tokens_per_second", "peak_memory_bytes", "host", "device"]
+
+
+@pytest.fixture
+def values(dataset: str, backbone: str) -> dict[str, Any]:
+    return {
+        "kind": "search",
+        "base": {
+            "backbone": backbone,
+            "dataset": dataset,
+            "source_set": "eng_Latn,deu_Latn",
+            "num_virtual_tokens": 4,
+            "encoder_hidden_size": 8,
+            "batch_size": 8,
+            "max_steps": 60,
+            "eval_steps": 20,
+            "max_length": 16,
+            "optimizer": "adamw",
+            "encoder_prompt_learning_rate": 5e-3,
+            "pooling": "mean",
+            "precision": "float32",
+        },
+        "space": {
+            "encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1},
+            "learning_rate": {"choice": [1e-7, 5e-3]},
+        },
+        "num_samples": 8,
+        "seeds": [1, 2],
+        "scheduler": {"grace_period": 20, "reduction_factor": 3},
+        "evaluation": {"languages": ["kat_Geor", "yor_Latn", "eng_Latn"], "max_examples": 10},
+    }
+
+
+def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    folder = os.environ["XPE_CACHE_DIR"]
+    variables = {**os.environ, "RAY_ADDRESS": "local", "HF_HUB_OFFLINE": "1", "XPE_CACHE_DIR": folder, **environment}
+    return subprocess.Popen(
+        [sys.executable, "sweep/run.py", *arguments],
+        cwd=ROOT,
+        env=variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def refuse(*arguments: str, **environment: str) -> str:
+    """Run a command that must fail, and return its one sentence."""
+    process = command(*arguments, **environment)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, output + errors
+    assert "Traceback" not in output + errors
+    assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+    return errors
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    sweep = SweepConfig(**values)
+    folder = search(prepare("mine", sweep), tmp_path)
+    runs, evaluations = read_runs(folder), read_evaluations(folder)
+    assert len(runs) == runs["run_id"].n_unique() == 8 * 2
+    assert set(runs["method"]) == {"spt", "xpe", "dual"}
+    states = dict(runs["state"].value_counts().iter_rows())
+    assert set(states) == {"complete", "pruned"}
+    tested = evaluations.filter(pl.col("split") == "test")
+    complete = runs.filter(pl.col("state") == "complete")
+    assert set(tested["run_id"]) == set(complete["run_id"])
+    assert tested.group_by("run_id").len()["len"].unique().to_list() == [3]
+    assert tested["num_examples"].unique().to_list() == [10]
+    assert (runs["num_steps"].max(), complete["num_steps"].min()) == (60, 60)
+    for column in ("code_version", "package_versions", "backbone_fingerprint", "data_fingerprint", "host", "device"):
+        assert runs[column].null_count() == 0, column
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(values: dict[str, Any], tmp_path: Path) -> None:
+    from xpe_core.backbones import load_backbone
+    from xpe_core.model import PromptClassifier
+
+    sweep = SweepConfig(**{**values, "num_samples": 2})
+    folder = search(prepare("mine", sweep), tmp_path)
+    row = read_runs(folder).filter((pl.col("method") == "xpe") & (pl.col("seed") == 2)).row(0, named=True)
+    config = RunConfig(**{name: row[name] for name in RunConfig.model_fields})
+    assert config.run_id == row["run_id"]
+    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    model = PromptClassifier(load_backbone(config.backbone), [config], len(data.label_names))
+    *_, report = train(model, data)
+    assert report.runs[0].best_validation_accuracy == row["validation_accuracy"]
+    scores = evaluate(model, data, "test", ["eng_Latn", "kat_Geor", "yor_Latn"], 10)[0]
+    table = read_evaluations(folder).filter((pl.col("run_id") == row["run_id"]) & (pl.col("split") == "test"))
+    counts = dict(table.select("language", "num_correct").iter_rows())
+    assert counts == {score.language: score.num_correct for score in scores}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_same_search_with_one_worker_gives_the_same_configurations_and_numbers(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    sweep = SweepConfig(**{**values, "resources": {"max_concurrent_trials": 1}})
+    first, second = (search(prepare("mine", sweep), tmp_path / part) for part in ("a", "b"))
+    assert read_runs(first).drop(MEASURED).equals(read_runs(second).drop(MEASURED))
+    assert read_evaluations(first).equals(read_evaluations(second))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(values: dict[str, Any], tmp_path: Path) -> None:
+    started: list[int] = []
+    for samples, expected in ((3, [0, 1, 2]), (3, []), (5, [3, 4])):
+        started.clear()
+        plan = prepare("mine", SweepConfig(**{**values, "num_samples": samples}))
+        folder = search(plan, tmp_path, lambda record, result: None if result else started.append(record.number))
+        assert started == expected
+    assert len(read_runs(folder)) == 5 * 2
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_run_that_diverges_is_failed_with_its_reason_and_the_search_goes_on(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["space"] = {"learning_rate": {"choice": [5e-3, 1e30]}}
+    folder = search(prepare("mine", SweepConfig(**{**values, "num_samples": 2})), tmp_path)
+    failed = read_runs(folder).filter(pl.col("learning_rate") == 1e30)
+    assert failed["state"].to_list() == ["failed", "failed"]
+    assert all(error.startswith("step ") for error in failed["error"])
+    assert set(read_runs(folder).filter(pl.col("learning_rate") == 5e-3)["state"]) == {"complete"}
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_lost(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    plan = prepare("mine", SweepConfig(**{**values, "num_samples": 4}))
+    ledger = tmp_path / "mine" / "ledger.jsonl"
+
+    def fill_the_disk(record: Any, result: dict[str, Any] | None) -> None:
+        if record.number == 2 and not ledger.with_suffix(".kept").exists():
+            ledger.rename(ledger.with_suffix(".kept"))
+            os.dup2(os.open("/dev/full", os.O_WRONLY), descriptor_of(ledger.with_suffix(".kept")))
+
+    with pytest.raises(InputError, match="no space left for"):
+        search(plan, tmp_path, fill_the_disk)
+    ledger.with_suffix(".kept").rename(ledger)
+    folder = search(plan, tmp_path)
+    assert len(read_runs(folder)) == 4 * 2
+    undisturbed = search(plan, tmp_path / "undisturbed")
+    assert set(read_runs(folder)["run_id"]) == set(read_runs(undisturbed)["run_id"])
+
+
+def descriptor_of(path: Path) -> int:
+    """Return this process's descriptor of an open file."""
+    for name in os.listdir("/proc/self/fd"):
+        if os.path.realpath(f"/proc/self/fd/{name}") == str(path):
+            return int(name)
+    raise AssertionError(path)
+
+
+def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    arguments = ["search", str(file), "--storage", str(tmp_path / "results")]
+    ledger = tmp_path / "results" / "mine" / "ledger.jsonl"
+    process = command(*arguments)
+    deadline = time.monotonic() + 120
+    while not (ledger.exists() and '"end"' in ledger.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = {trial for trial, record in read_ledger(ledger.parent).items() if record.state}
+    assert 0 < len(done) < 8
+    again = command(*arguments)
+    output, errors = again.communicate(timeout=180)
+    assert again.returncode == 0, errors
+    assert "Traceback" not in output + errors
+    assert f"{len(done) + 1}/8" in output
+    runs = read_runs(ledger.parent)
+    assert len(runs) == runs["run_id"].n_unique() == 16
+    assert "valid." in output and "SPT" in output and "XPE" in output
+
+    best = command("search", str(ledger.parent / "mine-best.yaml"), "--storage", str(tmp_path / "results"))
+    output, errors = best.communicate(timeout=180)
+    assert best.returncode == 0, errors
+    rerun = read_runs(tmp_path / "results" / "mine-best")
+    first = runs.filter(pl.col("run_id").is_in(rerun["run_id"].to_list()))
+    assert first.sort("seed")["selection_accuracy"].to_list() == rerun.sort("seed")["selection_accuracy"].to_list()
+
+    # one line each, as in the README
+    rows = {
+        len(pd.read_parquet(ledger.parent / "runs")),
+        len(pl.read_parquet(ledger.parent / "runs")),
+        len(duckdb.read_parquet(f"{ledger.parent}/runs/*.parquet").df()),
+    }
+    assert rows == {16}
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    process = command("search", str(file), "--storage", str(tmp_path / "results"), "--dry-run", "--seeds", "1-10")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "8 configurations, seeds 1, 2, 3, 4, 5, 6, 7 and 3 more" in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_real_backbone_and_the_embedded_data_search_from_the_command_line(tmp_path: Path) -> None:
+    sets = ["max_steps=4", "eval_steps=2", "scheduler.grace_period=2", "batch_size=4", "source_set=eng"]
+    sets += ["evaluation.languages=kat_Geor", "evaluation.max_examples=6", "num_virtual_tokens=2"]
+    pins = [part for pin in sets for part in ("--set", pin)]
+    process = command("search", "quickstart", *pins, "--num-samples", "2", "--storage", str(tmp_path))
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "SPT" in output and "XPE" in output and "16.7" in output
+    runs = read_runs(tmp_path / "quickstart")
+    assert set(runs["backbone"]) == {"e5-small"} and len(runs) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--set", "learning_rat=1"], "unknown key 'learning_rat'; did you mean 'learning_rate'?"),
+        (["--set", "encoder_dropout=1.5"], "encoder_dropout=1.5: input should be less than 1"),
+        (["--set", "num_virtual_tokens=1"], "leaves no token for one half of DUAL"),
+        (["--set", "evaluation.languages=Georgian"], "unknown language 'Georgian'; did you mean 'kat_Geor'?"),
+        (["--set", "source_set=klingon"], "unknown language 'klingon'"),
+        (["--set", "dataset=nowhere"], "dataset 'nowhere' is neither a folder nor a file here"),
+        (["--set", "dataset=Nobody/nothing"], "use --set dataset=cldr"),
+        (["--set", "backbone=Nobody/nothing"], "use --set backbone=e5-small"),
+        (["--set", "max_length=511"], "num_virtual_tokens=4 and max_length=511 need 515 positions; e5-small has 512"),
+        (["--seeds", "1..3"], "must look like 1,2 or 1-10"),
+        (["--num-samples", "0"], "num_samples=0"),
+        (["--storage", "/dev/null/results"], "storage /dev/null/results/quickstart cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_no_traceback(arguments: list[str], sentence: str) -> None:
+    assert sentence in refuse("search", "quickstart", *arguments)
+
+
+def test_an_unknown_experiment_is_one_sentence() -> None:
+    assert "unknown experiment 'quikstart'; shipped are quickstart" in refuse("search", "quikstart")
+
+
+def test_the_machines_default_experiment_is_said_with_the_way_to_the_other(tmp_path: Path) -> None:
+    process = command("search", "--dry-run", "--storage", str(tmp_path))
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "There is no GPU: running 'quickstart'" in output
+    assert "python sweep/run.py search sib200-dual" in output
