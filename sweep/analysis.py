@@ -65,6 +65,12 @@ def find_best(runs: pl.DataFrame, method: str | None = None) -> Best | None:
     return Best(**ranked.drop("first").row(0, named=True)) if len(ranked) else None
 
 
+def first_error(runs: pl.DataFrame) -> str:
+    """Return the last line of the first failed run's error, or that there is none."""
+    errors = runs.sort("trial_number").drop_nulls("error")["error"]
+    return errors[0].strip().splitlines()[-1] if len(errors) else "none failed, all were pruned"
+
+
 def group_means(runs: pl.DataFrame, evaluations: pl.DataFrame) -> pl.DataFrame:
     """Return test accuracy by configuration and target group.
 

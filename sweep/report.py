@@ -48,6 +48,7 @@ class Screen:
         self._plan = plan
         self._records: dict[str, TrialRecord] = {}
         self._steps: dict[str, int] = {}
+        self._trained: set[str] = set()
         self._started = time.monotonic()
         self._num_ended = 0
         self._live = Live(self, console=console, refresh_per_second=2, transient=True)
@@ -65,6 +66,8 @@ class Screen:
         """Take note of a started trial (no result), a report, or an end."""
         self._records[record.trial_id] = record
         self._steps[record.trial_id] = result["step"] if result else 0
+        if result and result.get("trained"):
+            self._trained.add(record.trial_id)
         if record.state is None:
             return
         self._num_ended += 1
@@ -89,6 +92,8 @@ class Screen:
         lines = [Text(), counts]
         for record in running:
             steps = f"step {self._steps[record.trial_id]}/{record.config['max_steps']}"
+            if record.trial_id in self._trained:
+                steps = f"testing on {len(self._plan.target_languages)}"
             lines.append(Text(f"  {steps:<16} {_percent(record.value):>6}  {self._describe(record)}"))
         complete = [record for record in self._records.values() if record.state == "complete"]
         if complete:
@@ -124,28 +129,30 @@ def print_answer(console: Console, plan: Plan, folder: Path) -> None:
     if sizes[ALL_TARGETS] == sizes.get(TARGET_GROUPS[-1]):
         groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("best of", "seeds", "valid."):
-        table.add_column(heading, justify="left" if heading == "best of" else "right", no_wrap=True)
+    table.add_column("best of", no_wrap=True)
+    table.add_column("valid.", justify="right", no_wrap=True)
     for group in groups:
         table.add_column("\n".join([*group.split("_"), f"({sizes[group]})"]), justify="right", no_wrap=True)
     for row in rows:
         cells = [_cell(means, row, group) for group in groups]
-        seeds = f"{row.num_seeds - row.num_failed}" + (f" ({row.num_failed} failed)" if row.num_failed else "")
         marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
         style = "bold" if row.config_id == best.config_id else ""
-        table.add_row(marked, seeds, _percent(row.selection_accuracy), *cells, style=style)
-    console.print(f"\n{plan.name}: test accuracy in %, mean ± standard deviation over seeds (number of languages)")
+        table.add_row(marked, _percent(row.selection_accuracy), *cells, style=style)
+    seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
+    console.print(f"\n{plan.name}: test accuracy in %, mean ± standard deviation over {seeds} (number of languages)")
     console.print(table)
     for row in rows:
         values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)
         searched = " ".join(f"{name}={_number(values[name])}" for name in plan.sweep.space)
-        console.print(f"{METHOD_NAMES[row.method]:<4}  {searched or 'as the experiment says'}", highlight=False)
+        failed = f"  ({row.num_failed} of {row.num_seeds} seeds failed)" if row.num_failed else ""
+        name = METHOD_NAMES[row.method]
+        console.print(f"{name:<4}  {searched or 'as the experiment says'}{failed}", highlight=False)
     counts = runs.unique("trial_id")["state"].value_counts()
     ended = ", ".join(f"{count} {state}" for state, count in sorted(counts.iter_rows()))
     console.print(f"Always guessing a language's most frequent class: {_percent(most_frequent_class(plan))}")
     console.print(f"* the best by validation accuracy on {_shorten(plan.selection_languages)}; trials: {ended}")
     if len(plan.sweep.seeds) < 6:
-        console.print(f"With {len(plan.sweep.seeds)} seeds this ranks configurations; it does not prove a difference.")
+        console.print(f"With {seeds} this ranks configurations; it does not prove a difference.")
 
 
 def most_frequent_class(plan: Plan) -> float:

@@ -54,6 +54,7 @@ def search(
     if experiment is not None:
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
 
+    from sweep.analysis import first_error, read_runs
     from sweep.report import Screen, print_answer, print_plan
     from sweep.tuner import best_name, has_gpu, prepare, start_ray
     from sweep.tuner import search as run_search
@@ -69,17 +70,13 @@ def search(
         print_plan(console, plan, folder)
         if dry_run:
             return
-        import ray
-
-        if not ray.is_initialized():
-            stack.enter_context(start_ray())
         with Screen(console, plan) as screen:
             run_search(plan, storage, screen.listen)
     print_answer(console, plan, folder)
     console.print(f"Per-language results: {folder}/runs and {folder}/evaluations (Parquet)", soft_wrap=True)
     best = folder / best_name(plan.name)
     if not best.exists():
-        raise InputError(f"no trial of {plan.name} was completed; the column error of {folder}/runs says why")
+        raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
     console.print(f"Run the best again:   python sweep/run.py search {best}", soft_wrap=True)
 
 

@@ -11,7 +11,7 @@ import platform
 import resource
 import subprocess
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,7 +23,7 @@ from ray import tune
 
 from xpe_core.backbones import fingerprint_backbone, load_backbone
 from xpe_core.config import RunConfig
-from xpe_core.evaluation import evaluate
+from xpe_core.evaluation import LanguageScore, evaluate
 from xpe_core.model import PromptClassifier
 from xpe_core.tokens import TokenisedData, load_tokens
 from xpe_core.training import Report, train
@@ -39,6 +39,7 @@ class PackTrainable(tune.Trainable):
         self._model: PromptClassifier | None = None
         self._data: TokenisedData | None = None
         self._reports: Iterator[Report] = iter(())
+        self._trained: dict[str, Any] | None = None
         torch.set_num_threads(config["num_threads"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -47,7 +48,7 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until the next evaluation and report it; the last report has `finished` set."""
+        """Train until the next evaluation and report it, or test what is `trained`: that report is `finished`."""
         try:
             return self._advance()
         except Exception:  # the process edge: whatever goes wrong becomes a failed trial with its traceback
@@ -73,26 +74,39 @@ class PackTrainable(tune.Trainable):
         model, data = self._model, self._data
         if model is None or data is None:
             model, data = self._start()
+        if self._trained is not None:
+            return {**self._trained, "finished": True, "done": True, "evaluations": self._test(model, data)}
         report = next(self._reports)
-        finished = all(run.state != "training" for run in report.runs)
-        rows = [row for run in report.runs for row in _rows(run.run_id, "validation", run.validation_scores)]
-        if finished:
-            next(self._reports, None)  # the generator's end puts every run's best checkpoint in place
-            complete = [place for place, run in enumerate(report.runs) if run.state == "complete"]
-            targets, max_examples = self.config["target_languages"], self.config["max_examples"]
-            scores = evaluate(model, data, "test", targets, max_examples, complete) if complete else []
-            for place, run_scores in zip(complete, scores, strict=True):
-                rows += _rows(report.runs[place].run_id, "test", run_scores)
-        return {
+        trained = all(run.state != "training" for run in report.runs)
+        result = {
             "step": report.step,
             "selection_accuracy": report.selection_accuracy,
-            "finished": finished,
-            "done": finished,
+            "trained": trained,
+            "finished": False,
+            "done": False,
             "error": None,
             "runs": [_describe_run(report, place, model) for place in range(len(report.runs))],
-            "evaluations": rows,
+            "evaluations": _validation_rows(report),
             "provenance": {**_provenance(model.backbone.name), "data_fingerprint": data.fingerprint},
         }
+        if trained:
+            next(self._reports, None)  # the generator's end puts every run's best checkpoint in place
+            self._trained = result
+        return result
+
+    def _test(self, model: PromptClassifier, data: TokenisedData) -> list[dict[str, Any]]:
+        """Return the rows of the last report and those of the complete runs on the target languages."""
+        assert self._trained is not None
+        rows, runs = self._trained["evaluations"], self._trained["runs"]
+        places = [place for place, run in enumerate(runs) if run["state"] == "complete"]
+        if not places:
+            return rows
+        scores = evaluate(model, data, "test", self.config["target_languages"], self.config["max_examples"], places)
+        return rows + [
+            row
+            for place, run_scores in zip(places, scores, strict=True)
+            for row in _rows(runs[place]["run_id"], "test", run_scores)
+        ]
 
 
 def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[str, Any]:
@@ -108,7 +122,11 @@ def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[s
     }
 
 
-def _rows(run_id: str, split: str, scores: Any) -> list[dict[str, Any]]:
+def _validation_rows(report: Report) -> list[dict[str, Any]]:
+    return [row for run in report.runs for row in _rows(run.run_id, "validation", run.validation_scores)]
+
+
+def _rows(run_id: str, split: str, scores: Sequence[LanguageScore]) -> list[dict[str, Any]]:
     return [{"run_id": run_id, "split": split, **asdict(score)} for score in scores]
 
 

@@ -74,15 +74,15 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
 def search(plan: Plan, storage: Path, listen: Listener | None = None) -> Path:
     """Run the search, or what is left of it, and return the experiment's folder.
 
-    Ray must have been started (`start_ray`). Raises InputError where the folder cannot be written or holds another
-    experiment, or where no node can hold a trial.
+    Raises InputError where the folder cannot be written or holds another experiment, or no node can hold a trial.
     """
     folder = ExperimentFolder(storage / plan.name, plan.sweep, plan.fingerprints)
     try:
         records = read_ledger(folder.path)
         left = plan.sweep.num_samples - sum(record.state is not None for record in records.values())
         if left > 0:
-            _run_trials(plan, folder, records, left, listen)
+            with start_ray():
+                _run_trials(plan, folder, records, left, listen)
         best = best_experiment(folder.path, plan.sweep)
         if best is not None:
             comment = f"# The best configuration of {plan.name}, by validation accuracy.\n"
@@ -132,7 +132,13 @@ def _run_trials(
 
 @contextmanager
 def start_ray(num_cpus: int | None = None) -> Iterator[None]:
-    """Connect to the Ray cluster of this machine (or RAY_ADDRESS), or start one (of `num_cpus`) for the time being."""
+    """Connect to the Ray cluster of this machine (or RAY_ADDRESS), or start one (of `num_cpus`) for the time being.
+
+    Where this process is connected already, that connection is used and kept.
+    """
+    if ray.is_initialized():
+        yield
+        return
     quiet = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -208,8 +214,8 @@ class _Scheduler(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record the result in its rung and say whether the trial goes on."""
-        if self._searcher.running[trial.trial_id].baseline:
-            return TrialScheduler.CONTINUE
+        if self._searcher.running[trial.trial_id].baseline or result["trained"]:
+            return TrialScheduler.CONTINUE  # what is trained is tested; its last value is recorded when it ends
         return super().on_trial_result(tune_controller, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xpe_core.cldr import LABELS, MAX_PER_LABEL, build_cldr
-from xpe_core.data import Example
+from xpe_core.examples import Example
 from xpe_core.languages import load_languages
 
 pytest.importorskip("babel")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import yaml
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.config import SweepConfig
+from sweep.run import main
 from sweep.store import read_ledger
 from sweep.tuner import prepare, search
+from tests.conftest import write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import evaluate
@@ -72,14 +75,24 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def refuse(*arguments: str, **environment: str) -> str:
-    """Run a command that must fail, and return its one sentence."""
-    process = command(*arguments, **environment)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 2, output + errors
-    assert "Traceback" not in output + errors
-    assert errors.startswith("error: ") and errors.count("\n") == 1, errors
-    return errors
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Give a function that runs a command which must fail, and returns its one sentence."""
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        output, errors = capsys.readouterr()
+        assert end.value.code == 2, output + errors
+        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        return errors
+
+    return run
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -262,12 +275,58 @@ def test_the_real_backbone_and_the_embedded_data_search_from_the_command_line(tm
         (["--storage", "/dev/null/results"], "storage /dev/null/results/quickstart cannot be written"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_no_traceback(arguments: list[str], sentence: str) -> None:
+def test_a_mistake_is_one_sentence(arguments: list[str], sentence: str, refuse: Refuse) -> None:
     assert sentence in refuse("search", "quickstart", *arguments)
 
 
-def test_an_unknown_experiment_is_one_sentence() -> None:
+def test_an_unknown_experiment_is_one_sentence(refuse: Refuse) -> None:
     assert "unknown experiment 'quikstart'; shipped are quickstart" in refuse("search", "quikstart")
+
+
+@pytest.mark.parametrize(
+    ("language", "split", "old", "new", "sentence"),
+    [
+        ("eng_Latn", "train", "category", "topic", "train.tsv: no column 'category'; its columns are"),
+        ("eng_Latn", "test", "test1\ttravel\t", "test1\ttravel\t \nx\ttravel\t", "test.tsv, line 3: empty text"),
+        ("kat_Geor", "test", "\thealth\t", "\tcooking\t", "label 'cooking' is not in"),
+        (
+            "eng_Latn",
+            "train",
+            "\thealth\t",
+            "\tsports\t",
+            "label 'health' of eng_Latn (validation) stands in no train",
+        ),
+        ("yor_Latn", "test", None, None, "language 'yor_Latn' has no test split"),
+    ],
+)
+def test_a_mistake_in_the_data_is_one_sentence(
+    values: dict[str, Any],
+    tmp_path: Path,
+    refuse: Refuse,
+    language: str,
+    split: str,
+    old: str | None,
+    new: str | None,
+    sentence: str,
+) -> None:
+    (tmp_path / "data").mkdir()
+    values["base"] |= {"dataset": write_dataset(tmp_path / "data"), "source_set": "eng_Latn"}
+    file = tmp_path / "data" / language / f"{split}.tsv"
+    if old is None or new is None:
+        file.unlink()
+    else:
+        file.write_text(file.read_text().replace(old, new))
+    experiment = tmp_path / "mine.yaml"
+    experiment.write_text(yaml.safe_dump(values))
+    assert sentence in refuse("search", str(experiment), "--storage", str(tmp_path / "results"))
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_mistake_leaves_no_traceback_and_exit_status_2() -> None:
+    process = command("search", "quickstart", "--set", "dataset=nowhere")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert errors.startswith("error: dataset 'nowhere'") and errors.count("\n") == 1 and "Traceback" not in output
 
 
 def test_the_machines_default_experiment_is_said_with_the_way_to_the_other(tmp_path: Path) -> None:

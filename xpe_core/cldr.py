@@ -18,8 +18,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-from xpe_core.data import Example
 from xpe_core.errors import InputError
+from xpe_core.examples import Example
 from xpe_core.languages import Language, load_languages
 
 LABELS = ("territory", "language", "script", "currency", "city", "unit")

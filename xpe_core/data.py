@@ -13,26 +13,15 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
 
 from xpe_core.errors import InputError
+from xpe_core.examples import SPLITS, Example
 
-SPLITS = ("train", "validation", "test")
 SPLIT_FILES = {"train": ("train",), "validation": ("dev", "validation"), "test": ("test",)}
 """File names of a split, without `.tsv`: the data's own repository says dev, the hub says validation."""
 COLUMNS = ("text", "label", "language", "split")
 HUB_TIMEOUT_SECONDS = 10
 TABLE_SUFFIXES = (".parquet", ".csv", ".jsonl", ".json")
-
-
-class Example(NamedTuple):
-    """One text with its label; `example_id` is the same for the same sentence in every language."""
-
-    text: str
-    label: str
-    language: str
-    split: str
-    example_id: str
 
 
 @dataclass(frozen=True)

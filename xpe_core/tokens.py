@@ -19,8 +19,9 @@ from torch import Tensor
 from xpe_core.backbones import fingerprint_backbone, load_tokenizer
 from xpe_core.cache import build_once, cache_folder
 from xpe_core.config import digest
-from xpe_core.data import SPLITS, fingerprint_dataset, load_dataset
+from xpe_core.data import fingerprint_dataset, load_dataset
 from xpe_core.errors import InputError
+from xpe_core.examples import SPLITS
 from xpe_core.languages import resolve_languages
 
 FORMAT = 1
@@ -46,7 +47,7 @@ class TokenisedData:
     language_ids: np.ndarray
     """int64 [N], places in `languages`."""
     split_ids: np.ndarray
-    """int64 [N], places in `xpe_core.data.SPLITS`."""
+    """int64 [N], places in `xpe_core.examples.SPLITS`."""
     lengths: np.ndarray
     """int64 [N], tokens of each example."""
 

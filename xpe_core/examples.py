@@ -1,0 +1,15 @@
+"""What a data set is made of, whichever source it comes from."""
+
+from typing import NamedTuple
+
+SPLITS = ("train", "validation", "test")
+
+
+class Example(NamedTuple):
+    """One text with its label; `example_id` is the same for the same sentence in every language."""
+
+    text: str
+    label: str
+    language: str
+    split: str
+    example_id: str
