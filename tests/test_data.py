@@ -63,6 +63,34 @@ def test_one_file_with_four_columns_is_a_data_set(tmp_path: Path, suffix: str) -
     assert loaded.label_names == ("a", "b")
 
 
+def test_text_of_a_csv_is_not_taken_for_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text("text,label,language,split\n007,01,eng_Latn,train\n")
+    assert load_dataset(str(file)).examples[0][:2] == ("007", "01")
+
+
+@pytest.mark.parametrize("name", ["own.csv", "own.jsonl"])
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes("text,label,language,split\ncafé,a,fra_Latn,train\n".encode("latin-1"))
+    with pytest.raises(InputError, match=f"{name}: cannot be read as"):
+        load_dataset(str(file))
+
+
+def test_a_folder_in_another_encoding_is_refused(folder: Path) -> None:
+    file = folder / "eng_Latn" / "train.tsv"
+    file.write_bytes("index_id\tcategory\ttext\n1\tsports\tcafé\n".encode("latin-1"))
+    with pytest.raises(InputError, match=f"{file}: cannot be read as UTF-8"):
+        load_dataset(str(folder))
+
+
+def test_other_files_and_folders_beside_the_data_do_not_matter(folder: Path) -> None:
+    before = fingerprint_dataset(str(folder))
+    (folder / ".git" / "objects").mkdir(parents=True)
+    (folder / "eng_Latn" / "notes.md").write_text("of no interest")
+    assert fingerprint_dataset(str(folder)) == before
+
+
 def test_a_snapshot_in_the_hubs_cache_is_read_without_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = "0123456789abcdef0123456789abcdef01234567"
     repository = tmp_path / "datasets--Somebody--sib200"

@@ -26,14 +26,14 @@ def test_prompt_and_head_on_xlmr_large_have_the_published_number_of_parameters(r
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 1.0])
 def test_every_prompt_gives_one_embedding_a_virtual_token(ratio: float) -> None:
     prompt = build_prompt(RunConfig(encoder_ratio=ratio, num_virtual_tokens=10), 32, generator())
-    assert prompt().shape == (10, 32)
+    assert prompt(3).shape == (3, 10, 32)
 
 
 def test_the_encoders_tokens_follow_the_directly_trained_ones() -> None:
     prompt = build_prompt(RunConfig(encoder_ratio=0.3, num_virtual_tokens=10), 32, generator()).eval()
     assert isinstance(prompt, DualPrompt)
-    assert torch.equal(prompt()[:7], prompt.soft.embedding.weight)
-    assert torch.equal(prompt()[7:], prompt.encoded())
+    assert torch.equal(prompt(1)[0, :7], prompt.soft.embedding.weight)
+    assert torch.equal(prompt(1)[0, 7:], prompt.encoded(1)[0])
 
 
 def test_the_encoder_is_an_mlp_with_relu_between_its_layers() -> None:
@@ -44,7 +44,23 @@ def test_the_encoder_is_an_mlp_with_relu_between_its_layers() -> None:
     for layer in ("0", "3"):
         values = torch.relu(values @ weights[f"encoder.{layer}.weight"].T + weights[f"encoder.{layer}.bias"])
     expected = values @ weights["encoder.6.weight"].T + weights["encoder.6.bias"]
-    torch.testing.assert_close(prompt(), expected)
+    for example in prompt(2):
+        torch.testing.assert_close(example, expected)
+
+
+def test_every_example_of_a_batch_has_dropout_of_its_own_in_training_alone() -> None:
+    prompt = build_prompt(RunConfig(encoder_ratio=1.0, num_virtual_tokens=4, encoder_dropout=0.5), 32, generator())
+    first, second = prompt.train()(2)
+    assert not torch.equal(first, second)
+    first, second = prompt.eval()(2)
+    assert torch.equal(first, second)
+
+
+def test_the_head_starts_as_xlmrs_own() -> None:
+    torch.manual_seed(0)
+    head = ClassificationHead(384, 7, 0.0, generator())
+    assert head.dense.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert not head.dense.bias.any() and not head.out.bias.any()
 
 
 def test_dropout_follows_its_own_generator_and_keeps_the_mean() -> None:

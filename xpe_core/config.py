@@ -65,7 +65,7 @@ class RunConfig(BaseModel):
     encoder_prompt_learning_rate: Float = Field(5e-5, gt=0)
     """Rate of the encoder's input embeddings (recipe: 5e-5 in arm A, 5e-3 in arm C)."""
     weight_decay: Float = Field(0.01, ge=0)
-    """Decay of the head and of the encoder's layers (recipe: 0.01)."""
+    """Decay of the weights of the head and of the encoder's layers; biases do not decay (recipe: 0.01)."""
     prompt_weight_decay: Float = Field(0.0, ge=0)
     """Decay of the directly trained virtual tokens (recipe: 0)."""
     encoder_prompt_weight_decay: Float = Field(0.01, ge=0)

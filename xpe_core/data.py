@@ -58,7 +58,7 @@ def fingerprint_dataset(name: str) -> str:
         sources: list[Path] = [Path(str(files("xpe_core").joinpath(part))) for part in ("cldr.py", "languages.csv")]
     else:
         path = find_dataset(name)
-        sources = [path] if path.is_file() else [file for file in sorted(path.glob("*/*")) if file.suffix != ".md"]
+        sources = [path] if path.is_file() else sorted([*path.glob("*/*.tsv"), *path.glob("*/labels.txt")])
     for source in sources:
         sha.update(f"{source.parent.name}/{source.name}".encode())
         sha.update(source.read_bytes())
@@ -89,8 +89,8 @@ def _fetch(name: str) -> Path:
 
     patterns = ["*.tsv", "*labels.txt"]
     try:
-        commit = HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS).sha
-        return Path(snapshot_download(name, repo_type="dataset", revision=commit, allow_patterns=patterns))
+        HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS)  # says no sooner than a download would
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
     except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
         reason = type(error).__name__
     try:
@@ -119,7 +119,10 @@ def _read_folder(name: str, root: Path) -> Dataset:
         for split, names in SPLIT_FILES.items():
             for file in (folder / f"{stem}.tsv" for stem in names):
                 if file.exists():
-                    examples += _read_tsv(file, folder.name, split)
+                    try:
+                        examples += _read_tsv(file, folder.name, split)
+                    except (UnicodeDecodeError, csv.Error) as error:
+                        raise InputError(f"{file}: cannot be read as UTF-8 text: {error}") from None
                     break
     found = {example.label for example in examples}
     for language, lines in label_lists.items():
@@ -146,13 +149,18 @@ def _read_tsv(file: Path, language: str, split: str) -> Iterator[Example]:
 
 def _read_table(name: str, path: Path) -> Dataset:
     """Read one file with the columns text, label, language, split and, where there is one, index_id."""
+    import pyarrow
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet
 
-    read = {".parquet": pyarrow.parquet.read_table, ".csv": pyarrow.csv.read_csv}
+    as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys((*COLUMNS, "index_id"), pyarrow.string()))
+    readers = {
+        ".parquet": pyarrow.parquet.read_table,
+        ".csv": lambda file: pyarrow.csv.read_csv(file, convert_options=as_text),  # a guess would make 7 of 007
+    }
     try:
-        table = read.get(path.suffix, pyarrow.json.read_json)(path)
+        table = readers.get(path.suffix, pyarrow.json.read_json)(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from None
     if missing := [column for column in COLUMNS if column not in table.column_names]:

@@ -33,13 +33,16 @@ SHARED_FIELDS = (
 
 
 class ClassificationHead(nn.Module):
-    """XLM-R's own head, trained from scratch: dropout, dense, tanh, dropout, out."""
+    """XLM-R's own head, from scratch: dropout, dense, tanh, dropout, out; weights from N(0, 0.02), biases from 0."""
 
     def __init__(self, hidden_size: int, num_classes: int, dropout: float, generator: torch.Generator) -> None:
         super().__init__()
         self.dropout = SeededDropout(dropout, generator)
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.out = nn.Linear(hidden_size, num_classes)
+        for layer in (self.dense, self.out):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Return logits [B, C] of pooled hidden states [B, H]."""
@@ -83,8 +86,7 @@ class PromptClassifier(nn.Module):
         """
         runs = [self.runs[place] for place in places]
         num_runs, num_examples = len(runs), token_ids.shape[1]
-        prompts = torch.stack([run.prompt() for run in runs])  # [R, P, H]
-        prompts = prompts[:, None].expand(-1, num_examples, -1, -1)  # [R, B, P, H]
+        prompts = torch.stack([run.prompt(num_examples) for run in runs])  # [R, B, P, H]
         text = self.backbone.embed(token_ids.flatten(0, 1)).unflatten(0, token_ids.shape[:2])
         text = text.expand(num_runs, -1, -1, -1)  # [R, B, T, H]
         mask = mask.expand(num_runs, -1, -1).flatten(0, 1)  # [RB, T]

@@ -1,7 +1,9 @@
 """The three prompts, each for one run: a table of virtual tokens, an encoder over one, or some of both.
 
-Every prompt is called without arguments and returns the virtual tokens' embeddings [P, H], which stand before the
-text's own (arXiv:2508.10352, section 3). P virtual tokens, H the backbone's hidden size, E the encoder's.
+Every prompt is called with a number of examples and returns the virtual tokens' embeddings [B, P, H], which stand
+before the texts' own (arXiv:2508.10352, section 3). They differ from example to example by the encoder's dropout alone.
+
+B examples, P virtual tokens, H the backbone's hidden size.
 """
 
 import torch
@@ -33,9 +35,9 @@ class SoftPrompt(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(num_virtual_tokens, hidden_size)
 
-    def forward(self) -> Tensor:
-        """Return the embeddings [P, H]."""
-        return self.embedding.weight
+    def forward(self, num_examples: int) -> Tensor:
+        """Return the embeddings [B, P, H]."""
+        return self.embedding.weight.expand(num_examples, -1, -1)
 
 
 class CrossPromptEncoder(nn.Module):
@@ -52,9 +54,11 @@ class CrossPromptEncoder(nn.Module):
             width = config.encoder_hidden_size
         self.encoder = nn.Sequential(*layers, nn.Linear(width, hidden_size))
 
-    def forward(self) -> Tensor:
-        """Return the embeddings [P, H]."""
-        return self.encoder(self.embedding.weight)
+    def forward(self, num_examples: int) -> Tensor:
+        """Return the embeddings [B, P, H]."""
+        if self.training:  # every example has dropout masks of its own
+            return self.encoder(self.embedding.weight.expand(num_examples, -1, -1))
+        return self.encoder(self.embedding.weight).expand(num_examples, -1, -1)
 
 
 class DualPrompt(nn.Module):
@@ -65,9 +69,9 @@ class DualPrompt(nn.Module):
         self.soft = soft
         self.encoded = encoded
 
-    def forward(self) -> Tensor:
-        """Return the embeddings [P, H]."""
-        return torch.cat([self.soft(), self.encoded()])
+    def forward(self, num_examples: int) -> Tensor:
+        """Return the embeddings [B, P, H]."""
+        return torch.cat([self.soft(num_examples), self.encoded(num_examples)], dim=1)
 
 
 def build_prompt(config: RunConfig, hidden_size: int, generator: torch.Generator) -> nn.Module:

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import optimization
 
 from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
 from xpe_core.evaluation import LanguageScore, evaluate, mean_accuracy
 from xpe_core.model import PromptAndHead, PromptClassifier, stream_seed
 from xpe_core.tokens import TokenisedData
@@ -75,6 +76,7 @@ class _Run:
     config: RunConfig
     module: PromptAndHead
     source_languages: tuple[str, ...]
+    num_examples: int
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     batches: Iterator[np.ndarray]
@@ -101,7 +103,9 @@ def train(
     """
     runs = [_build_run(place, module, data) for place, module in enumerate(model.runs)]
     first = runs[0].config
-    eval_steps = first.eval_steps or _steps_per_epoch(data, runs[0])
+    if len({run.num_examples for run in runs}) > 1:
+        raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
+    eval_steps = first.eval_steps or max(1, runs[0].num_examples // first.batch_size)
     num_tokens, train_seconds = 0, 0.0
     for step in range(1, first.max_steps + 1):
         active = [run for run in runs if run.state == "training"]
@@ -206,6 +210,7 @@ def _build_run(place: int, module: PromptAndHead, data: TokenisedData) -> _Run:
         config=config,
         module=module,
         source_languages=source_languages,
+        num_examples=len(indices),
         optimizer=optimizer,
         schedule=build_schedule(optimizer, config),
         batches=draw_batches(indices, data.lengths[indices], config),
@@ -213,18 +218,22 @@ def _build_run(place: int, module: PromptAndHead, data: TokenisedData) -> _Run:
 
 
 def build_optimizer(module: PromptAndHead) -> torch.optim.Optimizer:
-    """Return the run's optimizer, with a group each for the virtual tokens, the encoder's input, and all the rest."""
+    """Return the run's optimizer, with a group each for the virtual tokens, the encoder's input, weights and biases.
+
+    Biases do not decay, as under transformers' Trainer, which the recipe was run with.
+    """
     config = module.config
     soft: list[nn.Parameter] = []
     encoded: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
+    weights: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
         if name == "prompt.soft.embedding.weight" or (name == "prompt.embedding.weight" and config.method == "spt"):
             soft.append(parameter)
         elif name in ("prompt.embedding.weight", "prompt.encoded.embedding.weight"):
             encoded.append(parameter)
         else:
-            rest.append(parameter)
+            (biases if name.endswith(".bias") else weights).append(parameter)
     groups = [
         {"params": soft, "lr": config.prompt_learning_rate, "weight_decay": config.prompt_weight_decay},
         {
@@ -232,7 +241,8 @@ def build_optimizer(module: PromptAndHead) -> torch.optim.Optimizer:
             "lr": config.encoder_prompt_learning_rate,
             "weight_decay": config.encoder_prompt_weight_decay,
         },
-        {"params": rest, "lr": config.learning_rate, "weight_decay": config.weight_decay},
+        {"params": weights, "lr": config.learning_rate, "weight_decay": config.weight_decay},
+        {"params": biases, "lr": config.learning_rate, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":
@@ -274,8 +284,3 @@ def draw_batches(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) ->
         for place in np.random.default_rng(epoch).permutation(num_batches):
             yield indices[by_length[place]]
         epoch += 1
-
-
-def _steps_per_epoch(data: TokenisedData, run: _Run) -> int:
-    num_examples = len(data.select(run.source_languages, "train"))
-    return max(1, num_examples // run.config.batch_size)
