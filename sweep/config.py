@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from xpe_core.config import Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
+Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 MAX_CORNERS = 4096
 """Combinations of a space's extreme values that are checked before anything starts."""
 
@@ -40,6 +41,9 @@ def _parse_seeds(value: Any) -> Any:
 def _join_lists(value: Any) -> Any:
     """Write a list of languages among the choices as one string, as `RunConfig` does."""
     return [",".join(map(str, one)) if isinstance(one, list) else one for one in value] if value else value
+
+
+INTEGER_FIELDS = {name: "int" in str(field.annotation) for name, field in RunConfig.model_fields.items()}
 
 
 class _Strict(BaseModel):
@@ -68,6 +72,8 @@ class Dimension(_Strict):
             raise ValueError(f"{given[0]} needs two ascending{' positive' if self.log_uniform else ''} numbers")
         if self.step is not None and (self.log_uniform or self.step > high - low):
             raise ValueError("step goes with uniform and integers, and is at most their range")
+        if self.step is not None and self.integers and self.step % 1:
+            raise ValueError("the step of integers is a whole number")
         return self
 
     @property
@@ -79,15 +85,8 @@ class Dimension(_Strict):
 
     @property
     def extremes(self) -> tuple[Any, ...]:
-        """All choices, or the two ends."""
-        return self.choice if self.choice is not None else self.bounds
-
-    def holds(self, value: Any) -> bool:
-        """Whether the search could propose the value."""
-        if self.choice is not None:
-            return value in self.choice
-        low, high = self.bounds
-        return low <= value <= high
+        """All choices, or the two ends and the centre."""
+        return self.choice if self.choice is not None else (*self.bounds, self.centre)
 
     @property
     def centre(self) -> Any:
@@ -138,7 +137,7 @@ class SweepConfig(_Strict):
     """Fields of `RunConfig` that vary."""
     num_samples: Int = Field(16, ge=1)
     """Configurations in all, SPT and XPE included."""
-    seeds: Annotated[tuple[Int, ...], BeforeValidator(_parse_seeds), Field(min_length=1)] = (1, 2)
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_parse_seeds), Field(min_length=1)] = (1, 2)
     """The runs of every trial."""
     search_seed: Int = Field(0, ge=0, lt=2**31)
     """Where the sampler's choices come from."""
@@ -157,13 +156,17 @@ class SweepConfig(_Strict):
                 raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
             if key in self.base and key in self.space:
                 raise ValueError(f"{key} stands in base and in space; it is either fixed or searched")
+        for name, dimension in self.space.items():
+            if INTEGER_FIELDS.get(name) and (dimension.uniform or dimension.log_uniform):
+                raise ValueError(f"space.{name} takes whole numbers: use integers or choice")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} holds a seed twice")
-        if self.scheduler.grace_period > max(corner.max_steps for corner in self.corners):
-            raise ValueError(
-                f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps="
-                f"{self.config().max_steps}"
-            )
+        try:
+            longest = max(corner.max_steps for corner in self.corners)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        if self.scheduler.grace_period > longest:
+            raise ValueError(f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps={longest}")
         return self
 
     def config(self, **values: Any) -> RunConfig:
@@ -173,7 +176,7 @@ class SweepConfig(_Strict):
             return build_config(RunConfig, {**self.base, **centre, **values}, "base")
         except InputError as error:
             corner = f" and space at {', '.join(f'{name}={value}' for name, value in values.items())}" if values else ""
-            raise ValueError(str(error).replace("base: ", f"base{corner}: ", 1)) from None
+            raise InputError(str(error).replace("base: ", f"base{corner}: ", 1)) from None
 
     @property
     def source_sets(self) -> tuple[str, ...]:
@@ -209,8 +212,12 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
         raise InputError(f"experiment {source}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"experiment {source} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(f"experiment {source}: must hold keys such as base and space, not {values!r}")
+    for key in ("base", "space", "scheduler", "evaluation", "resources"):
+        values[key] = {} if values.get(key) is None else values[key]
+        if not isinstance(values[key], dict):
+            raise InputError(f"experiment {source}: {key} must hold keys of its own, not {values[key]!r}")
     for override in overrides:
         _apply(values, override)
     values = _make_paths_absolute(values)
@@ -227,8 +234,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError:
         value = text
     if key in RunConfig.model_fields:
-        (values.get("space") or {}).pop(key, None)
-        values["base"] = {**(values.get("base") or {}), key: value}
+        values["space"].pop(key, None)
+        values["base"][key] = value
         return
     first, _, rest = key.partition(".")
     field = SweepConfig.model_fields.get(first)
@@ -236,15 +243,16 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if field is None or first in ("base", "space"):
         raise InputError(f"--set {override}: {nearest(key, known)}")
     if rest:
-        values[first] = {**(values.get(first) or {}), rest: value}
+        values[first] = {**(values[first] if isinstance(values.get(first), dict) else {}), rest: value}
     else:
         values[first] = value
 
 
 def _make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
     """Resolve `dataset` and `backbone` where they are paths here: a worker's working folder is another one."""
-    base = dict(values.get("base") or {})
+    base = dict(values["base"])
     for key in ("dataset", "backbone"):
-        if isinstance(base.get(key), str) and base[key] != "cldr" and Path(base[key]).expanduser().exists():
-            base[key] = str(Path(base[key]).expanduser().resolve())
+        name = base.get(key)
+        if isinstance(name, str) and name not in ("cldr", "e5-small") and Path(name).expanduser().exists():
+            base[key] = str(Path(name).expanduser().resolve())
     return {**values, "base": base}

@@ -1,6 +1,7 @@
 """What a person sees: the plan before a search, one calm screen during it, the table after it."""
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.text import Text
 from sweep.analysis import ALL_TARGETS, Best, find_best, group_means, read_evaluations, read_runs
 from sweep.config import Dimension
 from sweep.store import TrialRecord
-from sweep.tuner import Plan
+from sweep.tuner import STATES, Plan
 from xpe_core.languages import TARGET_GROUPS
 
 METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
@@ -33,6 +34,8 @@ def print_plan(console: Console, plan: Plan, folder: Path) -> None:
     table.add_row("trained on", ", ".join(sweep.source_sets))
     table.add_row("chosen by", f"validation accuracy on {_shorten(plan.selection_languages)}")
     table.add_row("tested on", f"{len(plan.target_languages)} languages")
+    if plan.chosen_by_targets:
+        table.add_row("not zero-shot", f"{_shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
     table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}; the worse trials end early (ASHA)")
     for name, dimension in sweep.space.items():
         table.add_row("searched", f"{name} {_describe(dimension)}")
@@ -43,10 +46,11 @@ def print_plan(console: Console, plan: Plan, folder: Path) -> None:
 class Screen:
     """The one screen of a running search; on something that is no terminal, one line a finished trial."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
+    def __init__(self, console: Console, plan: Plan, records: dict[str, TrialRecord]) -> None:
+        """Start from what the ledger knows of the experiment, `records`."""
         self._console = console
         self._plan = plan
-        self._records: dict[str, TrialRecord] = {}
+        self._records = {trial_id: record for trial_id, record in records.items() if record.state}
         self._steps: dict[str, int] = {}
         self._trained: set[str] = set()
         self._started = time.monotonic()
@@ -71,8 +75,9 @@ class Screen:
         if record.state is None:
             return
         self._num_ended += 1
-        error = (result or {}).get("error")
-        detail = error.strip().splitlines()[-1] if error else f"after {self._steps[record.trial_id]} steps"
+        detail = f"after {self._steps[record.trial_id]} steps"
+        if record.error:
+            detail = record.error.strip().splitlines()[-1]
         line = Text.assemble(
             (f"{record.number + 1:>4}/{self._plan.sweep.num_samples}  ", "dim"),
             (f"{record.state:<9}", {"complete": "green", "pruned": "yellow"}.get(record.state, "red")),
@@ -86,7 +91,8 @@ class Screen:
         states = [record.state for record in self._records.values()]
         counts = Text.assemble(
             (f"{len(running)} running", "cyan"),
-            f", {states.count('complete')} complete, {states.count('pruned')} pruned, {states.count('failed')} failed",
+            f", {states.count('complete')} complete, {states.count('pruned')} pruned, "
+            f"{states.count('failed') + states.count('crashed')} failed",
             (f"   {_duration(time.monotonic() - self._started)} gone, {self._remaining()}", "dim"),
         )
         lines = [Text(), counts]
@@ -141,16 +147,21 @@ def print_answer(console: Console, plan: Plan, folder: Path) -> None:
     seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
     console.print(f"\n{plan.name}: test accuracy in %, mean ± standard deviation over {seeds} (number of languages)")
     console.print(table)
+    tried = dict(runs.group_by("method").agg(pl.col("config_id").n_unique()).iter_rows())
     for row in rows:
         values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)
         searched = " ".join(f"{name}={_number(values[name])}" for name in plan.sweep.space)
         failed = f"  ({row.num_failed} of {row.num_seeds} seeds failed)" if row.num_failed else ""
         name = METHOD_NAMES[row.method]
-        console.print(f"{name:<4}  {searched or 'as the experiment says'}{failed}", highlight=False)
-    counts = runs.unique("trial_id")["state"].value_counts()
-    ended = ", ".join(f"{count} {state}" for state, count in sorted(counts.iter_rows()))
+        number = f"best of {tried[row.method]}" if tried[row.method] > 1 else "the only one"
+        console.print(f"{name:<4}  {searched or 'as the experiment says'}  ({number}){failed}", highlight=False)
+    states = runs.group_by("trial_id").agg("state")["state"]
+    counts = Counter(next(state for state in STATES if state in list(trial)) for trial in states)
+    ended = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     console.print(f"Always guessing a language's most frequent class: {_percent(most_frequent_class(plan))}")
     console.print(f"* the best by validation accuracy on {_shorten(plan.selection_languages)}; trials: {ended}")
+    if plan.chosen_by_targets:
+        console.print(f"Not zero-shot: {_shorten(plan.chosen_by_targets)} took part in the choice (validation split).")
     if len(plan.sweep.seeds) < 6:
         console.print(f"With {seeds} this ranks configurations; it does not prove a difference.")
 

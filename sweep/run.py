@@ -55,8 +55,10 @@ def search(
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
 
     from sweep.analysis import first_error, read_runs
+    from sweep.cluster import has_gpu, start_ray
     from sweep.report import Screen, print_answer, print_plan
-    from sweep.tuner import best_name, has_gpu, prepare, start_ray
+    from sweep.store import read_ledger
+    from sweep.tuner import best_name, prepare
     from sweep.tuner import search as run_search
 
     with ExitStack() as stack:
@@ -70,8 +72,12 @@ def search(
         print_plan(console, plan, folder)
         if dry_run:
             return
-        with Screen(console, plan) as screen:
-            run_search(plan, storage, screen.listen)
+        try:
+            with Screen(console, plan, read_ledger(folder)) as screen:
+                run_search(plan, storage, screen.listen)
+        except KeyboardInterrupt:
+            console.print("Interrupted. Nothing that was finished is lost: the same command goes on from here.")
+            raise typer.Exit(130) from None
     print_answer(console, plan, folder)
     console.print(f"Per-language results: {folder}/runs and {folder}/evaluations (Parquet)", soft_wrap=True)
     best = folder / best_name(plan.name)
@@ -98,9 +104,6 @@ def main() -> None:
     except InputError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("\nInterrupted; the same command goes on where this left off.")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

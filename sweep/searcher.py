@@ -36,8 +36,8 @@ class OptunaSearcher(Searcher):
         self.sweep = sweep
         self.folder = folder
         self.records = records
-        self.running: dict[str, TrialRecord] = {}
-        """By Tune's own trial id."""
+        self.trials: dict[str, TrialRecord] = {}
+        """What this process has proposed, by Tune's own trial id."""
         self._unfinished = deque(record for record in records.values() if record.state is None)
         self._distributions = {name: build_distribution(dimension) for name, dimension in sweep.space.items()}
         self._study = optuna.create_study(direction="maximize")
@@ -51,12 +51,12 @@ class OptunaSearcher(Searcher):
         record = self._unfinished.popleft() if self._unfinished else self._propose()
         if record is None:
             return Searcher.FINISHED
-        self.running[trial_id] = record
+        self.trials[trial_id] = record
         return {"trial_id": record.trial_id, "config": record.config, "seeds": list(record.seeds)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the study how a trial ended, as the ledger has it: COMPLETE, PRUNED by the scheduler, or FAIL."""
-        record = self.running.pop(trial_id)
+        """Tell the study how a trial ended, as the ledger has it: COMPLETE, PRUNED by the scheduler, else FAIL."""
+        record = self.trials[trial_id]
         asked = self._asked.pop(record.trial_id, None)
         if asked is None:
             self._add_to_study(record)
@@ -117,7 +117,7 @@ class OptunaSearcher(Searcher):
 
     def _add_to_study(self, record: TrialRecord) -> None:
         """Give the study a trial that it did not ask for, where all its values lie in the space."""
-        if not all(dimension.holds(record.params[name]) for name, dimension in self.sweep.space.items()):
+        if not all(_holds(self._distributions[name], value) for name, value in record.params.items()):
             return
         state = _state_of(record)
         self._study.add_trial(
@@ -131,6 +131,17 @@ class OptunaSearcher(Searcher):
         )
 
 
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether the study could have proposed the value; Optuna cuts a range to a whole number of steps."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if not distribution.low <= value <= distribution.high:
+        return False
+    steps = (value - distribution.low) / distribution.step if distribution.step else 0
+    return abs(steps - round(steps)) < 1e-8
+
+
 def _state_of(record: TrialRecord) -> TrialState:
     return {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}.get(record.state or "", TrialState.FAIL)
 
@@ -140,6 +151,8 @@ def build_distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.choice is not None:
         return CategoricalDistribution(dimension.choice)
     low, high = dimension.bounds
+    if dimension.step:  # a range ends at its last whole step
+        high = low + int((high - low) / dimension.step + 1e-8) * dimension.step
     if dimension.integers:
         return IntDistribution(int(low), int(high), step=int(dimension.step or 1))
-    return FloatDistribution(low, high, log=dimension.log_uniform is not None, step=dimension.step)
+    return FloatDistribution(low, round(high, 12), log=dimension.log_uniform is not None, step=dimension.step)

@@ -18,12 +18,14 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import yaml
+from filelock import FileLock, Timeout
 
 from sweep.config import SweepConfig
 from xpe_core.config import RunConfig
@@ -93,7 +95,8 @@ class TrialRecord:
     config: dict[str, Any]
     seeds: tuple[int, ...]
     state: str | None = None
-    """complete, pruned, failed; None while it has not ended."""
+    """complete, pruned, failed; crashed (it is run again at the next start); None while it has not ended."""
+    error: str | None = None
     reports: dict[int, float] = field(default_factory=dict)
     """Selection accuracy by step."""
 
@@ -116,16 +119,28 @@ class ExperimentFolder:
         self.path = folder
         self.failure: InputError | None = None
         """Why the folder could no longer be written, where it could not."""
-        specification = {**sweep.model_dump(mode="json"), "fingerprints": dict(fingerprints)}
+        values = sweep.config().model_dump()
+        base = {name: values[name] for name in sweep.base}  # 5e-3, 0.005 and '5e-3' are the same
+        specification = {**sweep.model_dump(mode="json"), "base": base, "fingerprints": dict(fingerprints)}
         with self._explain():
             for part in ("runs", "evaluations"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
-            if (folder / "experiment.yaml").exists():
-                before = yaml.safe_load((folder / "experiment.yaml").read_text(encoding="utf-8"))
-                _compare(folder, before, specification)
-            self.write_yaml("experiment.yaml", specification)
-            _mend_last_line(folder / "ledger.jsonl")
-            self._ledger = (folder / "ledger.jsonl").open("ab", buffering=0)
+            self._lock = _lock(folder)
+            try:
+                self._ledger = self._take_up(specification)
+            except BaseException:
+                self._lock.release()
+                raise
+
+    def _take_up(self, specification: Mapping[str, Any]) -> FileIO:
+        """Check and write the specification, and open the ledger."""
+        file = self.path / "experiment.yaml"
+        if file.exists():
+            _compare(self.path, yaml.safe_load(file.read_text(encoding="utf-8")), specification)
+        self.write_yaml(file.name, specification)
+        ledger = self.path / "ledger.jsonl"
+        _mend_last_line(ledger)
+        return ledger.open("ab", buffering=0)
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event to the ledger and wait until it is on the disk."""
@@ -150,8 +165,9 @@ class ExperimentFolder:
             temporary.write_text(comment + text, encoding="utf-8")
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the ledger and let others write."""
         self._ledger.close()
+        self._lock.release()
 
     @contextmanager
     def _explain(self) -> Iterator[None]:
@@ -187,6 +203,10 @@ def read_ledger(folder: Path) -> dict[str, TrialRecord]:
             records[event["trial_id"]].reports[event["step"]] = event["selection_accuracy"]
         elif event["event"] == "end":
             records[event["trial_id"]].state = event["state"]
+            records[event["trial_id"]].error = event["error"]
+    for record in records.values():
+        if record.state == "crashed":
+            record.state, record.error = None, None
     return records
 
 
@@ -201,6 +221,16 @@ def _replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _lock(folder: Path) -> FileLock:
+    """Take the folder for this process alone; a killed process loses it by itself."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder} is being written by another search; wait for it, or give a --name") from None
+    return lock
 
 
 def _compare(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import os
 import platform
 import resource
 import subprocess
-import traceback
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -23,6 +23,7 @@ from ray import tune
 
 from xpe_core.backbones import fingerprint_backbone, load_backbone
 from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
 from xpe_core.evaluation import LanguageScore, evaluate
 from xpe_core.model import PromptClassifier
 from xpe_core.tokens import TokenisedData, load_tokens
@@ -35,7 +36,7 @@ class PackTrainable(tune.Trainable):
     """Trains a pack step by step and, when it has not been stopped before, tests it on the target languages."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take `config`, `seeds`, `selection_languages`, `target_languages`, `max_examples`, `num_threads`."""
+        """Take the trial's `config` and `seeds`, and what `sweep.tuner` gives to all trials alike."""
         self._model: PromptClassifier | None = None
         self._data: TokenisedData | None = None
         self._reports: Iterator[Report] = iter(())
@@ -49,28 +50,6 @@ class PackTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train until the next evaluation and report it, or test what is `trained`: that report is `finished`."""
-        try:
-            return self._advance()
-        except Exception:  # the process edge: whatever goes wrong becomes a failed trial with its traceback
-            error = traceback.format_exc()
-            return {"step": 0, "selection_accuracy": 0.0, "finished": True, "done": True, "error": error}
-
-    def cleanup(self) -> None:
-        """Let go of the pack; the backbone stays for the next trial."""
-        self._model, self._data, self._reports = None, None, iter(())
-
-    def _start(self) -> tuple[PromptClassifier, TokenisedData]:
-        """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
-        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
-        first = configs[0]
-        data = load_tokens(first.dataset, first.backbone, first.max_length)
-        backbone = load_backbone(first.backbone, "cuda" if torch.cuda.is_available() else "cpu")
-        model = PromptClassifier(backbone, configs, len(data.label_names))
-        self._model, self._data = model, data
-        self._reports = train(model, data, self.config["selection_languages"])
-        return model, data
-
-    def _advance(self) -> dict[str, Any]:
         model, data = self._model, self._data
         if model is None or data is None:
             model, data = self._start()
@@ -84,15 +63,34 @@ class PackTrainable(tune.Trainable):
             "trained": trained,
             "finished": False,
             "done": False,
-            "error": None,
             "runs": [_describe_run(report, place, model) for place in range(len(report.runs))],
             "evaluations": _validation_rows(report),
-            "provenance": {**_provenance(model.backbone.name), "data_fingerprint": data.fingerprint},
+            "provenance": {**_provenance(model.backbone.name, model.device.type), "data_fingerprint": data.fingerprint},
         }
         if trained:
             next(self._reports, None)  # the generator's end puts every run's best checkpoint in place
             self._trained = result
         return result
+
+    def cleanup(self) -> None:
+        """Let go of the pack; the backbone stays for the next trial."""
+        self._model, self._data, self._reports = None, None, iter(())
+
+    def _start(self) -> tuple[PromptClassifier, TokenisedData]:
+        """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
+        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
+        first = configs[0]
+        data = load_tokens(first.dataset, first.backbone, first.max_length)
+        found = {"backbone": fingerprint_backbone(first.backbone), "data": data.fingerprint}
+        if first.max_length == self.config["max_length"] and found != self.config["fingerprints"]:
+            raise InputError(f"{platform.node()} has another backbone or data set than the driver: {found}")
+        if self.config["device"] == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        backbone = load_backbone(first.backbone, self.config["device"])
+        model = PromptClassifier(backbone, configs, len(data.label_names))
+        self._model, self._data = model, data
+        self._reports = train(model, data, self.config["selection_languages"])
+        return model, data
 
     def _test(self, model: PromptClassifier, data: TokenisedData) -> list[dict[str, Any]]:
         """Return the rows of the last report and those of the complete runs on the target languages."""
@@ -133,18 +131,19 @@ def _rows(run_id: str, split: str, scores: Sequence[LanguageScore]) -> list[dict
 def _peak_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # of the process so far: an actor's earlier trials count in; macOS counts in bytes, Linux in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @cache
-def _provenance(backbone: str) -> dict[str, str]:
+def _provenance(backbone: str, device: str) -> dict[str, str]:
     """Return where this process's numbers come from."""
     return {
         "code_version": code_version(),
         "package_versions": json.dumps(package_versions()),
         "backbone_fingerprint": fingerprint_backbone(backbone),
         "host": platform.node(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
     }
 
 

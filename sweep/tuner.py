@@ -4,33 +4,29 @@ Everything that a user could have got wrong is checked before Ray starts. The wo
 travel; this process alone writes the ledger and the tables.
 """
 
-import os
+import logging
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from sweep.analysis import best_experiment
+from sweep.cluster import find_resources, start_ray
 from sweep.config import SweepConfig
 from sweep.searcher import METRIC, OptunaSearcher
 from sweep.store import ExperimentFolder, TrialRecord, read_ledger
 from sweep.trial import PackTrainable
 from xpe_core.backbones import find_max_positions, fingerprint_backbone
-from xpe_core.errors import InputError
+from xpe_core.languages import TARGET_GROUPS
 from xpe_core.model import check_positions
 from xpe_core.tokens import TokenisedData, check_splits, load_tokens
-
-OBJECT_STORE_BYTES = 100 * 2**20
-"""Of a Ray started here; a trial's configuration and reports are small."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +41,20 @@ class Plan:
     """All source languages that any trial may train on: the same for every trial, so that accuracies compare."""
     target_languages: tuple[str, ...]
 
+    @property
+    def chosen_by_targets(self) -> tuple[str, ...]:
+        """Target languages whose validation split takes part in the choice: for them a trial is not zero-shot."""
+        groups = self.data.resolve(TARGET_GROUPS[-1])
+        return tuple(sorted(set(self.selection_languages) & set(self.target_languages) & set(groups)))
+
 
 def best_name(name: str) -> str:
     """Return the file name, and so the experiment name, of an experiment's best configuration."""
     return f"{name}-best.yaml"
 
+
+STATES = ("complete", "pruned", "failed")
+"""A trial's state is the first of these that one of its runs is in."""
 
 Listener = Callable[[TrialRecord, dict[str, Any] | None], None]
 """Is told of every trial's start (without a report) and of every report, after it has been written."""
@@ -102,7 +107,11 @@ def _run_trials(
         "target_languages": list(plan.target_languages),
         "max_examples": plan.sweep.evaluation.max_examples,
         "num_threads": cpus,
+        "device": "cuda" if gpus else "cpu",
+        "fingerprints": plan.fingerprints,
+        "max_length": plan.sweep.config().max_length,
     }
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong is in the tables and on the screen
     with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
         try:
             # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
@@ -130,75 +139,6 @@ def _run_trials(
             raise
 
 
-@contextmanager
-def start_ray(num_cpus: int | None = None) -> Iterator[None]:
-    """Connect to the Ray cluster of this machine (or RAY_ADDRESS), or start one (of `num_cpus`) for the time being.
-
-    Where this process is connected already, that connection is used and kept.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    common: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    try:
-        if address == "local":
-            raise ConnectionError
-        ray.init(address=address, **common)
-    except ConnectionError:
-        if address not in ("auto", "local"):
-            raise InputError(f"no Ray cluster answers at RAY_ADDRESS={address}") from None
-        ray.init(
-            address="local",
-            num_cpus=num_cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            **common,
-        )
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def has_gpu() -> bool:
-    """Whether some node of the Ray cluster has a GPU."""
-    return ray.cluster_resources().get("GPU", 0) > 0
-
-
-def find_resources(sweep: SweepConfig) -> tuple[int, float, int]:
-    """Return CPUs and GPUs a trial and how many trials run at once; InputError where no node can hold one."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    most_cpus = max(int(node.get("CPU", 0)) for node in nodes)
-    has_gpu = any(node.get("GPU", 0) >= 1 for node in nodes)
-    gpus = sweep.resources.gpus_per_trial if sweep.resources.gpus_per_trial is not None else float(has_gpu)
-    cpus = sweep.resources.cpus_per_trial or (1 if gpus else max(most_cpus, 1))
-    places = sum(
-        min(
-            int(node.get("CPU", 0) // cpus),
-            int(node.get("GPU", 0) // gpus) if gpus else int(node.get("CPU", 0) // cpus),
-        )
-        for node in nodes
-    )
-    if places == 0:
-        raise InputError(
-            f"resources: no node can give a trial {cpus} CPUs and {gpus:g} GPUs; the largest has {most_cpus} CPUs and "
-            f"{max(node.get('GPU', 0) for node in nodes):g} GPUs"
-        )
-    return cpus, gpus, min(places, sweep.resources.max_concurrent_trials or places)
-
-
 class _Scheduler(ASHAScheduler):
     """ASHA among the searched trials, remembered over restarts; SPT and XPE are no competitors but what they are
     compared with, so they are neither stopped nor counted in a rung.
@@ -214,13 +154,13 @@ class _Scheduler(ASHAScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record the result in its rung and say whether the trial goes on."""
-        if self._searcher.running[trial.trial_id].baseline or result["trained"]:
+        if self._searcher.trials[trial.trial_id].baseline or result["trained"]:
             return TrialScheduler.CONTINUE  # what is trained is tested; its last value is recorded when it ends
         return super().on_trial_result(tune_controller, trial, result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Record the last result of a trial that ended by itself."""
-        if not self._searcher.running[trial.trial_id].baseline:
+        if not self._searcher.trials[trial.trial_id].baseline:
             super().on_trial_complete(tune_controller, trial, result)
 
 
@@ -246,44 +186,50 @@ class _Writer(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Pass the news on."""
         if self._listen:
-            self._listen(self._searcher.running[trial.trial_id], None)
+            self._listen(self._searcher.trials[trial.trial_id], None)
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Take a worker's report; `done` without `finished` means that the scheduler stopped the trial."""
-        record = self._searcher.running[trial.trial_id]
-        if not result["error"]:
-            record.reports[result["step"]] = result[METRIC]
-            accuracies = [run["validation_accuracy"] for run in result["runs"]]
-            event = {"event": "report", "trial_id": record.trial_id, "step": result["step"], METRIC: result[METRIC]}
-            self._folder.append({**event, "validation_accuracies": accuracies})
+        record = self._searcher.trials[trial.trial_id]
+        record.reports[result["step"]] = result[METRIC]
+        accuracies = [run["validation_accuracy"] for run in result["runs"]]
+        event = {"event": "report", "trial_id": record.trial_id, "step": result["step"], METRIC: result[METRIC]}
+        self._folder.append({**event, "validation_accuracies": accuracies})
         if result["done"]:
-            self._end(record, result)
+            runs = [_run_row(record, result, place) for place in range(len(record.seeds))]
+            states = {run["state"] for run in runs}
+            self._end(record, next(name for name in STATES if name in states), runs, result["evaluations"])
         if self._listen:
             self._listen(record, result)
         result.pop("evaluations", None)  # written by now; Tune would keep them in memory for every trial
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Take note of a trial whose worker died again and again."""
-        record = self._searcher.running.get(trial.trial_id)
-        if record is not None and record.state is None:
-            self._end(record, {"finished": True, "error": "the worker process died three times"})
+        """Take note of a trial that crashed again and again; the next start of the experiment tries it once more."""
+        record = self._searcher.trials[trial.trial_id]
+        # get_error() reads the storage, to which Tune has not copied the file yet
+        error = Path(trial.error_file).read_text(encoding="utf-8").strip()
+        runs = [{**_identify(record, place), "state": "failed", "error": error} for place in range(len(record.seeds))]
+        self._end(record, "crashed", runs, [])
+        if self._listen:
+            self._listen(record, None)
 
-    def _end(self, record: TrialRecord, result: dict[str, Any]) -> None:
-        runs = [_run_row(record, result, place) for place in range(len(record.seeds))]
-        states = {run["state"] for run in runs}
-        state = next(name for name in ("complete", "pruned", "failed") if name in states)
-        self._folder.write_evaluations(record.trial_id, result.get("evaluations", []))
+    def _end(
+        self, record: TrialRecord, state: str, runs: list[dict[str, Any]], evaluations: list[dict[str, Any]]
+    ) -> None:
+        """Write a trial's rows and, when they are there, its end."""
+        self._folder.write_evaluations(record.trial_id, evaluations)
         self._folder.write_runs(record.trial_id, runs)
         error = next((run["error"] for run in runs if run["error"]), None)
         self._folder.append({"event": "end", "trial_id": record.trial_id, "state": state, "error": error})
-        record.state = state
+        record.state, record.error = state, error
 
 
-def _run_row(record: TrialRecord, result: dict[str, Any], place: int) -> dict[str, Any]:
+def _identify(record: TrialRecord, place: int) -> dict[str, Any]:
+    """Return the columns of a run's row that are known before it has started."""
     config = record.run_config.with_seed(record.seeds[place])
-    row = {
+    return {
         **config.model_dump(),
         "run_id": config.run_id,
         "config_id": config.config_id,
@@ -291,9 +237,11 @@ def _run_row(record: TrialRecord, result: dict[str, Any], place: int) -> dict[st
         "trial_number": record.number,
         "method": config.method,
     }
-    if result["error"]:
-        return {**row, "state": "failed", "error": result["error"]}
+
+
+def _run_row(record: TrialRecord, result: dict[str, Any], place: int) -> dict[str, Any]:
     run = result["runs"][place]
-    state = run["state"] if run["state"] != "training" else "pruned"
+    # where the scheduler stopped the trial, also a run that had ended by itself was never tested
+    state = run["state"] if result["finished"] or run["state"] == "failed" else "pruned"
     measured = {**run, "state": state, "validation_accuracy": run["best_validation_accuracy"]}
-    return {**row, **measured, **result["provenance"]}
+    return {**_identify(record, place), **measured, **result["provenance"]}

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ def local_ray() -> Iterator[None]:
     """Start a Ray of two CPUs, in a folder of its own (a short path: Unix sockets allow no long ones)."""
     import ray
 
-    from sweep.tuner import start_ray
+    from sweep.cluster import start_ray
 
     folder = tempfile.mkdtemp(prefix="xr", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
@@ -86,6 +87,37 @@ def local_ray() -> Iterator[None]:
             yield
     assert not ray.is_initialized()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def values(dataset: str, backbone: str) -> dict[str, Any]:
+    """Give a search of eight small trials, some of which learn nothing and are pruned."""
+    return {
+        "kind": "search",
+        "base": {
+            "backbone": backbone,
+            "dataset": dataset,
+            "source_set": "eng_Latn,deu_Latn",
+            "num_virtual_tokens": 4,
+            "encoder_hidden_size": 8,
+            "batch_size": 8,
+            "max_steps": 60,
+            "eval_steps": 20,
+            "max_length": 16,
+            "optimizer": "adamw",
+            "encoder_prompt_learning_rate": 5e-3,
+            "pooling": "mean",
+            "precision": "float32",
+        },
+        "space": {
+            "encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1},
+            "learning_rate": {"choice": [1e-7, 5e-3]},
+        },
+        "num_samples": 8,
+        "seeds": [1, 2],
+        "scheduler": {"grace_period": 20, "reduction_factor": 3},
+        "evaluation": {"languages": ["kat_Geor", "yor_Latn", "eng_Latn"], "max_examples": 10},
+    }
 
 
 def make_words() -> dict[tuple[str, str], list[str]]:

@@ -32,36 +32,6 @@ ROOT = Path(__file__).parent.parent
 MEASURED = ["train_seconds", "tokens_per_second", "peak_memory_bytes", "host", "device"]
 
 
-@pytest.fixture
-def values(dataset: str, backbone: str) -> dict[str, Any]:
-    return {
-        "kind": "search",
-        "base": {
-            "backbone": backbone,
-            "dataset": dataset,
-            "source_set": "eng_Latn,deu_Latn",
-            "num_virtual_tokens": 4,
-            "encoder_hidden_size": 8,
-            "batch_size": 8,
-            "max_steps": 60,
-            "eval_steps": 20,
-            "max_length": 16,
-            "optimizer": "adamw",
-            "encoder_prompt_learning_rate": 5e-3,
-            "pooling": "mean",
-            "precision": "float32",
-        },
-        "space": {
-            "encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1},
-            "learning_rate": {"choice": [1e-7, 5e-3]},
-        },
-        "num_samples": 8,
-        "seeds": [1, 2],
-        "scheduler": {"grace_period": 20, "reduction_factor": 3},
-        "evaluation": {"languages": ["kat_Geor", "yor_Latn", "eng_Latn"], "max_examples": 10},
-    }
-
-
 def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     folder = os.environ["XPE_CACHE_DIR"]
     variables = {**os.environ, "RAY_ADDRESS": "local", "HF_HUB_OFFLINE": "1", "XPE_CACHE_DIR": folder, **environment}

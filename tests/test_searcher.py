@@ -42,7 +42,7 @@ def value_of(config: dict[str, Any]) -> float:
 
 def end(searcher: OptunaSearcher, tune_id: str, state: str, reports: dict[int, float]) -> None:
     """Do what the driver does when a trial ends: write to the ledger, then let Tune tell the searcher."""
-    record = searcher.running[tune_id]
+    record = searcher.trials[tune_id]
     for step, value in reports.items():
         event = {"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value}
         searcher.folder.append(event)
@@ -88,7 +88,9 @@ def test_a_searcher_rebuilt_from_the_ledger_proposes_what_the_old_one_would_have
     tmp_path: Path, build_searcher: Build
 ) -> None:
     whole = run(build_searcher(tmp_path / "a"), 12)
-    before = run(build_searcher(tmp_path / "b"), 7)
+    old = build_searcher(tmp_path / "b")
+    before = run(old, 7)
+    old.folder.close()
     rebuilt = build_searcher(tmp_path / "b")
     assert before + run(rebuilt, 5) == whole
 
@@ -97,14 +99,18 @@ def test_a_trial_that_was_running_is_proposed_again_first(tmp_path: Path, build_
     searcher = build_searcher(tmp_path)
     run(searcher, 3)
     lost = searcher.suggest("lost")
+    searcher.folder.close()
     assert build_searcher(tmp_path).suggest("again") == lost
     assert len(read_ledger(tmp_path)) == 4
 
 
 def test_optuna_hears_pruned_with_the_intermediate_values(tmp_path: Path, build_searcher: Build) -> None:
-    for searcher in (build_searcher(tmp_path), build_searcher(tmp_path)):  # the second is rebuilt from the ledger
-        if not searcher.records:
-            run(searcher, 3)
+    old = build_searcher(tmp_path / "a")
+    run(old, 3)
+    old.folder.close()
+    live = build_searcher(tmp_path / "b")
+    run(live, 3)
+    for searcher in (live, build_searcher(tmp_path / "a")):  # the second is rebuilt from the ledger
         (trial,) = searcher._study.trials  # SPT and XPE lie outside the space and are not told
         assert trial.state == TrialState.PRUNED
         record: TrialRecord = list(searcher.records.values())[2]
@@ -117,6 +123,13 @@ def test_spt_and_xpe_are_told_where_the_space_holds_them(tmp_path: Path, build_s
     searcher = build_searcher(tmp_path, space=space)
     run(searcher, 2)
     assert [trial.params["encoder_ratio"] for trial in searcher._study.trials] == [0.0, 1.0]
+
+
+def test_xpe_beyond_the_last_whole_step_is_not_told(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, space={"encoder_ratio": {"uniform": [0.0, 1.0], "step": 0.3}})
+    run(searcher, 3)  # Optuna's range ends at 0.9
+    told = [trial for trial in searcher._study.trials if trial.state != TrialState.FAIL]
+    assert [trial.params["encoder_ratio"] for trial in told] == [0.0, searcher.trials["tune2"].config["encoder_ratio"]]
 
 
 def test_tpe_finds_the_better_part_of_the_space(tmp_path: Path, build_searcher: Build) -> None:

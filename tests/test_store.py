@@ -80,6 +80,20 @@ def test_the_same_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
     open_folder(tmp_path / "x", num_samples=8, resources={"max_concurrent_trials": 1}).close()
 
 
+def test_a_number_may_be_written_in_another_way(tmp_path: Path) -> None:
+    for rate in ("5e-3", 0.005):
+        sweep = SweepConfig(base={"max_steps": 100, "learning_rate": rate})
+        ExperimentFolder(tmp_path / "x", sweep, FINGERPRINTS).close()
+
+
+def test_a_second_driver_is_refused(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "x")
+    with pytest.raises(InputError, match="is being written by another search"):
+        open_folder(tmp_path / "x")
+    folder.close()
+    open_folder(tmp_path / "x").close()
+
+
 def test_another_experiment_is_refused_with_the_difference(tmp_path: Path) -> None:
     open_folder(tmp_path / "x", seeds=[1, 2]).close()
     with pytest.raises(InputError, match=r"seeds was \[1, 2\] and is now \[1, 3\].*--name"):

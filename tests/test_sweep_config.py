@@ -91,12 +91,32 @@ def test_the_centre_of_a_dimension_is_one_of_its_values(dimension: dict[str, Any
         ({"num_samples": 0}, "num_samples=0: input should be greater"),
         ({"scheduler": {"grace_period": 200}}, "grace_period=200 is longer than max_steps=100"),
         ({"kind": "serach"}, "kind='serach'"),
+        ({"seeds": [2**31]}, "seeds.0=2147483648: input should be less than"),
+        ({"seeds": [-1]}, "seeds.0=-1: input should be greater than"),
+        ({"base": "e5-small"}, "base must hold keys of its own, not 'e5-small'"),
+        ({"space": 5}, "space must hold keys of its own, not 5"),
+        ({"space": {"num_virtual_tokens": {"uniform": [4, 20]}}}, "num_virtual_tokens takes whole numbers"),
+        ({"space": {"batch_size": {"integers": [4, 20], "step": 0.5}}}, "the step of integers is a whole number"),
     ],
 )
 def test_a_mistake_is_said_with_its_file_and_key(tmp_path: Path, values: dict[str, Any], message: str) -> None:
     file = write_experiment(tmp_path, **values)
     with pytest.raises(InputError, match=f"^experiment {file}: .*{message}"):
         load_experiment(file)
+
+
+def test_the_inside_of_a_space_is_checked_like_its_ends(tmp_path: Path) -> None:
+    space = {"num_virtual_tokens": {"choice": [1, 10]}, "encoder_ratio": {"uniform": [0, 1]}}
+    with pytest.raises(InputError, match="encoder_ratio=0.5, num_virtual_tokens=1: .*no token for one half"):
+        load_experiment(write_experiment(tmp_path, space=space))
+
+
+def test_a_folder_named_like_the_bundled_backbone_does_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "e5-small").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment("quickstart")[1].config().backbone == "e5-small"
 
 
 def test_a_space_that_leaves_no_token_for_one_half_is_refused_before_it_starts(tmp_path: Path) -> None:
