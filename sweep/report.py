@@ -145,7 +145,7 @@ def print_answer(console: Console, plan: Plan, folder: Path) -> None:
         style = "bold" if row.config_id == best.config_id else ""
         table.add_row(marked, _percent(row.selection_accuracy), *cells, style=style)
     seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
-    console.print(f"\n{plan.name}: test accuracy in %, mean ± standard deviation over {seeds} (number of languages)")
+    console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
     console.print(table)
     tried = dict(runs.group_by("method").agg(pl.col("config_id").n_unique()).iter_rows())
     for row in rows:
@@ -159,7 +159,8 @@ def print_answer(console: Console, plan: Plan, folder: Path) -> None:
     counts = Counter(next(state for state in STATES if state in list(trial)) for trial in states)
     ended = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     console.print(f"Always guessing a language's most frequent class: {_percent(most_frequent_class(plan))}")
-    console.print(f"* the best by validation accuracy on {_shorten(plan.selection_languages)}; trials: {ended}")
+    console.print(f"* the best by validation accuracy on {_shorten(plan.selection_languages)}")
+    console.print(f"Trials: {ended}.")
     if plan.chosen_by_targets:
         console.print(f"Not zero-shot: {_shorten(plan.chosen_by_targets)} took part in the choice (validation split).")
     if len(plan.sweep.seeds) < 6:

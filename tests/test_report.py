@@ -50,7 +50,7 @@ def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan
     assert lines["DUAL"][-3:] == ["54.8", "±", "0.7"]  # all targets: (21.5 + 61.5 + 81.5) / 3
     assert (lines["SPT"][1], lines["XPE"][1]) == ("40.0", "60.0")
     assert "DUAL  encoder_ratio=0.3" in text and "(best of 2)" in text
-    assert "trials: 3 complete, 1 pruned" in text
+    assert "Trials: 3 complete, 1 pruned" in text
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80
 
