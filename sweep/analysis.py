@@ -126,4 +126,4 @@ def _read(folder: Path, table: str) -> pl.DataFrame:
     files = sorted((folder / table).glob("*.parquet"))
     if not files:
         raise InputError(f"{folder} holds no results yet (no file {table}/*.parquet)")
-    return pl.read_parquet(files)
+    return pl.read_parquet(files, glob=False)  # a folder may be named [so]

@@ -19,6 +19,7 @@ from xpe_core.config import Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
+MAX_SEEDS = 1000
 MAX_CORNERS = 4096
 """Combinations of a space's extreme values that are checked before anything starts."""
 
@@ -34,7 +35,10 @@ def _parse_seeds(value: Any) -> Any:
         first, dash, last = part.strip().partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
             raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
-        seeds += range(int(first), int(last if dash else first) + 1)
+        low, high = int(first), int(last if dash else first)
+        if not low <= high < low + MAX_SEEDS:
+            raise ValueError(f"must look like 1,2 or 1-10, ascending and at most {MAX_SEEDS} seeds, not {value!r}")
+        seeds += range(low, high + 1)
     return seeds
 
 
@@ -175,6 +179,8 @@ class SweepConfig(_Strict):
         try:
             return build_config(RunConfig, {**self.base, **centre, **values}, "base")
         except InputError as error:
+            if not any(name in str(error) for name in self.space):
+                raise
             corner = f" and space at {', '.join(f'{name}={value}' for name, value in values.items())}" if values else ""
             raise InputError(str(error).replace("base: ", f"base{corner}: ", 1)) from None
 
@@ -204,7 +210,8 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     if path.suffix not in (".yaml", ".yml"):
         path = Path(str(files("sweep").joinpath("configs", f"{source}.yaml")))
         if not path.is_file():
-            shipped = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+            folder = Path(str(files("sweep").joinpath("configs")))
+            shipped = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
             raise InputError(f"unknown experiment {source!r}; shipped are {shipped}; a file's path ends in .yaml")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))

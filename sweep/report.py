@@ -29,8 +29,9 @@ def print_plan(console: Console, plan: Plan, folder: Path) -> None:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     table.add_row("experiment", f"{plan.name}: {sweep.num_samples} configurations, seeds {_shorten(sweep.seeds)}")
-    table.add_row("backbone", config.backbone)
-    table.add_row("data", f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)")
+    table.add_row("backbone", Text(config.backbone))
+    data = f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)"
+    table.add_row("data", Text(data))
     table.add_row("trained on", ", ".join(sweep.source_sets))
     table.add_row("chosen by", f"validation accuracy on {_shorten(plan.selection_languages)}")
     table.add_row("tested on", f"{len(plan.target_languages)} languages")
@@ -39,7 +40,7 @@ def print_plan(console: Console, plan: Plan, folder: Path) -> None:
     table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}; the worse trials end early (ASHA)")
     for name, dimension in sweep.space.items():
         table.add_row("searched", f"{name} {_describe(dimension)}")
-    table.add_row("results", str(folder))
+    table.add_row("results", Text(str(folder)))
     console.print(table)
 
 
@@ -75,7 +76,7 @@ class Screen:
         if record.state is None:
             return
         self._num_ended += 1
-        detail = f"after {self._steps[record.trial_id]} steps"
+        detail = f"step {self._steps[record.trial_id]}"
         if record.error:
             detail = record.error.strip().splitlines()[-1]
         line = Text.assemble(
@@ -84,7 +85,7 @@ class Screen:
             f"{_percent(record.value):>6}  {self._describe(record)}  ",
             (detail, "dim"),
         )
-        self._console.print(line, highlight=False)
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def __rich__(self) -> Group:
         running = [record for record in self._records.values() if record.state is None]

@@ -4,6 +4,7 @@ Torch and Ray take seconds to import, so they are imported by the commands that 
 at once.
 """
 
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,8 @@ from rich.console import Console
 
 from sweep.config import load_experiment
 from xpe_core.errors import InputError
+
+NAME = re.compile(r"[\w.-]{1,100}")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -48,6 +51,8 @@ def search(
 ) -> None:
     """Find the best configuration of an experiment; the same command again goes on where it was interrupted."""
     console = Console()
+    if name is not None and (not NAME.fullmatch(name) or name.strip(".") == ""):
+        raise InputError(f"--name {name!r}: must be 1 to 100 letters, digits, dots, dashes and underscores")
     pins = list(overrides or [])
     pins += [f"num_samples={num_samples}"] if num_samples is not None else []
     pins += [f"seeds='{seeds}'"] if seeds is not None else []
@@ -57,7 +62,7 @@ def search(
     from sweep.analysis import first_error, read_runs
     from sweep.cluster import has_gpu, start_ray
     from sweep.report import Screen, print_answer, print_plan
-    from sweep.store import read_ledger
+    from sweep.store import check_storage, read_ledger
     from sweep.tuner import best_name, prepare
     from sweep.tuner import search as run_search
 
@@ -69,6 +74,7 @@ def search(
         with console.status("Preparing backbone and data"):
             plan = prepare(name or default_name, sweep)
         folder = storage / plan.name
+        check_storage(folder)
         print_plan(console, plan, folder)
         if dry_run:
             return

@@ -189,6 +189,15 @@ class ExperimentFolder:
             pyarrow.parquet.write_table(table, temporary, compression="zstd")
 
 
+def check_storage(folder: Path) -> None:
+    """Raise InputError where the experiment's folder, or the first folder above it that exists, cannot be written."""
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(
+            f"storage {folder} cannot be written ({above} is no writable folder); say where with --storage DIR"
+        )
+
+
 def read_ledger(folder: Path) -> dict[str, TrialRecord]:
     """Return the trials that an experiment's ledger knows, by trial_id, in the order of their numbers."""
     records: dict[str, TrialRecord] = {}

@@ -103,7 +103,8 @@ def test_the_first_of_equals_is_the_best() -> None:
 
 def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path) -> None:
     sweep = SweepConfig(base={"max_steps": 100}, space={"encoder_ratio": {"uniform": [0.1, 0.9]}}, seeds=[1, 2])
-    folder = ExperimentFolder(tmp_path / "x", sweep, {})
+    path = tmp_path / "x[1]"
+    folder = ExperimentFolder(path, sweep, {})
     config = RunConfig(max_steps=100, encoder_ratio=0.4)
     run: dict[str, Any] = {"state": "complete", "selection_accuracy": 0.5, "method": "dual", "trial_number": 3}
     rows = [
@@ -111,11 +112,11 @@ def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path)
         for seed in (1, 2)
     ]
     folder.write_runs("t", rows)
-    best = best_experiment(tmp_path / "x", sweep)
+    best = best_experiment(path, sweep)
     assert best
     folder.write_yaml("mine-best.yaml", best)
     folder.close()
-    name, loaded = load_experiment(str(tmp_path / "x" / "mine-best.yaml"))
+    name, loaded = load_experiment(str(path / "mine-best.yaml"))
     assert (name, loaded.config(), loaded.seeds, loaded.space) == ("mine-best", config, (1, 2), {})
 
 

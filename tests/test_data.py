@@ -65,7 +65,7 @@ def test_one_file_with_four_columns_is_a_data_set(tmp_path: Path, suffix: str) -
 
 def test_text_of_a_csv_is_not_taken_for_a_number(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
-    file.write_text("text,label,language,split\n007,01,eng_Latn,train\n")
+    file.write_text("text,label,language,split\n007,01,eng_Latn,train\n1e3,true,eng_Latn,test\n")
     assert load_dataset(str(file)).examples[0][:2] == ("007", "01")
 
 
@@ -159,6 +159,14 @@ def test_a_label_that_the_list_of_labels_lacks_is_refused(folder: Path) -> None:
     (folder / "deu_Latn" / "labels.txt").write_text("sports\ntravel\n")
     with pytest.raises(InputError, match="label 'health' is not in .*labels.txt"):
         load_dataset(str(folder))
+
+
+@pytest.mark.parametrize("rows", ["", "x,a,eng_Latn,train\ny,a,eng_Latn,test\n"])
+def test_a_data_set_without_two_labels_is_refused(tmp_path: Path, rows: str) -> None:
+    file = tmp_path / "own.csv"
+    file.write_text(f"text,label,language,split\n{rows}")
+    with pytest.raises(InputError, match="needed are two or more"):
+        load_dataset(str(file))
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:

@@ -85,4 +85,4 @@ def test_the_screen_counts_what_the_ledger_knows_and_prints_what_ends(plan: Plan
     assert "1 running, 1 complete, 0 pruned, 0 failed" in text
     assert "step 20/60" in text
     assert "best so far" in text and "75.0" in text
-    assert "   2/8  pruned     50.0  DUAL encoder_ratio=0.3" in text and "after 20 steps" in text
+    assert "   2/8  pruned     50.0  DUAL encoder_ratio=0.3" in text and "step 20" in text

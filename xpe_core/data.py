@@ -44,7 +44,13 @@ def load_dataset(name: str) -> Dataset:
 
         return Dataset(name, cldr.build_cldr(), cldr.LABELS)
     path = find_dataset(name)
-    return _read_folder(name, path) if path.is_dir() else _read_table(name, path)
+    dataset = _read_folder(name, path) if path.is_dir() else _read_table(name, path)
+    if len(dataset.label_names) < 2:
+        found = ", ".join(dataset.label_names) or "none"
+        raise InputError(
+            f"dataset {name}: {len(dataset.examples)} rows with the labels {found}; needed are two or more"
+        )
+    return dataset
 
 
 def fingerprint_dataset(name: str) -> str:
