@@ -95,7 +95,7 @@ def _fetch(name: str) -> Path:
 
     patterns = ["*.tsv", "*labels.txt"]
     try:
-        HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS)  # says no sooner than a download would
+        HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS)  # fails within the timeout
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
     except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
         reason = type(error).__name__
