@@ -60,6 +60,8 @@ RUN_SCHEMA = pa.schema(
         ("selection_accuracy", pa.float64()),  # of the kept checkpoint, mean over the experiment's selection languages
         ("train_seconds", pa.float64()),  # of the whole pack, evaluations not counted
         ("tokens_per_second", pa.float64()),  # of the whole pack, text tokens
+        ("padding_share", pa.float64()),  # of all positions in the backbone's batches
+        ("peak_share", pa.float64()),  # of the rate of a plain matrix product in the run's precision, measured there
         ("num_runs_in_pack", pa.int64()),
         ("peak_memory_bytes", pa.int64()),  # of the worker process, or of its GPU
         ("num_trained_parameters", pa.int64()),

@@ -25,6 +25,7 @@ from xpe_core.backbones import fingerprint_backbone, load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import LanguageScore, evaluate
+from xpe_core.meter import measure_peak
 from xpe_core.model import PromptClassifier
 from xpe_core.tokens import TokenisedData, load_tokens
 from xpe_core.training import Report, train
@@ -112,10 +113,12 @@ def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[s
     del run["validation_scores"]
     return {
         **run,
-        "train_seconds": report.train_seconds,
-        "tokens_per_second": report.num_tokens / max(report.train_seconds, 1e-9),
+        "train_seconds": report.work.seconds,
+        "tokens_per_second": report.work.tokens_per_second,
+        "padding_share": report.work.padding_share,
+        "peak_share": report.work.peak_share(measure_peak(model.backbone, model.configs[0].precision)),
         "num_runs_in_pack": len(report.runs),
-        "num_trained_parameters": sum(parameter.numel() for parameter in model.runs[place].parameters()),
+        "num_trained_parameters": sum(value.numel() for value in model.run_parameters(place).values()),
         "peak_memory_bytes": _peak_memory_bytes(model.device),
     }
 

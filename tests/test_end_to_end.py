@@ -29,7 +29,7 @@ from xpe_core.training import train
 
 ROOT = Path(__file__).parent.parent
 # of a run, not of its place and time
-MEASURED = ["train_seconds", "tokens_per_second", "peak_memory_bytes", "host", "device"]
+MEASURED = ["train_seconds", "tokens_per_second", "peak_share", "peak_memory_bytes", "host", "device"]
 
 
 def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.conftest import LANGUAGES, SIZES, write_dataset
 from xpe_core.backbones import load_tokenizer
@@ -48,15 +49,25 @@ def test_selection_takes_the_first_examples_of_each_language(dataset: str, backb
     assert [data.languages[place] for place in data.language_ids[chosen]] == ["kat_Geor"] * 3 + ["eng_Latn"] * 3
 
 
-def test_padding_fills_up_to_a_multiple_of_four_and_is_masked(dataset: str, backbone: str) -> None:
+def test_padding_fills_up_to_the_longest_or_a_given_width(dataset: str, backbone: str) -> None:
     data = load_tokens(dataset, backbone, 16)
     indices = data.select(["eng_Latn"], "train")[:5]
-    token_ids, mask = data.pad(indices)
-    assert token_ids.shape == mask.shape
-    assert token_ids.shape[1] % 4 == 0 and token_ids.shape[1] - data.lengths[indices].max() < 4
-    assert mask.sum(1).tolist() == data.lengths[indices].tolist()
-    assert set(token_ids[mask == 0].tolist()) <= {data.pad_token_id}
-    assert data.pad(indices, length=13)[0].shape[1] == 16
+    lengths = data.lengths[indices]
+    assert len(set(lengths)) > 1
+    assert data.pad(indices).shape == (5, lengths.max())
+    padded = data.pad(indices, width=15)
+    assert padded.shape == (5, 15) and padded.dtype == torch.int64
+    for row, index, length in zip(padded.tolist(), indices, lengths, strict=True):
+        own = data.token_ids[data.offsets[index] : data.offsets[index + 1]].tolist()
+        assert row == own + [data.pad_token_id] * (15 - length)
+
+
+def test_the_very_last_example_can_be_padded(dataset: str, backbone: str) -> None:
+    data = load_tokens(dataset, backbone, 16)
+    last = len(data.lengths) - 1
+    row = data.pad(np.array([last]), width=16)[0].tolist()
+    assert row[: data.lengths[last]] == data.token_ids[data.offsets[last] :].tolist()
+    assert set(row[data.lengths[last] :]) == {data.pad_token_id}
 
 
 def test_a_language_without_a_needed_split_is_named(tmp_path: Path, backbone: str) -> None:

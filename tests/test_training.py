@@ -1,6 +1,5 @@
 """Training a pack: the same as training alone, by a plain reference, and each run on its own."""
 
-import math
 from collections import Counter
 from typing import Any
 
@@ -13,9 +12,10 @@ from xpe_core.backbones import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import evaluate, mean_accuracy
-from xpe_core.model import PromptClassifier
+from xpe_core.model import PromptAndHead, PromptClassifier
+from xpe_core.optimizers import rate_and_decay
 from xpe_core.tokens import TokenisedData, load_tokens
-from xpe_core.training import Report, build_optimizer, build_schedule, draw_batches, train
+from xpe_core.training import Report, draw_batches, train
 
 
 @pytest.fixture
@@ -53,32 +53,46 @@ def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
     config = RunConfig(**{**base, "optimizer": optimizer, "encoder_ratio": ratio})
     alone, _, _ = train_pack([config.with_seed(3)])
     pack, _, _ = train_pack([config.with_seed(seed) for seed in (1, 2, 3, 4)])
-    others = pack.runs[0].state_dict()
-    for name, value in alone.runs[0].state_dict().items():
-        assert (value - pack.runs[2].state_dict()[name]).abs().max() <= 1e-5, name
-        assert (value - others[name]).abs().max() > 1e-3, name
+    for name, value in alone.run_parameters(0).items():
+        assert (value - pack.run_parameters(2)[name]).abs().max() <= 1e-5, name
+        assert (value - pack.run_parameters(0)[name]).abs().max() > 1e-3, name
 
 
-def test_one_step_is_the_plain_step_of_a_single_model(base: dict[str, Any]) -> None:
-    config = RunConfig(**{**base, "max_steps": 1, "warmup_ratio": 0, "encoder_dropout": 0, "head_dropout": 0})
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_steps_are_the_plain_steps_of_a_single_model(base: dict[str, Any], dropout: float) -> None:
+    rates = {"learning_rate": 1e-3, "prompt_learning_rate": 5e-3, "encoder_prompt_learning_rate": 2e-3}
+    few = {"max_steps": 3, "eval_steps": 3, "schedule": "constant", "warmup_ratio": 0, "max_grad_norm": 0.1}
+    config = RunConfig(**{**base, **rates, **few, "encoder_dropout": dropout, "head_dropout": dropout})
     data = load_tokens(config.dataset, config.backbone, config.max_length)
     backbone = load_backbone(config.backbone)
-    reference = PromptClassifier(backbone, [config], len(data.label_names)).runs[0]
-    optimizer = build_optimizer(reference)
+    reference = PromptAndHead(config, backbone.hidden_size, len(data.label_names))
+    dropout_source = PromptClassifier(backbone, [config], len(data.label_names))
+    groups = []
+    for name, parameter in reference.named_parameters():
+        rate, decay = rate_and_decay(name, config)
+        groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+    optimizer = torch.optim.AdamW(groups)
     indices = data.select(["deu_Latn", "eng_Latn"], "train")
-    batch = next(draw_batches(indices, data.lengths[indices], config))
-    token_ids, mask = data.pad(batch)
-    embeddings = torch.cat([reference.prompt(8), backbone.embed(token_ids)], dim=1)
-    mask = torch.cat([torch.ones(8, 6, dtype=torch.int64), mask], dim=1)
-    hidden = backbone(embeddings, mask)
-    pooled = torch.stack([row[: length + 6].mean(0) for row, length in zip(hidden, data.lengths[batch], strict=True)])
-    functional.cross_entropy(reference.head(pooled), torch.from_numpy(data.labels[batch])).backward()
-    torch.nn.utils.clip_grad_norm_(reference.parameters(), config.max_grad_norm)
-    optimizer.step()
+    batches = draw_batches(indices, data.lengths[indices], config)
+    for _ in range(3):
+        batch = next(batches)
+        in_prompt, in_head = ([mask[0] for mask in kind] for kind in dropout_source.draw_masks([0], 8))
+        prompts = reference.prompt(in_prompt).expand(8, -1, -1)
+        pooled = []
+        for prompt, place in zip(prompts, batch, strict=True):
+            tokens = torch.from_numpy(data.token_ids[data.offsets[place] : data.offsets[place + 1]].astype(np.int64))
+            embeddings = torch.cat([prompt, backbone.embed(tokens)])[None]
+            pooled.append(backbone.model(inputs_embeds=embeddings).last_hidden_state[0].mean(0))
+        logits = reference.head(torch.stack(pooled), in_head)
+        optimizer.zero_grad()
+        functional.cross_entropy(logits, torch.from_numpy(data.labels[batch])).backward()
+        norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), config.max_grad_norm)
+        assert norm > config.max_grad_norm
+        optimizer.step()
 
     trained, _, _ = train_pack([config])
     for name, value in reference.state_dict().items():
-        torch.testing.assert_close(trained.runs[0].state_dict()[name], value, atol=1e-6, rtol=0)
+        torch.testing.assert_close(trained.run_parameters(0)[name], value, atol=1e-6, rtol=0)
 
 
 def test_the_same_seed_gives_the_same_run_whatever_was_drawn_before(base: dict[str, Any]) -> None:
@@ -86,8 +100,8 @@ def test_the_same_seed_gives_the_same_run_whatever_was_drawn_before(base: dict[s
     torch.rand(11)
     np.random.rand(11)
     second, _, _ = train_pack([RunConfig(**base)])
-    for name, value in first.runs[0].state_dict().items():
-        assert torch.equal(value, second.runs[0].state_dict()[name])
+    for name, value in first.run_parameters(0).items():
+        assert torch.equal(value, second.run_parameters(0)[name])
 
 
 def test_training_learns_what_it_is_shown(base: dict[str, Any]) -> None:
@@ -114,14 +128,52 @@ def test_a_run_that_diverges_fails_alone_with_its_step_and_reason(base: dict[str
     assert bad.state == "failed" and bad.selection_accuracy == 0.0
     assert bad.error and bad.error.startswith(f"step {bad.num_steps + 1}: loss")
     alone, _, _ = train_pack([healthy])
-    for name, value in alone.runs[0].state_dict().items():
-        assert (value - pack.runs[0].state_dict()[name]).abs().max() <= 1e-5
+    for name, value in alone.run_parameters(0).items():
+        assert (value - pack.run_parameters(0)[name]).abs().max() <= 1e-5
 
 
 def test_a_pack_whose_runs_all_fail_ends_with_a_report(base: dict[str, Any]) -> None:
     _, reports, _ = train_pack([RunConfig(**{**base, "learning_rate": 1e30, "prompt_learning_rate": 1e30})])
     assert [run.state for run in reports[-1].runs] == ["failed"]
     assert reports[-1].selection_accuracy == 0.0
+
+
+def test_a_failure_is_noticed_at_the_next_evaluation_with_the_step_it_happened_at(base: dict[str, Any]) -> None:
+    config = RunConfig(**{**base, "warmup_ratio": 0, "learning_rate": 1e30, "prompt_learning_rate": 1e30})
+    _, reports, _ = train_pack([config, RunConfig(**{**base, "seed": 2})])
+    run = reports[0].runs[0]
+    assert (reports[0].step, run.state) == (10, "failed")
+    assert run.num_steps < 9
+    assert run.error and run.error.startswith(f"step {run.num_steps + 1}: loss")
+    assert [report.runs[0] for report in reports[1:]] == [run] * 2
+
+
+def test_a_failed_run_keeps_its_last_sound_weights(base: dict[str, Any]) -> None:
+    config = RunConfig(**{**base, "warmup_ratio": 0, "learning_rate": 1e30, "prompt_learning_rate": 1e30})
+    model, reports, _ = train_pack([config])
+    assert reports[-1].runs[0].state == "failed"
+    assert all(value.isfinite().all() for value in model.run_parameters(0).values())
+
+
+def test_the_training_loss_is_the_mean_over_the_steps_since_the_last_report(base: dict[str, Any]) -> None:
+    config = RunConfig(**{**base, "max_steps": 12, "eval_steps": 4})
+    each = [
+        report.runs[0].train_loss for report in train_pack([RunConfig(**{**base, "max_steps": 12, "eval_steps": 1})])[1]
+    ]
+    found = [report.runs[0].train_loss for report in train_pack([config])[1]]
+    assert found == pytest.approx([sum(each[start : start + 4]) / 4 for start in (0, 4, 8)], abs=1e-5)
+
+
+def test_the_reported_work_counts_every_text_token_of_every_run(base: dict[str, Any]) -> None:
+    # six epochs of 96 examples: whichever batches they fall into, every token is seen six times
+    config = RunConfig(**{**base, "max_steps": 72, "eval_steps": 36})
+    _, reports, data = train_pack([config, config.with_seed(2)])
+    num_tokens = int(data.lengths[data.select(["deu_Latn", "eng_Latn"], "train")].sum())
+    assert [report.work.num_tokens for report in reports] == [6 * num_tokens, 12 * num_tokens]
+    work = reports[-1].work
+    assert work.num_positions == work.num_tokens + work.num_padding + 72 * 2 * 8 * config.num_virtual_tokens
+    assert 0 < work.padding_share < 0.2
+    assert work.tokens_per_second == pytest.approx(work.num_tokens / work.seconds)
 
 
 def test_the_kept_checkpoint_is_the_best_on_the_source_languages(base: dict[str, Any]) -> None:
@@ -166,45 +218,6 @@ def test_runs_see_other_examples_of_nearly_the_same_length_at_the_same_time(base
         first, second = (next(stream) for stream in streams)
         assert set(first) != set(second)
         assert abs(data.lengths[first].mean() - data.lengths[second].mean()) <= 2
-
-
-def test_every_parameter_gets_the_rate_and_decay_of_its_kind(base: dict[str, Any]) -> None:
-    rates = {"prompt_learning_rate": 0.1, "encoder_prompt_learning_rate": 0.2, "learning_rate": 0.3}
-    decays = {"prompt_weight_decay": 0.01, "encoder_prompt_weight_decay": 0.02, "weight_decay": 0.03}
-    config = RunConfig(**{**base, **rates, **decays})
-    module = PromptClassifier(load_backbone(config.backbone), [config], 3).runs[0]
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    found = {
-        names[id(parameter)]: (group["lr"], group["weight_decay"])
-        for group in build_optimizer(module).param_groups
-        for parameter in group["params"]
-    }
-    assert found.pop("prompt.soft.embedding.weight") == (0.1, 0.01)
-    assert found.pop("prompt.encoded.embedding.weight") == (0.2, 0.02)
-    assert {value for name, value in found.items() if name.endswith("weight")} == {(0.3, 0.03)}
-    assert {value for name, value in found.items() if name.endswith("bias")} == {(0.3, 0.0)}
-    assert len(found) == 10
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("constant", [0.5, 1, 1, 1, 1]),
-        ("linear", [0.5, 1, 0.75, 0.5, 0.25]),
-        ("cosine", [0.5, 1] + [(1 + math.cos(math.pi * part)) / 2 for part in (0.25, 0.5, 0.75)]),
-        ("cosine_with_restarts", [0.5, 1, 0.5, 1, 0.5]),
-    ],
-)
-def test_rates_rise_and_fall_as_the_schedule_says(base: dict[str, Any], schedule: str, expected: list[float]) -> None:
-    config = RunConfig(**{**base, "schedule": schedule, "max_steps": 10, "warmup_ratio": 0.2, "learning_rate": 1.0})
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler = build_schedule(optimizer, config)
-    rates = []
-    for _ in range(10):
-        optimizer.step()
-        scheduler.step()
-        rates.append(scheduler.get_last_lr()[0])
-    assert [rates[step - 1] for step in (1, 2, 4, 6, 8)] == pytest.approx(expected)
 
 
 def test_a_prompt_that_does_not_fit_the_backbone_is_refused(base: dict[str, Any]) -> None:

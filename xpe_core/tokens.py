@@ -25,7 +25,6 @@ from xpe_core.examples import SPLITS
 from xpe_core.languages import resolve_languages
 
 FORMAT = 1
-PAD_MULTIPLE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,15 +59,14 @@ class TokenisedData:
         ]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
-    def pad(self, indices: np.ndarray, length: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return token ids and attention mask [len(indices), T], int64; T is a multiple of 4 and at least `length`."""
-        longest = max(int(self.lengths[indices].max()), length or 0)
-        width = -(-longest // PAD_MULTIPLE) * PAD_MULTIPLE
-        token_ids = np.full((len(indices), width), self.pad_token_id, dtype=np.int64)
-        for row, index in enumerate(indices):
-            token_ids[row, : self.lengths[index]] = self.token_ids[self.offsets[index] : self.offsets[index + 1]]
-        mask = np.arange(width) < self.lengths[indices][:, None]
-        return torch.from_numpy(token_ids), torch.from_numpy(mask.astype(np.int64))
+    def pad(self, indices: np.ndarray, width: int | None = None) -> Tensor:
+        """Return token ids [len(indices), T], int64; T is `width`, or the length of the longest."""
+        lengths = self.lengths[indices]
+        columns = np.arange(width or int(lengths.max()))
+        inside = columns < lengths[:, None]
+        token_ids = np.full(inside.shape, self.pad_token_id, dtype=np.int64)
+        token_ids[inside] = self.token_ids[(self.offsets[indices][:, None] + columns)[inside]]
+        return torch.from_numpy(token_ids)
 
     def resolve(self, names: str | Sequence[str]) -> tuple[str, ...]:
         """Return the codes of this data set's languages that a group, family, script or list of codes stands for."""

@@ -1,30 +1,33 @@
-"""Training a pack: one forward and backward pass of the backbone for all runs, everything else per run.
+"""Training a pack: one forward and backward pass of the backbone for all runs, one update of all their parameters.
 
 A run's data order is drawn from its own seed. All runs of a pack visit short and long batches in the same order, so
-that their batches have nearly the same length and little of the shared pass is padding.
+that their batches have nearly the same length and little of the shared pass is padding. A pack that is too large for
+one pass is taken in several; the results are the same.
 
 R active runs, B examples of each, T text tokens, C classes.
 """
 
 import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.optim.lr_scheduler import LRScheduler
-from transformers import optimization
 
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import LanguageScore, evaluate, mean_accuracy
-from xpe_core.model import PromptAndHead, PromptClassifier, stream_seed
+from xpe_core.meter import Work
+from xpe_core.model import Parameters, PromptClassifier, stream_seed
+from xpe_core.optimizers import StackedOptimizer
+from xpe_core.passes import Pass, Passes
 from xpe_core.tokens import TokenisedData
 
-LENGTH_NOISE = 0.1
+LENGTH_NOISE = 0.02
 """Relative noise on lengths before they are sorted into batches: other companions every epoch, little padding."""
 
 
@@ -57,10 +60,8 @@ class Report:
 
     step: int
     runs: tuple[RunReport, ...]
-    num_tokens: int
-    """Text tokens trained on so far by all runs, padding and prompts not counted."""
-    train_seconds: float
-    """Spent in training steps so far, evaluations not counted."""
+    work: Work
+    """What training has cost so far, all runs together."""
 
     @property
     def selection_accuracy(self) -> float:
@@ -70,27 +71,57 @@ class Report:
 
 @dataclass
 class _Run:
-    """What changes in one run while it trains."""
+    """What the host knows of one run while it trains."""
 
     place: int
     config: RunConfig
-    module: PromptAndHead
     source_languages: tuple[str, ...]
     num_examples: int
-    optimizer: torch.optim.Optimizer
-    schedule: LRScheduler
     batches: Iterator[np.ndarray]
     state: str = "training"
     error: str | None = None
     num_steps: int = 0
-    losses: list[float] = field(default_factory=list)
+    train_loss: float = math.nan
     validation_accuracy: float = 0.0
     best_step: int = 0
     best_validation_accuracy: float = -1.0
     selection_accuracy: float = 0.0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_parameters: Parameters = field(default_factory=dict)
     validation_scores: tuple[LanguageScore, ...] = ()
     evaluations_since_best: int = 0
+
+
+class _Progress:
+    """What the device knows of the runs, so that no step has to wait for it; tensors are [all runs of the pack]."""
+
+    def __init__(self, num_runs: int, device: torch.device) -> None:
+        self.step = 0
+        self._last_read = 0
+        self._loss_sums = torch.zeros(num_runs, device=device)
+        self._failed_steps = torch.zeros(num_runs, dtype=torch.int64, device=device)  # 0: it has not failed
+        self._failed_losses = torch.zeros(num_runs, device=device)
+        self._failed_norms = torch.zeros(num_runs, device=device)
+
+    def is_sound(self, losses: Tensor) -> Tensor:
+        """Return which runs may take a step: their loss is finite, and nothing was amiss before."""
+        return losses.isfinite() & (self._failed_steps == 0)
+
+    def record(self, losses: Tensor, norms: Tensor) -> None:
+        """Take a step's losses and gradient norms; what those of runs that have ended are does not matter."""
+        self.step += 1
+        failed = ~(losses.isfinite() & norms.isfinite()) & (self._failed_steps == 0)
+        self._failed_steps = torch.where(failed, self.step, self._failed_steps)
+        self._failed_losses = torch.where(failed, losses, self._failed_losses)
+        self._failed_norms = torch.where(failed, norms, self._failed_norms)
+        self._loss_sums += torch.where(self._failed_steps == 0, losses, 0)
+
+    def read(self) -> tuple[list[float], list[float], list[float], list[float]]:
+        """Return of each run the step that failed (or 0), its loss and norm, and the mean loss since the last time."""
+        means = self._loss_sums / (self.step - self._last_read)
+        self._last_read, self._loss_sums = self.step, torch.zeros_like(self._loss_sums)
+        rows = torch.stack([self._failed_steps.double(), self._failed_losses, self._failed_norms, means])
+        failed_steps, losses, norms, mean_losses = rows.tolist()
+        return failed_steps, losses, norms, mean_losses
 
 
 def train(
@@ -101,59 +132,85 @@ def train(
     `selection_languages` are what `selection_accuracy` averages over (default: each run's own source languages). A run
     whose loss or gradient is not finite is marked failed with its step, and the others go on.
     """
-    runs = [_build_run(place, module, data) for place, module in enumerate(model.runs)]
+    runs = [_start_run(place, config, data) for place, config in enumerate(model.configs)]
     first = runs[0].config
     if len({run.num_examples for run in runs}) > 1:
         raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
     eval_steps = first.eval_steps or max(1, runs[0].num_examples // first.batch_size)
-    num_tokens, train_seconds = 0, 0.0
+    optimizer = StackedOptimizer(model.parameters, model.configs)
+    progress, work = _Progress(len(runs), model.device), Work()
+    passes = Passes(model.device, first.num_virtual_tokens)
+    started = time.perf_counter()
     for step in range(1, first.max_steps + 1):
         active = [run for run in runs if run.state == "training"]
-        started = time.perf_counter()
-        num_tokens += _train_step(model, data, active)
-        train_seconds += time.perf_counter() - started
-        active = [run for run in active if run.state == "training"]
-        if active and step % eval_steps != 0 and step != first.max_steps:
+        _train_step(model, data, active, optimizer, progress, passes, work)
+        if step % eval_steps != 0 and step != first.max_steps:
             continue
-        if active:
-            _score(model, data, active, selection_languages)
-        for run in active:
+        _catch_up(active, progress)  # waits for the device
+        work.seconds += time.perf_counter() - started
+        if sound := [run for run in active if run.state == "training"]:
+            _score(model, data, sound, selection_languages)
+        for run in sound:
             _decide(run)
-        yield Report(step, tuple(_report(run) for run in runs), num_tokens, train_seconds)
+        yield Report(step, tuple(_report(run) for run in runs), replace(work))
         if not any(run.state == "training" for run in runs):
             break
+        started = time.perf_counter()
     for run in runs:
-        if run.best_weights:
-            run.module.load_state_dict(run.best_weights)
+        for name, value in run.best_parameters.items():
+            model.parameters[name][run.place] = value
 
 
-def _train_step(model: PromptClassifier, data: TokenisedData, active: Sequence[_Run]) -> int:
-    """Take one optimizer step in every active run and return how many text tokens it saw."""
-    model.train()
-    indices = [next(run.batches) for run in active]
-    longest = max(int(data.lengths[batch].max()) for batch in indices)
-    padded = [data.pad(batch, longest) for batch in indices]
-    token_ids = torch.stack([ids for ids, _ in padded]).to(model.device)  # [R, B, T]
-    mask = torch.stack([mask for _, mask in padded]).to(model.device)  # [R, B, T]
-    labels = torch.from_numpy(data.labels[np.stack(indices)]).to(model.device)  # [R, B]
+def _train_step(
+    model: PromptClassifier,
+    data: TokenisedData,
+    active: Sequence[_Run],
+    optimizer: StackedOptimizer,
+    progress: _Progress,
+    passes: Passes,
+    work: Work,
+) -> None:
+    """Take one optimizer step in every active run."""
+    indices = np.stack([next(run.batches) for run in active])  # [R, B]
+    places = [run.place for run in active]
+    in_prompt, in_head = model.draw_masks(places, indices.shape[1])
+    gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
+    losses = torch.zeros(len(model.configs), device=model.device)
+    lock = threading.Lock()
 
-    logits = model(token_ids, mask, [run.place for run in active])  # [R, B, C]
-    losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    losses = losses.view(labels.shape).mean(1)  # [R]
-    losses.sum().backward()
-    norms = [nn.utils.clip_grad_norm_(list(run.module.parameters()), run.config.max_grad_norm) for run in active]
-    outcomes = torch.stack([losses.detach(), torch.stack(norms)]).tolist()  # the step's one wait for the device
-    for run, loss, norm in zip(active, *outcomes, strict=True):
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            run.state, run.selection_accuracy = "failed", 0.0
-            run.error = f"step {run.num_steps + 1}: loss {loss:g}, gradient norm {norm:g}"
+    def differentiate(part: Pass) -> None:
+        chosen, here = indices[part.runs, part.examples], places[part.runs]
+        token_ids = data.pad(chosen.ravel(), part.width).unflatten(0, chosen.shape).to(model.device)  # [R, B, T]
+        labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
+        parameters = {name: value[here].requires_grad_() for name, value in model.parameters.items()}
+        prompts = model.embed_prompts(parameters, [mask[part.runs, part.examples] for mask in in_prompt])
+        masks = [mask[part.runs, part.examples] for mask in in_head]
+        logits = model.classify(parameters, prompts, token_ids, data.lengths[chosen].ravel(), masks)  # [R, B, C]
+        loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        loss = loss.unflatten(0, labels.shape).sum(1) / indices.shape[1]  # [R], of these examples
+        found = torch.autograd.grad(loss.sum(), list(parameters.values()))
+        with lock:
+            losses[here] += loss.detach()
+            for total, gradient in zip(gradients.values(), found, strict=True):
+                total[here] += gradient
+
+    done = passes.run(data.lengths[indices], differentiate)
+    norms = optimizer.step(gradients, progress.step + 1, progress.is_sound(losses))
+    progress.record(losses, norms)
+    for part in done:
+        work.count(model.backbone, model.configs[0], data.lengths[indices[part.runs, part.examples]])
+
+
+def _catch_up(active: Sequence[_Run], progress: _Progress) -> None:
+    """Bring the host up to date: mark what failed since the last report, and take the mean losses."""
+    failed_steps, losses, norms, means = progress.read()
+    for run in active:
+        if failed_step := int(failed_steps[run.place]):
+            run.state, run.selection_accuracy, run.num_steps = "failed", 0.0, failed_step - 1
+            run.error = f"step {failed_step}: loss {losses[run.place]:g}, gradient norm {norms[run.place]:g}"
         else:
-            run.optimizer.step()
-            run.schedule.step()
-            run.num_steps += 1
-            run.losses.append(loss)
-        run.optimizer.zero_grad()
-    return int(sum(data.lengths[batch].sum() for batch in indices))
+            run.num_steps = progress.step
+        run.train_loss = means[run.place]
 
 
 def _score(
@@ -170,7 +227,7 @@ def _score(
             run.best_validation_accuracy = run.validation_accuracy
             run.best_step = run.num_steps
             run.selection_accuracy = mean_accuracy(run_scores, selection_languages or run.source_languages)
-            run.best_weights = {name: value.detach().clone() for name, value in run.module.state_dict().items()}
+            run.best_parameters = {name: value.clone() for name, value in model.run_parameters(run.place).items()}
             run.validation_scores = tuple(run_scores)
             run.evaluations_since_best = 0
 
@@ -183,15 +240,13 @@ def _decide(run: _Run) -> None:
 
 
 def _report(run: _Run) -> RunReport:
-    train_loss = sum(run.losses) / len(run.losses) if run.losses else math.nan
-    run.losses.clear()
     return RunReport(
         run_id=run.config.run_id,
         seed=run.config.seed,
         state=run.state,
         error=run.error,
         num_steps=run.num_steps,
-        train_loss=train_loss,
+        train_loss=run.train_loss,
         validation_accuracy=run.validation_accuracy,
         best_step=run.best_step,
         best_validation_accuracy=max(run.best_validation_accuracy, 0.0),
@@ -200,70 +255,16 @@ def _report(run: _Run) -> RunReport:
     )
 
 
-def _build_run(place: int, module: PromptAndHead, data: TokenisedData) -> _Run:
-    config = module.config
+def _start_run(place: int, config: RunConfig, data: TokenisedData) -> _Run:
     source_languages = data.resolve(config.source_set)
     indices = data.select(source_languages, "train")
-    optimizer = build_optimizer(module)
     return _Run(
         place=place,
         config=config,
-        module=module,
         source_languages=source_languages,
         num_examples=len(indices),
-        optimizer=optimizer,
-        schedule=build_schedule(optimizer, config),
         batches=draw_batches(indices, data.lengths[indices], config),
     )
-
-
-def build_optimizer(module: PromptAndHead) -> torch.optim.Optimizer:
-    """Return the run's optimizer, with a group each for the virtual tokens, the encoder's input, weights and biases.
-
-    Biases do not decay, as under transformers' Trainer, which the recipe was run with.
-    """
-    config = module.config
-    soft: list[nn.Parameter] = []
-    encoded: list[nn.Parameter] = []
-    weights: list[nn.Parameter] = []
-    biases: list[nn.Parameter] = []
-    for name, parameter in module.named_parameters():
-        if name == "prompt.soft.embedding.weight" or (name == "prompt.embedding.weight" and config.method == "spt"):
-            soft.append(parameter)
-        elif name in ("prompt.embedding.weight", "prompt.encoded.embedding.weight"):
-            encoded.append(parameter)
-        else:
-            (biases if name.endswith(".bias") else weights).append(parameter)
-    groups = [
-        {"params": soft, "lr": config.prompt_learning_rate, "weight_decay": config.prompt_weight_decay},
-        {
-            "params": encoded,
-            "lr": config.encoder_prompt_learning_rate,
-            "weight_decay": config.encoder_prompt_weight_decay,
-        },
-        {"params": weights, "lr": config.learning_rate, "weight_decay": config.weight_decay},
-        {"params": biases, "lr": config.learning_rate, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups)
-    return optimization.Adafactor(groups, lr=config.learning_rate, scale_parameter=False, relative_step=False)
-
-
-def build_schedule(optimizer: torch.optim.Optimizer, config: RunConfig) -> LRScheduler:
-    """Return the schedule that scales all of the run's rates."""
-    warmup, total = math.ceil(config.warmup_ratio * config.max_steps), config.max_steps
-    if config.schedule == "cosine_with_restarts":
-        return optimization.get_cosine_with_hard_restarts_schedule_with_warmup(
-            optimizer, warmup, total, num_cycles=config.num_cycles
-        )
-    if config.schedule == "constant":
-        return optimization.get_constant_schedule_with_warmup(optimizer, warmup)
-    falling = {
-        "cosine": optimization.get_cosine_schedule_with_warmup,
-        "linear": optimization.get_linear_schedule_with_warmup,
-    }
-    return falling[config.schedule](optimizer, warmup, total)
 
 
 def draw_batches(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) -> Iterator[np.ndarray]:

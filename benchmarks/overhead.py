@@ -1,0 +1,98 @@
+"""What a trial costs beside its training: a search of trials of one step, and Ray Tune with trials that do nothing.
+
+Also the start of a trial in a process that has run one before, from its configuration to its first step.
+"""
+
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from benchmarks.setting import (
+    NUM_CLASSES,
+    alternate,
+    build_config,
+    find_device,
+    load_data,
+    median_ratio,
+    parse_arguments,
+    print_ratios,
+    print_table,
+)
+from sweep.cluster import start_ray
+from sweep.config import SweepConfig
+from sweep.tuner import prepare, search
+from xpe_core.backbones import load_backbone
+from xpe_core.model import PromptClassifier
+
+NUM_TRIALS = 16
+
+
+class _Stub(tune.Trainable):
+    """A trial that reports once and is done."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take anything."""
+
+    def step(self) -> dict[str, Any]:
+        """Report a number."""
+        return {"accuracy": 0.5, "done": True}
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start again in the same process."""
+        return True
+
+
+def main() -> None:
+    """Print seconds a trial."""
+    arguments = parse_arguments(__doc__ or "")
+    num_rounds = 5
+    config = build_config(arguments, "float32", 1, source_set="eng_Latn", batch_size=1)
+    values = config.model_dump(exclude={"seed", "learning_rate"})
+    sweep = SweepConfig(
+        kind="search",
+        base=values,
+        space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},
+        num_samples=NUM_TRIALS,
+        seeds=[1],
+        scheduler={"grace_period": 1},
+        evaluation={"languages": ["eng_Latn"], "max_examples": 1},
+    )
+    data = load_data(config)
+
+    def start_warm(number: int) -> float:
+        started = time.perf_counter()
+        loaded = load_data(config)
+        backbone = load_backbone(config.backbone, find_device())
+        PromptClassifier(backbone, [config.with_seed(number + seed) for seed in range(2)], NUM_CLASSES)
+        assert loaded is data
+        return time.perf_counter() - started
+
+    def run_ours(number: int) -> float:
+        with tempfile.TemporaryDirectory(prefix="xpe-bench-") as storage:
+            plan = prepare("overhead", sweep)
+            started = time.perf_counter()
+            search(plan, Path(storage))
+            return (time.perf_counter() - started) / NUM_TRIALS
+
+    warm = alternate({"start of a warm trial": start_warm}, num_rounds)
+    with start_ray():
+        searches = alternate({"Ray Tune, stub": partial(_run_stubs), "ours": run_ours}, num_rounds)
+    rows = [(name, statistics.median(seconds)) for name, seconds in {**warm, **searches}.items()]
+    print_table(f"{NUM_TRIALS} trials of one step on one example", ("", "seconds a trial"), rows)
+    print_ratios({"overhead": median_ratio(searches["ours"], searches["Ray Tune, stub"])})
+
+
+def _run_stubs(_: int) -> float:
+    with tempfile.TemporaryDirectory(prefix="xpe-bench-") as storage:
+        started = time.perf_counter()
+        tune.run(_Stub, num_samples=NUM_TRIALS, reuse_actors=True, storage_path=storage, verbose=0)
+        return (time.perf_counter() - started) / NUM_TRIALS
+
+
+if __name__ == "__main__":
+    main()

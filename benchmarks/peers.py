@@ -1,0 +1,205 @@
+"""The same prompt, data, seeds and steps by the tools people have, and by ours.
+
+(a) peft's prompt encoder under transformers' Trainer, one seed at a time; (b) that inside a plain Ray Tune function;
+(c) ours, a pack of runs; (d) where `--micm COMMAND` says how to start it, micm-nlp 0.5.1, the authors' framework, by
+its own command line. `--parts accuracy` trains (a) and (c) for six seeds and compares what was learnt.
+"""
+
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from benchmarks import peft_trainer
+from benchmarks.micm import run_micm
+from benchmarks.setting import (
+    LANGUAGES,
+    NUM_CLASSES,
+    PRECISIONS,
+    alternate,
+    build_config,
+    draw_examples,
+    find_device,
+    load_data,
+    median_ratio,
+    parse_arguments,
+    print_ratios,
+    print_table,
+    train_pack,
+)
+from xpe_core.backbones import find_backbone, load_backbone
+from xpe_core.config import RunConfig
+from xpe_core.evaluation import evaluate, mean_accuracy
+from xpe_core.model import PromptClassifier
+from xpe_core.tokens import TokenisedData
+from xpe_core.training import train
+
+PARTS = ("training", "search", "accuracy")
+
+
+def main() -> None:
+    """Print tables and ratios of the parts that were asked for."""
+    arguments = parse_arguments(
+        __doc__ or "",
+        parts=("training,search", f"what to measure, of {','.join(PARTS)}"),
+        runs=(4, "runs in our pack"),
+        micm=("", "how to start micm-nlp's command line, such as 'PYTHON -m micm_nlp'"),
+    )
+    ratios: dict[str, float] = {}
+    if "training" in arguments.parts:
+        for precision in PRECISIONS:
+            ratios[f"train_{precision}"] = compare_training(arguments, precision)
+    if "accuracy" in arguments.parts:
+        compare_accuracy(arguments)
+    if "search" in arguments.parts:
+        ratios["search"] = compare_search(arguments)
+    print_ratios(ratios)
+
+
+def compare_training(arguments: Namespace, precision: str) -> float:
+    """Print text tokens a second of all contestants and return ours over the best peer's.
+
+    A round is one epoch over examples drawn for it, the same for all.
+    """
+    num_steps, num_rounds = (4, 5) if arguments.quick else (8, 7)
+    config = build_config(arguments, precision, num_steps)
+    data = load_data(config)
+
+    def train_ours(number: int) -> float:
+        return train_pack(config, data, draw_examples(data, config, number), arguments.runs).tokens_per_second
+
+    def train_peft(number: int) -> float:
+        examples = draw_examples(data, config, number)
+        return peft_trainer.train_peer(config.with_seed(number), data, examples).tokens_per_second
+
+    def train_micm(number: int) -> float:
+        examples = draw_examples(data, config, number)
+        with tempfile.TemporaryDirectory(prefix="xpe-peer-") as scratch:
+            folder = Path(scratch)
+            write_subset(data, Path(arguments.dataset), examples, folder / "data")
+            result = run_micm(
+                shlex.split(arguments.micm),
+                find_backbone(config.backbone),
+                folder / "data",
+                folder / "work",
+                seed=number,
+                max_steps=num_steps,
+                precision=config.precision,
+                languages=["eng_Latn"],
+                eval_batch_size=32,
+            )
+        return int(data.lengths[examples].sum()) / result.train_seconds
+
+    contestants = {"(a) peft, Trainer": train_peft, f"(c) ours, {arguments.runs} runs": train_ours}
+    if arguments.micm:
+        contestants["(d) micm-nlp"] = train_micm
+    measured = alternate(contestants, num_rounds)
+    ours = next(name for name in measured if name.startswith("(c)"))
+    best = max((name for name in measured if name != ours), key=lambda name: statistics.median(measured[name]))
+    rows = [(name, statistics.median(rates), median_ratio(measured[ours], rates)) for name, rates in measured.items()]
+    title = f"training, {precision}: {num_steps} steps of {config.batch_size}, {num_rounds} rounds"
+    print_table(title, ("contestant", "text tokens / s", "ours is faster by"), rows)
+    return median_ratio(measured[ours], measured[best])
+
+
+def write_subset(data: TokenisedData, dataset: Path, examples: np.ndarray, folder: Path) -> None:
+    """Write SIB-200's layout with these training examples, and a few test examples."""
+    first = {language: int(data.select([language], "train")[0]) for language in data.resolve("enarzho")}
+    for language, start in first.items():
+        own = examples[data.language_ids[examples] == data.languages.index(language)] - start
+        (folder / language).mkdir(parents=True)
+        for split in ("train", "dev", "test"):
+            header, *lines = (dataset / language / f"{split}.tsv").read_text(encoding="utf-8").splitlines()
+            kept = [lines[row] for row in own] if split == "train" else lines[:8]
+            (folder / language / f"{split}.tsv").write_text("\n".join([header, *kept, ""]), encoding="utf-8")
+        names = (dataset / language / "labels.txt").read_text(encoding="utf-8")
+        (folder / language / "labels.txt").write_text(names, encoding="utf-8")
+
+
+def compare_accuracy(arguments: Namespace) -> None:
+    """Print the mean test accuracy of (a) and (c) over seeds, with standard errors."""
+    num_steps, num_seeds, max_examples = (60, 6, 50) if arguments.quick else (150, 6, 204)
+    found: dict[str, list[float]] = {}
+    data = load_data(build_config(arguments, "float32", num_steps))
+    for precision in PRECISIONS:
+        config = build_config(arguments, precision, num_steps)
+        configs = [config.with_seed(seed) for seed in range(1, num_seeds + 1)]
+        model = PromptClassifier(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
+        # one evaluation, at the end: the checkpoint is the last one, as under Trainer
+        for _ in train(model, data):
+            pass
+        scores = evaluate(model, data, "test", LANGUAGES, max_examples)
+        found[f"(c) ours, {precision}"] = [mean_accuracy(run) for run in scores]
+        found[f"(a) peft, {precision}"] = [_score_peft(one, data, max_examples) for one in configs]
+    rows = [
+        (name, statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5, len(values))
+        for name, values in found.items()
+    ]
+    title = f"accuracy on {len(LANGUAGES)} languages after {num_steps} steps"
+    print_table(title, ("contestant", "mean", "standard error", "seeds"), rows)
+
+
+def _score_peft(config: RunConfig, data: TokenisedData, max_examples: int) -> float:
+    examples = data.select(data.resolve(config.source_set), "train")
+    trainer = peft_trainer.build_trainer(
+        peft_trainer.build_model(config), config, data, examples, per_device_eval_batch_size=16
+    )
+    trainer.train()
+    tested = data.select(LANGUAGES, "test", max_examples)
+    correct = peft_trainer.predict(trainer, data, tested) == data.labels[tested]
+    names = np.array(data.languages)[data.language_ids[tested]]
+    return float(np.mean([correct[names == language].mean() for language in LANGUAGES]))
+
+
+def compare_search(arguments: Namespace) -> float:
+    """Print the time of a search of 16 short trials from its command to its end, and return (b)'s over ours."""
+    num_rounds = 1 if arguments.quick else 5
+    values = {
+        "kind": "search",
+        "base": build_config(arguments, "float32", 12, source_set="eng_Latn", batch_size=16, eval_steps=4).model_dump(
+            exclude={"seed", "learning_rate", "num_virtual_tokens"}
+        ),
+        "space": {
+            "learning_rate": {"log_uniform": [5e-4, 5e-3]},
+            "num_virtual_tokens": {"choice": [10, 20]},
+        },
+        "num_samples": 16,
+        "seeds": [1, 2],
+        "scheduler": {"grace_period": 4, "reduction_factor": 3},
+        "evaluation": {"languages": LANGUAGES[::4], "max_examples": 20},
+    }
+
+    def time_command(module: list[str]) -> float:
+        with tempfile.TemporaryDirectory(prefix="xpe-peer-") as scratch:
+            file = Path(scratch) / "short.yaml"
+            file.write_text(yaml.safe_dump(values), encoding="utf-8")
+            ours = "sweep" in module[-1]
+            command = [sys.executable, *module, *(["search"] if ours else []), str(file)]
+            command += ["--storage", scratch] if ours else []
+            started = time.perf_counter()
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            return time.perf_counter() - started
+
+    load_data(build_config(arguments, "float32", 1))  # tokenised before anybody's time is taken
+    measured = alternate(
+        {
+            "(b) peft, Ray Tune": lambda _: time_command(["-m", "benchmarks.ray_peer"]),
+            "(c) ours": lambda _: time_command(["-m", "sweep.run"]),
+        },
+        num_rounds,
+        warm_up=not arguments.quick,
+    )
+    rows = [(name, statistics.median(seconds)) for name, seconds in measured.items()]
+    print_table("search: 16 trials, 2 seeds, ASHA", ("contestant", "seconds"), rows)
+    return median_ratio(*measured.values())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The forward and backward passes that one training step of a pack is cut into.
+
+On a GPU one pass takes as many runs as its memory was seen to hold. On a CPU a pass is a part of one run's batch, and
+passes run side by side on the cores. The cut never depends on who else is in the pack, and does not change results.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from xpe_core.cores import map_on_cores
+
+CPU_POSITIONS = 1_024
+"""Positions of one pass on a CPU at most, prompts and padding counted: larger ones fall out of a core's cache."""
+SHARE_OF_FREE = 0.85
+"""Of a GPU's free memory that a pass may take; batches differ in length, and memory is split into blocks."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Some of the active runs, and some of the examples of each."""
+
+    runs: slice
+    examples: slice
+    width: int
+    """Tokens of the longest of its texts."""
+
+
+class Passes:
+    """Cuts steps into passes and runs them, remembering what was seen to fit."""
+
+    def __init__(self, device: torch.device, num_virtual_tokens: int) -> None:
+        self._device = device
+        self._num_virtual_tokens = num_virtual_tokens
+        self._bytes_per_position: float | None = None
+        self._most_runs: int | None = None
+
+    def run(self, lengths: np.ndarray, work: Callable[[Pass], None]) -> list[Pass]:
+        """Call `work` with passes that cover texts of these `lengths` [R, B] once, and return the passes.
+
+        On a CPU the calls are made in several threads. Raises torch.OutOfMemoryError where one run does not fit.
+        """
+        if self._device.type == "cpu":
+            passes = self._cut_batches(lengths)
+            map_on_cores(work, passes)
+            return passes
+        passes = []
+        while (start := passes[-1].runs.stop if passes else 0) < len(lengths):
+            runs = slice(start, start + self._choose(lengths[start:]))
+            candidate = Pass(runs, slice(0, lengths.shape[1]), int(lengths[runs].max()))
+            try:
+                with self._measure(lengths[runs].size * (candidate.width + self._num_virtual_tokens)):
+                    work(candidate)
+            except torch.OutOfMemoryError:
+                if runs.stop - runs.start == 1:
+                    raise
+                self._most_runs = (runs.stop - runs.start) // 2
+                continue
+            passes.append(candidate)
+        return passes
+
+    def _cut_batches(self, lengths: np.ndarray) -> list[Pass]:
+        passes: list[Pass] = []
+        num_examples = lengths.shape[1]
+        for run, own in enumerate(lengths):
+            most_examples = max(CPU_POSITIONS // (int(own.max()) + self._num_virtual_tokens), 1)
+            num_parts = -(-num_examples // most_examples)
+            bounds = [num_examples * part // num_parts for part in range(num_parts + 1)]
+            for start, stop in zip(bounds, bounds[1:], strict=False):
+                passes.append(Pass(slice(run, run + 1), slice(start, stop), int(own[start:stop].max())))
+        return passes
+
+    def _choose(self, lengths: np.ndarray) -> int:
+        """Return how many of the runs that are left go into the next pass, so that all are of nearly equal size."""
+        if self._bytes_per_position is None:
+            return 1
+        if self._most_runs is not None:
+            torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(self._device)
+        free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        bytes_per_run = self._bytes_per_position * lengths.shape[1] * (int(lengths.max()) + self._num_virtual_tokens)
+        limit = max(1, min(int(free * SHARE_OF_FREE / bytes_per_run), self._most_runs or len(lengths)))
+        return -(-len(lengths) // -(-len(lengths) // limit))
+
+    @contextmanager
+    def _measure(self, num_positions: int) -> Iterator[None]:
+        """Measure what the enclosed pass needs, the first time."""
+        if self._bytes_per_position is not None:
+            yield
+            return
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        yield
+        self._bytes_per_position = (torch.cuda.max_memory_allocated(self._device) - before) / num_positions
