@@ -16,7 +16,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,11 +24,7 @@ from typing import Any, Literal
 import yaml
 
 TRAIN_LANGUAGES = ("eng_Latn", "arb_Arab", "zho_Hans")
-MAX_LENGTH = 164
-PAD_MULTIPLE = 4
-HEAD_DROPOUT = 0.1
-"""Dropout before the last layer of the classification head; the default of BERT and XLM-R."""
-
+TEMPLATE = Path(__file__).with_name("micm.yaml")
 ACCURACY_METRIC = '''"""Accuracy, as on the hub, for a machine without it."""
 
 import datasets
@@ -100,21 +96,25 @@ def run_micm(
     _write_split(data_folder / "sib200_test.json", sib200_folder, languages, "test", label_names)
     _link(scratch / "backbone", backbone_folder.absolute())
     _write(scratch / "accuracy" / "accuracy.py", ACCURACY_METRIC)
-    config = _build_config(
-        backbone=_read_json(backbone_folder / "config.json"),
-        run_folder=run_folder,
-        num_classes=len(label_names),
-        seed=seed,
-        max_steps=max_steps,
-        precision=precision,
-        batch_size=batch_size,
-        eval_batch_size=eval_batch_size,
-        eval_token_budget=eval_token_budget,
-        num_virtual_tokens=num_virtual_tokens,
-        encoder_hidden_size=encoder_hidden_size,
-        learning_rate=learning_rate,
-        device=device,
-    )
+    config = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
+    config["peft"] |= {"num_virtual_tokens": num_virtual_tokens, "encoder_hidden_size": encoder_hidden_size}
+    config["model"]["architecture"] = str(_read_json(backbone_folder / "config.json")["model_type"])
+    config["ds"]["label"]["number"] = len(label_names)
+    config["custom_training_args"] |= {
+        "test_force_sequential": eval_token_budget is None,
+        "test_max_tokens_per_batch": eval_token_budget,
+    }
+    config["training_args"]["args"] |= {
+        "seed": seed,
+        "max_steps": max_steps,
+        "per_device_train_batch_size": batch_size,
+        "per_device_eval_batch_size": eval_batch_size,
+        "learning_rate": learning_rate,
+        "bf16": precision == "bfloat16",
+        "use_cpu": device == "cpu",
+        "dataloader_pin_memory": device == "cuda",
+    }
+    config["output"]["dir"] = str(run_folder)
     config_file = scratch / "sib200.yml"
     _write(config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
@@ -140,131 +140,6 @@ def run_micm(
         accuracies=_read_accuracies(predictions_file, languages),
         wall_seconds=wall_seconds,
     )
-
-
-def _build_config(
-    *,
-    backbone: Mapping[str, Any],
-    run_folder: Path,
-    num_classes: int,
-    seed: int,
-    max_steps: int,
-    precision: Literal["float32", "bfloat16"],
-    batch_size: int,
-    eval_batch_size: int,
-    eval_token_budget: int | None,
-    num_virtual_tokens: int,
-    encoder_hidden_size: int,
-    learning_rate: float,
-    device: Literal["cpu", "cuda"],
-) -> dict[str, Any]:
-    """Return the package's unit config; paths but the run's folder are relative to the working folder."""
-    return {
-        "mode": "finetune",
-        "task": {
-            "category": "text_classification",
-            "name": "sib200",
-            "metric_groups": [{"metrics": ["accuracy"], "task": {"id": "all", "name": "all"}}],
-            "preproc_rules": {"per_task": "language"},  # writes the language beside each prediction
-        },
-        "peft": {
-            "peft_type": "XPE",
-            "task_type": "SEQ_CLS",
-            "num_virtual_tokens": num_virtual_tokens,
-            "encoder_reparameterization_type": "MLP",
-            "encoder_hidden_size": encoder_hidden_size,
-            "encoder_num_layers": 2,  # hidden layers: Linear, Linear, Linear
-            "encoder_dropout": 0.0,
-            "encoder_ratio": 1.0,
-            "encoder_freeze": False,
-            "encoder_embedding_freeze": False,
-            "encoder_embedding_init_type": "hf_default",
-            # as by default, and BERT's pooler, which is the head's dense layer; XLM-R's is in its classifier
-            "modules_to_save": ["xpe_embedding", "xpe_head", "pooler"],
-        },
-        "model": {
-            "architecture": str(backbone["model_type"]),
-            "pretrained": {
-                "cls": "AutoModelForSequenceClassification",
-                "name": "backbone",
-                "source": "huggingface",
-                "args": {
-                    "dtype": "float32",
-                    "hidden_dropout_prob": 0.0,
-                    "attention_probs_dropout_prob": 0.0,
-                    "classifier_dropout": HEAD_DROPOUT,
-                },
-            },
-        },
-        "tokenizer": {"name": "backbone", "source": "huggingface", "args": {"padding_side": "right"}},
-        "ds": {
-            "category": "topic",
-            "dirs": "sib200",
-            "name": "sib200",
-            "type": "json",
-            "splits": {"train": True, "test": True, "validation": False},
-            "input": {"key": "text", "standardize_key": True},
-            "label": {"key": "label", "number": num_classes, "standardize_key": True},
-            "preproc_rules": {
-                "tokenize": {
-                    "run": True,
-                    "pre_rules": {"label_name_to_id": False, "split_sentences": False, "append_eos_token": False},
-                    "rules": {
-                        "max_length": MAX_LENGTH,
-                        "padding": False,
-                        "truncation": True,
-                        "return_token_type_ids": False,
-                        "return_length": True,
-                        "is_split_into_words": False,
-                    },
-                    "post_rules": {"end_truncation_with_eos": False, "concat_samples": False, "sort_by_len": True},
-                    "save_as": False,
-                }
-            },
-        },
-        "eval": {"during_training": False, "after_training": False, "per_task": {"by": "language"}},
-        "test": {"run": True},
-        "trainer": {"cls": "Trainer"},
-        "data_collator": {
-            "cls": "DataCollatorWithPadding",
-            "args": {"padding": "longest", "pad_to_multiple_of": PAD_MULTIPLE, "return_tensors": "pt"},
-        },
-        "custom_training_args": {
-            "test_force_sequential": eval_token_budget is None,  # the sorted split in order, batch by batch
-            "test_max_tokens_per_batch": eval_token_budget,
-            "save_final_model": False,
-        },
-        "training_args": {
-            "cls": "TrainingArguments",
-            "args": {
-                "seed": seed,
-                "max_steps": max_steps,
-                "num_train_epochs": 1,  # without effect, but read for the run's name
-                "per_device_train_batch_size": batch_size,
-                "gradient_accumulation_steps": 1,
-                "per_device_eval_batch_size": eval_batch_size,
-                "train_sampling_strategy": "group_by_length",
-                "length_column_name": "length",
-                "optim": "adamw_torch_fused",
-                "learning_rate": learning_rate,
-                "lr_scheduler_type": "cosine",
-                "warmup_steps": 0.1,  # below 1 a share of all steps
-                "weight_decay": 0.01,
-                "max_grad_norm": 1.0,
-                "bf16": precision == "bfloat16",
-                "use_cpu": device == "cpu",
-                "dataloader_pin_memory": device == "cuda",
-                "eval_strategy": "no",
-                "save_strategy": "no",
-                "logging_strategy": "no",
-                "logging_nan_inf_filter": False,
-                "report_to": "none",
-                "disable_tqdm": True,  # has the training's clock printed in one line
-            },
-        },
-        "cuda": {"empty_cache_steps": None},
-        "output": {"dir": str(run_folder)},
-    }
 
 
 def _build_environment(scratch: Path, num_threads: int, device: Literal["cpu", "cuda"]) -> dict[str, str]:

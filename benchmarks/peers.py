@@ -34,7 +34,8 @@ from benchmarks.setting import (
     print_table,
     train_pack,
 )
-from xpe_core.backbones import find_backbone, load_backbone
+from xpe_core.backbones import load_backbone
+from xpe_core.checkpoints import find_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.evaluation import evaluate, mean_accuracy
 from xpe_core.model import PromptClassifier
@@ -52,13 +53,16 @@ def main() -> None:
         runs=(4, "runs in our pack"),
         micm=("", "how to start micm-nlp's command line, such as 'PYTHON -m micm_nlp'"),
     )
+    parts = arguments.parts.split(",")
+    if unknown := sorted(set(parts) - set(PARTS)):
+        sys.exit(f"--parts: {unknown[0]!r} is none of {', '.join(PARTS)}")
     ratios: dict[str, float] = {}
-    if "training" in arguments.parts:
+    if "training" in parts:
         for precision in PRECISIONS:
             ratios[f"train_{precision}"] = compare_training(arguments, precision)
-    if "accuracy" in arguments.parts:
+    if "accuracy" in parts:
         compare_accuracy(arguments)
-    if "search" in arguments.parts:
+    if "search" in parts:
         ratios["search"] = compare_search(arguments)
     print_ratios(ratios)
 
@@ -86,7 +90,7 @@ def compare_training(arguments: Namespace, precision: str) -> float:
             write_subset(data, Path(arguments.dataset), examples, folder / "data")
             result = run_micm(
                 shlex.split(arguments.micm),
-                find_backbone(config.backbone),
+                find_checkpoint(config.backbone),
                 folder / "data",
                 folder / "work",
                 seed=number,

@@ -23,7 +23,8 @@ from transformers import (
 )
 
 from benchmarks.setting import NUM_CLASSES, Training
-from xpe_core.backbones import find_backbone, load_tokenizer
+from xpe_core.backbones import load_tokenizer
+from xpe_core.checkpoints import find_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.tokens import TokenisedData
 
@@ -32,7 +33,7 @@ def build_model(config: RunConfig) -> Any:
     """Return the backbone with peft's prompt encoder and a trained head, its weights drawn from the config's seed."""
     set_seed(config.seed)
     backbone = AutoModelForSequenceClassification.from_pretrained(
-        find_backbone(config.backbone),
+        find_checkpoint(config.backbone),
         num_labels=NUM_CLASSES,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from ray import tune
 
-from xpe_core.backbones import fingerprint_backbone, load_backbone
+from xpe_core.backbones import load_backbone
+from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import LanguageScore, evaluate
@@ -82,7 +83,7 @@ class PackTrainable(tune.Trainable):
         configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
         first = configs[0]
         data = load_tokens(first.dataset, first.backbone, first.max_length)
-        found = {"backbone": fingerprint_backbone(first.backbone), "data": data.fingerprint}
+        found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
         if first.max_length == self.config["max_length"] and found != self.config["fingerprints"]:
             raise InputError(f"{platform.node()} has another backbone or data set than the driver: {found}")
         if self.config["device"] == "cuda":
@@ -144,7 +145,7 @@ def _provenance(backbone: str, device: str) -> dict[str, str]:
     return {
         "code_version": code_version(),
         "package_versions": json.dumps(package_versions()),
-        "backbone_fingerprint": fingerprint_backbone(backbone),
+        "backbone_fingerprint": fingerprint_checkpoint(backbone),
         "host": platform.node(),
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
     }

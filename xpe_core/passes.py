@@ -7,11 +7,14 @@ passes run side by side on the cores. The cut never depends on who else is in th
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from xpe_core.cores import map_on_cores
+
+Result = TypeVar("Result")
 
 CPU_POSITIONS = 1_024
 """Positions of one pass on a CPU at most, prompts and padding counted: larger ones fall out of a core's cache."""
@@ -38,29 +41,31 @@ class Passes:
         self._bytes_per_position: float | None = None
         self._most_runs: int | None = None
 
-    def run(self, lengths: np.ndarray, work: Callable[[Pass], None]) -> list[Pass]:
-        """Call `work` with passes that cover texts of these `lengths` [R, B] once, and return the passes.
+    def run(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
+        """Call `work` with passes that cover texts of these `lengths` [R, B] once; return these, each with its result.
 
-        On a CPU the calls are made in several threads. Raises torch.OutOfMemoryError where one run does not fit.
+        On a CPU the calls are made in several threads. A call that runs out of memory is made again with fewer runs, so
+        `work` must leave nothing behind but its result. Raises torch.OutOfMemoryError where one run does not fit.
         """
         if self._device.type == "cpu":
             passes = self._cut_batches(lengths)
-            map_on_cores(work, passes)
-            return passes
-        passes = []
-        while (start := passes[-1].runs.stop if passes else 0) < len(lengths):
+            return list(zip(passes, map_on_cores(work, passes), strict=True))
+        done: list[tuple[Pass, Result]] = []
+        start = 0
+        while start < len(lengths):
             runs = slice(start, start + self._choose(lengths[start:]))
             candidate = Pass(runs, slice(0, lengths.shape[1]), int(lengths[runs].max()))
             try:
                 with self._measure(lengths[runs].size * (candidate.width + self._num_virtual_tokens)):
-                    work(candidate)
+                    done.append((candidate, work(candidate)))
+                start = runs.stop
             except torch.OutOfMemoryError:
                 if runs.stop - runs.start == 1:
                     raise
                 self._most_runs = (runs.stop - runs.start) // 2
-                continue
-            passes.append(candidate)
-        return passes
+            if start != runs.stop:  # here, where the error no longer holds what it had in memory
+                torch.cuda.empty_cache()
+        return done
 
     def _cut_batches(self, lengths: np.ndarray) -> list[Pass]:
         passes: list[Pass] = []
@@ -77,8 +82,6 @@ class Passes:
         """Return how many of the runs that are left go into the next pass, so that all are of nearly equal size."""
         if self._bytes_per_position is None:
             return 1
-        if self._most_runs is not None:
-            torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self._device)
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         bytes_per_run = self._bytes_per_position * lengths.shape[1] * (int(lengths.max()) + self._num_virtual_tokens)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xpe_core.backbones import fingerprint_backbone, load_tokenizer
+from xpe_core.backbones import load_tokenizer
 from xpe_core.cache import build_once, cache_folder
+from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import digest
 from xpe_core.data import fingerprint_dataset, load_dataset
 from xpe_core.errors import InputError
@@ -79,7 +80,7 @@ class TokenisedData:
 
 def load_tokens(dataset: str, backbone: str, max_length: int) -> TokenisedData:
     """Return a data set tokenised for a backbone, from the cache where it is there; InputError as `load_dataset`."""
-    fingerprint = digest([FORMAT, fingerprint_dataset(dataset), fingerprint_backbone(backbone), max_length])
+    fingerprint = digest([FORMAT, fingerprint_dataset(dataset), fingerprint_checkpoint(backbone), max_length])
     folder = cache_folder() / "tokens" / fingerprint
     return _open(build_once(folder, lambda target: _build(target, dataset, backbone, max_length)), dataset)
 

@@ -8,7 +8,6 @@ R active runs, B examples of each, T text tokens, C classes.
 """
 
 import math
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -42,7 +41,7 @@ class RunReport:
     error: str | None
     num_steps: int
     train_loss: float
-    """Mean over the steps since the last report, in nats."""
+    """Mean over the steps since the last report, those before a failure, in nats; NaN where there is none."""
     validation_accuracy: float
     """Mean over the source languages at this step, in [0, 1]."""
     best_step: int
@@ -116,8 +115,12 @@ class _Progress:
         self._loss_sums += torch.where(self._failed_steps == 0, losses, 0)
 
     def read(self) -> tuple[list[float], list[float], list[float], list[float]]:
-        """Return of each run the step that failed (or 0), its loss and norm, and the mean loss since the last time."""
-        means = self._loss_sums / (self.step - self._last_read)
+        """Return of each run the step that failed (or 0), its loss and norm, and the mean loss since the last time.
+
+        The mean is over the steps before the failure, NaN where there is none.
+        """
+        last_sound = torch.where(self._failed_steps == 0, self.step, self._failed_steps - 1)
+        means = self._loss_sums / (last_sound - self._last_read)  # 0 / 0: not one sound step, so no mean
         self._last_read, self._loss_sums = self.step, torch.zeros_like(self._loss_sums)
         rows = torch.stack([self._failed_steps.double(), self._failed_losses, self._failed_norms, means])
         failed_steps, losses, norms, mean_losses = rows.tolist()
@@ -174,11 +177,9 @@ def _train_step(
     indices = np.stack([next(run.batches) for run in active])  # [R, B]
     places = [run.place for run in active]
     in_prompt, in_head = model.draw_masks(places, indices.shape[1])
-    gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
-    losses = torch.zeros(len(model.configs), device=model.device)
-    lock = threading.Lock()
 
-    def differentiate(part: Pass) -> None:
+    def differentiate(part: Pass) -> tuple[Tensor, Parameters]:
+        """Return the examples' part of each run's loss [R], and its gradients."""
         chosen, here = indices[part.runs, part.examples], places[part.runs]
         token_ids = data.pad(chosen.ravel(), part.width).unflatten(0, chosen.shape).to(model.device)  # [R, B, T]
         labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
@@ -188,16 +189,20 @@ def _train_step(
         logits = model.classify(parameters, prompts, token_ids, data.lengths[chosen].ravel(), masks)  # [R, B, C]
         loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         loss = loss.unflatten(0, labels.shape).sum(1) / indices.shape[1]  # [R], of these examples
-        found = torch.autograd.grad(loss.sum(), list(parameters.values()))
-        with lock:
-            losses[here] += loss.detach()
-            for total, gradient in zip(gradients.values(), found, strict=True):
-                total[here] += gradient
+        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()))
+        return loss.detach(), dict(zip(parameters, gradients, strict=True))
 
     done = passes.run(data.lengths[indices], differentiate)
+    gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
+    losses = torch.zeros(len(model.configs), device=model.device)
+    for part, (loss, found) in done:  # in the passes' order, whichever ended first
+        here = places[part.runs]
+        losses[here] += loss
+        for name, gradient in found.items():
+            gradients[name][here] += gradient
     norms = optimizer.step(gradients, progress.step + 1, progress.is_sound(losses))
     progress.record(losses, norms)
-    for part in done:
+    for part, _ in done:
         work.count(model.backbone, model.configs[0], data.lengths[indices[part.runs, part.examples]])
 
 
