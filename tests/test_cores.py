@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from xpe_core.cores import map_on_cores
+from xpe_core.cores import fill_cores, map_on_cores
 
 
 @pytest.fixture(params=[1, 2, 3], autouse=True)
@@ -53,6 +53,11 @@ def test_one_item_has_all_threads_and_none_gives_nothing(num_threads: int) -> No
 def test_two_items_share_the_threads(num_threads: int) -> None:
     # with one thread they run one after the other, with three each has one
     assert map_on_cores(lambda _: torch.get_num_threads(), [0, 0]) == [1, 1]
+
+
+def test_work_is_cut_so_that_every_core_gets_as_many_pieces(num_threads: int) -> None:
+    wanted = {1: [1, 2, 3, 4, 5], 2: [1, 2, 4, 4, 6], 3: [1, 2, 3, 6, 6]}[num_threads]
+    assert [fill_cores(number) for number in (1, 2, 3, 4, 5)] == wanted
 
 
 def test_an_exception_reaches_the_caller_and_the_cores_stay_usable() -> None:

@@ -79,7 +79,7 @@ def differentiate(hidden: Tensor, embeddings: Tensor) -> Tensor:
 def run_general_layers(encoder: FrozenEncoder, embeddings: Tensor, mask: Tensor | None, only_first: bool) -> Tensor:
     """Run the encoder as on a GPU."""
     hidden = encoder._embeddings(inputs_embeds=embeddings).to(encoder.dtype)
-    bias = None if mask is None else _mask_scores(mask, encoder.dtype)
+    bias = None if mask is None else _mask_scores(mask)
     for layer in encoder._layers:
         queried = hidden[:, :1] if only_first and layer is encoder._layers[-1] else hidden
         hidden = _run_layer(layer, queried, hidden, bias, encoder.num_heads)
@@ -124,7 +124,7 @@ def test_the_layer_for_cpus_is_the_general_one(
     model: PreTrainedModel, mask: Tensor | None, num_queried: int, dtype: torch.dtype
 ) -> None:
     encoder = FrozenEncoder(model, dtype)
-    layer, bias = encoder._layers[0], None if mask is None else _mask_scores(mask, dtype)
+    layer, bias = encoder._layers[0], None if mask is None else _mask_scores(mask)
     inputs = [draw_embeddings().detach().to(dtype).requires_grad_() for _ in range(2)]
     found = _CpuLayer.apply(inputs[0], layer, bias, encoder.num_heads, num_queried)
     queried = inputs[1] if num_queried == 9 else inputs[1][:, :num_queried]

@@ -20,6 +20,14 @@ GPU = torch.device("cuda")
 NUM_VIRTUAL_TOKENS = 20
 
 
+@pytest.fixture
+def keep_num_threads() -> Iterator[None]:
+    """Leave as many threads as there were."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 def cut(lengths: np.ndarray) -> list[Pass]:
     """Return the passes of a step on a CPU, after checking that these were worked on, each once."""
     done: list[Pass] = []  # a list's append is safe in threads
@@ -53,6 +61,14 @@ def test_on_a_cpu_small_batches_stay_whole_and_larger_ones_fall_into_equal_parts
         (1, 0, 16),
         (1, 16, 32),
     ]
+
+
+@pytest.mark.usefixtures("keep_num_threads")
+def test_on_a_cpu_a_run_is_cut_so_that_every_core_gets_as_many_passes() -> None:
+    # 32 x (60 + 20) positions want three passes
+    for num_threads, num_passes in ((1, 3), (2, 4), (3, 3), (8, 3)):
+        torch.set_num_threads(num_threads)
+        assert len(cut(np.full((1, 32), 60))) == num_passes
 
 
 def test_on_a_cpu_the_cut_of_a_run_does_not_depend_on_the_others() -> None:
@@ -108,14 +124,6 @@ def test_training_side_by_side_is_the_same_to_the_last_bit(
     monkeypatch.setattr(passes_module, "CPU_POSITIONS", 1)
     first, second = train_pack(configs), train_pack(configs)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-@pytest.fixture
-def keep_num_threads() -> Iterator[None]:
-    """Leave as many threads as there were."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("keep_num_threads")

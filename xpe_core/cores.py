@@ -26,6 +26,12 @@ def map_on_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> l
     return list(_start_workers(num_workers, num_threads // num_workers).map(function, items))
 
 
+def fill_cores(num_pieces: int) -> int:
+    """Return into how many pieces to cut work that wants so many at least, so that no core waits for another's last."""
+    num_threads = torch.get_num_threads()
+    return num_pieces if num_pieces < num_threads else -(-num_pieces // num_threads) * num_threads
+
+
 @lru_cache(maxsize=2)
 def _start_workers(num_workers: int, num_threads_each: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_workers, initializer=_take_threads, initargs=(num_threads_each,))

@@ -1,12 +1,14 @@
 """The layers of a frozen BERT-shaped encoder (BERT, RoBERTa, XLM-R), computed without what only training them needs.
 
-Weights are cast once and never have a gradient, the three projections of attention are one product, the biases of keys
-and values are folded away (a constant shift of all scores, and of the output), and where only the first position's
-state is asked for, the last layer computes nothing else. The numbers are transformers' own up to rounding.
+Weights are cast once and never have a gradient, the three projections of attention are one product, the scale of the
+scores is in the queries' weights, the biases of keys and values are folded away (a constant shift of all scores, and of
+the output), and where only the first position's state is asked for, the last layer computes nothing else. The numbers
+are transformers' own up to rounding.
 
 S sequences, L tokens, H hidden size, A attention heads, D = H / A.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +27,9 @@ class _Layer:
     """One layer's weights, in the order of use."""
 
     projection: Tensor
-    """[3H, H]: queries, keys, values."""
-    query_bias: Tensor
+    """[3H, H]: queries (scaled), keys, values."""
+    projection_bias: Tensor
+    """[3H]: of the queries, and zeros."""
     attention_out: Tensor
     attention_bias: Tensor
     """Of the output, with what the values' bias adds to it."""
@@ -55,7 +58,7 @@ class FrozenEncoder:
         `mask` is [S, L], 0 at padding, or None where there is none.
         """
         hidden = self._embeddings(inputs_embeds=embeddings).to(self.dtype)
-        bias = None if mask is None else _mask_scores(mask, self.dtype)
+        bias = None if mask is None else _mask_scores(mask)
         for place, layer in enumerate(self._layers):
             num_queried = 1 if only_first and place == len(self._layers) - 1 else hidden.shape[1]
             if hidden.device.type == "cpu":
@@ -80,15 +83,14 @@ def _run_layer(layer: _Layer, queried: Tensor, hidden: Tensor, bias: Tensor | No
     """Return a layer's output [S, Q, H] at the positions of `queried`, the first ones of `hidden` [S, L, H]."""
     size = hidden.shape[-1]
     if queried is hidden:
-        query, key, value = functional.linear(hidden, layer.projection).chunk(3, dim=-1)
+        query, key, value = functional.linear(hidden, layer.projection, layer.projection_bias).chunk(3, dim=-1)
     else:
-        query = functional.linear(queried, layer.projection[:size])
+        query = functional.linear(queried, layer.projection[:size], layer.projection_bias[:size])
         key, value = functional.linear(hidden, layer.projection[size:]).chunk(2, dim=-1)
-    query = query + layer.query_bias
     query, key, value = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in (query, key, value))
     if bias is not None:
-        bias = bias.expand(-1, num_heads, query.shape[2], -1)
-    attended = functional.scaled_dot_product_attention(query, key, value, bias).transpose(1, 2).flatten(2)
+        bias = bias.to(query.dtype).expand(-1, num_heads, query.shape[2], -1)
+    attended = functional.scaled_dot_product_attention(query, key, value, bias, scale=1.0).transpose(1, 2).flatten(2)
     mixed = functional.linear(attended, layer.attention_out, layer.attention_bias) + queried
     mixed = functional.layer_norm(mixed, [size], *layer.attention_norm)
     wide = functional.gelu(functional.linear(mixed, layer.widen, layer.widen_bias))
@@ -111,22 +113,21 @@ class _CpuLayer(torch.autograd.Function):
         num_sequences, _, size = hidden.shape
         queried = hidden[:, :num_queried].flatten(0, 1)  # [SQ, H]
         if num_queried == hidden.shape[1]:
-            projected = torch.mm(queried, layer.projection.T).unflatten(0, (num_sequences, -1))  # [S, L, 3H]
-            query, key, value = projected.chunk(3, dim=-1)
+            projected = torch.addmm(layer.projection_bias, queried, layer.projection.T)
+            query, key, value = _split_heads(projected.unflatten(0, (num_sequences, -1)), 3, num_heads)
         else:
-            query = torch.mm(queried, layer.projection[:size].T).unflatten(0, (num_sequences, -1))
-            key, value = functional.linear(hidden, layer.projection[size:]).chunk(2, dim=-1)
-        query.add_(layer.query_bias)
-        query, key, value = (_split_heads(part, num_heads) for part in (query, key, value))
-        scores = torch.bmm(query, key.mT).float().mul_(query.shape[-1] ** -0.5)  # exponentials are slow in bfloat16
+            query = torch.addmm(layer.projection_bias[:size], queried, layer.projection[:size].T)
+            (query,) = _split_heads(query.unflatten(0, (num_sequences, -1)), 1, num_heads)
+            key, value = _split_heads(functional.linear(hidden, layer.projection[size:]), 2, num_heads)
+        scores = torch.bmm(query, key.mT).float()  # exponentials are slow in bfloat16
         if bias is not None:
             scores.unflatten(0, (-1, num_heads)).add_(bias)
         weights = scores.softmax(-1).to(hidden.dtype)  # [SA, Q, L]
-        attended = _join_heads(torch.bmm(weights, value), num_heads)
-        mixed = torch.addmm(layer.attention_bias, attended, layer.attention_out.T).add_(queried)
+        attended = _join_heads([torch.bmm(weights, value)], num_heads)
+        mixed = queried.add(layer.attention_bias).addmm_(attended, layer.attention_out.T)
         normed, *mixed_moments = torch.native_layer_norm(mixed, [size], *layer.attention_norm)
         wide = torch.addmm(layer.widen_bias, normed, layer.widen.T)
-        out = torch.addmm(layer.narrow_bias, functional.gelu(wide), layer.narrow.T).add_(normed)
+        out = normed.add(layer.narrow_bias).addmm_(functional.gelu(wide), layer.narrow.T)
         result, *out_moments = torch.native_layer_norm(out, [size], *layer.out_norm)
         ctx.save_for_backward(query, key, value, weights, mixed, *mixed_moments, wide, out, *out_moments)
         ctx.layer, ctx.num_heads, ctx.shape = layer, num_heads, hidden.shape
@@ -142,18 +143,16 @@ class _CpuLayer(torch.autograd.Function):
         of_normed = of_out.addmm_(of_wide, layer.widen)
         of_mixed = _differentiate_norm(of_normed, mixed, mixed_mean, mixed_scale, layer.attention_norm)
         of_attended = torch.mm(of_mixed, layer.attention_out).unflatten(0, (ctx.shape[0], -1))
-        of_attended = _split_heads(of_attended, num_heads)  # [SA, Q, D]
+        (of_attended,) = _split_heads(of_attended, 1, num_heads)  # [SA, Q, D]
         of_scores = torch.bmm(of_attended, value.mT)
         torch._softmax_backward_data(of_scores, weights, -1, of_scores.dtype, grad_input=of_scores)
-        of_scores.mul_(query.shape[-1] ** -0.5)
-        of_query = _join_heads(torch.bmm(of_scores, key), num_heads)
+        of_query = torch.bmm(of_scores, key)
         of_key_value = [torch.bmm(of_scores.mT, query), torch.bmm(weights.mT, of_attended)]
         if query.shape[1] == ctx.shape[1]:
-            parts = torch.cat([of_query, *(_join_heads(part, num_heads) for part in of_key_value)], dim=1)
-            return of_mixed.addmm_(parts, layer.projection).view(ctx.shape), None, None, None, None
-        parts = torch.cat([_join_heads(part, num_heads) for part in of_key_value], dim=1)
-        of_hidden = torch.mm(parts, layer.projection[size:]).view(ctx.shape)
-        of_queried = of_mixed.addmm_(of_query, layer.projection[:size])
+            of_projected = _join_heads([of_query, *of_key_value], num_heads)
+            return of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape), None, None, None, None
+        of_hidden = torch.mm(_join_heads(of_key_value, num_heads), layer.projection[size:]).view(ctx.shape)
+        of_queried = of_mixed.addmm_(_join_heads([of_query], num_heads), layer.projection[:size])
         of_hidden[:, : query.shape[1]] += of_queried.unflatten(0, (ctx.shape[0], -1))
         return of_hidden, None, None, None, None
 
@@ -167,24 +166,27 @@ def _differentiate_norm(
     return torch.ops.aten.native_layer_norm_backward(gradient, values, shape, mean, scale, weight, bias, wanted)[0]
 
 
-def _split_heads(states: Tensor, num_heads: int) -> Tensor:
-    """Return [SA, L, D] of [S, L, H], contiguous."""
-    return states.unflatten(-1, (num_heads, -1)).transpose(1, 2).flatten(0, 1).contiguous()
+def _split_heads(states: Tensor, num_parts: int, num_heads: int) -> Tensor:
+    """Return K tensors [SA, L, D] as one [K, SA, L, D], of K side by side [S, L, KH]."""
+    return states.unflatten(-1, (num_parts, num_heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2).contiguous()
 
 
-def _join_heads(states: Tensor, num_heads: int) -> Tensor:
-    """Return [SL, H] of [SA, L, D]."""
-    return states.unflatten(0, (-1, num_heads)).transpose(1, 2).flatten(2).flatten(0, 1)
+def _join_heads(parts: Sequence[Tensor], num_heads: int) -> Tensor:
+    """Return K tensors [SA, L, D] side by side [SL, KH]."""
+    by_position = [part.unflatten(0, (-1, num_heads)).transpose(1, 2) for part in parts]
+    return torch.stack(by_position, dim=2).flatten(2).flatten(0, 1)
 
 
-def _mask_scores(mask: Tensor, dtype: torch.dtype) -> Tensor:
+def _mask_scores(mask: Tensor) -> Tensor:
     """Return what is added to the scores [S, 1, 1, L]."""
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(mask == 0, MASKED)[:, None, None]
+    return torch.zeros(mask.shape, device=mask.device).masked_fill_(mask == 0, MASKED)[:, None, None]
 
 
 def _read_layer(layer: Any, dtype: torch.dtype) -> _Layer:
     attention, after = layer.attention.self, layer.attention.output
-    projection = torch.cat([attention.query.weight, attention.key.weight, attention.value.weight])
+    scale = attention.attention_head_size**-0.5
+    projection = torch.cat([attention.query.weight * scale, attention.key.weight, attention.value.weight])
+    projection_bias = torch.cat([attention.query.bias * scale, torch.zeros_like(attention.query.bias).repeat(2)])
     attention_bias = after.dense.bias + after.dense.weight @ attention.value.bias
 
     def cast(weight: Tensor) -> Tensor:
@@ -195,7 +197,7 @@ def _read_layer(layer: Any, dtype: torch.dtype) -> _Layer:
 
     return _Layer(
         projection=cast(projection),
-        query_bias=cast(attention.query.bias),
+        projection_bias=cast(projection_bias),
         attention_out=cast(after.dense.weight),
         attention_bias=cast(attention_bias),
         attention_norm=read_norm(after.LayerNorm),

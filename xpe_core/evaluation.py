@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from xpe_core.cores import map_on_cores
+from xpe_core.cores import fill_cores, map_on_cores
 from xpe_core.model import PromptClassifier
 from xpe_core.tokens import TokenisedData
 
@@ -93,7 +93,6 @@ def _predict(
     losses = np.empty((len(places), len(indices)))
     lengths = data.lengths[indices]
     order = np.argsort(lengths, kind="stable")
-    budget = BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"]) // len(places)
     with torch.inference_mode():
         parameters = {name: value[list(places)] for name, value in model.parameters.items()}
         prompts = model.embed_prompts(parameters)  # [R, 1, P, H]
@@ -108,11 +107,14 @@ def _predict(
         predictions[:, chosen] = logits.argmax(-1).cpu().numpy()
         losses[:, chosen] = loss.view(len(places), -1).cpu().numpy()
 
-    batches = _batches(lengths[order] + prompts.shape[2], budget)
+    widths = lengths[order] + prompts.shape[2]
+    budget = BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"]) // len(places)
     if model.device.type == "cpu":
+        num_batches = fill_cores(-(-int(widths.sum()) // budget))
+        batches = _batches(widths, -(-int(widths.sum()) // num_batches))
         map_on_cores(predict, batches[::-1])  # the longest first, so that no core ends long after the others
     else:
-        for rows in batches:
+        for rows in _batches(widths, budget):
             predict(rows)
     return predictions, losses
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from xpe_core.cores import map_on_cores
+from xpe_core.cores import fill_cores, map_on_cores
 
 Result = TypeVar("Result")
 
@@ -72,7 +72,7 @@ class Passes:
         num_examples = lengths.shape[1]
         for run, own in enumerate(lengths):
             most_examples = max(CPU_POSITIONS // (int(own.max()) + self._num_virtual_tokens), 1)
-            num_parts = -(-num_examples // most_examples)
+            num_parts = min(fill_cores(-(-num_examples // most_examples)), num_examples)
             bounds = [num_examples * part // num_parts for part in range(num_parts + 1)]
             for start, stop in zip(bounds, bounds[1:], strict=False):
                 passes.append(Pass(slice(run, run + 1), slice(start, stop), int(own[start:stop].max())))
