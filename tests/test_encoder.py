@@ -79,7 +79,7 @@ def differentiate(hidden: Tensor, embeddings: Tensor) -> Tensor:
 def run_general_layers(encoder: FrozenEncoder, embeddings: Tensor, mask: Tensor | None, only_first: bool) -> Tensor:
     """Run the encoder as on a GPU."""
     hidden = encoder._embeddings(inputs_embeds=embeddings).to(encoder.dtype)
-    bias = None if mask is None else _mask_scores(mask)
+    bias = None if mask is None else _mask_scores(mask, encoder.dtype)
     for layer in encoder._layers:
         queried = hidden[:, :1] if only_first and layer is encoder._layers[-1] else hidden
         hidden = _run_layer(layer, queried, hidden, bias, encoder.num_heads)
@@ -108,6 +108,25 @@ def test_states_and_gradients_are_those_of_transformers(
     assert (gradient - wanted).norm() <= 1e-4 * wanted.norm()
 
 
+@pytest.mark.parametrize("sign", [1, -1], ids=["too large", "too small"])
+def test_scores_whose_exponentials_are_out_of_range_are_as_good(
+    model: PreTrainedModel, mask: Tensor | None, sign: int
+) -> None:
+    layer = model.encoder.layer[0].attention.self
+    layer.query.weight.data.zero_()
+    layer.query.bias.data = sign * 40 * torch.ones(32)
+    layer.key.weight.data.abs_()
+    embeddings = draw_embeddings()
+    keys = layer.key(model.embeddings(inputs_embeds=embeddings)).unflatten(-1, (4, 8))
+    scores = 40 * sign * keys.sum(-1) * 8**-0.5
+    assert scores.abs().max() > 100
+    expected = select(model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state, mask, False)
+    found = select(FrozenEncoder(model, torch.float32)(embeddings, mask), mask, False)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    gradient, wanted = differentiate(found, embeddings), differentiate(expected, embeddings)
+    assert (gradient - wanted).norm() <= 1e-3 * wanted.norm()
+
+
 @pytest.mark.parametrize("only_first", [False, True], ids=["all positions", "first position"])
 @pytest.mark.parametrize("way", WAYS)
 def test_padding_gets_no_gradient(model: PreTrainedModel, only_first: bool, way: str) -> None:
@@ -124,10 +143,11 @@ def test_the_layer_for_cpus_is_the_general_one(
     model: PreTrainedModel, mask: Tensor | None, num_queried: int, dtype: torch.dtype
 ) -> None:
     encoder = FrozenEncoder(model, dtype)
-    layer, bias = encoder._layers[0], None if mask is None else _mask_scores(mask)
+    layer = encoder._layers[0]
     inputs = [draw_embeddings().detach().to(dtype).requires_grad_() for _ in range(2)]
-    found = _CpuLayer.apply(inputs[0], layer, bias, encoder.num_heads, num_queried)
+    found = _CpuLayer.apply(inputs[0], layer, mask, encoder.num_heads, num_queried)
     queried = inputs[1] if num_queried == 9 else inputs[1][:, :num_queried]
+    bias = None if mask is None else _mask_scores(mask, dtype)
     expected = _run_layer(layer, queried, inputs[1], bias, encoder.num_heads)
     assert found.shape == expected.shape == (3, num_queried, 32)
     assert found.dtype == dtype

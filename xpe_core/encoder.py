@@ -8,6 +8,7 @@ are transformers' own up to rounding.
 S sequences, L tokens, H hidden size, A attention heads, D = H / A.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,11 +59,12 @@ class FrozenEncoder:
         `mask` is [S, L], 0 at padding, or None where there is none.
         """
         hidden = self._embeddings(inputs_embeds=embeddings).to(self.dtype)
-        bias = None if mask is None else _mask_scores(mask)
+        on_cpu = hidden.device.type == "cpu"
+        bias = None if mask is None or on_cpu else _mask_scores(mask, self.dtype)
         for place, layer in enumerate(self._layers):
             num_queried = 1 if only_first and place == len(self._layers) - 1 else hidden.shape[1]
-            if hidden.device.type == "cpu":
-                hidden = _CpuLayer.apply(hidden, layer, bias, self.num_heads, num_queried)
+            if on_cpu:
+                hidden = _CpuLayer.apply(hidden, layer, mask, self.num_heads, num_queried)
             else:
                 queried = hidden if num_queried == hidden.shape[1] else hidden[:, :num_queried]
                 hidden = _run_layer(layer, queried, hidden, bias, self.num_heads)
@@ -89,7 +91,7 @@ def _run_layer(layer: _Layer, queried: Tensor, hidden: Tensor, bias: Tensor | No
         key, value = functional.linear(hidden, layer.projection[size:]).chunk(2, dim=-1)
     query, key, value = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in (query, key, value))
     if bias is not None:
-        bias = bias.to(query.dtype).expand(-1, num_heads, query.shape[2], -1)
+        bias = bias.expand(-1, num_heads, query.shape[2], -1)
     attended = functional.scaled_dot_product_attention(query, key, value, bias, scale=1.0).transpose(1, 2).flatten(2)
     mixed = functional.linear(attended, layer.attention_out, layer.attention_bias) + queried
     mixed = functional.layer_norm(mixed, [size], *layer.attention_norm)
@@ -101,15 +103,15 @@ def _run_layer(layer: _Layer, queried: Tensor, hidden: Tensor, bias: Tensor | No
 class _CpuLayer(torch.autograd.Function):
     """The same layer for CPUs, where memory traffic decides: buffers are reused, sums go into matrix products.
 
-    Attention is written out as batched products. PyTorch's fused kernel for CPUs is no faster at these lengths, and its
-    backward pass in bfloat16 took most of a step.
+    Attention is written out as batched products of exponentials with the values, whose sums are one more column. At
+    these lengths PyTorch's fused kernel for CPUs is slower, and its backward pass in bfloat16 took most of a step.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, layer: _Layer, bias: Tensor | None, num_heads: int, num_queried: int
+        ctx: Any, hidden: Tensor, layer: _Layer, mask: Tensor | None, num_heads: int, num_queried: int
     ) -> Tensor:
-        """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]."""
+        """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L]."""
         num_sequences, _, size = hidden.shape
         queried = hidden[:, :num_queried].flatten(0, 1)  # [SQ, H]
         if num_queried == hidden.shape[1]:
@@ -119,23 +121,23 @@ class _CpuLayer(torch.autograd.Function):
             query = torch.addmm(layer.projection_bias[:size], queried, layer.projection[:size].T)
             (query,) = _split_heads(query.unflatten(0, (num_sequences, -1)), 1, num_heads)
             key, value = _split_heads(functional.linear(hidden, layer.projection[size:]), 2, num_heads)
-        scores = torch.bmm(query, key.mT).float()  # exponentials are slow in bfloat16
-        if bias is not None:
-            scores.unflatten(0, (-1, num_heads)).add_(bias)
-        weights = scores.softmax(-1).to(hidden.dtype)  # [SA, Q, L]
-        attended = _join_heads([torch.bmm(weights, value)], num_heads)
-        mixed = queried.add(layer.attention_bias).addmm_(attended, layer.attention_out.T)
+        value = _append_column(value, mask, num_heads)
+        weights, attended, sums = _attend(query, key, value)
+        mixed = queried.add(layer.attention_bias)
+        mixed.addmm_(_join_heads([attended], num_heads), layer.attention_out.T)
         normed, *mixed_moments = torch.native_layer_norm(mixed, [size], *layer.attention_norm)
         wide = torch.addmm(layer.widen_bias, normed, layer.widen.T)
         out = normed.add(layer.narrow_bias).addmm_(functional.gelu(wide), layer.narrow.T)
         result, *out_moments = torch.native_layer_norm(out, [size], *layer.out_norm)
-        ctx.save_for_backward(query, key, value, weights, mixed, *mixed_moments, wide, out, *out_moments)
+        of_attention = query, key, value, weights, attended, sums
+        ctx.save_for_backward(*of_attention, mixed, *mixed_moments, wide, out, *out_moments)
         ctx.layer, ctx.num_heads, ctx.shape = layer, num_heads, hidden.shape
         return result.unflatten(0, (num_sequences, -1))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, weights, mixed, mixed_mean, mixed_scale, wide, out, out_mean, out_scale = ctx.saved_tensors
+        query, key, value, weights, attended, sums, *rest = ctx.saved_tensors
+        mixed, mixed_mean, mixed_scale, wide, out, out_mean, out_scale = rest
         layer, num_heads, size = ctx.layer, ctx.num_heads, ctx.shape[-1]
         of_out = _differentiate_norm(gradient.flatten(0, 1), out, out_mean, out_scale, layer.out_norm)
         of_wide = torch.mm(of_out, layer.narrow)
@@ -144,10 +146,12 @@ class _CpuLayer(torch.autograd.Function):
         of_mixed = _differentiate_norm(of_normed, mixed, mixed_mean, mixed_scale, layer.attention_norm)
         of_attended = torch.mm(of_mixed, layer.attention_out).unflatten(0, (ctx.shape[0], -1))
         (of_attended,) = _split_heads(of_attended, 1, num_heads)  # [SA, Q, D]
-        of_scores = torch.bmm(of_attended, value.mT)
-        torch._softmax_backward_data(of_scores, weights, -1, of_scores.dtype, grad_input=of_scores)
+        of_attended /= sums
+        of_sums = (of_attended * attended).sum(-1, keepdim=True).neg_()
+        of_scores = torch.bmm(torch.cat([of_attended, of_sums], dim=-1), value.mT).mul_(weights)
         of_query = torch.bmm(of_scores, key)
-        of_key_value = [torch.bmm(of_scores.mT, query), torch.bmm(weights.mT, of_attended)]
+        of_value = torch.bmm(weights.mT, of_attended).mul_(value[..., -1:])
+        of_key_value = [torch.bmm(of_scores.mT, query), of_value]
         if query.shape[1] == ctx.shape[1]:
             of_projected = _join_heads([of_query, *of_key_value], num_heads)
             return of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape), None, None, None, None
@@ -155,6 +159,30 @@ class _CpuLayer(torch.autograd.Function):
         of_queried = of_mixed.addmm_(_join_heads([of_query], num_heads), layer.projection[:size])
         of_hidden[:, : query.shape[1]] += of_queried.unflatten(0, (ctx.shape[0], -1))
         return of_hidden, None, None, None, None
+
+
+def _append_column(value: Tensor, mask: Tensor | None, num_heads: int) -> Tensor:
+    """Return values [SA, L, D + 1] whose last column is 1; all of padding is 0, so that it counts for nothing."""
+    value = functional.pad(value, (0, 1), value=1.0)
+    if mask is not None:
+        value.unflatten(0, (-1, num_heads)).mul_(mask[:, None, :, None])
+    return value
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return exponentials of the scores [SA, Q, L], the mean of the values they weigh [SA, Q, D], and their sums.
+
+    The greatest score is subtracted only where there is need: exponentials of up to 88, and sums of them, are finite.
+    """
+    weights = torch.bmm(query, key.mT).exp_()
+    weighed = torch.bmm(weights, value)
+    least, greatest = weighed[..., -1].aminmax()
+    if not (least > 0 and greatest < math.inf):
+        scores = torch.bmm(query, key.mT).masked_fill_(value[..., -1][:, None] == 0, -math.inf)
+        weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+        weighed = torch.bmm(weights, value)
+    sums = weighed[..., -1:]
+    return weights, weighed[..., :-1] / sums, sums
 
 
 def _differentiate_norm(
@@ -177,9 +205,9 @@ def _join_heads(parts: Sequence[Tensor], num_heads: int) -> Tensor:
     return torch.stack(by_position, dim=2).flatten(2).flatten(0, 1)
 
 
-def _mask_scores(mask: Tensor) -> Tensor:
+def _mask_scores(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what is added to the scores [S, 1, 1, L]."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill_(mask == 0, MASKED)[:, None, None]
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(mask == 0, MASKED)[:, None, None]
 
 
 def _read_layer(layer: Any, dtype: torch.dtype) -> _Layer:
