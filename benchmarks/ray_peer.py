@@ -1,8 +1,8 @@
 """A search as a user writes it with Ray Tune alone: a function that trains one seed with peft under Trainer.
 
-The seed is a grid over every sampled configuration, ASHA stops single trials, actors are reused, and as many trials run
-side by side as there are cores. `python -m benchmarks.ray_peer SEARCH.yaml` runs the search that the file describes for
-`sweep/run.py`, less what only that has (packs, Optuna, tables).
+The seed is a grid over every sampled configuration, ASHA stops single trials, and as many trials run side by side as
+there are cores. `python -m benchmarks.ray_peer SEARCH.yaml` runs the search that the file describes for `sweep/run.py`,
+less what only that has (packs, Optuna, tables); with `--reuse-actors` a process trains one trial after another.
 """
 
 import os
@@ -53,7 +53,7 @@ def train_trial(values: dict[str, Any], base: dict[str, Any], languages: list[st
     tune.report({"accuracy": 0.0, "step": config.max_steps, "test_accuracy": float(np.mean(correct))})
 
 
-def search(sweep: SweepConfig) -> int:
+def search(sweep: SweepConfig, reuse_actors: bool) -> int:
     """Run the search and return how many trials were tested to their end."""
     base = sweep.config().model_dump()
     samplers: dict[str, Any] = {"seed": tune.grid_search(list(sweep.seeds))}
@@ -74,7 +74,7 @@ def search(sweep: SweepConfig) -> int:
             metric="accuracy",
             mode="max",
             num_samples=sweep.num_samples,
-            reuse_actors=True,
+            reuse_actors=reuse_actors,
             scheduler=tune.schedulers.ASHAScheduler(
                 time_attr="step",
                 max_t=sweep.config().max_steps + 1,
@@ -90,5 +90,5 @@ def search(sweep: SweepConfig) -> int:
 if __name__ == "__main__":
     os.environ["PYTHONPATH"] = os.getcwd()
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    print(f"{search(load_experiment(sys.argv[1])[1])} trials tested")
+    print(f"{search(load_experiment(sys.argv[1])[1], '--reuse-actors' in sys.argv)} trials tested")
     ray.shutdown()
