@@ -120,7 +120,7 @@ class EvaluationConfig(_Strict):
     languages: str | tuple[str, ...] = "all"
     """Target languages: a group, family, script or code, or a list of them."""
     max_examples: Int | None = Field(None, ge=1)
-    """Test examples a language at most; null is all."""
+    """Test examples a language at most, drawn once for all; null is all."""
 
 
 class ResourcesConfig(_Strict):

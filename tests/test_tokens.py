@@ -42,11 +42,19 @@ def test_another_maximum_length_is_another_fingerprint(dataset: str, backbone: s
     assert load_tokens(dataset, backbone, 16).fingerprint != load_tokens(dataset, backbone, 5).fingerprint
 
 
-def test_selection_takes_the_first_examples_of_each_language(dataset: str, backbone: str) -> None:
+def test_a_cap_takes_the_same_rows_of_each_language_wherever_they_stand(dataset: str, backbone: str) -> None:
     data = load_tokens(dataset, backbone, 16)
     assert len(data.select(LANGUAGES, "validation")) == len(LANGUAGES) * SIZES["dev"]
-    chosen = data.select(["kat_Geor", "eng_Latn"], "test", max_examples=3)
-    assert [data.languages[place] for place in data.language_ids[chosen]] == ["kat_Geor"] * 3 + ["eng_Latn"] * 3
+    chosen = data.select(["kat_Geor", "eng_Latn"], "test", max_examples=6)
+    assert [data.languages[place] for place in data.language_ids[chosen]] == ["kat_Geor"] * 6 + ["eng_Latn"] * 6
+    starts = [data.select([language], "test")[0] for language in ("kat_Geor", "eng_Latn")]
+    rows = [chosen[:6] - starts[0], chosen[6:] - starts[1]]
+    assert np.array_equal(*rows)
+    assert len(set(data.labels[chosen])) == 3
+    assert rows[0].max() >= 9  # of 18: not the first ones
+    fewer = data.select(["eng_Latn"], "test", max_examples=4)
+    assert set(fewer) < set(chosen[6:])
+    assert np.array_equal(data.select(["eng_Latn"], "test", max_examples=99), data.select(["eng_Latn"], "test"))
 
 
 def test_padding_fills_up_to_the_longest_or_a_given_width(dataset: str, backbone: str) -> None:

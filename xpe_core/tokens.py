@@ -52,12 +52,18 @@ class TokenisedData:
     """int64 [N], tokens of each example."""
 
     def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
-        """Return the places of a split's examples [M], language by language, at most `max_examples` of each."""
+        """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
+
+        Which these are is drawn at random once for all, since files are often sorted (SIB-200's are, by label): the
+        same rows of languages with equally many, and a higher cap only adds some.
+        """
         in_split = self.split_ids == SPLITS.index(split)
-        parts = [
-            np.flatnonzero(in_split & (self.language_ids == self.languages.index(language)))[:max_examples]
-            for language in languages
-        ]
+        parts: list[np.ndarray] = []
+        for language in languages:
+            own = np.flatnonzero(in_split & (self.language_ids == self.languages.index(language)))
+            if max_examples is not None and len(own) > max_examples:
+                own = own[np.sort(np.random.default_rng(0).permutation(len(own))[:max_examples])]
+            parts.append(own)
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
     def pad(self, indices: np.ndarray, width: int | None = None) -> Tensor:
