@@ -116,22 +116,25 @@ class _CpuLayer(torch.autograd.Function):
         queried = hidden[:, :num_queried].flatten(0, 1)  # [SQ, H]
         if num_queried == hidden.shape[1]:
             projected = torch.addmm(layer.projection_bias, queried, layer.projection.T)
-            query, key, value = _split_heads(projected.unflatten(0, (num_sequences, -1)), 3, num_heads)
+            query, key, value = projected.unflatten(0, (num_sequences, -1)).chunk(3, dim=-1)
         else:
             query = torch.addmm(layer.projection_bias[:size], queried, layer.projection[:size].T)
-            (query,) = _split_heads(query.unflatten(0, (num_sequences, -1)), 1, num_heads)
-            key, value = _split_heads(functional.linear(hidden, layer.projection[size:]), 2, num_heads)
-        value = _append_column(value, mask, num_heads)
-        weights, attended, sums = _attend(query, key, value)
-        mixed = queried.add(layer.attention_bias)
-        mixed.addmm_(_join_heads([attended], num_heads), layer.attention_out.T)
+            query = query.unflatten(0, (num_sequences, -1))
+            key, value = functional.linear(hidden, layer.projection[size:]).chunk(2, dim=-1)
+        query, key = (_split_heads(part, num_heads).flatten(0, 1) for part in (query, key))
+        value = _append_column(_split_heads(value, num_heads), mask)
+        weights, weighed = _attend(query, key, value)
+        weighed = weighed.unflatten(0, (num_sequences, num_heads)).transpose(1, 2)  # [S, Q, A, D + 1]
+        attended, sums = torch.empty_like(weighed[..., :-1], memory_format=torch.contiguous_format), weighed[..., -1:]
+        attended = torch.div(weighed[..., :-1], sums, out=attended).flatten(2).flatten(0, 1)  # [SQ, H]
+        mixed = queried.add(layer.attention_bias).addmm_(attended, layer.attention_out.T)
         normed, *mixed_moments = torch.native_layer_norm(mixed, [size], *layer.attention_norm)
         wide = torch.addmm(layer.widen_bias, normed, layer.widen.T)
         out = normed.add(layer.narrow_bias).addmm_(functional.gelu(wide), layer.narrow.T)
         result, *out_moments = torch.native_layer_norm(out, [size], *layer.out_norm)
         of_attention = query, key, value, weights, attended, sums
         ctx.save_for_backward(*of_attention, mixed, *mixed_moments, wide, out, *out_moments)
-        ctx.layer, ctx.num_heads, ctx.shape = layer, num_heads, hidden.shape
+        ctx.layer, ctx.num_heads, ctx.shape, ctx.is_padded = layer, num_heads, hidden.shape, mask is not None
         return result.unflatten(0, (num_sequences, -1))
 
     @staticmethod
@@ -144,14 +147,10 @@ class _CpuLayer(torch.autograd.Function):
         torch.ops.aten.gelu_backward.grad_input(of_wide, wide, grad_input=of_wide)
         of_normed = of_out.addmm_(of_wide, layer.widen)
         of_mixed = _differentiate_norm(of_normed, mixed, mixed_mean, mixed_scale, layer.attention_norm)
-        of_attended = torch.mm(of_mixed, layer.attention_out).unflatten(0, (ctx.shape[0], -1))
-        (of_attended,) = _split_heads(of_attended, 1, num_heads)  # [SA, Q, D]
-        of_attended /= sums
-        of_sums = (of_attended * attended).sum(-1, keepdim=True).neg_()
-        of_scores = torch.bmm(torch.cat([of_attended, of_sums], dim=-1), value.mT).mul_(weights)
-        of_query = torch.bmm(of_scores, key)
-        of_value = torch.bmm(weights.mT, of_attended).mul_(value[..., -1:])
-        of_key_value = [torch.bmm(of_scores.mT, query), of_value]
+        of_attended = torch.mm(of_mixed, layer.attention_out)
+        of_query, *of_key_value = _differentiate_attention(
+            of_attended, query, key, value, weights, attended, sums, ctx.is_padded
+        )
         if query.shape[1] == ctx.shape[1]:
             of_projected = _join_heads([of_query, *of_key_value], num_heads)
             return of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape), None, None, None, None
@@ -161,16 +160,31 @@ class _CpuLayer(torch.autograd.Function):
         return of_hidden, None, None, None, None
 
 
-def _append_column(value: Tensor, mask: Tensor | None, num_heads: int) -> Tensor:
-    """Return values [SA, L, D + 1] whose last column is 1; all of padding is 0, so that it counts for nothing."""
-    value = functional.pad(value, (0, 1), value=1.0)
-    if mask is not None:
-        value.unflatten(0, (-1, num_heads)).mul_(mask[:, None, :, None])
-    return value
+def _split_heads(states: Tensor, num_heads: int) -> Tensor:
+    """Return a view [S, A, L, D] of states [S, L, H]."""
+    return states.unflatten(-1, (num_heads, -1)).transpose(1, 2)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return exponentials of the scores [SA, Q, L], the mean of the values they weigh [SA, Q, D], and their sums.
+def _join_heads(parts: Sequence[Tensor], num_heads: int) -> Tensor:
+    """Return K tensors [SA, L, D] side by side [SL, KH]."""
+    by_position = [part.unflatten(0, (-1, num_heads)).transpose(1, 2) for part in parts]
+    return torch.stack(by_position, dim=2).flatten(2).flatten(0, 1)
+
+
+def _append_column(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Return values [S, A, L, D] as [SA, L, D + 1]: the last column is 1, and all of padding (`mask` [S, L]) is 0."""
+    extended = value.new_empty(*value.shape[:-1], value.shape[-1] + 1)
+    if mask is None:
+        extended[..., :-1], extended[..., -1] = value, 1
+    else:
+        seen = mask.to(value.dtype)[:, None, :, None]
+        torch.mul(value, seen, out=extended[..., :-1])
+        extended[..., -1:] = seen
+    return extended.flatten(0, 1)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Return exponentials of the scores [SA, Q, L], and the sums of values that they weigh [SA, Q, D + 1].
 
     The greatest score is subtracted only where there is need: exponentials of up to 88, and sums of them, are finite.
     """
@@ -181,8 +195,36 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, 
         scores = torch.bmm(query, key.mT).masked_fill_(value[..., -1][:, None] == 0, -math.inf)
         weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
         weighed = torch.bmm(weights, value)
-    sums = weighed[..., -1:]
-    return weights, weighed[..., :-1] / sums, sums
+    return weights, weighed
+
+
+def _differentiate_attention(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weights: Tensor,
+    attended: Tensor,
+    sums: Tensor,
+    is_padded: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of queries [SA, Q, D], keys and values [SA, L, D], given that of the output [SQ, H].
+
+    Values weighed with exponentials, and their sums, are one tensor here too, of D + 1 columns.
+    """
+    num_heads = sums.shape[2]  # of [S, Q, A, 1]
+    of_sums = (gradient * attended).unflatten(-1, (num_heads, -1)).sum(-1, keepdim=True).neg_().view_as(sums)
+    gradient = gradient.unflatten(0, sums.shape[:2])  # [S, Q, H]
+    sums = sums.transpose(1, 2)
+    of_weighed = query.new_empty(*sums.shape[:-1], value.shape[-1])  # [S, A, Q, D + 1]
+    torch.div(_split_heads(gradient, num_heads), sums, out=of_weighed[..., :-1])
+    torch.div(of_sums.transpose(1, 2), sums, out=of_weighed[..., -1:])
+    of_weighed = of_weighed.flatten(0, 1)
+    of_scores = torch.bmm(of_weighed, value.mT).mul_(weights)
+    of_value = torch.bmm(weights.mT, of_weighed[..., :-1])
+    if is_padded:
+        of_value *= value[..., -1:]
+    return torch.bmm(of_scores, key), torch.bmm(of_scores.mT, query), of_value
 
 
 def _differentiate_norm(
@@ -192,17 +234,6 @@ def _differentiate_norm(
     weight, bias, _ = norm
     shape, wanted = [values.shape[-1]], [True, False, False]
     return torch.ops.aten.native_layer_norm_backward(gradient, values, shape, mean, scale, weight, bias, wanted)[0]
-
-
-def _split_heads(states: Tensor, num_parts: int, num_heads: int) -> Tensor:
-    """Return K tensors [SA, L, D] as one [K, SA, L, D], of K side by side [S, L, KH]."""
-    return states.unflatten(-1, (num_parts, num_heads, -1)).permute(2, 0, 3, 1, 4).flatten(1, 2).contiguous()
-
-
-def _join_heads(parts: Sequence[Tensor], num_heads: int) -> Tensor:
-    """Return K tensors [SA, L, D] side by side [SL, KH]."""
-    by_position = [part.unflatten(0, (-1, num_heads)).transpose(1, 2) for part in parts]
-    return torch.stack(by_position, dim=2).flatten(2).flatten(0, 1)
 
 
 def _mask_scores(mask: Tensor, dtype: torch.dtype) -> Tensor:
