@@ -213,7 +213,7 @@ OTHERS: dict[str, Callable[[], PreTrainedModel]] = {
 def test_what_is_not_covered_goes_through_transformers(kind: str, mask: Tensor | None) -> None:
     model = freeze(OTHERS[kind]())
     assert not can_encode(model)
-    backbone, embeddings = Backbone(kind, model, None), draw_embeddings()
+    backbone, embeddings = Backbone(kind, model), draw_embeddings()
     expected = model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
     counter = ForwardCounter(model)
     hidden = backbone(embeddings, mask)
@@ -229,7 +229,7 @@ def test_what_is_not_covered_goes_through_transformers(kind: str, mask: Tensor |
 
 def test_what_is_covered_does_not_go_through_transformers(model: PreTrainedModel) -> None:
     assert can_encode(model)
-    backbone, counter = Backbone("tiny", model, None), ForwardCounter(model)
+    backbone, counter = Backbone("tiny", model), ForwardCounter(model)
     for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
         assert backbone(draw_embeddings(), MASK, precision).dtype == dtype
     assert counter.num_calls == 0

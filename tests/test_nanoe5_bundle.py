@@ -61,9 +61,11 @@ def tokenizer(checkpoint: str) -> PreTrainedTokenizerFast:
     return load_tokenizer(checkpoint)
 
 
-def test_sentence_vectors_agree_with_the_package(checkpoint: str, engine: Any) -> None:
+def test_sentence_vectors_agree_with_the_package(
+    checkpoint: str, tokenizer: PreTrainedTokenizerFast, engine: Any
+) -> None:
     backbone = load_backbone(checkpoint)
-    batch = backbone.tokenizer([f"query: {text}" for text in TEXTS], padding=True, return_tensors="pt")
+    batch = tokenizer([f"query: {text}" for text in TEXTS], padding=True, return_tensors="pt")
     hidden = backbone(backbone.embed(batch["input_ids"]), batch["attention_mask"])
     mask = batch["attention_mask"][..., None]
     vectors = torch.nn.functional.normalize((hidden * mask).sum(dim=1) / mask.sum(dim=1), dim=-1)

@@ -31,14 +31,13 @@ from xpe_core.errors import InputError
 class Backbone(nn.Module):
     """A frozen encoder: no weight has a gradient, and dropout is off whatever mode is asked for."""
 
-    def __init__(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, name: str, model: PreTrainedModel) -> None:
         """Freeze `model` in place and drop its pooler."""
         super().__init__()
         self.name = name
         self.model = model.requires_grad_(False)
         if isinstance(getattr(model, "pooler", None), nn.Module):
             self.model.pooler = None
-        self.tokenizer = tokenizer
         self.hidden_size: int = model.config.hidden_size
         self.max_positions = count_positions(model)
         """Most tokens of prompt and text together."""
@@ -127,7 +126,6 @@ def count_positions(model: PreTrainedModel) -> int:
 def _load_backbone(name: str, device: torch.device) -> Backbone:
     folder = find_checkpoint(name)
     config = _read_config(name, folder)
-    tokenizer = load_tokenizer(name)
     try:
         with (
             silence_libraries(),
@@ -151,7 +149,7 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
             f"or have them in another shape: {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}"
         )
     _check_embeddings(name, model)
-    return Backbone(name, model, tokenizer).to(device)
+    return Backbone(name, model).to(device)
 
 
 def _read_config(name: str, folder: Path) -> PreTrainedConfig:
