@@ -110,7 +110,10 @@ def predict(trainer: Trainer, data: TokenisedData, examples: np.ndarray) -> np.n
     """Return predicted labels of examples, which are passed in order of length."""
     order = np.argsort(data.lengths[examples], kind="stable")
     labels = np.empty(len(examples), dtype=np.int64)
-    labels[order] = trainer.predict(make_dataset(data, examples[order])).predictions.argmax(-1)
+    trainer.args.train_sampling_strategy = "sequential"  # grouping would shuffle the predictions, too
+    result = trainer.predict(make_dataset(data, examples[order]))
+    assert np.array_equal(result.label_ids, data.labels[examples[order]])
+    labels[order] = result.predictions.argmax(-1)
     return labels
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import micm
 from benchmarks.setting import alternate, build_config, draw_examples, median_ratio, print_ratios, take, train_pack
@@ -61,6 +62,20 @@ def test_the_peer_trains_the_same_examples(config: RunConfig, data: TokenisedDat
     trained = peft_trainer.train_peer(config, data, examples)
     assert trained.num_tokens == data.lengths[examples].sum()
     assert trained.seconds > 0
+
+
+def test_the_peers_predictions_are_those_of_the_examples(config: RunConfig, data: TokenisedData) -> None:
+    peft_trainer = pytest.importorskip("benchmarks.peft_trainer", reason="peft and datasets are in the extra bench")
+    examples = draw_examples(data, config, 1)
+    model = peft_trainer.build_model(config)
+    trainer = peft_trainer.build_trainer(model, config, data, examples, per_device_eval_batch_size=4)
+    found = peft_trainer.predict(trainer, data, examples)
+    model.eval()
+    for example, label in zip(examples, found, strict=True):
+        token_ids = data.pad(np.array([example]))
+        with torch.no_grad():
+            logits = model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids)).logits
+        assert int(logits.argmax()) == label
 
 
 def test_contestants_take_turns_and_the_warm_up_is_not_counted() -> None:
