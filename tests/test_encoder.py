@@ -21,7 +21,16 @@ from transformers import (
 )
 
 from xpe_core.backbones import Backbone
-from xpe_core.encoder import FrozenEncoder, _CpuLayer, _mask_scores, _run_layer, can_encode
+from xpe_core.encoder import (
+    FrozenEncoder,
+    _append_column,
+    _attend,
+    _CpuLayer,
+    _differentiate_attention,
+    _mask_scores,
+    _run_layer,
+    can_encode,
+)
 
 SIZES: dict[str, Any] = {
     "vocab_size": 20,
@@ -125,6 +134,31 @@ def test_scores_whose_exponentials_are_out_of_range_are_as_good(
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     gradient, wanted = differentiate(found, embeddings), differentiate(expected, embeddings)
     assert (gradient - wanted).norm() <= 1e-3 * wanted.norm()
+
+
+@pytest.mark.parametrize("shift", [-120, -100, -95, -80, -60, -30, 0, 30, 60, 80, 88, 120])
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e4])
+def test_attention_is_as_exact_wherever_the_scores_lie(shift: float, size: float) -> None:
+    # one feature of queries and keys shifts all scores alike, which changes no weight
+    generator = torch.Generator().manual_seed(3)
+    query, key, value = (torch.randn(2, 4, 5, 8, generator=generator) for _ in range(3))
+    query[..., 0], key[..., 0] = 1, shift
+    gradient = size * torch.randn(2, 5, 32, generator=generator)
+    flat = query.flatten(0, 1), key.flatten(0, 1), _append_column(value, None)
+    weights, weighed = _attend(*flat)
+    weighed = weighed.unflatten(0, (2, 4)).transpose(1, 2)
+    attended, sums = weighed[..., :-1] / weighed[..., -1:], weighed[..., -1:]
+    rows = [gradient.flatten(0, 1), attended.flatten(2).flatten(0, 1)]
+    found = _differentiate_attention(rows[0], *flat, weights, rows[1], sums, False)
+
+    wide = [part.double().requires_grad_() for part in (query, key, value)]
+    expected = ((wide[0] @ wide[1].mT).softmax(-1) @ wide[2]).transpose(1, 2)
+    torch.testing.assert_close(attended.double(), expected, atol=1e-4, rtol=0)
+    wanted = torch.autograd.grad(expected.flatten(2), wide, gradient.double())
+    for part, other in zip(found, wanted, strict=True):
+        # the first feature's own gradient is the difference of large numbers where the shift is large
+        ours, theirs = part.unflatten(0, (2, 4))[..., 1:].double(), other[..., 1:]
+        assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
 
 
 @pytest.mark.parametrize("only_first", [False, True], ids=["all positions", "first position"])

@@ -127,10 +127,8 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
     folder = find_checkpoint(name)
     config = _read_config(name, folder)
     try:
-        with (
-            silence_libraries(),
-            torch.random.fork_rng(devices=[]),
-        ):  # a pooler that is not in the checkpoint is drawn at random
+        # a pooler that is not in the checkpoint is drawn at random
+        with silence_libraries(), torch.random.fork_rng(devices=[]):
             model, report = AutoModel.from_pretrained(
                 folder,
                 config=config,

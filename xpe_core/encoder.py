@@ -21,6 +21,8 @@ from transformers import PreTrainedModel
 MODEL_TYPES = ("bert", "camembert", "roberta", "xlm-roberta")
 MASKED = -1e9
 """Added to the scores of padding; not the least number, so that sums with it stay finite."""
+LARGE = 1e15
+"""Sums of exponentials are used as they are up to here, and down to its inverse."""
 
 
 @dataclass(frozen=True)
@@ -186,12 +188,13 @@ def _append_column(value: Tensor, mask: Tensor | None) -> Tensor:
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Return exponentials of the scores [SA, Q, L], and the sums of values that they weigh [SA, Q, D + 1].
 
-    The greatest score is subtracted only where there is need: exponentials of up to 88, and sums of them, are finite.
+    The greatest score is subtracted only where the sums are so large or small that they, or what is divided by them on
+    the way back, would come near the ends of float32's range.
     """
     weights = torch.bmm(query, key.mT).exp_()
     weighed = torch.bmm(weights, value)
     least, greatest = weighed[..., -1].aminmax()
-    if not (least > 0 and greatest < math.inf):
+    if not (least > 1 / LARGE and greatest < LARGE):
         scores = torch.bmm(query, key.mT).masked_fill_(value[..., -1][:, None] == 0, -math.inf)
         weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
         weighed = torch.bmm(weights, value)
