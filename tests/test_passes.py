@@ -256,8 +256,30 @@ def test_on_a_gpu_passes_are_halved_down_to_one_run(monkeypatch: pytest.MonkeyPa
     assert count_runs(done, 9) == [1] * 9
 
 
+def test_on_a_gpu_a_run_that_does_not_fit_is_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(monkeypatch, total=10_000)
+    lengths = np.random.default_rng(0).integers(3, 10, (3, 10))
+    counts = np.zeros(lengths.shape, dtype=int)
+
+    def work(part: Pass) -> None:
+        own = lengths[part.runs, part.examples]
+        memory.hold(len(own), 10 if own.size <= 3 else 20_000)
+        counts[part.runs, part.examples] += 1
+        assert part.width == own.max()
+
+    passes = Passes(GPU, NUM_VIRTUAL_TOKENS)
+    passes.run(lengths, work)
+    assert (counts == 1).all()
+    memory.sizes.clear()
+    passes.run(lengths, work)
+    assert memory.sizes == [1] * 15  # 2 + 2 + 2 + 2 + 2 of every run: what did not fit is remembered
+    assert (counts == 2).all()
+
+
 @pytest.mark.parametrize("num_steps_before", [0, 1])
-def test_on_a_gpu_one_run_that_does_not_fit_is_an_error(num_steps_before: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_one_example_that_does_not_fit_is_an_error(
+    num_steps_before: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory = Memory(monkeypatch, total=10_000)
     passes, lengths = Passes(GPU, NUM_VIRTUAL_TOKENS), np.full((3, 4), 10)
     for _ in range(num_steps_before):
@@ -265,4 +287,4 @@ def test_on_a_gpu_one_run_that_does_not_fit_is_an_error(num_steps_before: int, m
     memory.sizes.clear()
     with pytest.raises(torch.OutOfMemoryError, match="tried to allocate 20000"):
         passes.run(lengths, lambda part: memory.hold(len(lengths[part.runs]), 20_000))
-    assert memory.sizes == ([1] if num_steps_before == 0 else [3, 1])
+    assert memory.sizes == ([1, 1, 1] if num_steps_before == 0 else [3, 1, 1, 1])

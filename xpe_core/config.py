@@ -86,6 +86,8 @@ class RunConfig(BaseModel):
     """Optimizer steps at most (recipe: 24,000)."""
     eval_steps: Int | None = Field(None, ge=1)
     """Steps between evaluations; null is once an epoch (recipe)."""
+    max_validation_examples: Int | None = Field(None, ge=1)
+    """Validation examples a language at most, drawn once for all; null is all (recipe)."""
     patience: Int = Field(20, ge=1)
     """Evaluations without a better validation accuracy after which a run may stop (recipe: 20)."""
     early_stopping_after: Float = Field(0.5, ge=0, le=1)

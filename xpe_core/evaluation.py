@@ -5,7 +5,7 @@ Counts are what is kept; rates are derived from them, so that groups of language
 R runs, M examples, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,9 +114,24 @@ def _predict(
         batches = _batches(widths, -(-int(widths.sum()) // num_batches))
         map_on_cores(predict, batches[::-1])  # the longest first, so that no core ends long after the others
     else:
-        for rows in _batches(widths, budget):
-            predict(rows)
+        waiting = _batches(widths, budget)[::-1]
+        while waiting:
+            if not _fits(predict, rows := waiting.pop()):
+                torch.cuda.empty_cache()
+                middle = (rows.start + rows.stop) // 2
+                waiting += [slice(middle, rows.stop), slice(rows.start, middle)]
     return predictions, losses
+
+
+def _fits(predict: Callable[[slice], None], rows: slice) -> bool:
+    """Predict, or say that memory is too small for so many examples; torch.OutOfMemoryError where it is for one."""
+    try:
+        predict(rows)
+    except torch.OutOfMemoryError:
+        if rows.stop - rows.start == 1:
+            raise
+        return False
+    return True
 
 
 def _batches(lengths: np.ndarray, budget: int) -> list[slice]:

@@ -33,6 +33,7 @@ SHARED_FIELDS = (
     "batch_size",
     "max_steps",
     "eval_steps",
+    "max_validation_examples",
     "max_length",
     "precision",
     "pooling",
@@ -120,6 +121,15 @@ class PromptClassifier:
             [_draw_mask(shape, prompt_rates, generators) for shape in in_prompt] if any(prompt_rates) else [],
             [_draw_mask(shape, head_rates, generators) for shape in in_head] if any(head_rates) else [],
         )
+
+    def dropout_states(self) -> dict[str, Tensor]:
+        """Return where every run's stream of dropout masks stands, for a checkpoint."""
+        return {str(place): stream.get_state() for place, stream in enumerate(self._dropout_streams)}
+
+    def restore_dropout(self, states: dict[str, Tensor]) -> None:
+        """Go on drawing masks where another pack of the same runs stood."""
+        for place, state in states.items():
+            self._dropout_streams[int(place)].set_state(state)
 
     def embed_prompts(self, parameters: Parameters, masks: Masks = ()) -> Tensor:
         """Return the virtual tokens of the runs whose `parameters` are given: [R, B, P, H], or [R, 1, P, H]."""

@@ -56,6 +56,16 @@ class StackedOptimizer:
             parameter.sub_(torch.where(_align(active, parameter), change, 0))
         return norms
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return what the rule remembers of earlier steps, for a checkpoint."""
+        return {f"{name}/{key}": value for name, state in self._state.items() for key, value in state.items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Remember what another optimizer of the same runs remembered."""
+        for path, value in tensors.items():
+            name, _, key = path.rpartition("/")
+            self._state[name][key] = value.to(self._parameters[name].device)
+
 
 def rate_and_decay(name: str, config: RunConfig) -> tuple[float, float]:
     """Return the learning rate and weight decay of a parameter of a run, by its name in `PromptAndHead`.

@@ -1,7 +1,7 @@
 """The forward and backward passes that one training step of a pack is cut into.
 
-On a GPU one pass takes as many runs as its memory was seen to hold. On a CPU a pass is a part of one run's batch, and
-passes run side by side on the cores. The cut never depends on who else is in the pack, and does not change results.
+On a GPU one pass takes as many runs as its memory was seen to hold, or a part of one run's batch where that is all. On
+a CPU a pass is a part of one run's batch, and passes run side by side on the cores. The cut does not change results.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,31 +40,38 @@ class Passes:
         self._num_virtual_tokens = num_virtual_tokens
         self._bytes_per_position: float | None = None
         self._most_runs: int | None = None
+        self._most_examples: int | None = None
 
     def run(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
         """Call `work` with passes that cover texts of these `lengths` [R, B] once; return these, each with its result.
 
-        On a CPU the calls are made in several threads. A call that runs out of memory is made again with fewer runs, so
-        `work` must leave nothing behind but its result. Raises torch.OutOfMemoryError where one run does not fit.
+        On a CPU the calls are made in several threads. A call that runs out of memory is made again with fewer runs,
+        then with fewer examples of one, so `work` must leave nothing behind but its result. Raises
+        torch.OutOfMemoryError where one example does not fit.
         """
         if self._device.type == "cpu":
             passes = self._cut_batches(lengths)
             return list(zip(passes, map_on_cores(work, passes), strict=True))
         done: list[tuple[Pass, Result]] = []
-        start = 0
-        while start < len(lengths):
-            runs = slice(start, start + self._choose(lengths[start:]))
-            candidate = Pass(runs, slice(0, lengths.shape[1]), int(lengths[runs].max()))
+        run = example = 0
+        while run < len(lengths):
+            candidate = self._next_pass(lengths, run, example)
+            own = lengths[candidate.runs, candidate.examples]
+            fits = True
             try:
-                with self._measure(lengths[runs].size * (candidate.width + self._num_virtual_tokens)):
+                with self._measure(own.size * (candidate.width + self._num_virtual_tokens)):
                     done.append((candidate, work(candidate)))
-                start = runs.stop
             except torch.OutOfMemoryError:
-                if runs.stop - runs.start == 1:
+                if own.size == 1:
                     raise
-                self._most_runs = (runs.stop - runs.start) // 2
-            if start != runs.stop:  # here, where the error no longer holds what it had in memory
+                self._shrink(*own.shape)
+                fits = False
+            if not fits:  # here, where the error no longer holds what it had in memory
                 torch.cuda.empty_cache()
+            elif candidate.examples.stop < lengths.shape[1]:
+                example = candidate.examples.stop
+            else:
+                run, example = candidate.runs.stop, 0
         return done
 
     def _cut_batches(self, lengths: np.ndarray) -> list[Pass]:
@@ -77,6 +84,23 @@ class Passes:
             for start, stop in zip(bounds, bounds[1:], strict=False):
                 passes.append(Pass(slice(run, run + 1), slice(start, stop), int(own[start:stop].max())))
         return passes
+
+    def _next_pass(self, lengths: np.ndarray, run: int, example: int) -> Pass:
+        """Return the pass that starts at a run's example: several runs, one, or a part of one."""
+        runs, examples = slice(run, run + 1), slice(example, lengths.shape[1])
+        if self._most_examples is None:
+            runs = slice(run, run + self._choose(lengths[run:]))
+        else:
+            left = lengths.shape[1] - example
+            examples = slice(example, example + -(-left // -(-left // self._most_examples)))
+        return Pass(runs, examples, int(lengths[runs, examples].max()))
+
+    def _shrink(self, num_runs: int, num_examples: int) -> None:
+        """Take note that so many examples of so many runs do not fit."""
+        if num_runs > 1:
+            self._most_runs = num_runs // 2
+        else:
+            self._most_examples = num_examples // 2
 
     def _choose(self, lengths: np.ndarray) -> int:
         """Return how many of the runs that are left go into the next pass, so that all are of nearly equal size."""

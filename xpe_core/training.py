@@ -2,129 +2,38 @@
 
 A run's data order is drawn from its own seed. All runs of a pack visit short and long batches in the same order, so
 that their batches have nearly the same length and little of the shared pass is padding. A pack that is too large for
-one pass is taken in several; the results are the same.
+one pass is taken in several; the results are the same. A training that is saved and restored, in the same process or in
+another, goes on as if nothing had happened.
 
 R active runs, B examples of each, T text tokens, C classes.
 """
 
+import json
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
+from itertools import islice
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.evaluation import LanguageScore, evaluate, mean_accuracy
+from xpe_core.evaluation import evaluate, mean_accuracy
 from xpe_core.meter import Work
 from xpe_core.model import Parameters, PromptClassifier, stream_seed
 from xpe_core.optimizers import StackedOptimizer
 from xpe_core.passes import Pass, Passes
+from xpe_core.progress import PackProgress, Report, RunProgress
 from xpe_core.tokens import TokenisedData
 
 LENGTH_NOISE = 0.02
 """Relative noise on lengths before they are sorted into batches: other companions every epoch, little padding."""
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """Where one run stands at an evaluation."""
-
-    run_id: str
-    seed: int
-    state: str
-    """`training`, `complete` (all steps done, or stopped early) or `failed`."""
-    error: str | None
-    num_steps: int
-    train_loss: float
-    """Mean over the steps since the last report, those before a failure, in nats; NaN where there is none."""
-    validation_accuracy: float
-    """Mean over the source languages at this step, in [0, 1]."""
-    best_step: int
-    best_validation_accuracy: float
-    """Of the checkpoint that is kept: the best on the source languages' validation split."""
-    selection_accuracy: float
-    """That checkpoint's mean over the selection languages; 0 for a failed run, which has no model to offer."""
-    validation_scores: tuple[LanguageScore, ...]
-    """That checkpoint's counts, one a source or selection language."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Where the pack stands at an evaluation."""
-
-    step: int
-    runs: tuple[RunReport, ...]
-    work: Work
-    """What training has cost so far, all runs together."""
-
-    @property
-    def selection_accuracy(self) -> float:
-        """Mean over the pack's runs, failed ones as 0: what a scheduler and a sampler decide on."""
-        return sum(run.selection_accuracy for run in self.runs) / len(self.runs)
-
-
-@dataclass
-class _Run:
-    """What the host knows of one run while it trains."""
-
-    place: int
-    config: RunConfig
-    source_languages: tuple[str, ...]
-    num_examples: int
-    batches: Iterator[np.ndarray]
-    state: str = "training"
-    error: str | None = None
-    num_steps: int = 0
-    train_loss: float = math.nan
-    validation_accuracy: float = 0.0
-    best_step: int = 0
-    best_validation_accuracy: float = -1.0
-    selection_accuracy: float = 0.0
-    best_parameters: Parameters = field(default_factory=dict)
-    validation_scores: tuple[LanguageScore, ...] = ()
-    evaluations_since_best: int = 0
-
-
-class _Progress:
-    """What the device knows of the runs, so that no step has to wait for it; tensors are [all runs of the pack]."""
-
-    def __init__(self, num_runs: int, device: torch.device) -> None:
-        self.step = 0
-        self._last_read = 0
-        self._loss_sums = torch.zeros(num_runs, device=device)
-        self._failed_steps = torch.zeros(num_runs, dtype=torch.int64, device=device)  # 0: it has not failed
-        self._failed_losses = torch.zeros(num_runs, device=device)
-        self._failed_norms = torch.zeros(num_runs, device=device)
-
-    def is_sound(self, losses: Tensor) -> Tensor:
-        """Return which runs may take a step: their loss is finite, and nothing was amiss before."""
-        return losses.isfinite() & (self._failed_steps == 0)
-
-    def record(self, losses: Tensor, norms: Tensor) -> None:
-        """Take a step's losses and gradient norms; what those of runs that have ended are does not matter."""
-        self.step += 1
-        failed = ~(losses.isfinite() & norms.isfinite()) & (self._failed_steps == 0)
-        self._failed_steps = torch.where(failed, self.step, self._failed_steps)
-        self._failed_losses = torch.where(failed, losses, self._failed_losses)
-        self._failed_norms = torch.where(failed, norms, self._failed_norms)
-        self._loss_sums += torch.where(self._failed_steps == 0, losses, 0)
-
-    def read(self) -> tuple[list[float], list[float], list[float], list[float]]:
-        """Return of each run the step that failed (or 0), its loss and norm, and the mean loss since the last time.
-
-        The mean is over the steps before the failure, NaN where there is none.
-        """
-        last_sound = torch.where(self._failed_steps == 0, self.step, self._failed_steps - 1)
-        means = self._loss_sums / (last_sound - self._last_read)  # 0 / 0: not one sound step, so no mean
-        self._last_read, self._loss_sums = self.step, torch.zeros_like(self._loss_sums)
-        rows = torch.stack([self._failed_steps.double(), self._failed_losses, self._failed_norms, means])
-        failed_steps, losses, norms, mean_losses = rows.tolist()
-        return failed_steps, losses, norms, mean_losses
 
 
 def train(
@@ -132,81 +41,161 @@ def train(
 ) -> Iterator[Report]:
     """Train the pack, yielding a report at every evaluation; afterwards every run holds its best checkpoint.
 
-    `selection_languages` are what `selection_accuracy` averages over (default: each run's own source languages). A run
-    whose loss or gradient is not finite is marked failed with its step, and the others go on.
+    Arguments and errors are those of `Training`.
     """
-    runs = [_start_run(place, config, data) for place, config in enumerate(model.configs)]
-    first = runs[0].config
-    if len({run.num_examples for run in runs}) > 1:
-        raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
-    eval_steps = first.eval_steps or max(1, runs[0].num_examples // first.batch_size)
-    optimizer = StackedOptimizer(model.parameters, model.configs)
-    progress, work = _Progress(len(runs), model.device), Work()
-    passes = Passes(model.device, first.num_virtual_tokens)
-    started = time.perf_counter()
-    for step in range(1, first.max_steps + 1):
-        active = [run for run in runs if run.state == "training"]
-        _train_step(model, data, active, optimizer, progress, passes, work)
-        if step % eval_steps != 0 and step != first.max_steps:
-            continue
-        _catch_up(active, progress)  # waits for the device
-        work.seconds += time.perf_counter() - started
-        if sound := [run for run in active if run.state == "training"]:
-            _score(model, data, sound, selection_languages)
-        for run in sound:
-            _decide(run)
-        yield Report(step, tuple(_report(run) for run in runs), replace(work))
-        if not any(run.state == "training" for run in runs):
-            break
+    training = Training(model, data, selection_languages)
+    while not training.ended:
+        report = training.advance()
+        assert report is not None
+        yield report
+    training.keep_best()
+
+
+class Training:
+    """A pack's training, that can be left at any step and taken up again."""
+
+    def __init__(
+        self, model: PromptClassifier, data: TokenisedData, selection_languages: Sequence[str] | None = None
+    ) -> None:
+        """Stand before the first step; InputError where the runs have no epochs in common.
+
+        `selection_languages` are what `selection_accuracy` averages over (default: each run's own source languages). A
+        run whose loss or gradient is not finite is marked failed with its step, and the others go on.
+        """
+        self.model, self.data = model, data
+        self._selection_languages = selection_languages
+        self._runs = [_start_run(place, config, data) for place, config in enumerate(model.configs)]
+        self._config = model.configs[0]
+        if len({run.num_examples for run in self._runs}) > 1:
+            raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
+        once_an_epoch = max(1, self._runs[0].num_examples // self._config.batch_size)
+        self._eval_steps = self._config.eval_steps or once_an_epoch
+        self._optimizer = StackedOptimizer(model.parameters, model.configs)
+        self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
+        self._passes = Passes(model.device, self._config.num_virtual_tokens)
+
+    @property
+    def step(self) -> int:
+        """Steps taken so far."""
+        return self._progress.step
+
+    @property
+    def work(self) -> Work:
+        """What training has cost so far, all runs together."""
+        return replace(self._work)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no run has steps left to take."""
+        return not any(run.state == "training" for run in self._runs)
+
+    def advance(self, seconds: float = math.inf) -> Report | None:
+        """Train until the next evaluation and return its report, or None once so many seconds have gone by before."""
         started = time.perf_counter()
-    for run in runs:
-        for name, value in run.best_parameters.items():
-            model.parameters[name][run.place] = value
+        while True:
+            active = [run for run in self._runs if run.state == "training"]
+            self._step(active)
+            step = self._progress.step
+            if step % self._eval_steps == 0 or step == self._config.max_steps:
+                break
+            if time.perf_counter() - started >= seconds:
+                self._work.seconds += time.perf_counter() - started
+                return None
+        _catch_up(active, self._progress)  # waits for the device
+        self._work.seconds += time.perf_counter() - started
+        if sound := [run for run in active if run.state == "training"]:
+            _score(self.model, self.data, sound, self._selection_languages)
+        for run in sound:
+            run.decide()
+        return self.report()
+
+    def report(self) -> Report:
+        """Return where the pack stood at its last evaluation."""
+        return Report(self.step, tuple(run.report() for run in self._runs), self.work)
+
+    def keep_best(self) -> None:
+        """Give every run the parameters of its best checkpoint."""
+        for run in self._runs:
+            for name, value in run.best_parameters.items():
+                self.model.parameters[name][run.place] = value
+
+    def save(self) -> bytes:
+        """Return all that `restore` needs, in safetensors' format: weights, optimizer, random numbers, progress."""
+        state = {
+            "run_ids": [config.run_id for config in self.model.configs],
+            "step": self.step,
+            "work": asdict(self._work),
+            "runs": [run.facts() for run in self._runs],
+        }
+        tensors = {
+            "state": torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8),
+            **_prefix("parameters", self.model.parameters),
+            **_prefix("optimizer", self._optimizer.tensors()),
+            **_prefix("progress", self._progress.tensors()),
+            **_prefix("dropout", self.model.dropout_states()),
+        }
+        for run in self._runs:
+            tensors |= _prefix(f"best.{run.place}", run.best_parameters)
+        return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
+
+    def restore(self, saved: bytes) -> None:
+        """Stand where the saved training stood; InputError where it trained other runs, or is damaged."""
+        try:
+            tensors = safetensors.torch.load(saved)
+            state = json.loads(bytes(tensors["state"].tolist()))
+        except (safetensors.SafetensorError, KeyError, ValueError) as error:
+            raise InputError(f"checkpoint cannot be read ({error})") from None
+        if state["run_ids"] != [config.run_id for config in self.model.configs]:
+            raise InputError("checkpoint is of other runs")
+        for name, value in _with_prefix("parameters", tensors).items():
+            self.model.parameters[name].copy_(value)
+        self._optimizer.restore(_with_prefix("optimizer", tensors))
+        self._progress.restore(state["step"], _with_prefix("progress", tensors))
+        self.model.restore_dropout(_with_prefix("dropout", tensors))
+        self._work = Work(**state["work"])
+        for run, facts in zip(self._runs, state["runs"], strict=True):
+            run.restore(facts)
+            best = _with_prefix(f"best.{run.place}", tensors)
+            run.best_parameters = {name: value.to(self.model.device) for name, value in best.items()}
+            if run.state == "training":
+                deque(islice(run.batches, state["step"]), maxlen=0)  # drawn before
+
+    def _step(self, active: Sequence[RunProgress]) -> None:
+        """Take one optimizer step in every active run."""
+        model, data = self.model, self.data
+        indices = np.stack([next(run.batches) for run in active])  # [R, B]
+        places = [run.place for run in active]
+        in_prompt, in_head = model.draw_masks(places, indices.shape[1])
+
+        def differentiate(part: Pass) -> tuple[Tensor, Parameters]:
+            """Return the examples' part of each run's loss [R], and its gradients."""
+            chosen, here = indices[part.runs, part.examples], places[part.runs]
+            token_ids = data.pad(chosen.ravel(), part.width).unflatten(0, chosen.shape).to(model.device)  # [R, B, T]
+            labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
+            parameters = {name: value[here].requires_grad_() for name, value in model.parameters.items()}
+            prompts = model.embed_prompts(parameters, [mask[part.runs, part.examples] for mask in in_prompt])
+            masks = [mask[part.runs, part.examples] for mask in in_head]
+            logits = model.classify(parameters, prompts, token_ids, data.lengths[chosen].ravel(), masks)  # [R, B, C]
+            loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+            loss = loss.unflatten(0, labels.shape).sum(1) / indices.shape[1]  # [R], of these examples
+            gradients = torch.autograd.grad(loss.sum(), list(parameters.values()))
+            return loss.detach(), dict(zip(parameters, gradients, strict=True))
+
+        done = self._passes.run(data.lengths[indices], differentiate)
+        gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
+        losses = torch.zeros(len(model.configs), device=model.device)
+        for part, (loss, found) in done:  # in the passes' order, whichever ended first
+            here = places[part.runs]
+            losses[here] += loss
+            for name, gradient in found.items():
+                gradients[name][here] += gradient
+        norms = self._optimizer.step(gradients, self._progress.step + 1, self._progress.is_sound(losses))
+        self._progress.record(losses, norms)
+        for part, _ in done:
+            self._work.count(model.backbone, model.configs[0], data.lengths[indices[part.runs, part.examples]])
 
 
-def _train_step(
-    model: PromptClassifier,
-    data: TokenisedData,
-    active: Sequence[_Run],
-    optimizer: StackedOptimizer,
-    progress: _Progress,
-    passes: Passes,
-    work: Work,
-) -> None:
-    """Take one optimizer step in every active run."""
-    indices = np.stack([next(run.batches) for run in active])  # [R, B]
-    places = [run.place for run in active]
-    in_prompt, in_head = model.draw_masks(places, indices.shape[1])
-
-    def differentiate(part: Pass) -> tuple[Tensor, Parameters]:
-        """Return the examples' part of each run's loss [R], and its gradients."""
-        chosen, here = indices[part.runs, part.examples], places[part.runs]
-        token_ids = data.pad(chosen.ravel(), part.width).unflatten(0, chosen.shape).to(model.device)  # [R, B, T]
-        labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
-        parameters = {name: value[here].requires_grad_() for name, value in model.parameters.items()}
-        prompts = model.embed_prompts(parameters, [mask[part.runs, part.examples] for mask in in_prompt])
-        masks = [mask[part.runs, part.examples] for mask in in_head]
-        logits = model.classify(parameters, prompts, token_ids, data.lengths[chosen].ravel(), masks)  # [R, B, C]
-        loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        loss = loss.unflatten(0, labels.shape).sum(1) / indices.shape[1]  # [R], of these examples
-        gradients = torch.autograd.grad(loss.sum(), list(parameters.values()))
-        return loss.detach(), dict(zip(parameters, gradients, strict=True))
-
-    done = passes.run(data.lengths[indices], differentiate)
-    gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
-    losses = torch.zeros(len(model.configs), device=model.device)
-    for part, (loss, found) in done:  # in the passes' order, whichever ended first
-        here = places[part.runs]
-        losses[here] += loss
-        for name, gradient in found.items():
-            gradients[name][here] += gradient
-    norms = optimizer.step(gradients, progress.step + 1, progress.is_sound(losses))
-    progress.record(losses, norms)
-    for part, _ in done:
-        work.count(model.backbone, model.configs[0], data.lengths[indices[part.runs, part.examples]])
-
-
-def _catch_up(active: Sequence[_Run], progress: _Progress) -> None:
+def _catch_up(active: Sequence[RunProgress], progress: PackProgress) -> None:
     """Bring the host up to date: mark what failed since the last report, and take the mean losses."""
     failed_steps, losses, norms, means = progress.read()
     for run in active:
@@ -219,12 +208,16 @@ def _catch_up(active: Sequence[_Run], progress: _Progress) -> None:
 
 
 def _score(
-    model: PromptClassifier, data: TokenisedData, active: Sequence[_Run], selection_languages: Sequence[str] | None
+    model: PromptClassifier,
+    data: TokenisedData,
+    active: Sequence[RunProgress],
+    selection_languages: Sequence[str] | None,
 ) -> None:
     """Evaluate the active runs and keep the checkpoint of those that are better than before."""
     wanted = {language for run in active for language in run.source_languages} | set(selection_languages or ())
     languages = [language for language in data.languages if language in wanted]
-    scores = evaluate(model, data, "validation", languages, places=[run.place for run in active])
+    max_examples = model.configs[0].max_validation_examples
+    scores = evaluate(model, data, "validation", languages, max_examples, [run.place for run in active])
     for run, run_scores in zip(active, scores, strict=True):
         run.validation_accuracy = mean_accuracy(run_scores, run.source_languages)
         run.evaluations_since_best += 1
@@ -237,39 +230,20 @@ def _score(
             run.evaluations_since_best = 0
 
 
-def _decide(run: _Run) -> None:
-    """End the run where its steps are done, or where it has not become better for long enough."""
-    may_stop = run.num_steps >= run.config.early_stopping_after * run.config.max_steps
-    if run.num_steps == run.config.max_steps or (may_stop and run.evaluations_since_best >= run.config.patience):
-        run.state = "complete"
-
-
-def _report(run: _Run) -> RunReport:
-    return RunReport(
-        run_id=run.config.run_id,
-        seed=run.config.seed,
-        state=run.state,
-        error=run.error,
-        num_steps=run.num_steps,
-        train_loss=run.train_loss,
-        validation_accuracy=run.validation_accuracy,
-        best_step=run.best_step,
-        best_validation_accuracy=max(run.best_validation_accuracy, 0.0),
-        selection_accuracy=run.selection_accuracy,
-        validation_scores=run.validation_scores,
-    )
-
-
-def _start_run(place: int, config: RunConfig, data: TokenisedData) -> _Run:
+def _start_run(place: int, config: RunConfig, data: TokenisedData) -> RunProgress:
     source_languages = data.resolve(config.source_set)
     indices = data.select(source_languages, "train")
-    return _Run(
-        place=place,
-        config=config,
-        source_languages=source_languages,
-        num_examples=len(indices),
-        batches=draw_batches(indices, data.lengths[indices], config),
-    )
+    batches = draw_batches(indices, data.lengths[indices], config)
+    return RunProgress(place, config, source_languages, len(indices), batches)
+
+
+def _prefix(prefix: str, tensors: Parameters) -> Parameters:
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
+
+
+def _with_prefix(prefix: str, tensors: Parameters) -> Parameters:
+    start = f"{prefix}."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
 
 
 def draw_batches(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) -> Iterator[np.ndarray]:
