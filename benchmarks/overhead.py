@@ -25,7 +25,8 @@ from benchmarks.setting import (
 )
 from sweep.cluster import start_ray
 from sweep.config import SweepConfig
-from sweep.tuner import prepare, search
+from sweep.plan import prepare
+from sweep.tuner import run_experiment
 from xpe_core.backbones import load_backbone
 from xpe_core.model import PromptClassifier
 
@@ -76,7 +77,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="xpe-bench-") as storage:
             plan = prepare("overhead", sweep)
             started = time.perf_counter()
-            search(plan, Path(storage))
+            run_experiment(plan, Path(storage))
             return (time.perf_counter() - started) / NUM_TRIALS
 
     warm = alternate({"start of a warm trial": start_warm}, num_rounds)

@@ -18,7 +18,8 @@ from ray import tune
 from transformers import TrainerCallback
 
 from benchmarks import peft_trainer
-from sweep.config import SweepConfig, load_experiment
+from sweep.config import SweepConfig
+from sweep.experiments import load_experiment
 from xpe_core.config import RunConfig
 from xpe_core.tokens import load_tokens
 

@@ -28,8 +28,7 @@ from benchmarks.setting import (
 from xpe_core.backbones import load_backbone
 from xpe_core.meter import measure_peak
 from xpe_core.model import PromptClassifier
-from xpe_core.progress import Report
-from xpe_core.training import train
+from xpe_core.training import Report, train
 
 KINDS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::addmm_"),

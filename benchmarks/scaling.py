@@ -18,7 +18,8 @@ from benchmarks.setting import (
 )
 from sweep.cluster import start_ray
 from sweep.config import SweepConfig
-from sweep.tuner import prepare, search
+from sweep.plan import prepare
+from sweep.tuner import run_experiment
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
         )
         with tempfile.TemporaryDirectory(prefix="xpe-bench-") as storage:
             started = time.perf_counter()
-            search(prepare("scaling", sweep), Path(storage))
+            run_experiment(prepare("scaling", sweep), Path(storage))
             return time.perf_counter() - started
 
     counts = sorted({1, *(2**power for power in range(1, 10) if 2**power < arguments.workers), arguments.workers})

@@ -6,12 +6,13 @@ pruned or failed have no test results and are in no mean; how many failed is a c
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from sweep.config import SweepConfig
+from sweep.storage import Folder, Place
+from sweep.tables import read_rows
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.languages import GROUPS, TARGET_GROUPS, load_languages
@@ -31,19 +32,24 @@ class Best:
     num_failed: int
 
 
-def read_runs(folder: Path) -> pl.DataFrame:
+def read_runs(place: Place) -> pl.DataFrame:
     """Return the table `runs` of an experiment; InputError where there is none."""
-    return _read(folder, "runs")
+    return _read(place, "runs")
 
 
-def read_evaluations(folder: Path) -> pl.DataFrame:
+def read_evaluations(place: Place) -> pl.DataFrame:
     """Return the table `evaluations` of an experiment, with each run's `accuracy` in [0, 1]."""
-    table = _read(folder, "evaluations")
+    table = _read(place, "evaluations")
     return table.with_columns(accuracy=pl.col("num_correct") / pl.col("num_examples"))
 
 
 def find_best(runs: pl.DataFrame, method: str | None = None) -> Best | None:
-    """Return the best finished configuration by mean selection accuracy over its seeds, or None.
+    """Return the first of `rank_configurations`, or None."""
+    return next(iter(rank_configurations(runs, method)), None)
+
+
+def rank_configurations(runs: pl.DataFrame, method: str | None = None) -> list[Best]:
+    """Return the finished configurations, the best by mean selection accuracy over seeds first.
 
     A failed seed counts as 0: a configuration that only sometimes trains is not the best one. Ties go to the trial that
     was proposed first.
@@ -62,7 +68,7 @@ def find_best(runs: pl.DataFrame, method: str | None = None) -> Best | None:
         .filter(pl.col("num_failed") < pl.col("num_seeds"))
         .sort("selection_accuracy", "first", descending=[True, False])
     )
-    return Best(**ranked.drop("first").row(0, named=True)) if len(ranked) else None
+    return [Best(**row) for row in ranked.drop("first").iter_rows(named=True)]
 
 
 def first_error(runs: pl.DataFrame) -> str:
@@ -94,9 +100,18 @@ def group_means(runs: pl.DataFrame, evaluations: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def best_experiment(folder: Path, sweep: SweepConfig) -> dict[str, Any] | None:
-    """Return the best configuration as an experiment of its own with every value spelt out, None without one."""
-    runs = read_runs(folder)
+def of_full_length(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
+    """Return the runs of the experiment's present number of steps: before it was extended there were fewer."""
+    if "max_steps" not in sweep.base:
+        return runs
+    return runs.filter(pl.col("max_steps") == sweep.corners[0].max_steps)
+
+
+def best_experiment(place: Place, sweep: SweepConfig) -> dict[str, Any] | None:
+    """Return a search's best configuration as an experiment of its own with every value spelt out, None without one."""
+    if sweep.kind != "search":
+        return None
+    runs = of_full_length(read_runs(place), sweep)
     best = find_best(runs)
     if best is None:
         return None
@@ -122,8 +137,10 @@ def _memberships(evaluations: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(pairs, schema={"language": pl.String, "group": pl.String}, orient="row")
 
 
-def _read(folder: Path, table: str) -> pl.DataFrame:
-    files = sorted((folder / table).glob("*.parquet"))
-    if not files:
-        raise InputError(f"{folder} holds no results yet (no file {table}/*.parquet)")
-    return pl.read_parquet(files, glob=False)  # a folder may be named [so]
+def _read(place: Place, table: str) -> pl.DataFrame:
+    rows = read_rows(Folder(place), table)
+    if rows is None:
+        raise InputError(f"{place} holds no results yet (no file {table}/*.parquet)")
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    return frame

@@ -1,13 +1,16 @@
-"""The Ray that a search runs on: found or started, and what of it a trial gets."""
+"""The Ray that an experiment runs on: found or started, what of it a trial gets, and whether its nodes agree."""
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep.config import SweepConfig
+from sweep.versions import package_versions
 from xpe_core.errors import InputError
 
 OBJECT_STORE_BYTES = 100 * 2**20
@@ -20,9 +23,6 @@ def start_ray(num_cpus: int | None = None) -> Iterator[None]:
 
     Where this process is connected already, that connection is used and kept.
     """
-    if ray.is_initialized():
-        yield
-        return
     quiet = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -34,6 +34,9 @@ def start_ray(num_cpus: int | None = None) -> Iterator[None]:
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    if ray.is_initialized():
+        yield
+        return
     common: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
     address = os.environ.get("RAY_ADDRESS", "auto")
     try:
@@ -81,3 +84,21 @@ def find_resources(sweep: SweepConfig) -> tuple[int, float, int]:
             f"{max(node.get('GPU', 0) for node in nodes):g} GPUs"
         )
     return cpus, gpus, min(places, sweep.resources.max_concurrent_trials or places)
+
+
+@ray.remote(num_cpus=0)
+def _describe_node() -> tuple[str, dict[str, str]]:
+    return platform.node(), package_versions()
+
+
+def check_versions() -> None:
+    """Raise InputError where a node of the cluster has other versions than this process."""
+    here = package_versions()
+    own = ray.get_runtime_context().get_node_id()
+    others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != own]
+    affinities = [NodeAffinitySchedulingStrategy(node_id=node, soft=False) for node in others]
+    asked = [_describe_node.options(scheduling_strategy=affinity).remote() for affinity in affinities]
+    for host, there in ray.get(asked):
+        if different := [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]:
+            which = ", ".join(f"{name} {there.get(name, 'missing')} (here {here.get(name)})" for name in different)
+            raise InputError(f"node {host} has other versions: {which}; install constraints.txt on every node")

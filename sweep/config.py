@@ -1,20 +1,18 @@
-"""One experiment: a strict YAML file that says what is fixed, what varies, and what is measured.
+"""One experiment: what is fixed, what varies, with which seeds it is run, and what is measured.
 
-A field of `RunConfig` stands in `base` or in `space`, never in both, and `--set` moves it from the space to the base;
-so there is one place to look for what a run used.
+A field of `RunConfig` stands in `base` or in what varies (`space`, `arms`), never in both, so there is one place to
+look for what a run used.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from sweep.space import BACKBONE_SIZE, INTEGER_FIELDS, Dimension, Strict, join_lists, zip_dimension
 from xpe_core.config import Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
@@ -24,7 +22,7 @@ MAX_CORNERS = 4096
 """Combinations of a space's extreme values that are checked before anything starts."""
 
 
-def _parse_seeds(value: Any) -> Any:
+def parse_seeds(value: Any) -> Any:
     """Read `1,2`, `1-10`, a number or a list."""
     if isinstance(value, int):
         return [value]
@@ -42,70 +40,16 @@ def _parse_seeds(value: Any) -> Any:
     return seeds
 
 
-def _join_lists(value: Any) -> Any:
-    """Write a list of languages among the choices as one string, as `RunConfig` does."""
-    return [",".join(map(str, one)) if isinstance(one, list) else one for one in value] if value else value
+DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
+KINDS_OF_KEY = {
+    **dict.fromkeys(("space", "zipped", "num_samples", "sampler", "search_seed", "scheduler"), ("search",)),
+    **dict.fromkeys(("arms", "source_sets"), ("grid", "replicate")),
+    **dict.fromkeys(("of", "top"), ("replicate",)),
+}
+"""Keys that only some kinds of experiment have."""
 
 
-INTEGER_FIELDS = {name: "int" in str(field.annotation) for name, field in RunConfig.model_fields.items()}
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Dimension(_Strict):
-    """The values that one field may take: exactly one of `choice`, `uniform`, `log_uniform`, `integers`."""
-
-    choice: Annotated[tuple[Any, ...] | None, BeforeValidator(_join_lists), Field(min_length=1)] = None
-    uniform: tuple[Float, Float] | None = None
-    log_uniform: tuple[Float, Float] | None = None
-    integers: tuple[Int, Int] | None = None
-    step: Float | None = Field(None, gt=0)
-    """Distance between the values of `uniform` or `integers`, counted from the lower end."""
-
-    @model_validator(mode="after")
-    def _check(self) -> "Dimension":
-        given = [kind for kind in ("choice", "uniform", "log_uniform", "integers") if getattr(self, kind) is not None]
-        if len(given) != 1:
-            raise ValueError("needs exactly one of choice, uniform, log_uniform, integers")
-        if self.choice is not None:
-            return self
-        low, high = self.bounds
-        if not low < high or (self.log_uniform and low <= 0):
-            raise ValueError(f"{given[0]} needs two ascending{' positive' if self.log_uniform else ''} numbers")
-        if self.step is not None and (self.log_uniform or self.step > high - low):
-            raise ValueError("step goes with uniform and integers, and is at most their range")
-        if self.step is not None and self.integers and self.step % 1:
-            raise ValueError("the step of integers is a whole number")
-        return self
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The lowest and the highest value of a dimension that is not a choice."""
-        bounds = self.uniform or self.log_uniform or self.integers
-        assert bounds is not None
-        return bounds
-
-    @property
-    def extremes(self) -> tuple[Any, ...]:
-        """All choices, or the two ends and the centre."""
-        return self.choice if self.choice is not None else (*self.bounds, self.centre)
-
-    @property
-    def centre(self) -> Any:
-        """The middle choice, the middle of the range on its grid, or the geometric mean of a logarithmic range."""
-        if self.choice is not None:
-            return self.choice[len(self.choice) // 2]
-        low, high = self.bounds
-        if self.log_uniform:
-            return math.sqrt(low * high)
-        step = self.step or (1 if self.integers else 0)
-        middle = low + ((high - low) / 2 // step * step if step else (high - low) / 2)
-        return int(middle) if self.integers else middle
-
-
-class SchedulerConfig(_Strict):
+class SchedulerConfig(Strict):
     """ASHA: at `grace_period`, and at every `reduction_factor` times more, only the better trials go on."""
 
     grace_period: Int = Field(20, ge=1)
@@ -114,7 +58,7 @@ class SchedulerConfig(_Strict):
     """About one trial in so many passes a rung."""
 
 
-class EvaluationConfig(_Strict):
+class EvaluationConfig(Strict):
     """Where finished trials are tested."""
 
     languages: str | tuple[str, ...] = "all"
@@ -123,143 +67,201 @@ class EvaluationConfig(_Strict):
     """Test examples a language at most, drawn once for all; null is all."""
 
 
-class ResourcesConfig(_Strict):
+class ResourcesConfig(Strict):
     """What a trial gets; null is one GPU a trial where there are GPUs, else the whole machine one trial at a time."""
 
     cpus_per_trial: Int | None = Field(None, ge=1)
     gpus_per_trial: Float | None = Field(None, ge=0)
     max_concurrent_trials: Int | None = Field(None, ge=1)
+    seeds_per_trial: Int | None = Field(None, ge=1)
+    """Of a grid: runs that train together at most; null is all seeds of a cell, as many a pass as memory takes."""
+    checkpoint_seconds: Float = Field(60.0, ge=0)
+    """Between the checkpoints of a running trial: what a lost worker has to do again at most."""
 
 
-class SweepConfig(_Strict):
-    """A search: a base configuration, the space around it, and how to look."""
+class SweepConfig(Strict):
+    """An experiment: which configurations are run with which seeds, and where they are tested."""
 
-    kind: Literal["search"] = "search"
+    kind: Literal["search", "grid", "replicate"] = "search"
+    """`search` proposes configurations, `grid` runs the named ones, `replicate` the best of another experiment."""
     base: dict[str, Any] = {}
     """Fields of `RunConfig` that are the same in all trials."""
-    space: dict[str, Dimension] = {}
-    """Fields of `RunConfig` that vary."""
-    num_samples: Int = Field(16, ge=1)
-    """Configurations in all, SPT and XPE included."""
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_parse_seeds), Field(min_length=1)] = (1, 2)
-    """The runs of every trial."""
-    search_seed: Int = Field(0, ge=0, lt=2**31)
-    """Where the sampler's choices come from."""
-    scheduler: SchedulerConfig = SchedulerConfig()
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)] = (1, 2)
+    """The runs of every configuration."""
+    selection_languages: str | tuple[str, ...] | None = None
+    """Languages whose validation accuracy decides.
+
+    Null is, in a search, all source languages that any trial may train on; elsewhere each run's own.
+    """
     evaluation: EvaluationConfig = EvaluationConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
+    space: dict[str, Dimension] = {}
+    """Of a search: fields of `RunConfig` that vary."""
+    zipped: tuple[dict[str, tuple[Any, ...]], ...] = ()
+    """Of a search: lists of values of several fields, of which the first go together, the second go together, ..."""
+    num_samples: Int = Field(16, ge=1)
+    """Of a search: configurations in all, SPT and XPE included."""
+    sampler: Literal["tpe", "random", "quasi_random"] = "tpe"
+    """Of a search: `tpe` learns from finished trials; the others propose the same whatever ends when."""
+    search_seed: Int = Field(0, ge=0, lt=2**31)
+    """Of a search: where the sampler's choices come from."""
+    scheduler: SchedulerConfig = SchedulerConfig()
+    """Of a search."""
+
+    arms: dict[str, dict[str, Any]] = {}
+    """Of a grid: the fields of `RunConfig` that make each arm what it is, by the arm's name."""
+    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists)] = ()
+    """Of a grid: the source sets that every arm is trained on; without any, the base's."""
+
+    of: str | None = None
+    """Of a replication: an experiment's name or folder, or a YAML file with one configuration."""
+    top: Int = Field(1, ge=1)
+    """Of a replication: how many of the best configurations are run again."""
+
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
-        for key in (*self.base, *self.space):
+        for name, kinds in KINDS_OF_KEY.items():
+            if name in self.model_fields_set and self.kind not in kinds and getattr(self, name):
+                raise ValueError(f"{name} belongs to kind: {kinds[0]}, and this is kind: {self.kind}")
+        self._check_fields()
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds {list(self.seeds)} holds a seed twice")
+        if self.kind == "search":
+            self._check_space()
+        elif self.kind == "grid" and not self.arms:
+            raise ValueError("arms is missing: a grid names at least one, such as arms: {spt: {encoder_ratio: 0}}")
+        elif self.kind == "replicate" and not self.of:
+            raise ValueError("of is missing: a replication names the experiment whose best is run again")
+        try:
+            longest = max((corner.max_steps for corner in self.corners), default=0)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        if self.kind == "search" and self.scheduler.grace_period > longest:
+            raise ValueError(f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps={longest}")
+        seen: dict[str, str] = {}
+        for (arm, _), config in zip(self.cells, self.corners if self.kind != "search" else (), strict=False):
+            if twin := seen.get(config.config_id):
+                raise ValueError(f"arms.{twin} and arms.{arm} are the same configuration")
+            seen[config.config_id] = arm
+        return self
+
+    def _check_fields(self) -> None:
+        """Refuse what is no field of `RunConfig`, may not vary, or has two places."""
+        places = {field: "zipped" for lists in self.zipped for field in lists}
+        places |= dict.fromkeys(self.space, "space")
+        places |= {field: f"arms.{arm}" for arm, values in self.arms.items() for field in values}
+        places |= {"source_set": "source_sets"} if self.source_sets else {}
+        for key in (*self.base, *places):
             if key == "seed":
                 raise ValueError("a seed is no hyperparameter; say seeds: [1, 2] instead")
             if key not in RunConfig.model_fields:
                 raise ValueError(nearest(key, RunConfig.model_fields))
-            if key in self.space and key in ("backbone", "dataset"):
+            if key in places and key in ("backbone", "dataset"):
                 raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
-            if key in self.base and key in self.space:
-                raise ValueError(f"{key} stands in base and in space; it is either fixed or searched")
+            if key in places and key in self.base:
+                raise ValueError(f"{key} stands in base and in {places[key]}; it is either fixed or searched")
+        if self.source_sets and any("source_set" in values for values in self.arms.values()):
+            raise ValueError("source_set stands in an arm and in source_sets; say it in one of them")
+
+    def _check_space(self) -> None:
         for name, dimension in self.space.items():
             if INTEGER_FIELDS.get(name) and (dimension.uniform or dimension.log_uniform):
                 raise ValueError(f"space.{name} takes whole numbers: use integers or choice")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {list(self.seeds)} holds a seed twice")
-        try:
-            longest = max(corner.max_steps for corner in self.corners)
-        except InputError as error:
-            raise ValueError(str(error)) from None
-        if self.scheduler.grace_period > longest:
-            raise ValueError(f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps={longest}")
-        return self
+        if twice := [name for name in self.varying if self.varying.count(name) > 1]:
+            raise ValueError(f"{twice[0]} is searched twice, in space and zipped")
+        for lists in self.zipped:
+            if len(lists) < 2 or len({len(values) for values in lists.values()}) > 1 or not all(lists.values()):
+                raise ValueError(f"zipped {', '.join(lists)}: wants two lists or more, all of the same length")
 
-    def config(self, **values: Any) -> RunConfig:
-        """Return the base with `values`, and the space's centre where a searched field has none."""
-        centre = {name: dimension.centre for name, dimension in self.space.items()}
+    @cached_property
+    def dimensions(self) -> dict[str, Dimension]:
+        """All that is drawn for a configuration, zipped lists under their joined names; what is tied is not drawn."""
+        drawn = {name: self.space[name] for name in self.order if self.space[name].tied is None}
+        return {**dict(map(zip_dimension, self.zipped)), **drawn}
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The fields of `RunConfig` that differ between a search's trials."""
+        return (*self.space, *(field for lists in self.zipped for field in lists))
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """The searched fields, each after those that it needs; ValueError where they wait for each other."""
+        waiting, ordered = dict(self.space), []
+        while waiting:
+            ready = [name for name, dimension in waiting.items() if not dimension.needs & set(waiting)]
+            if not ready:
+                raise ValueError(f"space: {', '.join(waiting)} wait for each other (tied, when)")
+            ordered += ready
+            for name in ready:
+                del waiting[name]
+        return tuple(ordered)
+
+    def values_at(self, point: Mapping[str, Any], **pinned: Any) -> dict[str, Any]:
+        """Return the fields of `RunConfig` at a point of the space; its centre where the point says nothing.
+
+        What is `pinned` stays so. A field that is not searched there has its default, and so is absent.
+        """
+        values = {**self.base, **pinned}
+        for lists in self.zipped:
+            name, dimension = zip_dimension(lists)
+            place = point.get(name, dimension.centre)
+            values |= {field: choices[place] for field, choices in lists.items() if field not in pinned}
+        for name in self.order:
+            dimension, known = self.space[name], {**DEFAULTS, **values}
+            if name in pinned or not dimension.is_searched(known):
+                continue
+            if dimension.tied is None:
+                values[name] = point.get(name, dimension.centre)
+                continue
+            followed = self._backbone_size if dimension.tied == BACKBONE_SIZE else known[dimension.tied]
+            value = followed * dimension.times if isinstance(followed, int | float) else followed
+            values[name] = max(round(value), 1) if INTEGER_FIELDS.get(name) else value
+        return values
+
+    @cached_property
+    def _backbone_size(self) -> int:
+        from xpe_core.backbones import find_hidden_size  # slow to import, and seldom needed
+
+        return find_hidden_size(self.base.get("backbone", DEFAULTS["backbone"]))
+
+    def config(self, point: Mapping[str, Any] | None = None, **pinned: Any) -> RunConfig:
+        """Return the configuration at a point of the space (its centre where the point says nothing)."""
+        given = {**(point or {}), **pinned}
         try:
-            return build_config(RunConfig, {**self.base, **centre, **values}, "base")
+            return build_config(RunConfig, self.values_at(point or {}, **pinned), "base")
         except InputError as error:
             if not any(name in str(error) for name in self.space):
                 raise
-            corner = f" and space at {', '.join(f'{name}={value}' for name, value in values.items())}" if values else ""
+            corner = f" and space at {', '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
             raise InputError(str(error).replace("base: ", f"base{corner}: ", 1)) from None
 
     @property
-    def source_sets(self) -> tuple[str, ...]:
+    def used_source_sets(self) -> tuple[str, ...]:
         """All source sets that a trial may train on."""
         return tuple(dict.fromkeys(corner.source_set for corner in self.corners))
 
+    @property
+    def cells(self) -> list[tuple[str, str | None]]:
+        """A grid's arms, each with each source set."""
+        return [(arm, source_set) for arm in self.arms for source_set in (self.source_sets or (None,))]
+
     @cached_property
     def corners(self) -> list[RunConfig]:
-        """The combinations of the extreme values, or one field at a time where there are too many of them."""
-        extremes = {name: dimension.extremes for name, dimension in self.space.items()}
+        """A grid's configurations, one a cell; of a space the combinations of extreme values, or one field at a time
+        where these are too many.
+        """
+        if self.kind != "search":
+            return [
+                build_config(
+                    RunConfig, {**self.base, **self.arms[arm], **({"source_set": name} if name else {})}, f"arms.{arm}"
+                )
+                for arm, name in self.cells
+            ]
+        extremes = {name: dimension.extremes for name, dimension in self.dimensions.items()}
         if math.prod(map(len, extremes.values())) <= MAX_CORNERS:
-            corners = [dict(zip(extremes, values, strict=True)) for values in itertools.product(*extremes.values())]
+            points = [dict(zip(extremes, values, strict=True)) for values in itertools.product(*extremes.values())]
         else:
-            corners = [{name: value} for name, values in extremes.items() for value in values]
-        return [self.config(**values) for values in corners]
-
-
-def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, SweepConfig]:
-    """Return an experiment's name and its config, from a shipped name or a YAML file, with `key=value` overrides.
-
-    A key is a field of `RunConfig`, or a field of `SweepConfig` with dots (`evaluation.max_examples`). Raises
-    InputError that names the file and the key.
-    """
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        path = Path(str(files("sweep").joinpath("configs", f"{source}.yaml")))
-        if not path.is_file():
-            folder = Path(str(files("sweep").joinpath("configs")))
-            shipped = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-            raise InputError(f"unknown experiment {source!r}; shipped are {shipped}; a file's path ends in .yaml")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"experiment {source}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"experiment {source} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"experiment {source}: must hold keys such as base and space, not {values!r}")
-    for key in ("base", "space", "scheduler", "evaluation", "resources"):
-        values[key] = {} if values.get(key) is None else values[key]
-        if not isinstance(values[key], dict):
-            raise InputError(f"experiment {source}: {key} must hold keys of its own, not {values[key]!r}")
-    for override in overrides:
-        _apply(values, override)
-    values = _make_paths_absolute(values)
-    return path.stem, build_config(SweepConfig, values, f"experiment {source}")
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Set one `key=value` in the experiment's values, moving a searched field from the space to the base."""
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise InputError(f"--set {override}: must look like key=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
-    if key in RunConfig.model_fields:
-        values["space"].pop(key, None)
-        values["base"][key] = value
-        return
-    first, _, rest = key.partition(".")
-    field = SweepConfig.model_fields.get(first)
-    known = [*RunConfig.model_fields, *(name for name in SweepConfig.model_fields if name not in ("base", "space"))]
-    if field is None or first in ("base", "space"):
-        raise InputError(f"--set {override}: {nearest(key, known)}")
-    if rest:
-        values[first] = {**(values[first] if isinstance(values.get(first), dict) else {}), rest: value}
-    else:
-        values[first] = value
-
-
-def _make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
-    """Resolve `dataset` and `backbone` where they are paths here: a worker's working folder is another one."""
-    base = dict(values["base"])
-    for key in ("dataset", "backbone"):
-        name = base.get(key)
-        if isinstance(name, str) and name not in ("cldr", "e5-small") and Path(name).expanduser().exists():
-            base[key] = str(Path(name).expanduser().resolve())
-    return {**values, "base": base}
+            points = [{name: value} for name, values in extremes.items() for value in values]
+        return [self.config(point) for point in points]

@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,34 +12,68 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweep.analysis import ALL_TARGETS, Best, find_best, group_means, read_evaluations, read_runs
-from sweep.config import Dimension
-from sweep.store import TrialRecord
-from sweep.tuner import STATES, Plan
+from sweep.analysis import ALL_TARGETS, find_best, group_means, of_full_length, read_evaluations, read_runs
+from sweep.estimate import estimate
+from sweep.ledger import TrialRecord
+from sweep.plan import Plan
+from sweep.recorder import STATES
+from sweep.space import Dimension
+from sweep.storage import Folder
 from xpe_core.languages import TARGET_GROUPS
 
 METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
 
 
-def print_plan(console: Console, plan: Plan, folder: Path) -> None:
+def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     """Print what the search will do."""
-    sweep, config = plan.sweep, plan.sweep.config()
+    sweep, config = plan.sweep, plan.sweep.corners[0]
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("experiment", f"{plan.name}: {sweep.num_samples} configurations, seeds {_shorten(sweep.seeds)}")
+    seeds = f"seeds {_shorten(sweep.seeds)}"
+    table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
     table.add_row("backbone", Text(config.backbone))
     data = f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)"
     table.add_row("data", Text(data))
-    table.add_row("trained on", ", ".join(sweep.source_sets))
-    table.add_row("chosen by", f"validation accuracy on {_shorten(plan.selection_languages)}")
+    table.add_row("trained on", ", ".join(sweep.used_source_sets))
+    chosen_by = _shorten(plan.selection_languages) or "each run's own source languages (its best step)"
+    table.add_row("chosen by", f"validation accuracy on {chosen_by}")
     table.add_row("tested on", f"{len(plan.target_languages)} languages")
     if plan.chosen_by_targets:
         table.add_row("not zero-shot", f"{_shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
-    table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}; the worse trials end early (ASHA)")
+    early = "; the worse trials end early (ASHA)" if sweep.kind == "search" else ""
+    for source_set, count in plan.trained_on_targets.items():
+        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
+    table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}{early}")
     for name, dimension in sweep.space.items():
         table.add_row("searched", f"{name} {_describe(dimension)}")
+    for lists in sweep.zipped:
+        table.add_row("searched", f"{', '.join(lists)} together, {len(next(iter(lists.values())))} values")
+    for arm, values in sweep.arms.items():
+        table.add_row("arm", Text(f"{arm}: {' '.join(f'{name}={_number(value)}' for name, value in values.items())}"))
     table.add_row("results", Text(str(folder)))
+    console.print(table)
+
+
+def print_estimate(console: Console, plan: Plan, rate: float, measured: bool, price: float | None) -> None:
+    """Print what the experiment takes at most, at a `rate` of operations a second that was measured or stated."""
+    found = estimate(plan)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_row("trials", f"{found.num_trials:,} of {len(plan.sweep.seeds)} seeds: {found.num_runs:,} runs")
+    for arm in plan.sweep.arms:
+        cells = sum(name == arm for name, _ in plan.sweep.cells)
+        table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
+    table.add_row("steps", f"{found.num_steps:,}, of {found.num_tokens:,} text tokens")
+    table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
+    source = "measured here in a few steps" if measured else "as stated"
+    table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
+    hours = found.hours(rate)
+    table.add_row("time", f"{_duration(3600 * hours)} on one such device ({hours:,.1f} device-hours)")
+    if price is not None:
+        table.add_row("money", f"{hours * price:,.2f} at {price:g} an hour")
+    if plan.sweep.kind == "search":
+        table.add_row("", "at most: what early stopping saves is not known before")
     console.print(table)
 
 
@@ -70,7 +103,7 @@ class Screen:
     def listen(self, record: TrialRecord, result: dict[str, Any] | None) -> None:
         """Take note of a started trial (no result), a report, or an end."""
         self._records[record.trial_id] = record
-        self._steps[record.trial_id] = result["step"] if result else 0
+        self._steps[record.trial_id] = result["step"] if result else max(record.reports, default=0)
         if result and result.get("trained"):
             self._trained.add(record.trial_id)
         if record.state is None:
@@ -80,7 +113,7 @@ class Screen:
         if record.error:
             detail = record.error.strip().splitlines()[-1]
         line = Text.assemble(
-            (f"{record.number + 1:>4}/{self._plan.sweep.num_samples}  ", "dim"),
+            (f"{record.number + 1:>4}/{self._plan.num_configurations}  ", "dim"),
             (f"{record.state:<9}", {"complete": "green", "pruned": "yellow"}.get(record.state, "red")),
             f"{_percent(record.value):>6}  {self._describe(record)}  ",
             (detail, "dim"),
@@ -109,7 +142,9 @@ class Screen:
         return Group(*lines)
 
     def _describe(self, record: TrialRecord) -> str:
-        values = [f"{name}={_number(record.config[name])}" for name in self._plan.sweep.space]
+        if record.arm is not None:
+            return f"{record.arm} on {record.config['source_set']}"
+        values = [f"{name}={_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
 
     def _remaining(self) -> str:
@@ -119,29 +154,25 @@ class Screen:
         for record in self._records.values():
             if record.state is None:
                 done += self._steps[record.trial_id] / record.config["max_steps"]
-        left = self._plan.sweep.num_samples - len([r for r in self._records.values() if r.state])
+        left = self._plan.num_configurations - len([r for r in self._records.values() if r.state])
         return f"about {_duration(gone / done * left)} to go" if done else "starting"
 
 
-def print_answer(console: Console, plan: Plan, folder: Path) -> None:
+def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     """Print the best configuration beside SPT and XPE, by target group."""
-    runs, means = read_runs(folder), group_means(read_runs(folder), read_evaluations(folder))
+    runs = of_full_length(read_runs(folder), plan.sweep)
+    means = group_means(runs, read_evaluations(folder))
+    if plan.sweep.kind != "search":
+        _print_grid(console, plan, runs, means)
+        return
     best = find_best(runs)
     if best is None:
         return
     rows = [row for row in (find_best(runs, method) for method in METHOD_NAMES) if row is not None]
     rows.sort(key=lambda row: row.selection_accuracy, reverse=True)
-    sizes = {row["group"]: row["num_languages"] for row in means.iter_rows(named=True)}
-    groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
-    if sizes[ALL_TARGETS] == sizes.get(TARGET_GROUPS[-1]):
-        groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("best of", no_wrap=True)
-    table.add_column("valid.", justify="right", no_wrap=True)
-    for group in groups:
-        table.add_column("\n".join([*group.split("_"), f"({sizes[group]})"]), justify="right", no_wrap=True)
+    table, groups = _start_table(means, "best of", "valid.")
     for row in rows:
-        cells = [_cell(means, row, group) for group in groups]
+        cells = [_cell(means, row.config_id, group) for group in groups]
         marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
         style = "bold" if row.config_id == best.config_id else ""
         table.add_row(marked, _percent(row.selection_accuracy), *cells, style=style)
@@ -151,7 +182,7 @@ def print_answer(console: Console, plan: Plan, folder: Path) -> None:
     tried = dict(runs.group_by("method").agg(pl.col("config_id").n_unique()).iter_rows())
     for row in rows:
         values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)
-        searched = " ".join(f"{name}={_number(values[name])}" for name in plan.sweep.space)
+        searched = " ".join(f"{name}={_number(values[name])}" for name in plan.sweep.varying)
         failed = f"  ({row.num_failed} of {row.num_seeds} seeds failed)" if row.num_failed else ""
         name = METHOD_NAMES[row.method]
         number = f"best of {tried[row.method]}" if tried[row.method] > 1 else "the only one"
@@ -177,8 +208,46 @@ def most_frequent_class(plan: Plan) -> float:
     return float(np.mean(shares))
 
 
-def _cell(means: pl.DataFrame, best: Best, group: str) -> str:
-    row = means.filter((pl.col("config_id") == best.config_id) & (pl.col("group") == group)).row(0, named=True)
+def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.DataFrame) -> None:
+    """Print every cell of a grid or a replication by target group."""
+    table, groups = _start_table(means, "arm", "trained on", "seeds", "valid.")
+    notes: list[str] = []
+    for (arm, _), config in zip(plan.sweep.cells, plan.sweep.corners, strict=True):
+        own = runs.filter(pl.col("config_id") == config.config_id)
+        complete = own.filter(pl.col("state") == "complete")
+        if len(own) > len(complete):
+            notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
+        chosen = _percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
+        cells = [_cell(means, config.config_id, group) if len(complete) else "–" for group in groups]
+        table.add_row(arm, config.source_set, str(len(complete)), chosen, *cells)
+    seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
+    console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
+    console.print(table)
+    for note in notes:
+        console.print(note, highlight=False)
+    console.print(f"Always guessing a language's most frequent class: {_percent(most_frequent_class(plan))}")
+    for source_set, count in plan.trained_on_targets.items():
+        console.print(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
+    if len(plan.sweep.seeds) < 6:
+        console.print(f"With {seeds} this ranks configurations; it does not prove a difference.")
+
+
+def _start_table(means: pl.DataFrame, *names: str) -> tuple[Table, list[str]]:
+    """Return a table with these columns and one a target group, and the groups."""
+    sizes = {row["group"]: row["num_languages"] for row in means.iter_rows(named=True)}
+    groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
+    if sizes.get(ALL_TARGETS) == sizes.get(TARGET_GROUPS[-1]) and ALL_TARGETS in groups:
+        groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for place, name in enumerate(names):
+        table.add_column(name, justify="left" if place == 0 or name == "trained on" else "right", no_wrap=True)
+    for group in groups:
+        table.add_column("\n".join([*group.split("_"), f"({sizes[group]})"]), justify="right", no_wrap=True)
+    return table, groups
+
+
+def _cell(means: pl.DataFrame, config_id: str, group: str) -> str:
+    row = means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group)).row(0, named=True)
     spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
     return f"{_percent(row['accuracy'])}{spread}"
 
@@ -186,6 +255,8 @@ def _cell(means: pl.DataFrame, best: Best, group: str) -> str:
 def _describe(dimension: Dimension) -> str:
     if dimension.choice is not None:
         return "in " + ", ".join(_number(value) for value in dimension.choice)
+    if dimension.tied is not None:
+        return f"= {dimension.tied}" + (f" x {_number(dimension.times)}" if dimension.times != 1 else "")
     low, high = dimension.bounds
     step = f" in steps of {_number(dimension.step)}" if dimension.step else ""
     return f"from {_number(low)} to {_number(high)}{', logarithmic' if dimension.log_uniform else step}"

@@ -4,6 +4,7 @@ Torch and Ray take seconds to import, so they are imported by the commands that 
 at once.
 """
 
+import math
 import re
 import sys
 from contextlib import ExitStack
@@ -13,7 +14,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sweep.config import load_experiment
+from sweep.config import SweepConfig
+from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
 from xpe_core.errors import InputError
 
 NAME = re.compile(r"[\w.-]{1,100}")
@@ -23,10 +25,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 Experiment = Annotated[str | None, typer.Argument(help="A shipped experiment's name, or the path of a YAML file.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value: pin a field, searched or not.")]
 NumSamples = Annotated[int | None, typer.Option("--num-samples", help="Configurations in all.")]
-Seeds = Annotated[str | None, typer.Option("--seeds", help="The runs of every trial: 1,2 or 1-10.")]
-Storage = Annotated[Path, typer.Option("--storage", help="Where experiments are kept.")]
+Seeds = Annotated[str | None, typer.Option("--seeds", help="The runs of every configuration: 1,2 or 1-10.")]
+Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
 Name = Annotated[str | None, typer.Option("--name", help="The experiment's folder below the storage.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, run nothing.")]
+MaxHours = Annotated[float, typer.Option("--max-hours", min=0, help="Hours that the experiment may take in all.")]
+MaxGpuHours = Annotated[float, typer.Option("--max-gpu-hours", min=0, help="GPU-hours that it may take in all.")]
+Rate = Annotated[float | None, typer.Option("--tflops", min=0, help="Estimate with so many 10^12 operations a second.")]
+Price = Annotated[float | None, typer.Option("--price", min=0, help="Of a GPU-hour, for the estimate.")]
+Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -45,51 +52,174 @@ def search(
     overrides: Set = None,
     num_samples: NumSamples = None,
     seeds: Seeds = None,
-    storage: Storage = Path("results"),
+    storage: Storage = "results",
     name: Name = None,
     dry_run: DryRun = False,
+    max_hours: MaxHours = math.inf,
+    max_gpu_hours: MaxGpuHours = math.inf,
+    tflops: Rate = None,
+    price: Price = None,
 ) -> None:
     """Find the best configuration of an experiment; the same command again goes on where it was interrupted."""
-    console = Console()
-    if name is not None and (not NAME.fullmatch(name) or name.strip(".") == ""):
-        raise InputError(f"--name {name!r}: must be 1 to 100 letters, digits, dots, dashes and underscores")
-    pins = list(overrides or [])
-    pins += [f"num_samples={num_samples}"] if num_samples is not None else []
-    pins += [f"seeds='{seeds}'"] if seeds is not None else []
+    pins = [*(overrides or []), *([f"num_samples={num_samples}"] if num_samples is not None else []), *_pin(seeds)]
     if experiment is not None:
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
-
-    from sweep.analysis import first_error, read_runs
-    from sweep.cluster import has_gpu, start_ray
-    from sweep.report import Screen, print_answer, print_plan
-    from sweep.store import check_storage, read_ledger
-    from sweep.tuner import best_name, prepare
-    from sweep.tuner import search as run_search
-
     with ExitStack() as stack:
         if experiment is None:
+            from sweep.cluster import has_gpu, start_ray
+
             stack.enter_context(start_ray())
-            experiment = _choose_experiment(console, has_gpu())
+            experiment = _choose_experiment(Console(), has_gpu())
         default_name, sweep = load_experiment(experiment, pins)
-        with console.status("Preparing backbone and data"):
-            plan = prepare(name or default_name, sweep)
-        folder = storage / plan.name
-        check_storage(folder)
-        print_plan(console, plan, folder)
-        if dry_run:
-            return
-        try:
-            with Screen(console, plan, read_ledger(folder)) as screen:
-                run_search(plan, storage, screen.listen)
-        except KeyboardInterrupt:
-            console.print("Interrupted. Nothing that was finished is lost: the same command goes on from here.")
-            raise typer.Exit(130) from None
+        _check_kind(sweep, "search", experiment)
+        _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
+
+
+@app.command()
+def grid(
+    experiment: Annotated[str, typer.Argument(help="A shipped grid's name (table1), or the path of a YAML file.")],
+    overrides: Set = None,
+    seeds: Seeds = None,
+    storage: Storage = "results",
+    name: Name = None,
+    dry_run: DryRun = False,
+    max_hours: MaxHours = math.inf,
+    max_gpu_hours: MaxGpuHours = math.inf,
+    tflops: Rate = None,
+    price: Price = None,
+) -> None:
+    """Run every arm on every source set with every seed; the same command again runs what is left."""
+    default_name, sweep = load_experiment(experiment, [*(overrides or []), *_pin(seeds)])
+    _check_kind(sweep, "grid", experiment)
+    _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
+
+
+@app.command()
+def replicate(
+    of: Annotated[str, typer.Argument(help="A finished experiment, or a YAML file with one configuration.")],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the best configurations.")] = 1,
+    seeds: Seeds = None,
+    storage: Storage = "results",
+    name: Name = None,
+    dry_run: DryRun = False,
+    max_hours: MaxHours = math.inf,
+    max_gpu_hours: MaxGpuHours = math.inf,
+    tflops: Rate = None,
+    price: Price = None,
+) -> None:
+    """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
+    if Path(of).suffix in (".yaml", ".yml") and load_experiment(of)[1].kind == "replicate":
+        default_name, sweep = load_experiment(of, _pin(seeds))
+    else:
+        from sweep.config import parse_seeds
+
+        default_name = f"{Path(of).stem}-replication"
+        fresh = parse_seeds(seeds or fresh_seeds(of, storage))
+        sweep = SweepConfig(kind="replicate", of=of, top=top, seeds=fresh)
+    _run(
+        name or default_name,
+        resolve_replication(sweep, storage),
+        storage,
+        dry_run,
+        (max_hours, max_gpu_hours),
+        tflops,
+        price,
+    )
+
+
+@app.command(name="list")
+def list_experiments(storage: Storage = "results") -> None:
+    """List the experiments in the storage, how far each is, and whether a driver is at work on it."""
+    from sweep.inspection import print_experiments
+
+    print_experiments(Console(), storage)
+
+
+@app.command()
+def status(name: Kept, storage: Storage = "results") -> None:
+    """Show an experiment's trials and how far they are."""
+    from sweep.inspection import print_status
+
+    print_status(Console(), storage, name)
+
+
+@app.command()
+def show(
+    run_id: Annotated[str, typer.Argument(help="A run's id, or its first digits.")], storage: Storage = "results"
+) -> None:
+    """Show a run: its configuration, where it came from, and its result by language."""
+    from sweep.inspection import print_run
+
+    print_run(Console(), storage, run_id)
+
+
+@app.command()
+def stop(name: Kept, storage: Storage = "results") -> None:
+    """Ask the driver that is at work on an experiment to write checkpoints and end."""
+    from sweep.inspection import stop_experiment
+
+    stop_experiment(Console(), storage, name)
+
+
+def _pin(seeds: str | None) -> list[str]:
+    return [f"seeds='{seeds}'"] if seeds is not None else []
+
+
+def _check_kind(sweep: SweepConfig, kind: str, experiment: str) -> None:
+    if sweep.kind != kind:
+        raise InputError(f"{experiment} is a {sweep.kind}: python sweep/run.py {sweep.kind} {experiment}")
+
+
+def _run(
+    name: str,
+    sweep: SweepConfig,
+    storage: str,
+    dry_run: bool,
+    limits: tuple[float, float],
+    tflops: float | None,
+    price: float | None,
+) -> None:
+    """Prepare an experiment, say what it will do, run what is left of it, and print the answer."""
+    if not NAME.fullmatch(name) or name.strip(".") == "":
+        raise InputError(f"--name {name!r}: must be 1 to 100 letters, digits, dots, dashes and underscores")
+    console = Console()
+
+    from sweep.analysis import first_error, read_runs
+    from sweep.estimate import measure_rate
+    from sweep.ledger import Usage, read_ledger
+    from sweep.plan import prepare
+    from sweep.report import Screen, print_answer, print_estimate, print_plan
+    from sweep.stopping import Stopped
+    from sweep.storage import Folder
+    from sweep.tuner import best_name, run_experiment
+
+    with console.status("Preparing backbone and data"):
+        plan = prepare(name, sweep)
+    folder = Folder(storage) / plan.name
+    folder.check_writable()
+    print_plan(console, plan, folder)
+    if dry_run:
+        with console.status("Measuring a few training steps"):
+            rate = tflops * 1e12 if tflops else measure_rate(plan, "cpu")
+        print_estimate(console, plan, rate, measured=not tflops, price=price)
+        return
+    try:
+        with Screen(console, plan, read_ledger(folder)) as screen:
+            run_experiment(plan, storage, screen.listen, Usage(*limits))
+    except Stopped as stopped:
+        message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: the same command goes on from here."
+        console.print(message, soft_wrap=True)
+        raise typer.Exit(stopped.exit_code) from None
+    except KeyboardInterrupt:  # before the first trial
+        raise typer.Exit(130) from None
     print_answer(console, plan, folder)
     console.print(f"Per-language results: {folder}/runs and {folder}/evaluations (Parquet)", soft_wrap=True)
-    best = folder / best_name(plan.name)
-    if not best.exists():
-        raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
-    console.print(f"Run the best again:   python sweep/run.py search {best}", soft_wrap=True)
+    if sweep.kind == "search":
+        best = best_name(plan.name)
+        if folder.read(best) is None:
+            raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
+        console.print(f"Run the best again:   python sweep/run.py search {folder}/{best}", soft_wrap=True)
+        console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}", soft_wrap=True)
 
 
 def _choose_experiment(console: Console, has_gpu: bool) -> str:

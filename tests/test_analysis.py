@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from sweep.analysis import best_experiment, find_best, group_means, read_evaluations, read_runs
-from sweep.config import SweepConfig, load_experiment
+from sweep.config import SweepConfig
+from sweep.experiments import load_experiment
+from sweep.ledger import TrialRecord
 from sweep.store import ExperimentFolder
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -111,7 +113,9 @@ def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path)
         {**config.with_seed(seed).model_dump(), **run, "config_id": config.config_id, "run_id": str(seed)}
         for seed in (1, 2)
     ]
-    folder.write_runs("t", rows)
+    record = TrialRecord("t", 3, False, {}, config.model_dump(), (1, 2))
+    folder.end(record, "complete", None, rows, [])
+    folder.flush()
     best = best_experiment(path, sweep)
     assert best
     folder.write_yaml("mine-best.yaml", best)

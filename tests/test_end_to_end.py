@@ -17,9 +17,12 @@ import yaml
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.config import SweepConfig
+from sweep.experiments import load_experiment
+from sweep.ledger import read_ledger
+from sweep.plan import prepare
 from sweep.run import main
-from sweep.store import read_ledger
-from sweep.tuner import prepare, search
+from sweep.tuner import run_experiment
+from tests.cluster.kill_driver import compare
 from tests.conftest import write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -70,7 +73,7 @@ def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     sweep = SweepConfig(**values)
-    folder = search(prepare("mine", sweep), tmp_path)
+    folder = run_experiment(prepare("mine", sweep), tmp_path)
     runs, evaluations = read_runs(folder), read_evaluations(folder)
     assert len(runs) == runs["run_id"].n_unique() == 8 * 2
     assert set(runs["method"]) == {"spt", "xpe", "dual"}
@@ -92,7 +95,7 @@ def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(values: dict[
     from xpe_core.model import PromptClassifier
 
     sweep = SweepConfig(**{**values, "num_samples": 2})
-    folder = search(prepare("mine", sweep), tmp_path)
+    folder = run_experiment(prepare("mine", sweep), tmp_path)
     row = read_runs(folder).filter((pl.col("method") == "xpe") & (pl.col("seed") == 2)).row(0, named=True)
     config = RunConfig(**{name: row[name] for name in RunConfig.model_fields})
     assert config.run_id == row["run_id"]
@@ -111,7 +114,7 @@ def test_the_same_search_with_one_worker_gives_the_same_configurations_and_numbe
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     sweep = SweepConfig(**{**values, "resources": {"max_concurrent_trials": 1}})
-    first, second = (search(prepare("mine", sweep), tmp_path / part) for part in ("a", "b"))
+    first, second = (run_experiment(prepare("mine", sweep), tmp_path / part) for part in ("a", "b"))
     assert read_runs(first).drop(MEASURED).equals(read_runs(second).drop(MEASURED))
     assert read_evaluations(first).equals(read_evaluations(second))
 
@@ -122,7 +125,9 @@ def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(values: d
     for samples, expected in ((3, [0, 1, 2]), (3, []), (5, [3, 4])):
         started.clear()
         plan = prepare("mine", SweepConfig(**{**values, "num_samples": samples}))
-        folder = search(plan, tmp_path, lambda record, result: None if result else started.append(record.number))
+        folder = run_experiment(
+            plan, tmp_path, lambda record, result: None if result else started.append(record.number)
+        )
         assert started == expected
     assert len(read_runs(folder)) == 5 * 2
 
@@ -132,7 +137,7 @@ def test_a_run_that_diverges_is_failed_with_its_reason_and_the_search_goes_on(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     values["space"] = {"learning_rate": {"choice": [5e-3, 1e30]}}
-    folder = search(prepare("mine", SweepConfig(**{**values, "num_samples": 2})), tmp_path)
+    folder = run_experiment(prepare("mine", SweepConfig(**{**values, "num_samples": 2})), tmp_path)
     failed = read_runs(folder).filter(pl.col("learning_rate") == 1e30)
     assert failed["state"].to_list() == ["failed", "failed"]
     assert all(error.startswith("step ") for error in failed["error"])
@@ -149,25 +154,18 @@ def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_l
     def fill_the_disk(record: Any, result: dict[str, Any] | None) -> None:
         if record.number == 2 and not ledger.with_suffix(".kept").exists():
             ledger.rename(ledger.with_suffix(".kept"))
-            os.dup2(os.open("/dev/full", os.O_WRONLY), descriptor_of(ledger.with_suffix(".kept")))
+            ledger.symlink_to("/dev/full")
 
     with pytest.raises(InputError, match="no space left for"):
-        search(plan, tmp_path, fill_the_disk)
-    ledger.with_suffix(".kept").rename(ledger)
-    folder = search(plan, tmp_path)
+        run_experiment(plan, tmp_path, fill_the_disk)
+    ledger.with_suffix(".kept").replace(ledger)
+    folder = run_experiment(plan, tmp_path)
     assert len(read_runs(folder)) == 4 * 2
-    undisturbed = search(plan, tmp_path / "undisturbed")
+    undisturbed = run_experiment(plan, tmp_path / "undisturbed")
     assert set(read_runs(folder)["run_id"]) == set(read_runs(undisturbed)["run_id"])
 
 
-def descriptor_of(path: Path) -> int:
-    """Return this process's descriptor of an open file."""
-    for name in os.listdir("/proc/self/fd"):
-        if os.path.realpath(f"/proc/self/fd/{name}") == str(path):
-            return int(name)
-    raise AssertionError(path)
-
-
+@pytest.mark.usefixtures("local_ray")
 def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
@@ -188,12 +186,11 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
     assert f"{len(done) + 1}/8" in output
     runs = read_runs(ledger.parent)
     assert len(runs) == runs["run_id"].n_unique() == 16
+    assert list((ledger.parent / "checkpoints").glob("*")) == []
     assert "valid." in output and "SPT" in output and "XPE" in output
 
-    best = command("search", str(ledger.parent / "mine-best.yaml"), "--storage", str(tmp_path / "results"))
-    output, errors = best.communicate(timeout=180)
-    assert best.returncode == 0, errors
-    rerun = read_runs(tmp_path / "results" / "mine-best")
+    _, best = load_experiment(str(ledger.parent / "mine-best.yaml"))
+    rerun = read_runs(run_experiment(prepare("mine-best", best), tmp_path / "results"))
     first = runs.filter(pl.col("run_id").is_in(rerun["run_id"].to_list()))
     assert first.sort("seed")["selection_accuracy"].to_list() == rerun.sort("seed")["selection_accuracy"].to_list()
 
@@ -206,13 +203,52 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
     assert rows == {16}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_says_how_to_go_on(
+    values: dict[str, Any], tmp_path: Path, number: signal.Signals
+) -> None:
+    values["num_samples"] = 64
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    process = command("search", str(file), "--storage", str(tmp_path / "results"))
+    ledger = tmp_path / "results" / "mine" / "ledger.jsonl"
+    deadline = time.monotonic() + 120
+    while not (ledger.exists() and '"report"' in ledger.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert "Nothing that was finished is lost: the same command goes on from here." in output
+    assert "Traceback" not in output + errors
+    unfinished = [trial for trial, record in read_ledger(ledger.parent).items() if record.state is None]
+    assert sorted(file.stem for file in (ledger.parent / "checkpoints").iterdir()) == sorted(unfinished)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_node_that_is_lost_takes_no_run_with_it(values: dict[str, Any], tmp_path: Path) -> None:
+    values |= {"num_samples": 3, "resources": {"cpus_per_trial": 1, "checkpoint_seconds": 0}}
+    values["scheduler"]["grace_period"] = 60  # two workers: nothing is to depend on who comes first
+    values["sampler"] = "random"
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    environment = {**os.environ, "RAY_ADDRESS": ""}
+    arguments = [sys.executable, "-m", "tests.cluster.lose_node", str(file), str(tmp_path / "lost")]
+    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "lost with its node: " in done.stdout
+    run_experiment(prepare("mine", SweepConfig(**values)), tmp_path / "whole")
+    compare(tmp_path / "whole" / "mine", tmp_path / "lost" / "mine")
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
     process = command("search", str(file), "--storage", str(tmp_path / "results"), "--dry-run", "--seeds", "1-10")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert "8 configurations, seeds 1, 2, 3, 4, 5, 6, 7 and 3 more" in output
+    words = " ".join(output.split())
+    assert "search of 8 configurations, seeds 1, 2, 3, 4, 5, 6, 7 and 3 more" in words
+    assert "trials 8 of 10 seeds: 80 runs" in words and "steps 4,800, of" in words
     assert not (tmp_path / "results").exists()
 
 

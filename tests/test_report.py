@@ -8,9 +8,11 @@ import pytest
 from rich.console import Console
 
 from sweep.config import SweepConfig
+from sweep.ledger import TrialRecord
+from sweep.plan import Plan, prepare
 from sweep.report import Screen, most_frequent_class, print_answer, print_plan
-from sweep.store import ExperimentFolder, TrialRecord
-from sweep.tuner import Plan, prepare
+from sweep.storage import Folder
+from sweep.store import ExperimentFolder
 from xpe_core.config import RunConfig
 
 GROUPS = {"yor_Latn": 0.25, "kat_Geor": 0.75, "eng_Latn": 1.0}
@@ -30,8 +32,8 @@ def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state:
         for language, accuracy in GROUPS.items() if state == "complete" else ():
             counts = {"num_examples": 100, "num_correct": round(100 * accuracy * value) + seed}
             evaluations.append({"run_id": run.run_id, "split": "test", "language": language, **counts})
-    folder.write_runs(f"t{number}", runs)
-    folder.write_evaluations(f"t{number}", evaluations)
+    record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), (1, 2))
+    folder.end(record, state, None, runs, evaluations)
 
 
 def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan, tmp_path: Path) -> None:
@@ -42,7 +44,7 @@ def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan
     write_trial(folder, 3, plan.sweep.config(encoder_ratio=0.4), "pruned", 0.9)
     folder.close()
     console = Console(file=io.StringIO(), width=80)
-    print_answer(console, plan, folder.path)
+    print_answer(console, plan, folder.folder)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     lines = {line.split()[0]: line.split() for line in text.splitlines() if " ± " in line and "mean" not in line}
     # DUAL: yor 20 + seed, kat 60 + seed, eng 80 + seed correct of 100; seeds 1 and 2 are 0.7 points apart
@@ -62,9 +64,13 @@ def test_the_most_frequent_class_is_the_mean_of_its_share_in_each_language(plan:
 
 def test_the_plan_says_what_is_searched_trained_and_tested(plan: Plan, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=100)
-    print_plan(console, plan, tmp_path)
+    print_plan(console, plan, Folder(tmp_path))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    for part in ("8 configurations, seeds 1, 2", "4 languages, 312 texts", "validation accuracy on deu_Latn, eng_Latn"):
+    for part in (
+        "search of 8 configurations, seeds 1, 2",
+        "4 languages, 312 texts",
+        "validation accuracy on deu_Latn, eng_Latn",
+    ):
         assert part in text
     assert "encoder_ratio from 0.1 to 0.9 in steps of 0.1" in text
     assert "not zero-shot" not in text

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from sweep.config import SweepConfig
-from sweep.searcher import OptunaSearcher
-from sweep.store import ExperimentFolder, TrialRecord, read_ledger
+from sweep.ledger import TrialRecord, read_ledger
+from sweep.searcher import LedgerSearcher
+from sweep.store import ExperimentFolder
 
 SPACE = {
     "encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1},
@@ -20,19 +21,24 @@ SPACE = {
 }
 
 
-Build = Callable[..., OptunaSearcher]
+Build = Callable[..., LedgerSearcher]
 
 
 @pytest.fixture
 def build_searcher() -> Iterator[Build]:
     with ExitStack() as folders:
 
-        def build(path: Path, **values: Any) -> OptunaSearcher:
+        def build(path: Path, **values: Any) -> LedgerSearcher:
             sweep = SweepConfig(**{"base": {"max_steps": 100}, "space": SPACE, "num_samples": 20, **values})
             folder = folders.enter_context(closing(ExperimentFolder(path, sweep, {})))
-            return OptunaSearcher(sweep, folder, read_ledger(path))
+            return LedgerSearcher(sweep, folder, read_ledger(path))
 
         yield build
+
+
+def trials_of(searcher: LedgerSearcher) -> list[FrozenTrial]:
+    assert searcher._sampler is not None
+    return searcher._sampler._study.trials
 
 
 def value_of(config: dict[str, Any]) -> float:
@@ -40,19 +46,18 @@ def value_of(config: dict[str, Any]) -> float:
     return 0.9 - (config["encoder_ratio"] - 0.7) ** 2 - 0.2 * (config["num_virtual_tokens"] != 20)
 
 
-def end(searcher: OptunaSearcher, tune_id: str, state: str, reports: dict[int, float]) -> None:
+def end(searcher: LedgerSearcher, tune_id: str, state: str, reports: dict[int, float]) -> None:
     """Do what the driver does when a trial ends: write to the ledger, then let Tune tell the searcher."""
     record = searcher.trials[tune_id]
     for step, value in reports.items():
         event = {"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value}
         searcher.folder.append(event)
         record.reports[step] = value
-    searcher.folder.append({"event": "end", "trial_id": record.trial_id, "state": state, "error": None})
-    record.state = state
+    searcher.folder.end(record, state, None, [], [])
     searcher.on_trial_complete(tune_id)
 
 
-def run(searcher: OptunaSearcher, count: int) -> list[dict[str, Any]]:
+def run(searcher: LedgerSearcher, count: int) -> list[dict[str, Any]]:
     """Let the searcher propose and finish `count` trials, every third searched one pruned."""
     configs = []
     for _ in range(count):
@@ -111,7 +116,7 @@ def test_optuna_hears_pruned_with_the_intermediate_values(tmp_path: Path, build_
     live = build_searcher(tmp_path / "b")
     run(live, 3)
     for searcher in (live, build_searcher(tmp_path / "a")):  # the second is rebuilt from the ledger
-        (trial,) = searcher._study.trials  # SPT and XPE lie outside the space and are not told
+        (trial,) = trials_of(searcher)  # SPT and XPE lie outside the space and are not told
         assert trial.state == TrialState.PRUNED
         record: TrialRecord = list(searcher.records.values())[2]
         assert trial.intermediate_values == record.reports
@@ -122,14 +127,14 @@ def test_spt_and_xpe_are_told_where_the_space_holds_them(tmp_path: Path, build_s
     space = {"encoder_ratio": {"uniform": [0.0, 1.0]}}
     searcher = build_searcher(tmp_path, space=space)
     run(searcher, 2)
-    assert [trial.params["encoder_ratio"] for trial in searcher._study.trials] == [0.0, 1.0]
+    assert [trial.params["encoder_ratio"] for trial in trials_of(searcher)] == [0.0, 1.0]
 
 
 def test_xpe_beyond_the_last_whole_step_is_not_told(tmp_path: Path, build_searcher: Build) -> None:
     searcher = build_searcher(tmp_path, space={"encoder_ratio": {"uniform": [0.0, 1.0], "step": 0.3}})
-    run(searcher, 3)  # Optuna's range ends at 0.9
-    told = [trial for trial in searcher._study.trials if trial.state != TrialState.FAIL]
-    assert [trial.params["encoder_ratio"] for trial in told] == [0.0, searcher.trials["tune2"].config["encoder_ratio"]]
+    configs = run(searcher, 3)  # Optuna's range ends at 0.9
+    told = [trial for trial in trials_of(searcher) if trial.state != TrialState.FAIL]
+    assert [trial.params["encoder_ratio"] for trial in told] == [0.0, configs[2]["encoder_ratio"]]
 
 
 def test_tpe_finds_the_better_part_of_the_space(tmp_path: Path, build_searcher: Build) -> None:
@@ -153,3 +158,65 @@ def test_the_search_ends_at_its_number_of_samples(tmp_path: Path, build_searcher
     searcher = build_searcher(tmp_path, num_samples=3)
     run(searcher, 3)
     assert searcher.suggest("more") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize("sampler", ["random", "quasi_random"])
+def test_samplers_without_memory_propose_the_same_whatever_ends_when(
+    tmp_path: Path, build_searcher: Build, sampler: str
+) -> None:
+    one_by_one = run(build_searcher(tmp_path / "a", sampler=sampler), 12)
+    all_at_once = build_searcher(tmp_path / "b", sampler=sampler)
+    suggestions = [all_at_once.suggest(f"tune{number}") for number in range(12)]
+    assert [suggestion["config"] for suggestion in suggestions if isinstance(suggestion, dict)] == one_by_one
+    rates = [config["learning_rate"] for config in one_by_one[2:]]
+    assert len(set(rates)) == 10 and all(1e-4 <= rate <= 1e-2 for rate in rates)
+
+
+def test_quasi_random_points_cover_a_range_evenly(tmp_path: Path, build_searcher: Build) -> None:
+    space = {"encoder_dropout": {"uniform": [0.0, 0.8]}}
+    configs = run(build_searcher(tmp_path, space=space, sampler="quasi_random", num_samples=16), 16)
+    cells = sorted(int(config["encoder_dropout"] / 0.05) for config in configs)
+    assert cells == list(range(16))  # one in each sixteenth
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "quasi_random"])
+def test_a_conditional_field_is_drawn_only_where_it_is_searched_and_no_twins_are_run(
+    tmp_path: Path, build_searcher: Build, sampler: str
+) -> None:
+    space = {
+        "encoder_ratio": {"choice": [0.0, 1.0]},
+        "encoder_hidden_size": {"choice": [32, 64, 128], "when": {"encoder_ratio": "> 0"}},
+    }
+    searcher = build_searcher(tmp_path, space=space, sampler=sampler)
+    configs = run(searcher, 4)
+    assert sorted((config["encoder_ratio"], config["encoder_hidden_size"]) for config in configs) == [
+        (0.0, 256),
+        (1.0, 32),
+        (1.0, 64),
+        (1.0, 128),
+    ]
+    assert searcher.suggest("more") == Searcher.FINISHED
+    searcher.folder.close()
+    assert build_searcher(tmp_path, space=space, sampler=sampler).suggest("again") == Searcher.FINISHED
+
+
+def test_added_seeds_come_before_new_configurations_and_only_for_what_was_not_pruned(
+    tmp_path: Path, build_searcher: Build
+) -> None:
+    searcher = build_searcher(tmp_path, seeds=[1, 2])
+    run(searcher, 4)  # the third is pruned
+    searcher.folder.close()
+    again = build_searcher(tmp_path, seeds=[1, 2, 3])
+    suggestions = [again.suggest(f"more{number}") for number in range(4)]
+    assert [one["seeds"] for one in suggestions if isinstance(one, dict)] == [[3], [3], [3], [1, 2, 3]]
+    assert all(record.baseline for record in list(again.records.values())[4:7])
+
+
+def test_a_longer_search_runs_the_best_first(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path)
+    configs = [config for number, config in enumerate(run(searcher, 5)) if number != 2]  # the third is pruned
+    searcher.folder.close()
+    longer = build_searcher(tmp_path, base={"max_steps": 200})
+    found = [longer.suggest(f"longer{number}") for number in range(4)]
+    expected = sorted(configs, key=value_of, reverse=True)
+    assert [one["config"] for one in found if isinstance(one, dict)] == [{**one, "max_steps": 200} for one in expected]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.config import Dimension, load_experiment
+from sweep.experiments import load_experiment
+from sweep.space import Dimension
 from xpe_core.errors import InputError
 
 
@@ -16,7 +17,7 @@ def write_experiment(folder: Path, **values: Any) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "sib200-e5", "sib200-dual"])
+@pytest.mark.parametrize("name", ["quickstart", "sib200-e5", "sib200-dual", "table1", "table1-e5"])
 def test_every_shipped_experiment_is_valid(name: str) -> None:
     assert load_experiment(name)[0] == name
 
@@ -27,7 +28,7 @@ def test_sib200_dual_searches_what_the_paper_varies_and_keeps_its_recipe() -> No
     config = sweep.config()
     assert (config.backbone, config.dataset) == ("FacebookAI/xlm-roberta-large", "Davlan/sib200")
     assert (config.optimizer, config.max_steps, config.precision) == ("adafactor", 24_000, "bfloat16")
-    assert sweep.source_sets == ("enarzho", "joshi5", "xlmr_seen")
+    assert sweep.used_source_sets == ("enarzho", "joshi5", "xlmr_seen")
 
 
 def test_a_set_value_moves_a_field_from_the_space_to_the_base(tmp_path: Path) -> None:

@@ -1,18 +1,17 @@
 """The driver: what it makes of reports, of lost workers, and of a machine that is too small."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from sweep.analysis import read_evaluations, read_runs
+from sweep.analysis import read_evaluations
 from sweep.config import SweepConfig
-from sweep.store import TrialRecord, read_ledger
-from sweep.tuner import _run_row, prepare, search
-from tests.test_end_to_end import MEASURED
+from sweep.ledger import TrialRecord
+from sweep.plan import prepare
+from sweep.recorder import _run_row
+from sweep.tuner import run_experiment
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
@@ -35,51 +34,15 @@ def test_a_run_of_a_stopped_trial_is_pruned_even_where_it_had_ended_by_itself() 
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_worker_that_is_killed_changes_no_number(values: dict[str, Any], tmp_path: Path) -> None:
-    plan = prepare("mine", SweepConfig(**{**values, "num_samples": 3}))
-    undisturbed = search(plan, tmp_path / "a")
-    killed: list[int] = []
-
-    def kill_once(record: TrialRecord, result: dict[str, Any] | None) -> None:
-        if result and record.number == 1 and result["step"] == 40 and not killed:
-            killed.append(result["pid"])
-            os.kill(result["pid"], signal.SIGKILL)
-
-    disturbed = search(plan, tmp_path / "b", kill_once)
-    assert killed
-    assert read_runs(undisturbed).drop(MEASURED).equals(read_runs(disturbed).drop(MEASURED))
-    assert read_evaluations(undisturbed).equals(read_evaluations(disturbed))
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_a_trial_that_always_crashes_is_written_as_failed_and_tried_again_at_the_next_start(
-    values: dict[str, Any], tmp_path: Path
-) -> None:
-    plan = prepare("mine", SweepConfig(**{**values, "num_samples": 2}))
-
-    def kill_always(record: TrialRecord, result: dict[str, Any] | None) -> None:
-        if result and record.number == 0:
-            os.kill(result["pid"], signal.SIGKILL)
-
-    folder = search(plan, tmp_path, kill_always)
-    runs = read_runs(folder).sort("trial_number", "seed")
-    assert runs["state"].to_list() == ["failed", "failed", "complete", "complete"]
-    assert runs["error"][0] and "died" in runs["error"][0].lower()
-    assert [record.state for record in read_ledger(folder).values()] == [None, "complete"]
-
-    assert read_runs(search(plan, tmp_path))["state"].to_list() == ["complete"] * 4
-
-
-@pytest.mark.usefixtures("local_ray")
 def test_a_trial_that_fits_no_node_is_said_before_it_starts(values: dict[str, Any], tmp_path: Path) -> None:
     sweep = SweepConfig(**{**values, "resources": {"cpus_per_trial": 99}})
     with pytest.raises(InputError, match="no node can give a trial 99 CPUs and 0 GPUs; the largest has 2 CPUs"):
-        search(prepare("mine", sweep), tmp_path)
+        run_experiment(prepare("mine", sweep), tmp_path)
 
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_finished_pack_reports_complete_runs_with_their_test_counts(values: dict[str, Any], tmp_path: Path) -> None:
-    folder = search(prepare("mine", SweepConfig(**{**values, "num_samples": 2})), tmp_path)
+    folder = run_experiment(prepare("mine", SweepConfig(**{**values, "num_samples": 2})), tmp_path)
     splits = read_evaluations(folder).group_by("run_id", "split").len().sort("run_id", "split")
     assert dict(splits.group_by("split").agg(pl.col("len").unique()).iter_rows()) == {"test": [3], "validation": [2]}
 

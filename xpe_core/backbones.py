@@ -105,9 +105,20 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def read_config(name: str) -> PreTrainedConfig:
+    """Return a backbone's configuration as transformers reads it; InputError where it is no encoder's."""
+    return _read_config(name, find_checkpoint(name))
+
+
+def find_hidden_size(name: str) -> int:
+    """Return the size of a backbone's hidden states, without loading its weights."""
+    size: int = read_config(name).hidden_size
+    return size
+
+
 def find_max_positions(name: str) -> int:
     """Return the most tokens of prompt and text that a backbone can see, without loading its weights."""
-    config = _read_config(name, find_checkpoint(name))
+    config = read_config(name)
     with torch.device("meta"):
         return count_positions(AutoModel.from_config(config))
 

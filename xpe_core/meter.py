@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from transformers import PreTrainedConfig
 
 from xpe_core.backbones import Backbone
 from xpe_core.config import RunConfig
@@ -39,7 +40,9 @@ class Work:
         self.num_tokens += int(lengths.sum())
         self.num_positions += lengths.size * width
         self.num_padding += int((lengths.max() - lengths).sum())
-        self.num_operations += 2 * count_operations(backbone, lengths.size, width, config.pooling == "first")
+        self.num_operations += 2 * count_operations(
+            backbone.model.config, lengths.size, width, config.pooling == "first"
+        )
 
     @property
     def tokens_per_second(self) -> float:
@@ -56,14 +59,13 @@ class Work:
         return self.num_operations / max(self.seconds, 1e-9) / rate
 
 
-def count_operations(backbone: Backbone, num_sequences: int, width: int, only_first: bool) -> float:
+def count_operations(config: PreTrainedConfig, num_sequences: int, width: int, only_first: bool) -> float:
     """Return the floating-point operations of a forward pass over sequences of `width` positions.
 
     Counted are matrix products alone, two operations a multiplication: of each layer the projections (4 H squared), the
     two wide ones (2 H x I) and attention (2 H a position). A backward pass through frozen weights takes as many (that
     of attention, which is small, twice as many: not counted).
     """
-    config = backbone.model.config
     size, wide, num_layers = config.hidden_size, getattr(config, "intermediate_size", 0), config.num_hidden_layers
     dense = 2.0 * num_sequences * width * (4 * size**2 + 2 * size * wide)
     attention = 2.0 * num_sequences * width * width * 2 * size

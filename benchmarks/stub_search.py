@@ -1,0 +1,110 @@
+"""A search whose trials train nothing: what the driver itself costs a trial, in time, memory and files.
+
+    python -m benchmarks.stub_search [--trials 1000] [--storage DIR]
+
+With `--storage` of an earlier, killed call it goes on there and says how long that took.
+"""
+
+import argparse
+import gc
+import hashlib
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from benchmarks.setting import print_ratios, print_table
+from sweep.config import SweepConfig
+from sweep.ledger import TrialRecord, read_ledger
+from sweep.plan import prepare
+from sweep.trial import METRIC
+from sweep.tuner import run_experiment
+from xpe_core.config import RunConfig
+
+
+class StubPack(tune.Trainable):
+    """A trial that makes up one report of all its runs and is done."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take anything."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Start again in the same process."""
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Report a number that depends on the configuration alone."""
+        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
+        value = int(hashlib.sha256(configs[0].config_id.encode()).hexdigest()[:8], 16) / 2**32
+        counts = {"split": "test", "language": "kat_Geor", "num_examples": 100, "num_correct": int(100 * value)}
+        run = {"state": "complete", "error": None, "num_steps": 1, "best_step": 1}
+        accuracies = {"validation_accuracy": value, "best_validation_accuracy": value, "selection_accuracy": value}
+        return {
+            "step": configs[0].max_steps,
+            "restored_step": 0,
+            METRIC: value,
+            "tick": False,
+            "trained": True,
+            "finished": True,
+            "done": True,
+            "runs": [{"run_id": config.run_id, **run, **accuracies} for config in configs],
+            "evaluations": [{"run_id": config.run_id, **counts} for config in configs],
+            "provenance": {},
+        }
+
+
+def main() -> None:
+    """Print seconds and driver memory a trial, files, and the time until the first trial starts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--storage")
+    arguments = parser.parse_args()
+    sweep = SweepConfig(
+        base={"backbone": "e5-small", "dataset": "cldr", "max_length": 32, "source_set": "eng", "max_steps": 1},
+        space={"learning_rate": {"log_uniform": [1e-5, 1e-2]}, "encoder_ratio": {"uniform": [0.1, 0.9]}},
+        num_samples=arguments.trials,
+        seeds=(1, 2),
+        sampler="random",
+        scheduler={"grace_period": 1},
+        evaluation={"languages": "kat_Geor"},
+        resources={"cpus_per_trial": 1},
+    )
+    plan = prepare("stub", sweep)
+    memory: list[int] = []
+    first: list[float] = []
+
+    def listen(record: TrialRecord, result: dict[str, Any] | None) -> None:
+        first.append(time.perf_counter()) if not first else None
+        if record.state and record.number % 100 == 99:
+            gc.collect()
+            memory.append(_resident_bytes())
+
+    with tempfile.TemporaryDirectory(prefix="xpe-bench-") as scratch:
+        storage = Path(arguments.storage or scratch)
+        before = len(read_ledger(storage / "stub"))
+        started = time.perf_counter()
+        run_experiment(plan, storage, listen, trainable=StubPack)
+        ended = time.perf_counter()
+        num_files = sum(file.is_file() for file in (storage / "stub").rglob("*"))
+    num_trials = arguments.trials - before
+    per_trial = (memory[-1] - memory[0]) / (100 * (len(memory) - 1)) / 1024 if len(memory) > 1 else float("nan")
+    rows = [
+        ("seconds until the first trial starts", first[0] - started),
+        ("trials a second, from then on", num_trials / (ended - first[0])),
+        ("KiB of driver memory a trial", per_trial),
+        ("files in the experiment's folder", num_files),
+    ]
+    print_table(f"{num_trials} trials that train nothing, {before} before", ("", "value"), rows)
+    print_ratios({"stub_trials_per_second": num_trials / (ended - first[0]), "stub_kib_per_trial": per_trial})
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""Experiment files: shipped ones by name and one's own by path, what `--set` changes in them, and what a replication
+stands for.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweep.config import SweepConfig
+from sweep.storage import Folder, Place
+from sweep.store import read_specification
+from xpe_core.config import RunConfig, build_config, nearest
+from xpe_core.errors import InputError
+
+FIELD_PLACES = ("base", "space", "arms", "zipped")
+"""Keys under which fields of `RunConfig` stand: these are set by their own names."""
+
+
+def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, SweepConfig]:
+    """Return an experiment's name and its config, from a shipped name or a YAML file, with `key=value` overrides.
+
+    A key is a field of `RunConfig`, or a field of `SweepConfig` with dots (`evaluation.max_examples`). Raises
+    InputError that names the file and the key.
+    """
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml"):
+        path = Path(str(files("sweep").joinpath("configs", f"{source}.yaml")))
+        if not path.is_file():
+            folder = Path(str(files("sweep").joinpath("configs")))
+            shipped = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+            raise InputError(f"unknown experiment {source!r}; shipped are {shipped}; a file's path ends in .yaml")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"experiment {source}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"experiment {source} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise InputError(f"experiment {source}: must hold keys such as base and space, not {values!r}")
+    for key in ("base", "space", "arms", "scheduler", "evaluation", "resources"):
+        if values.get(key) is None:
+            values.pop(key, None)
+        elif not isinstance(values[key], dict):
+            raise InputError(f"experiment {source}: {key} must hold keys of its own, not {values[key]!r}")
+    for override in overrides:
+        _apply(values, override)
+    values = _make_paths_absolute(values)
+    return path.stem, build_config(SweepConfig, values, f"experiment {source}")
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one `key=value` in the experiment's values, moving a searched field from the space to the base."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise InputError(f"--set {override}: must look like key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if key in RunConfig.model_fields:
+        values["base"] = {**values.get("base", {}), key: value}
+        values.get("space", {}).pop(key, None)
+        for place in (*values.get("arms", {}).values(), *(values.get("zipped") or ())):
+            if isinstance(place, dict):
+                place.pop(key, None)
+        if key == "source_set":
+            values.pop("source_sets", None)
+        return
+    first, _, rest = key.partition(".")
+    field = SweepConfig.model_fields.get(first)
+    known = [*RunConfig.model_fields, *(name for name in SweepConfig.model_fields if name not in FIELD_PLACES)]
+    if field is None or first in FIELD_PLACES:
+        raise InputError(f"--set {override}: {nearest(key, known)}")
+    if rest:
+        values[first] = {**(values[first] if isinstance(values.get(first), dict) else {}), rest: value}
+    else:
+        values[first] = value
+
+
+def _make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
+    """Resolve `dataset` and `backbone` where they are paths here: a worker's working folder is another one."""
+    base = dict(values.get("base", {}))
+    for key in ("dataset", "backbone"):
+        name = base.get(key)
+        if isinstance(name, str) and name not in ("cldr", "e5-small") and Path(name).expanduser().exists():
+            base[key] = str(Path(name).expanduser().resolve())
+    return {**values, "base": base}
+
+
+def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
+    """Return the replication with its arms: the best configurations, and SPT and XPE beside them.
+
+    Of an experiment's folder (or its name below `storage`) the best come out of its results; a YAML file stands for the
+    one configuration that it holds. SPT and XPE are the best that were tried, or the best configuration with another
+    `encoder_ratio`. InputError where there is nothing to replicate, or a seed is not fresh.
+    """
+    assert sweep.of is not None
+    if Path(sweep.of).suffix in (".yaml", ".yml"):
+        _, source = load_experiment(sweep.of)
+        if source.kind != "search" or source.varying:
+            raise InputError(f"{sweep.of} holds no single configuration: a replication wants one, or an experiment")
+        found, used = {"best": source.config()}, set(source.seeds)
+        evaluation: Any = source.evaluation.model_dump()
+    else:
+        found, used, evaluation = _read_best(_find_experiment(sweep.of, storage), sweep.top)
+    if stale := sorted(used & set(sweep.seeds)):
+        fresh = f"{max(used) + 1}-{max(used) + 10}"
+        raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication wants fresh ones, such as {fresh}")
+    best = next(iter(found.values()))
+    for method, ratio in (("spt", 0.0), ("xpe", 1.0)):
+        if method not in found and not any(config.method == method for config in found.values()):
+            found[method] = RunConfig(**{**best.model_dump(), "encoder_ratio": ratio})
+    arms = {name: config.model_dump(exclude={"seed"}) for name, config in found.items()}
+    shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
+    own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
+    values = sweep.model_dump(exclude_unset=True)
+    evaluation = values.get("evaluation", evaluation)
+    return build_config(
+        SweepConfig, {**values, "base": shared, "arms": own, "evaluation": evaluation}, f"replication of {sweep.of}"
+    )
+
+
+def fresh_seeds(of: str, storage: Place, count: int = 10) -> str:
+    """Return the seeds that follow those an experiment has used."""
+    if Path(of).suffix in (".yaml", ".yml"):
+        used = set(load_experiment(of)[1].seeds)
+    else:
+        used = _read_best(_find_experiment(of, storage), 1)[1]
+    return f"{max(used) + 1}-{max(used) + count}"
+
+
+def _find_experiment(of: str, storage: Place) -> Folder:
+    for folder in (Folder(storage) / of, Folder(of)):
+        if folder.read("experiment.yaml") is not None:
+            return folder
+    raise InputError(f"there is no experiment {of!r} in {storage}, and no folder of that name holds one")
+
+
+def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int], dict[str, Any]]:
+    """Return an experiment's best configurations with SPT and XPE, the seeds it used, and how it evaluated."""
+    from sweep.analysis import rank_configurations, read_runs  # slow to import, and seldom needed
+
+    runs = read_runs(folder)
+    rows = {row["config_id"]: row for row in runs.iter_rows(named=True)}
+    ranked = rank_configurations(runs)
+    if not ranked:
+        raise InputError(f"{folder} has no finished configuration to replicate")
+    names = {f"best_{place + 1}" if top > 1 else "best": best for place, best in enumerate(ranked[:top])}
+    for method in ("spt", "xpe"):
+        if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
+            names[method] = of_method[0]
+    fields = [name for name in RunConfig.model_fields if name != "seed"]
+    found = {name: RunConfig(**{key: rows[best.config_id][key] for key in fields}) for name, best in names.items()}
+    return found, set(runs["seed"].to_list()), read_specification(folder)["evaluation"]
+
+
+def _is_shared(key: str, arms: Mapping[str, Mapping[str, Any]]) -> bool:
+    return len({values[key] for values in arms.values()}) == 1

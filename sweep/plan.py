@@ -1,0 +1,59 @@
+"""An experiment whose backbone and data are there: what it will run, and what that is estimated to cost."""
+
+from dataclasses import dataclass
+
+from sweep.config import SweepConfig
+from xpe_core.backbones import find_max_positions
+from xpe_core.checkpoints import fingerprint_checkpoint
+from xpe_core.languages import TARGET_GROUPS
+from xpe_core.model import check_positions
+from xpe_core.tokens import TokenisedData, check_splits, load_tokens
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment whose backbone and data are there and fit what it asks for."""
+
+    name: str
+    sweep: SweepConfig
+    data: TokenisedData
+    fingerprints: dict[str, str]
+    selection_languages: tuple[str, ...]
+    """What a trial is chosen by, the same for every trial, so that accuracies compare; empty where none is chosen."""
+    target_languages: tuple[str, ...]
+
+    @property
+    def chosen_by_targets(self) -> tuple[str, ...]:
+        """Target languages whose validation split takes part in the choice: for them a trial is not zero-shot."""
+        groups = self.data.resolve(TARGET_GROUPS[-1])
+        return tuple(sorted(set(self.selection_languages) & set(self.target_languages) & set(groups)))
+
+    @property
+    def trained_on_targets(self) -> dict[str, int]:
+        """How many target languages each source set trains on, where it does: they are not zero-shot there."""
+        targets = set(self.target_languages) & set(self.data.resolve(TARGET_GROUPS[-1]))
+        counts = {name: len(targets & set(self.data.resolve(name))) for name in self.sweep.used_source_sets}
+        return {name: count for name, count in counts.items() if count}
+
+    @property
+    def num_configurations(self) -> int:
+        """Configurations in all."""
+        return self.sweep.num_samples if self.sweep.kind == "search" else len(self.sweep.corners)
+
+
+def prepare(name: str, sweep: SweepConfig) -> Plan:
+    """Fetch, tokenise and check whatever the experiment needs; InputError where something is missing."""
+    config = sweep.corners[0]
+    max_positions = find_max_positions(config.backbone)
+    for corner in sweep.corners:
+        check_positions(corner, max_positions)
+    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    source_sets = [data.resolve(source_set) for source_set in sweep.used_source_sets]
+    every_source = [language for source_set in source_sets for language in source_set]
+    chosen_by = sweep.selection_languages or (every_source if sweep.kind == "search" else ())
+    selection = data.resolve(chosen_by) if chosen_by else ()
+    targets = data.resolve(sweep.evaluation.languages)
+    for source_set in source_sets:
+        check_splits(data, train=source_set, validation={*selection, *source_set}, test=targets)
+    fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
+    return Plan(name, sweep, data, fingerprints, selection, targets)

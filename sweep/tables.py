@@ -1,0 +1,96 @@
+"""The two Parquet tables of an experiment: `runs` and `evaluations`.
+
+A table is a few files, each of the trials of one range of numbers. A file is replaced whole whenever one of its trials
+ends, so that a trial that ends twice is counted once, and a reader never sees half of one.
+"""
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet
+
+from sweep.storage import Folder
+from xpe_core.config import RunConfig
+
+TRIALS_A_FILE = 128
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    """Return the column type of a `RunConfig` field; all it holds are strings, integers and floats."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    return {int: pa.int64(), float: pa.float64()}.get(annotation, pa.string())
+
+
+RUN_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("config_id", pa.string()),
+        ("trial_id", pa.string()),
+        ("trial_number", pa.int64()),
+        ("arm", pa.string()),  # of a grid or a replication
+        ("method", pa.string()),
+        ("state", pa.string()),  # complete, pruned, failed
+        ("error", pa.string()),
+        *((name, _arrow_type(field.annotation)) for name, field in RunConfig.model_fields.items()),
+        ("num_steps", pa.int64()),
+        ("best_step", pa.int64()),
+        ("validation_accuracy", pa.float64()),  # of the kept checkpoint, mean over the source languages
+        ("selection_accuracy", pa.float64()),  # of the kept checkpoint, mean over the experiment's selection languages
+        ("train_seconds", pa.float64()),  # of the whole pack, evaluations not counted
+        ("tokens_per_second", pa.float64()),  # of the whole pack, text tokens
+        ("padding_share", pa.float64()),  # of all positions in the backbone's batches
+        ("peak_share", pa.float64()),  # of the rate of a plain matrix product in the run's precision, measured there
+        ("num_runs_in_pack", pa.int64()),
+        ("peak_memory_bytes", pa.int64()),  # of the worker process, or of its GPU
+        ("num_trained_parameters", pa.int64()),
+        ("code_version", pa.string()),
+        ("package_versions", pa.string()),  # JSON
+        ("backbone_fingerprint", pa.string()),
+        ("data_fingerprint", pa.string()),
+        ("host", pa.string()),
+        ("device", pa.string()),
+    ]
+)
+EVALUATION_SCHEMA = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("split", pa.string()),
+        ("language", pa.string()),
+        ("num_examples", pa.int64()),
+        ("num_correct", pa.int64()),
+        ("macro_f1", pa.float64()),
+        ("loss", pa.float64()),
+    ]
+)
+SCHEMAS = {"runs": RUN_SCHEMA, "evaluations": EVALUATION_SCHEMA}
+
+
+def write_rows(folder: Folder, table: str, part: int, run_ids: Sequence[str], rows: Rows) -> None:
+    """Put the rows of these runs, all of one part (a trial's number // TRIALS_A_FILE), in the place of older ones."""
+    schema, name = SCHEMAS[table], f"{table}/part-{part:04}.parquet"
+    new = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    content = folder.read(name)
+    if content is not None:
+        old = pa.parquet.read_table(pa.BufferReader(content), schema=schema)
+        others = pa.compute.invert(pa.compute.is_in(old["run_id"], pa.array(run_ids, pa.string())))
+        new = pa.concat_tables([old.filter(others), new])
+    target = pa.BufferOutputStream()
+    pa.parquet.write_table(new.combine_chunks(), target, compression="zstd")
+    folder.write(name, target.getvalue().to_pybytes())
+
+
+def read_rows(folder: Folder, table: str) -> pa.Table | None:
+    """Return a whole table, None where nothing has been written."""
+    below = folder / table
+    parts = [below.read(name) for name in below.names(".parquet")]
+    found = [pa.parquet.read_table(pa.BufferReader(part), schema=SCHEMAS[table]) for part in parts if part is not None]
+    return pa.concat_tables(found) if found else None

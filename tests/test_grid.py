@@ -1,0 +1,103 @@
+"""Grids and replications: exactly the runs that were asked for."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from sweep.analysis import find_best, read_evaluations, read_runs
+from sweep.config import SweepConfig
+from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
+from sweep.plan import prepare
+from sweep.tuner import run_experiment
+from tests.test_end_to_end import MEASURED
+from xpe_core.errors import InputError
+
+
+@pytest.fixture
+def grid(values: dict[str, Any]) -> dict[str, Any]:
+    base = {**values["base"], "max_steps": 10, "eval_steps": 5}
+    del base["source_set"]
+    return {
+        "kind": "grid",
+        "base": base,
+        "arms": {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}},
+        "source_sets": ["eng_Latn", ["eng_Latn", "deu_Latn"]],
+        "seeds": [1, 2, 3],
+        "evaluation": values["evaluation"],
+    }
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_grid_runs_every_cell_once_and_more_seeds_extend_it(grid: dict[str, Any], tmp_path: Path) -> None:
+    folder = run_experiment(prepare("table", SweepConfig(**grid)), tmp_path)
+    runs = read_runs(folder)
+    cells = set(runs.select("arm", "source_set", "seed").iter_rows())
+    sets = ("eng_Latn", "eng_Latn,deu_Latn")
+    assert cells == {(arm, name, seed) for arm in ("spt", "xpe") for name in sets for seed in (1, 2, 3)}
+    assert len(runs) == 12 and set(runs["state"]) == {"complete"}
+    more = read_runs(run_experiment(prepare("table", SweepConfig(**{**grid, "seeds": "1-4"})), tmp_path))
+    assert len(more) == more["run_id"].n_unique() == 16
+    assert more.filter(pl.col("seed") < 4).drop(MEASURED).sort("run_id").equals(runs.drop(MEASURED).sort("run_id"))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_small_packs_give_the_numbers_of_large_ones(grid: dict[str, Any], tmp_path: Path) -> None:
+    whole = run_experiment(prepare("table", SweepConfig(**grid)), tmp_path / "a")
+    split = run_experiment(
+        prepare("table", SweepConfig(**{**grid, "resources": {"seeds_per_trial": 2}})), tmp_path / "b"
+    )
+    assert sorted(read_runs(split)["num_runs_in_pack"]) == [1] * 4 + [2] * 8
+    counts = [read_evaluations(folder).sort("run_id", "split", "language")["num_correct"] for folder in (whole, split)]
+    assert counts[0].equals(counts[1])
+
+
+def test_the_published_table_is_120_runs_and_90_in_the_other_arm() -> None:
+    _, sweep = load_experiment("table1")
+    runs = [
+        (arm, config, seed) for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True) for seed in sweep.seeds
+    ]
+    of_a = [run for run in runs if not run[0].endswith("_c")]
+    assert (len(of_a), len(runs) - len(of_a)) == (120, 90)
+    assert {config.encoder_prompt_learning_rate for arm, config, _ in runs if arm.endswith("_c")} == {5e-3}
+    assert {config.encoder_prompt_learning_rate for _, config, _ in of_a} == {5e-5}
+    assert {config.max_steps for _, config, _ in runs} == {24_000}
+    assert len({config.with_seed(seed).run_id for _, config, seed in runs}) == 210
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arms": {}}, "arms is missing"),
+        ({"arms": {"a": {"encoder_ratio": 0}, "b": {"encoder_ratio": 0.0}}}, "arms.a and arms.b are the same"),
+        ({"arms": {"a": {"encoder_rato": 0}}}, "unknown key 'encoder_rato'; did you mean 'encoder_ratio'"),
+        ({"arms": {"a": {"max_steps": 3}}}, "max_steps stands in base and in arms.a"),
+        ({"arms": {"a": {"source_set": "eng"}}}, "source_set stands in an arm and in source_sets"),
+        ({"num_samples": 3}, "num_samples belongs to kind: search, and this is kind: grid"),
+        ({"arms": {"a": {"encoder_ratio": 7}}}, "arms.a: encoder_ratio=7"),
+    ],
+)
+def test_a_mistake_in_a_grid_is_said(grid: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SweepConfig(**{**grid, **changes})
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_replication_runs_the_best_beside_spt_and_xpe_on_fresh_seeds(values: dict[str, Any], tmp_path: Path) -> None:
+    source = read_runs(run_experiment(prepare("mine", SweepConfig(**{**values, "num_samples": 4})), tmp_path))
+    assert fresh_seeds("mine", tmp_path) == "3-12"
+    sweep = resolve_replication(SweepConfig(kind="replicate", of="mine", top=1, seeds=(3, 4)), tmp_path)
+    best = find_best(source)
+    assert best is not None and sweep.corners[0].config_id == best.config_id
+    assert sorted(config.method for config in sweep.corners) in (["dual", "spt", "xpe"], ["spt", "xpe"])
+    assert sweep.evaluation.max_examples == 10
+    runs = read_runs(run_experiment(prepare("mine-replication", sweep), tmp_path))
+    assert sorted(set(runs["seed"])) == [3, 4] and len(runs) == 2 * len(sweep.corners)
+    with pytest.raises(InputError, match="seeds: 2 was used by mine; a replication wants fresh ones, such as 3-12"):
+        resolve_replication(SweepConfig(kind="replicate", of="mine", seeds=(2, 3)), tmp_path)
+
+
+def test_a_replication_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"there is no experiment 'mine' in {tmp_path}"):
+        resolve_replication(SweepConfig(kind="replicate", of="mine"), tmp_path)
