@@ -43,7 +43,7 @@ class Proposal:
 
 
 def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:
-    """Yield what a larger number of seeds or steps asks for: of configurations that came to their end before.
+    """Yield what more seeds or steps of a search ask for: configurations that came to their end before.
 
     Where there are more steps, the best come first.
     """
@@ -53,7 +53,7 @@ def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> I
     seeds: dict[str, set[int]] = defaultdict(set)
     for record in records.values():
         seeds[record.config_id].update(record.seeds)
-    for record in sorted(grown, key=lambda record: -(record.value or 0.0)) if sweep.kind == "search" else ():
+    for record in sorted(grown, key=lambda record: -(record.value or 0.0)):
         config = RunConfig(**{**record.config, "max_steps": longest})
         if config.config_id not in seeds:
             yield Proposal(config, sweep.seeds, record.params, record.baseline, record.arm)

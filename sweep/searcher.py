@@ -32,8 +32,8 @@ class LedgerSearcher(Searcher):
         self.closed = False
         """Whether no trial is handed out any more: the experiment is being stopped."""
         self._waiting = deque(record for record in records.values() if record.state is None)
-        cells = propose_cells(sweep, records) if sweep.kind != "search" else ()
-        self._proposals = deque([*propose_missing(sweep, records), *cells])
+        propose = propose_missing if sweep.kind == "search" else propose_cells
+        self._proposals = deque(propose(sweep, records))
         self._sampler = Sampler(sweep, records) if sweep.kind == "search" else None
         self._config_ids = {record.config_id for record in records.values()}
         self._num_sampled = self._count_sampled()

@@ -9,6 +9,7 @@ import pytest
 from sweep.analysis import find_best, read_evaluations, read_runs
 from sweep.config import SweepConfig
 from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
+from sweep.ledger import read_events, read_ledger
 from sweep.plan import prepare
 from sweep.tuner import run_experiment
 from tests.test_end_to_end import MEASURED
@@ -39,6 +40,9 @@ def test_a_grid_runs_every_cell_once_and_more_seeds_extend_it(grid: dict[str, An
     assert len(runs) == 12 and set(runs["state"]) == {"complete"}
     more = read_runs(run_experiment(prepare("table", SweepConfig(**{**grid, "seeds": "1-4"})), tmp_path))
     assert len(more) == more["run_id"].n_unique() == 16
+    assert [record.number for record in read_ledger(folder).values()] == list(range(8))  # nothing is run twice
+    suggested = [event["trial_id"] for event in read_events(folder) if event["event"] == "suggested"]
+    assert len(suggested) == len(set(suggested)) == 8
     assert more.filter(pl.col("seed") < 4).drop(MEASURED).sort("run_id").equals(runs.drop(MEASURED).sort("run_id"))
 
 
