@@ -104,7 +104,7 @@ def of_full_length(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
     """Return the runs of the experiment's present number of steps: before it was extended there were fewer."""
     if "max_steps" not in sweep.base:
         return runs
-    return runs.filter(pl.col("max_steps") == sweep.corners[0].max_steps)
+    return runs.filter(pl.col("max_steps") == sweep.longest)
 
 
 def best_experiment(place: Place, sweep: SweepConfig) -> dict[str, Any] | None:

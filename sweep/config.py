@@ -134,13 +134,13 @@ class SweepConfig(Strict):
         elif self.kind == "replicate" and not self.of:
             raise ValueError("of is missing: a replication names the experiment whose best is run again")
         try:
-            longest = max((corner.max_steps for corner in self.corners), default=0)
+            longest = self.longest
         except InputError as error:
             raise ValueError(str(error)) from None
         if self.kind == "search" and self.scheduler.grace_period > longest:
             raise ValueError(f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps={longest}")
         seen: dict[str, str] = {}
-        for (arm, _), config in zip(self.cells, self.corners if self.kind != "search" else (), strict=False):
+        for (arm, _), config in zip(self.cells, self.corners, strict=False):  # a search has no cells
             if twin := seen.get(config.config_id):
                 raise ValueError(f"arms.{twin} and arms.{arm} are the same configuration")
             seen[config.config_id] = arm
@@ -236,6 +236,15 @@ class SweepConfig(Strict):
                 raise
             corner = f" and space at {', '.join(f'{name}={value}' for name, value in given.items())}" if given else ""
             raise InputError(str(error).replace("base: ", f"base{corner}: ", 1)) from None
+
+    @cached_property
+    def longest(self) -> int:
+        """The most steps that a trial may take; 0 for a replication whose arms are not known yet."""
+        return max((corner.max_steps for corner in self.corners), default=0)
+
+    def has_full_length(self, values: Mapping[str, Any]) -> bool:
+        """Whether a configuration has the experiment's number of steps; before it was extended there were fewer."""
+        return "max_steps" not in self.base or bool(values["max_steps"] == self.longest)
 
     @property
     def used_source_sets(self) -> tuple[str, ...]:

@@ -3,19 +3,23 @@
 Nothing is known of what early stopping saves, so a search's figures are upper bounds.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
+from transformers import PreTrainedConfig
 
 from sweep.plan import Plan
 from xpe_core.backbones import load_backbone, read_config
 from xpe_core.config import RunConfig
 from xpe_core.meter import count_operations
 from xpe_core.model import PromptClassifier
-from xpe_core.tokens import TokenisedData
 from xpe_core.training import Training
 
 CALIBRATION_STEPS = 3
+"""Measured training steps, after a first one that is not."""
 
 
 @dataclass(frozen=True)
@@ -42,54 +46,55 @@ def estimate(plan: Plan) -> Estimate:
     Of a search the configurations are not known yet: the corners of its space stand for them.
     """
     sweep, corners = plan.sweep, plan.sweep.corners
-    parts = [_cost(plan, corner) for corner in corners]
+    shape = read_config(corners[0].backbone)
+
+    @cache
+    def measure(languages: tuple[str, ...], split: str, max_examples: int | None = None) -> tuple[int, float]:
+        """Return how many examples there are, and their mean length."""
+        lengths = plan.data.lengths[plan.data.select(languages, split, max_examples)]
+        return len(lengths), float(np.mean(lengths))
+
+    parts = [_cost(plan, corner, shape, measure) for corner in corners]
     share = plan.num_configurations / len(corners)
-    size = sweep.resources.seeds_per_trial or len(sweep.seeds)
-    packs = -(-len(sweep.seeds) // size) if sweep.kind != "search" else 1
     num_runs = plan.num_configurations * len(sweep.seeds)
     steps, tokens, operations = (len(sweep.seeds) * share * sum(values) for values in zip(*parts, strict=True))
-    return Estimate(plan.num_configurations * packs, num_runs, round(steps), round(tokens), operations)
+    return Estimate(plan.num_trials, num_runs, round(steps), round(tokens), operations)
 
 
-def _cost(plan: Plan, config: RunConfig) -> tuple[float, float, float]:
+def _cost(
+    plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Callable[..., tuple[int, float]]
+) -> tuple[float, float, float]:
     """Return steps, text tokens and operations of one run."""
-    data, shape = plan.data, read_config(config.backbone)
     only_first = config.pooling == "first"
 
-    def forward(languages: tuple[str, ...], split: str, max_examples: int | None = None) -> tuple[int, float, float]:
+    def forward(*examples: Any) -> tuple[int, float, float]:
         """Return examples, mean tokens, and operations of a forward pass over them."""
-        lengths = data.lengths[data.select(languages, split, max_examples)]
-        width = round(float(np.mean(lengths))) + config.num_virtual_tokens
-        operations = count_operations(shape, 1, width, only_first)
-        return len(lengths), float(np.mean(lengths)), operations * len(lengths)
+        num_examples, mean_tokens = measure(*examples)
+        width = round(mean_tokens) + config.num_virtual_tokens
+        return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
 
-    sources = data.resolve(config.source_set)
+    sources = plan.data.resolve(config.source_set)
     num_examples, mean_tokens, once = forward(sources, "train")
     seen = config.max_steps * min(config.batch_size, num_examples)
     eval_steps = config.eval_steps or max(1, num_examples // config.batch_size)
-    _, _, validation = forward(
-        _union(data, sources, plan.selection_languages), "validation", config.max_validation_examples
-    )
+    validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
+    _, _, validation = forward(validated, "validation", config.max_validation_examples)
     _, _, test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)
     operations = 2 * once * seen / num_examples + validation * -(-config.max_steps // eval_steps) + test
     return config.max_steps, seen * mean_tokens, operations
 
 
-def _union(data: TokenisedData, *groups: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(language for group in groups for language in group))
-
-
-def measure_rate(plan: Plan, device: str) -> float:
-    """Return operations a second of a few training steps of the first configuration on this machine's `device`."""
+def measure_rate(plan: Plan) -> float:
+    """Return operations a second of a few training steps of the first configuration on this machine's CPU."""
     config = plan.sweep.corners[0]
-    values = {**config.model_dump(), "max_steps": CALIBRATION_STEPS + 1, "eval_steps": None, "warmup_ratio": 0.0}
+    values = {**config.model_dump(), "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0}
     short = RunConfig(**values)
-    backbone = load_backbone(short.backbone, device)
+    backbone = load_backbone(short.backbone)
     model = PromptClassifier(backbone, [short], len(plan.data.label_names))
     training = Training(model, plan.data)
     training.advance(0)  # the first step takes memory and reads caches
     before = training.work
-    while training.step <= CALIBRATION_STEPS - 1:
+    while training.step <= CALIBRATION_STEPS:
         training.advance(0)
     after = training.work
     return (after.num_operations - before.num_operations) / (after.seconds - before.seconds)

@@ -63,9 +63,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if key in RunConfig.model_fields:
         values["base"] = {**values.get("base", {}), key: value}
         values.get("space", {}).pop(key, None)
-        for place in (*values.get("arms", {}).values(), *(values.get("zipped") or ())):
-            if isinstance(place, dict):
-                place.pop(key, None)
+        for arm in values.get("arms", {}).values():
+            if isinstance(arm, dict):
+                arm.pop(key, None)
+        for lists in [lists for lists in values.get("zipped") or () if isinstance(lists, dict) and key in lists]:
+            del lists[key]
+            if len(lists) < 2:  # what is left of a pair is an ordinary choice
+                values["zipped"].remove(lists)
+                choices = {name: {"choice": choice} for name, choice in lists.items()}
+                values["space"] = {**values.get("space", {}), **choices}
         if key == "source_set":
             values.pop("source_sets", None)
         return

@@ -40,6 +40,12 @@ class Plan:
         """Configurations in all."""
         return self.sweep.num_samples if self.sweep.kind == "search" else len(self.sweep.corners)
 
+    @property
+    def num_trials(self) -> int:
+        """Trials in all, where nothing was added to the experiment: a grid's cells may be several packs each."""
+        size = self.sweep.resources.seeds_per_trial or len(self.sweep.seeds)
+        return self.num_configurations * (-(-len(self.sweep.seeds) // size) if self.sweep.kind != "search" else 1)
+
 
 def prepare(name: str, sweep: SweepConfig) -> Plan:
     """Fetch, tokenise and check whatever the experiment needs; InputError where something is missing."""

@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from scipy.stats import qmc
 
-from sweep.config import SweepConfig
+from sweep.config import DEFAULTS, SweepConfig
 from sweep.ledger import TrialRecord
 from sweep.space import Dimension
 from xpe_core.config import RunConfig
@@ -28,7 +28,6 @@ MAX_TPE_DUPLICATES = 10
 """Known configurations that TPE may propose again before one is drawn at random."""
 MAX_DUPLICATES = 200
 """Known configurations, of both kinds, after which the space counts as exhausted."""
-DEFAULT_FIELDS = {name: field.default for name, field in RunConfig.model_fields.items()}
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,16 @@ def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> I
     Where there are more steps, the best come first.
     """
     ended = [record for record in records.values() if record.state in ("complete", "failed")]
-    longest = max(corner.max_steps for corner in sweep.corners)
-    grown = [record for record in ended if sweep.base.get("max_steps") and record.config["max_steps"] < longest]
+    shorter = [record for record in ended if not sweep.has_full_length(record.config)]
     seeds: dict[str, set[int]] = defaultdict(set)
     for record in records.values():
         seeds[record.config_id].update(record.seeds)
-    for record in sorted(grown, key=lambda record: -(record.value or 0.0)):
-        config = RunConfig(**{**record.config, "max_steps": longest})
+    for record in sorted(shorter, key=lambda record: -(record.value or 0.0)):
+        config = RunConfig(**{**record.config, "max_steps": sweep.longest})
         if config.config_id not in seeds:
             yield Proposal(config, sweep.seeds, record.params, record.baseline, record.arm)
     for record in ended:
-        if record.config["max_steps"] < longest and record in grown:
+        if not sweep.has_full_length(record.config):
             continue
         if missing := tuple(seed for seed in sweep.seeds if seed not in seeds[record.config_id]):
             seeds[record.config_id].update(missing)
@@ -96,7 +94,7 @@ class Sampler:
         for ratio in (0.0, 1.0) if "encoder_ratio" in sweep.space else ():
             config = sweep.config(encoder_ratio=ratio)
             if config.config_id not in known:
-                params = {name: getattr(config, name) for name in sweep.dimensions if name in DEFAULT_FIELDS}
+                params = {name: getattr(config, name) for name in sweep.dimensions if name in DEFAULTS}
                 return Proposal(config, sweep.seeds, params, baseline=True)
         # one Sobol sequence for the whole search is gone through from its start, past what is known
         for attempt in range(MAX_DUPLICATES + (len(known) if sweep.sampler == "quasi_random" else 0)):
@@ -133,9 +131,8 @@ class Sampler:
             )
 
     def _is_of_the_space(self, record: TrialRecord) -> bool:
-        same_length = record.config["max_steps"] == max(corner.max_steps for corner in self._sweep.corners)
         inside = all(lies_in(self._distributions[name], value) for name, value in record.params.items())
-        return same_length and inside and bool(record.params)
+        return self._sweep.has_full_length(record.config) and inside and bool(record.params)
 
     def _draw(self, number: int, attempt: int) -> tuple[dict[str, Any], optuna.Trial | None]:
         """Return a point of the space and, where Optuna drew it, the trial to tell."""
@@ -151,7 +148,7 @@ class Sampler:
 
     def _keep_searched(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return the point without fields that are not searched where the others have these values."""
-        values = {**DEFAULT_FIELDS, **self._sweep.values_at(point)}
+        values = {**DEFAULTS, **self._sweep.values_at(point)}
         space = self._sweep.space
         return {name: value for name, value in point.items() if name not in space or space[name].is_searched(values)}
 
@@ -165,7 +162,7 @@ class Sampler:
         asked = self._study.ask()
         point: dict[str, Any] = {}
         for name, dimension in self._sweep.dimensions.items():
-            known = {**DEFAULT_FIELDS, **self._sweep.values_at(point)}
+            known = {**DEFAULTS, **self._sweep.values_at(point)}
             if dimension.is_searched(known):
                 point[name] = _suggest(asked, name, self._distributions[name])
         return point, asked

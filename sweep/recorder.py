@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 from ray import cloudpickle, tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from sweep.ledger import TrialRecord, Usage
@@ -86,10 +86,10 @@ class Recorder(tune.Callback):
         self._first_errors = None  # something works
         self._count_gpus(result.get("time_this_iter_s", 0.0))
         checkpoint = result.pop("checkpoint", None)
-        if checkpoint is not None and not result["done"]:
-            self._folder.write_checkpoint(record.trial_id, checkpoint)
         if not result["tick"]:
             self._write_report(record, result)
+        if checkpoint is not None and not result["done"]:
+            self._folder.write_checkpoint(record.trial_id, checkpoint)
         if result["done"]:
             runs = [_run_row(record, result, place) for place in range(len(record.seeds))]
             states = {run["state"] for run in runs}
@@ -108,7 +108,8 @@ class Recorder(tune.Callback):
         record = self._searcher.trials.pop(trial.trial_id)
         cause = _read_cause(trial)
         if isinstance(cause, RayActorError) and self._is_lost(record, cause):
-            self._folder.append({"event": "lost", "trial_id": record.trial_id, "error": _first_line(cause)})
+            reason = {"node": is_lost_with_its_node(cause), "error": str(cause).strip().splitlines()[-1]}
+            self._folder.append({"event": "lost", "trial_id": record.trial_id, **reason})
             self._searcher.retry(record)
         elif isinstance(cause, InputError):
             self._give_up(record, "infeasible", str(cause))
@@ -152,8 +153,8 @@ class Recorder(tune.Callback):
         self._saved.add(trial.trial_id)
 
     def _is_lost(self, record: TrialRecord, error: RayActorError) -> bool:
-        """Whether a death is the machine's fault: of its node, or not yet MAX_DEATHS times at the same step."""
-        if getattr(error, "preempted", False) or "node" in _first_line(error).lower():
+        """Whether a worker was lost with its node, or died alone not yet MAX_DEATHS times at the same step."""
+        if is_lost_with_its_node(error):
             return True
         step = max(record.reports, default=0)
         before, count = self._deaths.get(record.trial_id, (step, 0))
@@ -202,6 +203,15 @@ class Recorder(tune.Callback):
         return {"gpu_seconds": taken} if taken else {}
 
 
+def is_lost_with_its_node(error: RayActorError) -> bool:
+    """Whether the node is gone or out of reach, not the worker's process alone.
+
+    Ray says so in three ways: the node was taken away, the connection broke before anything was known, or later in
+    words.
+    """
+    return bool(error.preempted or isinstance(error, ActorUnavailableError) or "its node has died" in str(error))
+
+
 def _read_cause(trial: Trial) -> Exception | None:
     """Return what a trial died of, out of the file that Tune has written in this driver's scratch folder."""
     file = Path(trial.pickled_error_file)
@@ -232,7 +242,3 @@ def _run_row(record: TrialRecord, result: dict[str, Any], place: int) -> dict[st
     state = run["state"] if result["finished"] or run["state"] == "failed" else "pruned"
     measured = {**run, "state": state, "validation_accuracy": run["best_validation_accuracy"]}
     return {**identify(record, record.seeds[place]), **measured, **result["provenance"]}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -25,7 +25,7 @@ METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
 
 
 def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
-    """Print what the search will do."""
+    """Print what the experiment will do."""
     sweep, config = plan.sweep, plan.sweep.corners[0]
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
@@ -66,7 +66,7 @@ def print_estimate(console: Console, plan: Plan, rate: float, measured: bool, pr
         table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
     table.add_row("steps", f"{found.num_steps:,}, of {found.num_tokens:,} text tokens")
     table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
-    source = "measured here in a few steps" if measured else "as stated"
+    source = "measured on this machine's CPU" if measured else "as stated"
     table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
     hours = found.hours(rate)
     table.add_row("time", f"{_duration(3600 * hours)} on one such device ({hours:,.1f} device-hours)")
@@ -78,7 +78,7 @@ def print_estimate(console: Console, plan: Plan, rate: float, measured: bool, pr
 
 
 class Screen:
-    """The one screen of a running search; on something that is no terminal, one line a finished trial."""
+    """The one screen of a running experiment; on something that is no terminal, one line a finished trial."""
 
     def __init__(self, console: Console, plan: Plan, records: dict[str, TrialRecord]) -> None:
         """Start from what the ledger knows of the experiment, `records`."""
@@ -113,7 +113,7 @@ class Screen:
         if record.error:
             detail = record.error.strip().splitlines()[-1]
         line = Text.assemble(
-            (f"{record.number + 1:>4}/{self._plan.num_configurations}  ", "dim"),
+            (f"{record.number + 1:>4}/{max(self._plan.num_trials, record.number + 1)}  ", "dim"),
             (f"{record.state:<9}", {"complete": "green", "pruned": "yellow"}.get(record.state, "red")),
             f"{_percent(record.value):>6}  {self._describe(record)}  ",
             (detail, "dim"),
@@ -126,7 +126,7 @@ class Screen:
         counts = Text.assemble(
             (f"{len(running)} running", "cyan"),
             f", {states.count('complete')} complete, {states.count('pruned')} pruned, "
-            f"{states.count('failed') + states.count('crashed')} failed",
+            f"{sum(states.count(state) for state in ('failed', 'crashed', 'infeasible'))} failed",
             (f"   {_duration(time.monotonic() - self._started)} gone, {self._remaining()}", "dim"),
         )
         lines = [Text(), counts]
@@ -154,7 +154,7 @@ class Screen:
         for record in self._records.values():
             if record.state is None:
                 done += self._steps[record.trial_id] / record.config["max_steps"]
-        left = self._plan.num_configurations - len([r for r in self._records.values() if r.state])
+        left = max(self._plan.num_trials, len(self._records)) - len([r for r in self._records.values() if r.state])
         return f"about {_duration(gone / done * left)} to go" if done else "starting"
 
 

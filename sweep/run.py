@@ -16,6 +16,7 @@ from rich.console import Console
 
 from sweep.config import SweepConfig
 from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
+from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
 NAME = re.compile(r"[\w.-]{1,100}")
@@ -26,13 +27,13 @@ Experiment = Annotated[str | None, typer.Argument(help="A shipped experiment's n
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value: pin a field, searched or not.")]
 NumSamples = Annotated[int | None, typer.Option("--num-samples", help="Configurations in all.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="The runs of every configuration: 1,2 or 1-10.")]
-Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
+Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept.")]
 Name = Annotated[str | None, typer.Option("--name", help="The experiment's folder below the storage.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, run nothing.")]
 MaxHours = Annotated[float, typer.Option("--max-hours", min=0, help="Hours that the experiment may take in all.")]
 MaxGpuHours = Annotated[float, typer.Option("--max-gpu-hours", min=0, help="GPU-hours that it may take in all.")]
 Rate = Annotated[float | None, typer.Option("--tflops", min=0, help="Estimate with so many 10^12 operations a second.")]
-Price = Annotated[float | None, typer.Option("--price", min=0, help="Of a GPU-hour, for the estimate.")]
+Price = Annotated[float | None, typer.Option("--price", min=0, help="Of an hour of one such device, for the estimate.")]
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
 
@@ -97,7 +98,7 @@ def grid(
 @app.command()
 def replicate(
     of: Annotated[str, typer.Argument(help="A finished experiment, or a YAML file with one configuration.")],
-    top: Annotated[int, typer.Option("--top", min=1, help="How many of the best configurations.")] = 1,
+    top: Annotated[int | None, typer.Option("--top", min=1, help="How many of the best configurations (1).")] = None,
     seeds: Seeds = None,
     storage: Storage = "results",
     name: Name = None,
@@ -108,14 +109,13 @@ def replicate(
     price: Price = None,
 ) -> None:
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
-    if Path(of).suffix in (".yaml", ".yml") and load_experiment(of)[1].kind == "replicate":
-        default_name, sweep = load_experiment(of, _pin(seeds))
+    is_file = Path(of).suffix in (".yaml", ".yml")
+    if is_file and load_experiment(of)[1].kind == "replicate":
+        default_name, sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])
     else:
-        from sweep.config import parse_seeds
-
-        default_name = f"{Path(of).stem}-replication"
-        fresh = parse_seeds(seeds or fresh_seeds(of, storage))
-        sweep = SweepConfig(kind="replicate", of=of, top=top, seeds=fresh)
+        default_name = f"{Path(of).stem if is_file else Path(of).name}-replication"
+        values = {"kind": "replicate", "of": of, "top": top or 1, "seeds": seeds or fresh_seeds(of, storage)}
+        sweep = build_config(SweepConfig, values, f"replication of {of}")
     _run(
         name or default_name,
         resolve_replication(sweep, storage),
@@ -200,7 +200,7 @@ def _run(
     print_plan(console, plan, folder)
     if dry_run:
         with console.status("Measuring a few training steps"):
-            rate = tflops * 1e12 if tflops else measure_rate(plan, "cpu")
+            rate = tflops * 1e12 if tflops else measure_rate(plan)
         print_estimate(console, plan, rate, measured=not tflops, price=price)
         return
     try:

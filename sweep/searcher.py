@@ -94,11 +94,7 @@ class LedgerSearcher(Searcher):
 
     def _count_sampled(self) -> int:
         """Return how many of a search's configurations, of its present length, are proposed."""
-        longest = max(corner.max_steps for corner in self.sweep.corners)
-        of_length = "max_steps" not in self.sweep.base
-        configs = {
-            record.config_id for record in self.records.values() if of_length or record.config["max_steps"] == longest
-        }
+        configs = {record.config_id for record in self.records.values() if self.sweep.has_full_length(record.config)}
         return len(configs) + sum(proposal.config.config_id not in self._config_ids for proposal in self._proposals)
 
     def _record(self, proposal: Proposal) -> TrialRecord:

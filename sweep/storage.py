@@ -4,6 +4,7 @@ A file is either as it was or as it is written now, never half: on a file system
 object storage because one PUT is.
 """
 
+import errno
 import os
 import tempfile
 from pathlib import Path, PurePosixPath
@@ -102,7 +103,7 @@ class Folder:
             written = os.write(handle, content)
             if written < len(content):  # a disk that fills up takes a part
                 os.ftruncate(handle, os.fstat(handle).st_size - written)
-                raise OSError(28, os.strerror(28))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(handle)
         finally:
             os.close(handle)

@@ -91,7 +91,11 @@ class ExperimentFolder:
         self._events, self._rows, self._flushed = [], {}, time.monotonic()
 
     def write_checkpoint(self, trial_id: str, content: bytes) -> None:
-        """Keep a trial's checkpoint in the place of its last one."""
+        """Keep a trial's checkpoint in the place of its last one; what was reported before it is in the ledger first.
+
+        A trial that goes on from a checkpoint does not report again what lies behind it.
+        """
+        self.flush()
         with self._explain():
             self.folder.write(_checkpoint(trial_id), content)
 

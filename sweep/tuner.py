@@ -127,7 +127,7 @@ class _Asha(ASHAScheduler):
         """Start with what the ledger knows of trials that have ended."""
         super().__init__(
             time_attr="step",
-            max_t=max(corner.max_steps for corner in sweep.corners),
+            max_t=sweep.longest,
             grace_period=sweep.scheduler.grace_period,
             reduction_factor=sweep.scheduler.reduction_factor,
             stop_last_trials=False,

@@ -18,7 +18,7 @@ import yaml
 from sweep.analysis import read_evaluations, read_runs
 from sweep.config import SweepConfig
 from sweep.experiments import load_experiment
-from sweep.ledger import read_ledger
+from sweep.ledger import read_events, read_ledger
 from sweep.plan import prepare
 from sweep.run import main
 from sweep.tuner import run_experiment
@@ -236,6 +236,8 @@ def test_a_node_that_is_lost_takes_no_run_with_it(values: dict[str, Any], tmp_pa
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "lost with its node: " in done.stdout
+    lost = [event for event in read_events(tmp_path / "lost" / "mine") if event["event"] == "lost"]
+    assert lost and all(event["node"] for event in lost)
     run_experiment(prepare("mine", SweepConfig(**values)), tmp_path / "whole")
     compare(tmp_path / "whole" / "mine", tmp_path / "lost" / "mine")
 

@@ -74,6 +74,8 @@ def test_a_worker_that_dies_again_and_again_at_one_place_is_given_up_until_the_n
             os.kill(result["pid"], signal.SIGKILL)
 
     folder = run_experiment(plan, tmp_path, kill_always)
+    lost = [event for event in read_events(folder) if event["event"] == "lost"]
+    assert [event["node"] for event in lost] == [False] * (MAX_DEATHS - 1)
     assert len(killed) == MAX_DEATHS  # then it is judged like an error
     runs = read_runs(folder).sort("trial_number", "seed")
     assert runs["state"].to_list() == ["failed", "failed", "complete", "complete"]

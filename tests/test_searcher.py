@@ -220,3 +220,14 @@ def test_a_longer_search_runs_the_best_first(tmp_path: Path, build_searcher: Bui
     found = [longer.suggest(f"longer{number}") for number in range(4)]
     expected = sorted(configs, key=value_of, reverse=True)
     assert [one["config"] for one in found if isinstance(one, dict)] == [{**one, "max_steps": 200} for one in expected]
+
+
+def test_a_search_over_the_number_of_steps_remembers_its_short_trials(tmp_path: Path, build_searcher: Build) -> None:
+    values = {"base": {}, "space": {"max_steps": {"choice": [50, 100]}, "learning_rate": SPACE["learning_rate"]}}
+    searcher = build_searcher(tmp_path, **values)
+    lengths = [config["max_steps"] for config in run(searcher, 8)]
+    assert set(lengths) == {50, 100}
+    searcher.folder.close()
+    again = build_searcher(tmp_path, **values)
+    assert [trial.params["max_steps"] for trial in trials_of(again)] == lengths
+    assert [one["config"] for one in [again.suggest("next")] if isinstance(one, dict)][0]["learning_rate"]

@@ -131,6 +131,19 @@ def test_a_checkpoint_is_kept_until_its_trial_has_ended(tmp_path: Path) -> None:
     folder.close()
 
 
+def test_what_was_reported_before_a_checkpoint_is_in_the_ledger_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = open_folder(tmp_path / "x")
+    monkeypatch.setattr("sweep.store.FLUSH_SECONDS", 3600.0)
+    suggest(folder)
+    folder.append({"event": "report", "trial_id": "t0", "step": 10, "selection_accuracy": 0.25})
+    assert read_ledger(tmp_path / "x")["t0"].reports == {}
+    folder.write_checkpoint("t0", b"of step 10")
+    assert read_ledger(tmp_path / "x")["t0"].reports == {10: 0.25}
+    folder.close()
+
+
 def test_hours_are_counted_over_starts_without_the_time_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

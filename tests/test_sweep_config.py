@@ -153,3 +153,10 @@ def test_a_file_that_holds_no_experiment_is_refused(tmp_path: Path, text: str) -
         load_experiment(str(file))
     with pytest.raises(InputError, match="No such file"):
         load_experiment(str(tmp_path / "absent.yaml"))
+
+
+def test_a_set_value_takes_a_field_out_of_a_zipped_pair(tmp_path: Path) -> None:
+    pair = {"learning_rate": [1e-3, 1e-4], "prompt_learning_rate": [5e-2, 5e-3]}
+    _, sweep = load_experiment(write_experiment(tmp_path, zipped=[pair]), ["learning_rate=5e-4"])
+    assert sweep.config({"prompt_learning_rate": 5e-3}).prompt_learning_rate == 5e-3
+    assert (list(sweep.dimensions), sweep.config().learning_rate) == (["prompt_learning_rate"], 5e-4)
