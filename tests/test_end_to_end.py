@@ -227,7 +227,8 @@ def test_an_interrupted_search_says_how_to_go_on(
 @pytest.mark.usefixtures("local_ray")
 def test_a_node_that_is_lost_takes_no_run_with_it(values: dict[str, Any], tmp_path: Path) -> None:
     values |= {"num_samples": 3, "resources": {"cpus_per_trial": 1, "checkpoint_seconds": 0}}
-    values["scheduler"]["grace_period"] = 60  # two workers: nothing is to depend on who comes first
+    values["base"]["max_steps"] = 600  # a worker lives on for a moment after its node, and must not be done by then
+    values["scheduler"]["grace_period"] = 600  # two workers: nothing is to depend on who comes first
     values["sampler"] = "random"
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
