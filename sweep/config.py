@@ -73,8 +73,11 @@ class ResourcesConfig(Strict):
     cpus_per_trial: Int | None = Field(None, ge=1)
     gpus_per_trial: Float | None = Field(None, ge=0)
     max_concurrent_trials: Int | None = Field(None, ge=1)
-    seeds_per_trial: Int | None = Field(None, ge=1)
-    """Of a grid: runs that train together at most; null is all seeds of a cell, as many a pass as memory takes."""
+    seeds_per_trial: Annotated[Int, Field(ge=1)] | Literal["auto"] | None = None
+    """Of a grid or a replication: runs that train together at most.
+
+    Null is all seeds of a cell, as many a pass as memory takes; `auto` is as many as one pass has memory for, measured.
+    """
     checkpoint_seconds: Float = Field(60.0, ge=0)
     """Between the checkpoints of a running trial: what a lost worker has to do again at most."""
 

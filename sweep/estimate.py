@@ -3,19 +3,25 @@
 Nothing is known of what early stopping saves, so a search's figures are upper bounds.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+import ray
+import torch
 from transformers import PreTrainedConfig
 
+from sweep.capacity import Share, is_up
 from sweep.plan import Plan
 from xpe_core.backbones import load_backbone, read_config
 from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
 from xpe_core.meter import count_operations
 from xpe_core.model import PromptClassifier
+from xpe_core.tokens import TokenisedData
 from xpe_core.training import Training
 
 CALIBRATION_STEPS = 3
@@ -84,17 +90,40 @@ def _cost(
     return config.max_steps, seen * mean_tokens, operations
 
 
-def measure_rate(plan: Plan) -> float:
-    """Return operations a second of a few training steps of the first configuration on this machine's CPU."""
+def measure_rate(plan: Plan, share: Share) -> float:
+    """Return operations a second of a few training steps of the first configuration, with all seeds of a trial.
+
+    They are run where a trial would be, with a trial's `share` of a node. InputError where no node that is up can hold
+    one: a dry run starts none.
+    """
+    if not is_up(share):
+        raise InputError(
+            "no node that is up can hold a trial, so nothing can be measured: state a rate with --tflops, such as "
+            "--tflops 60 for half of what an A100 does in float16"
+        )
     config = plan.sweep.corners[0]
-    values = {**config.model_dump(), "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0}
-    short = RunConfig(**values)
-    backbone = load_backbone(short.backbone)
-    model = PromptClassifier(backbone, [short], len(plan.data.label_names))
-    training = Training(model, plan.data)
+    seeds = plan.sweep.seeds[: plan.pack_size]
+    data = ray.put(plan.data.in_memory())
+    remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
+    return float(ray.get(remote.remote(config.model_dump(), seeds, data, share)))
+
+
+@ray.remote(max_calls=1)
+def _measure_rate(values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share) -> float:
+    torch.set_num_threads(share.cpus)
+    short = RunConfig(**{**values, "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0})
+    backbone = load_backbone(short.backbone, "cuda" if share.gpus else "cpu")
+    packed = [short.with_seed(seed) for seed in seeds]
+    training = Training(PromptClassifier(backbone, packed, len(data.label_names)), data)
     training.advance(0)  # the first step takes memory and reads caches
-    before = training.work
+    before, started = training.work.num_operations, _now(share)
     while training.step <= CALIBRATION_STEPS:
         training.advance(0)
-    after = training.work
-    return (after.num_operations - before.num_operations) / (after.seconds - before.seconds)
+    return (training.work.num_operations - before) / (_now(share) - started)
+
+
+def _now(share: Share) -> float:
+    """Return seconds, when the device has done what it was given."""
+    if share.gpus:
+        torch.cuda.synchronize()
+    return time.perf_counter()

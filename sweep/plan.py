@@ -43,8 +43,13 @@ class Plan:
     @property
     def num_trials(self) -> int:
         """Trials in all, where nothing was added to the experiment: a grid's cells may be several packs each."""
-        size = self.sweep.resources.seeds_per_trial or len(self.sweep.seeds)
-        return self.num_configurations * (-(-len(self.sweep.seeds) // size) if self.sweep.kind != "search" else 1)
+        return self.num_configurations * -(-len(self.sweep.seeds) // self.pack_size)
+
+    @property
+    def pack_size(self) -> int:
+        """Runs that train together at most: all seeds of a configuration, unless a grid says otherwise."""
+        size = self.sweep.resources.seeds_per_trial
+        return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.sweep.seeds)
 
 
 def prepare(name: str, sweep: SweepConfig) -> Plan:

@@ -68,7 +68,8 @@ def propose_cells(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Ite
     known = {run_id for record in records.values() for run_id in record.run_ids}
     for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True):
         missing = [seed for seed in sweep.seeds if config.with_seed(seed).run_id not in known]
-        size = sweep.resources.seeds_per_trial or max(len(missing), 1)
+        asked = sweep.resources.seeds_per_trial
+        size = asked if isinstance(asked, int) else max(len(missing), 1)
         for start in range(0, len(missing), size):
             yield Proposal(config, tuple(missing[start : start + size]), {}, arm=arm)
 

@@ -2,6 +2,7 @@
 
 - A lost worker or node: the trial goes on from its last checkpoint ahead of all others, as often as it takes, unless
   its worker dies again and again at the same place while the node lives.
+- A node with other versions, backbone or data than the driver's: the experiment ends and says so.
 - A configuration that cannot be run (InputError): infeasible, not tried again.
 - Any other error, in code or data: tried once more, then crashed; the next start of the experiment tries it again.
 - The first trials all die of the same error: the experiment ends and says it once.
@@ -22,6 +23,7 @@ from sweep.searcher import LedgerSearcher
 from sweep.stopping import Stopped, Stopping
 from sweep.store import ExperimentFolder
 from sweep.trial import METRIC
+from sweep.versions import NodeMismatch
 from xpe_core.errors import InputError
 
 STATES = ("complete", "pruned", "failed")
@@ -53,15 +55,20 @@ class Recorder(tune.Callback):
         searcher: LedgerSearcher,
         stopping: Stopping,
         listen: Listener | None,
+        say: Callable[[str], None],
         gpus: float,
         used: Usage,
         limits: Usage,
     ) -> None:
-        """Take what has been `used` before and the `limits` of the budget; `gpus` is a trial's share."""
+        """Take what has been `used` before and the `limits` of the budget; `gpus` is a trial's share.
+
+        What a person should know beside the trials' news goes to `say`.
+        """
         self._folder = folder
         self._searcher = searcher
         self._stopping = stopping
         self._listen = listen
+        self._say = say
         self._gpus = gpus
         self._limits = limits
         self._started = time.monotonic() - 3600 * used.hours
@@ -110,7 +117,12 @@ class Recorder(tune.Callback):
         if isinstance(cause, RayActorError) and self._is_lost(record, cause):
             reason = {"node": is_lost_with_its_node(cause), "error": str(cause).strip().splitlines()[-1]}
             self._folder.append({"event": "lost", "trial_id": record.trial_id, **reason})
+            what = "node" if reason["node"] else "worker"
+            self._say(f"trial {record.number + 1} lost its {what} and goes on from its last checkpoint")
             self._searcher.retry(record)
+        elif isinstance(cause, NodeMismatch):
+            self._searcher.retry(record)
+            self._stopping.ask(InputError(f"{cause}; then start the same command again, it goes on from here"))
         elif isinstance(cause, InputError):
             self._give_up(record, "infeasible", str(cause))
         else:
@@ -166,6 +178,7 @@ class Recorder(tune.Callback):
         if record.num_errors < MAX_ERRORS:
             event = {"event": "failure", "trial_id": record.trial_id, "num_errors": record.num_errors, "error": error}
             self._folder.append(event)
+            self._say(f"trial {record.number + 1} is tried once more after an error: {error.splitlines()[-1]}")
             self._searcher.retry(record)
             return
         self._give_up(record, "crashed", error)

@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.analysis import ALL_TARGETS, find_best, group_means, of_full_length, read_evaluations, read_runs
+from sweep.capacity import Capacity, Share
+from sweep.checks import estimate_bytes
 from sweep.estimate import estimate
 from sweep.ledger import TrialRecord
 from sweep.plan import Plan
@@ -55,25 +57,34 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     console.print(table)
 
 
-def print_estimate(console: Console, plan: Plan, rate: float, measured: bool, price: float | None) -> None:
-    """Print what the experiment takes at most, at a `rate` of operations a second that was measured or stated."""
+def print_estimate(
+    console: Console, plan: Plan, folder: Folder, share: Share, rate: float, measured: bool, price: float | None
+) -> None:
+    """Print what the experiment takes at most, at a trial's `rate` of operations a second, measured or stated."""
     found = estimate(plan)
+    capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
+    device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    table.add_row("trials", f"{found.num_trials:,} of {len(plan.sweep.seeds)} seeds: {found.num_runs:,} runs")
+    table.add_row("trials", f"{found.num_trials:,} packs of {plan.pack_size} seeds: {found.num_runs:,} runs")
     for arm in plan.sweep.arms:
         cells = sum(name == arm for name, _ in plan.sweep.cells)
         table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
     table.add_row("steps", f"{found.num_steps:,}, of {found.num_tokens:,} text tokens")
     table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
-    source = "measured on this machine's CPU" if measured else "as stated"
+    source = f"measured here in a trial with {device}" if measured else "as stated"
     table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
-    hours = found.hours(rate)
-    table.add_row("time", f"{_duration(3600 * hours)} on one such device ({hours:,.1f} device-hours)")
+    places, hours = min(capacity(), found.num_trials), found.hours(rate)
+    at_once = f"{places} at once, each with {device} ({min(capacity.num_up, places)} of these places are up)"
+    table.add_row("nodes", f"every trial fits; {at_once}")
+    unit = f"{'GPU' if share.gpus else 'device'}-hours"
+    amount = hours * (share.gpus or 1)
+    table.add_row("time", f"{_duration(3600 * hours / places)} with {places} at once; {amount:,.1f} {unit} in all")
     if price is not None:
-        table.add_row("money", f"{hours * price:,.2f} at {price:g} an hour")
+        table.add_row("money", f"{amount * price:,.2f} at {price:g} an hour of one {'GPU' if share.gpus else 'device'}")
     if plan.sweep.kind == "search":
         table.add_row("", "at most: what early stopping saves is not known before")
+    table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, places) / 2**20:,.1f} MiB at most")
     console.print(table)
 
 
@@ -119,6 +130,10 @@ class Screen:
             (detail, "dim"),
         )
         self._console.print(line, highlight=False, soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence above what is running."""
+        self._console.print(Text(f"          {sentence}", style="dim"), soft_wrap=True)
 
     def __rich__(self) -> Group:
         running = [record for record in self._records.values() if record.state is None]

@@ -9,7 +9,7 @@ import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,10 @@ from sweep.config import SweepConfig
 from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
+
+if TYPE_CHECKING:
+    from sweep.plan import Plan
+    from sweep.storage import Folder
 
 NAME = re.compile(r"[\w.-]{1,100}")
 
@@ -67,7 +71,8 @@ def search(
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
     with ExitStack() as stack:
         if experiment is None:
-            from sweep.cluster import has_gpu, start_ray
+            from sweep.capacity import has_gpu
+            from sweep.cluster import start_ray
 
             stack.enter_context(start_ray())
             experiment = _choose_experiment(Console(), has_gpu())
@@ -185,10 +190,9 @@ def _run(
     console = Console()
 
     from sweep.analysis import first_error, read_runs
-    from sweep.estimate import measure_rate
     from sweep.ledger import Usage, read_ledger
     from sweep.plan import prepare
-    from sweep.report import Screen, print_answer, print_estimate, print_plan
+    from sweep.report import Screen, print_answer, print_plan
     from sweep.stopping import Stopped
     from sweep.storage import Folder
     from sweep.tuner import best_name, run_experiment
@@ -199,13 +203,11 @@ def _run(
     folder.check_writable()
     print_plan(console, plan, folder)
     if dry_run:
-        with console.status("Measuring a few training steps"):
-            rate = tflops * 1e12 if tflops else measure_rate(plan)
-        print_estimate(console, plan, rate, measured=not tflops, price=price)
+        _estimate(console, plan, folder, tflops, price)
         return
     try:
         with Screen(console, plan, read_ledger(folder)) as screen:
-            run_experiment(plan, storage, screen.listen, Usage(*limits))
+            run_experiment(plan, storage, screen.listen, Usage(*limits), say=screen.say)
     except Stopped as stopped:
         message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: the same command goes on from here."
         console.print(message, soft_wrap=True)
@@ -220,6 +222,23 @@ def _run(
             raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
         console.print(f"Run the best again:   python sweep/run.py search {folder}/{best}", soft_wrap=True)
         console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}", soft_wrap=True)
+
+
+def _estimate(console: Console, plan: "Plan", folder: "Folder", tflops: float | None, price: float | None) -> None:
+    """Make the checks of a start, and print what the experiment would take."""
+    from sweep.capacity import is_up
+    from sweep.checks import check_start
+    from sweep.cluster import start_ray
+    from sweep.estimate import measure_rate
+    from sweep.packing import size_packs
+    from sweep.report import print_estimate
+
+    with console.status("Checking nodes and storage, and measuring a few training steps"), start_ray():
+        share = check_start(plan, folder)
+        if is_up(share):  # to wait for a node would be to start one
+            plan = size_packs(plan, share)
+        rate = tflops * 1e12 if tflops else measure_rate(plan, share)
+        print_estimate(console, plan, folder, share, rate, measured=not tflops, price=price)
 
 
 def _choose_experiment(console: Console, has_gpu: bool) -> str:

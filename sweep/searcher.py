@@ -4,7 +4,9 @@ First what was running when the driver ended or a worker was lost, from its last
 were added; then new configurations.
 """
 
+import sys
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -31,6 +33,8 @@ class LedgerSearcher(Searcher):
         """What Tune is running, by Tune's own trial id."""
         self.closed = False
         """Whether no trial is handed out any more: the experiment is being stopped."""
+        self.places: Callable[[], int] = lambda: sys.maxsize
+        """Says how many trials may run at once."""
         self._waiting = deque(record for record in records.values() if record.state is None)
         propose = propose_missing if sweep.kind == "search" else propose_cells
         self._proposals = deque(propose(sweep, records))
@@ -45,6 +49,8 @@ class LedgerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return what a worker needs to know of the next trial, None where there may be one later, or FINISHED."""
+        if len(self.trials) >= self.places():
+            return None
         record = None if self.closed else self._waiting.popleft() if self._waiting else self._propose()
         if record is None:
             return None if self.trials else Searcher.FINISHED
@@ -56,6 +62,12 @@ class LedgerSearcher(Searcher):
             "seeds": list(record.seeds),
             "checkpoint": None if saved is None else ray.put(saved),
         }
+
+    def repack(self, sweep: SweepConfig) -> None:
+        """Cut what a grid has left into packs of the size that `sweep` says by now."""
+        self.sweep = sweep
+        if sweep.kind != "search":
+            self._proposals = deque(propose_cells(sweep, self.records))
 
     def retry(self, record: TrialRecord) -> None:
         """Run a trial again, from its last checkpoint and ahead of all others."""

@@ -20,11 +20,10 @@ import ray
 import torch
 from ray import tune
 
-from sweep.versions import code_version, package_versions
+from sweep.versions import NodeMismatch, check_versions, code_version, package_versions
 from xpe_core.backbones import load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import RunConfig
-from xpe_core.errors import InputError
 from xpe_core.evaluation import LanguageScore, evaluate
 from xpe_core.meter import measure_peak
 from xpe_core.model import PromptClassifier
@@ -106,12 +105,15 @@ class PackTrainable(tune.Trainable):
         """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
         configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
         first = configs[0]
-        data = load_tokens(first.dataset, first.backbone, first.max_length)
+        check_versions(platform.node(), package_versions(), self.config["versions"])
+        sent = self.config["data"].get(first.max_length)
+        data = load_tokens(first.dataset, first.backbone, first.max_length) if sent is None else ray.get(sent)
         found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
         if first.max_length == self.config["max_length"] and found != self.config["fingerprints"]:
-            raise InputError(f"{platform.node()} has another backbone or data set than the driver: {found}")
+            raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
         if self.config["device"] == "cuda":
             torch.cuda.reset_peak_memory_stats()
+            torch.cuda.set_per_process_memory_fraction(min(self.config["gpus"], 1.0))  # Ray does not see to it
         backbone = load_backbone(first.backbone, self.config["device"])
         model = PromptClassifier(backbone, configs, len(data.label_names))
         self._training = Training(model, data, self.config["selection_languages"] or None)

@@ -7,6 +7,7 @@ travel; this process alone writes the ledger and the tables.
 import logging
 import math
 import tempfile
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +16,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from sweep.analysis import best_experiment
-from sweep.cluster import check_versions, find_resources, start_ray
+from sweep.capacity import Capacity
+from sweep.checks import check_start, send_data
+from sweep.cluster import start_ray
 from sweep.config import SweepConfig
 from sweep.ledger import Usage, read_ledger, read_usage
+from sweep.packing import size_packs
 from sweep.plan import Plan
 from sweep.recorder import Listener, Recorder
 from sweep.searcher import LedgerSearcher
@@ -25,6 +29,7 @@ from sweep.stopping import Stopping
 from sweep.storage import Folder, Place
 from sweep.store import ExperimentFolder
 from sweep.trial import METRIC, PackTrainable
+from sweep.versions import package_versions
 
 NO_LIMITS = Usage(math.inf, math.inf)
 
@@ -40,11 +45,13 @@ def run_experiment(
     listen: Listener | None = None,
     limits: Usage = NO_LIMITS,
     trainable: type[tune.Trainable] = PackTrainable,
+    say: Callable[[str], None] = lambda sentence: None,
 ) -> Folder:
     """Run the experiment, or what is left of it, and return its folder.
 
     Raises InputError where the folder cannot be written or holds another experiment, or no node can hold a trial, and
-    Stopped where it was ended by a signal, on request or by its budget. `trainable` is what trains a trial's pack.
+    Stopped where it was ended by a signal, on request or by its budget. `trainable` trains a trial's pack; `say`
+    is told, in a sentence, what a person should know beside the trials' news.
     """
     stopping = Stopping()
     folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints)
@@ -52,7 +59,7 @@ def run_experiment(
         searcher = LedgerSearcher(plan.sweep, folder, read_ledger(folder.folder))
         if searcher.has_work:
             with start_ray(), stopping.on_signals():  # Ray has a handler of its own, so this one comes after
-                _run_trials(plan, folder, searcher, stopping, listen, limits, trainable)
+                _run_trials(plan, folder, searcher, stopping, listen, limits, trainable, say)
         folder.flush()
         best = best_experiment(folder.folder, plan.sweep)
         if best is not None:
@@ -71,21 +78,29 @@ def _run_trials(
     listen: Listener | None,
     limits: Usage,
     trainable: type[tune.Trainable],
+    say: Callable[[str], None],
 ) -> None:
-    cpus, gpus, concurrent = find_resources(plan.sweep)
-    check_versions()
+    share = check_start(plan, folder.folder)
+    searcher.repack(size_packs(plan, share).sweep)
+    searcher.places = capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
+    if not capacity.num_up:
+        needs = f"{share.cpus} CPUs and {share.gpus:g} GPUs"
+        say(f"No node that is up has {needs} for a trial: waiting for the autoscaler, which may take minutes")
     constants = {
         "selection_languages": list(plan.selection_languages),
         "target_languages": list(plan.target_languages),
         "max_examples": plan.sweep.evaluation.max_examples,
-        "num_threads": cpus,
-        "device": "cuda" if gpus else "cpu",
+        "num_threads": share.cpus,
+        "gpus": share.gpus,
+        "device": "cuda" if share.gpus else "cpu",
+        "versions": package_versions(),
         "fingerprints": plan.fingerprints,
+        "data": send_data(plan, capacity),
         "max_length": plan.sweep.corners[0].max_length,
         "checkpoint_seconds": plan.sweep.resources.checkpoint_seconds,
     }
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong is in the tables and on the screen
-    recorder = Recorder(folder, searcher, stopping, listen, gpus, read_usage(folder.folder), limits)
+    recorder = Recorder(folder, searcher, stopping, listen, say, share.gpus, read_usage(folder.folder), limits)
     folder.append({"event": "start"})
     with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
         try:
@@ -93,13 +108,12 @@ def _run_trials(
             tune.run(
                 trainable,
                 config=constants,
-                resources_per_trial={"cpu": cpus, "gpu": gpus},
+                resources_per_trial={"cpu": share.cpus, "gpu": share.gpus},
                 num_samples=-1,  # the searcher says when it is finished
                 search_alg=searcher,
                 scheduler=_Asha(plan.sweep, searcher) if plan.sweep.kind == "search" else FIFOScheduler(),
                 metric=METRIC,
                 mode="max",
-                max_concurrent_trials=concurrent,
                 reuse_actors=True,
                 max_failures=0,  # what failed is handed out again by the searcher
                 raise_on_failed_trial=False,

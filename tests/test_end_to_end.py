@@ -23,6 +23,7 @@ from sweep.plan import prepare
 from sweep.run import main
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
+from tests.cluster.leftovers import find_left, mark
 from tests.conftest import write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -171,12 +172,14 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
     file.write_text(yaml.safe_dump(values))
     arguments = ["search", str(file), "--storage", str(tmp_path / "results")]
     ledger = tmp_path / "results" / "mine" / "ledger.jsonl"
-    process = command(*arguments)
+    marked = mark()
+    process = command(*arguments, **marked)
     deadline = time.monotonic() + 120
     while not (ledger.exists() and '"end"' in ledger.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert find_left(marked) == []
     done = {trial for trial, record in read_ledger(ledger.parent).items() if record.state}
     assert 0 < len(done) < 8
     again = command(*arguments)
@@ -225,18 +228,23 @@ def test_an_interrupted_search_says_how_to_go_on(
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_node_that_is_lost_takes_no_run_with_it(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dict[str, Any], tmp_path: Path) -> None:
     values |= {"num_samples": 3, "resources": {"cpus_per_trial": 1, "checkpoint_seconds": 0}}
-    values["base"]["max_steps"] = 600  # a worker lives on for a moment after its node, and must not be done by then
-    values["scheduler"]["grace_period"] = 600  # two workers: nothing is to depend on who comes first
+    # a worker lives on for a moment after its node, and a new one takes seconds to start: neither is to come too late
+    values["base"] |= {"max_steps": 1500, "eval_steps": 100}
+    values["scheduler"]["grace_period"] = 1500  # two workers: nothing is to depend on who comes first
     values["sampler"] = "random"
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
-    environment = {**os.environ, "RAY_ADDRESS": ""}
+    marked = mark()
+    environment = {**os.environ, "RAY_ADDRESS": "", **marked}
     arguments = [sys.executable, "-m", "tests.cluster.lose_node", str(file), str(tmp_path / "lost")]
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "lost with its node: " in done.stdout
+    assert find_left(marked) == []
+    assert "lost with its node: " in done.stdout and "the node that joined was used" in done.stdout
+    # workers had caches of their own, and what they trained on was sent to them, not read again
+    assert (tmp_path / "lost" / "cache").is_dir() and not (tmp_path / "lost" / "cache" / "tokens").exists()
     lost = [event for event in read_events(tmp_path / "lost" / "mine") if event["event"] == "lost"]
     assert lost and all(event["node"] for event in lost)
     run_experiment(prepare("mine", SweepConfig(**values)), tmp_path / "whole")

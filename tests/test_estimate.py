@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from sweep.capacity import Share
 from sweep.config import SweepConfig
 from sweep.estimate import estimate, measure_rate
 from sweep.plan import prepare
 from xpe_core.backbones import load_backbone
+from xpe_core.errors import InputError
 from xpe_core.model import PromptClassifier
 from xpe_core.training import Training
 
@@ -33,4 +35,11 @@ def test_a_search_is_estimated_by_the_corners_of_its_space(values: dict[str, Any
     plan = prepare("mine", SweepConfig(**values))
     found = estimate(plan)
     assert (found.num_trials, found.num_runs, found.num_steps) == (8, 16, 16 * 60)
-    assert measure_rate(plan) > 1e6
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_rate_is_measured_where_a_trial_would_run(values: dict[str, Any]) -> None:
+    plan = prepare("mine", SweepConfig(**values))
+    assert 1e6 < measure_rate(plan, Share(cpus=1, gpus=0.0)) < 1e14
+    with pytest.raises(InputError, match="no node that is up can hold a trial.*--tflops"):
+        measure_rate(plan, Share(cpus=64, gpus=0.0))

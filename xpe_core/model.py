@@ -82,6 +82,12 @@ class PromptAndHead(nn.Module):
             self.head = ClassificationHead(hidden_size, num_classes)
 
 
+def count_trained_parameters(config: RunConfig, hidden_size: int, num_classes: int) -> int:
+    """Return how many numbers a run trains, without making them."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in PromptAndHead(config, hidden_size, num_classes).parameters())
+
+
 class PromptClassifier:
     """One frozen backbone and a pack of runs on it."""
 

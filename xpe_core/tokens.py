@@ -8,7 +8,7 @@ N examples, T tokens of the longest of them.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -74,6 +74,10 @@ class TokenisedData:
         token_ids = np.full(inside.shape, self.pad_token_id, dtype=np.int64)
         token_ids[inside] = self.token_ids[(self.offsets[indices][:, None] + columns)[inside]]
         return torch.from_numpy(token_ids)
+
+    def in_memory(self) -> "TokenisedData":
+        """Return the same data without files behind it, to be sent to another machine."""
+        return replace(self, token_ids=np.array(self.token_ids))
 
     def resolve(self, names: str | Sequence[str]) -> tuple[str, ...]:
         """Return the codes of this data set's languages that a group, family, script or list of codes stands for."""

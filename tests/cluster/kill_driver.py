@@ -3,7 +3,8 @@
     python -m tests.cluster.kill_driver EXPERIMENT.yaml STORAGE [TIMES]
 
 The experiment wants one trial at a time (`resources: {max_concurrent_trials: 1}`), so that the order of trials, and
-with it what is stopped early, is the same. Prints what was compared; exit status 1 where something differs.
+with it what is stopped early, is the same. Prints what was compared; exit status 1 where something differs or a process
+outlives its driver.
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from sweep.analysis import find_best, read_evaluations, read_runs
 from sweep.ledger import read_events, read_ledger
+from tests.cluster.leftovers import find_left, mark
 
 LONGEST_LIFE = 12.0
 """Seconds after its first event in which a driver is killed; its first trial takes about seven of them to start."""
@@ -25,11 +27,12 @@ MEASURED = ["train_seconds", "tokens_per_second", "peak_share", "peak_memory_byt
 def main(experiment: str, storage: str, times: str = "10") -> None:
     """Run undisturbed, then disturbed, and compare."""
     name = Path(experiment).stem
-    assert start(experiment, f"{storage}/undisturbed").wait() == 0
+    marked = mark()
+    assert start(experiment, f"{storage}/undisturbed", marked).wait() == 0
     folder = Path(storage) / "disturbed" / name
     draw, num_kills = random.Random(0), 0
     while num_kills < int(times):
-        driver, before = start(experiment, f"{storage}/disturbed"), len(read_events(folder))
+        driver, before = start(experiment, f"{storage}/disturbed", marked), len(read_events(folder))
         while len(read_events(folder)) == before and driver.poll() is None:
             time.sleep(0.05)
         time.sleep(draw.uniform(0.0, LONGEST_LIFE))
@@ -38,19 +41,21 @@ def main(experiment: str, storage: str, times: str = "10") -> None:
         driver.send_signal(signal.SIGKILL)
         driver.wait()
         num_kills += 1
+        if left := find_left(marked):
+            sys.exit(f"left over after the kill: {left}")
         ended = sum(record.state is not None for record in read_ledger(folder).values())
         print(f"killed {num_kills} times, {ended} trials have ended", flush=True)
-    assert start(experiment, f"{storage}/disturbed").wait() == 0
+    assert start(experiment, f"{storage}/disturbed", marked).wait() == 0
     compare(Path(storage) / "undisturbed" / name, folder)
-    print(f"after {num_kills} kills: the same runs, numbers and best configuration")
+    print(f"after {num_kills} kills: the same runs, numbers and best configuration, no process left over")
 
 
-def start(experiment: str, storage: str) -> subprocess.Popen[bytes]:
+def start(experiment: str, storage: str, marked: dict[str, str], stderr: int | None = None) -> subprocess.Popen[bytes]:
     """Start a driver with a Ray of its own."""
     command = [sys.executable, "sweep/run.py", "search", experiment, "--storage", storage]
-    environment = {**os.environ, "RAY_ADDRESS": "local"}
+    environment = {**os.environ, "RAY_ADDRESS": "local", **marked}
     root = Path(__file__).parent.parent.parent
-    return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def compare(expected: Path, found: Path) -> None:

@@ -1,8 +1,9 @@
-"""Run an experiment on a Ray of several nodes on this machine, and kill a node in the middle of a trial.
+"""Run an experiment on a Ray of several nodes on this machine, kill a node in the middle of a trial, let another join.
 
     python -m tests.cluster.lose_node EXPERIMENT.yaml STORAGE
 
-Prints the trial that was running there; exit status 1 where none was.
+Prints the trial that was running there, and whether the node that joined was used; exit status 1 where no trial was
+lost. The workers have a cache folder of their own, STORAGE/cache.
 """
 
 import sys
@@ -24,30 +25,43 @@ def main(experiment: str, storage: str) -> None:
     name, sweep = load_experiment(experiment)
     plan = prepare(name, sweep)
     lost: list[str] = []
+    joined: list[str] = []
+    used: set[str] = set()
+    cache = Path(storage).absolute() / "cache"
+    cache.mkdir(parents=True)
+    worker: dict[str, Any] = {
+        "num_cpus": 1,
+        "object_store_memory": 80 * 2**20,
+        "env_vars": {"XPE_CACHE_DIR": str(cache)},
+    }
     with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:
         cluster = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "num_gpus": 0},
         )
         try:
-            nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20) for _ in range(2)]
+            nodes = [cluster.add_node(**worker) for _ in range(2)]
             cluster.wait_for_nodes()
             ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
 
             def lose(record: TrialRecord, result: dict[str, Any] | None) -> None:
-                if lost or not result or result["done"] or record.number < 1:
+                if not result or "node" not in result:
                     return
-                actor_node = result["node"]
+                used.add(result["node"])
+                if lost or result["done"] or record.number < 1:
+                    return
                 for node in nodes:
-                    if node.node_id == actor_node:
+                    if node.node_id == result["node"]:
                         cluster.remove_node(node, allow_graceful=False)
                         lost.append(record.trial_id)
+                        joined.append(cluster.add_node(**worker).node_id)
 
             run_experiment(plan, storage, lose)
         finally:
             ray.shutdown()
             cluster.shutdown()
     print("lost with its node:", *lost)
+    print("the node that joined was", "used" if used & set(joined) else "not used")
     sys.exit(0 if lost and (Path(storage) / name).exists() else 1)
 
 
