@@ -40,7 +40,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_backbone(tmp_path_factory.mktemp("backbone"))
 
 
-def make_backbone(folder: Path) -> str:
+def make_backbone(folder: Path, hidden_size: int = 32) -> str:
     """Write a tiny XLM-R and return its folder."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
@@ -61,16 +61,16 @@ def make_backbone(folder: Path) -> str:
         torch.manual_seed(0)
         config = XLMRobertaConfig(
             vocab_size=len(vocabulary),
-            hidden_size=32,
+            hidden_size=hidden_size,
             num_hidden_layers=2,
             num_attention_heads=2,
-            intermediate_size=64,
+            intermediate_size=2 * hidden_size,
             max_position_embeddings=96,
             pad_token_id=1,
             bos_token_id=0,
             eos_token_id=2,
             type_vocab_size=1,
-            initializer_range=0.2,
+            initializer_range=0.2 * (32 / hidden_size) ** 0.5,
         )
         XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     return str(folder)
