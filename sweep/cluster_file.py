@@ -212,7 +212,8 @@ def _check_shape(value: Any, shape: Any, place: str) -> Iterator[str]:
         "boolean": (bool,),
     }
     wanted = python_types.get(shape.type_name, (object,))
-    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted and object not in wanted):
+    is_wanted: bool = isinstance(value, wanted)
+    if not is_wanted or (isinstance(value, bool) and bool not in wanted and object not in wanted):
         yield f"{place}: must be a {shape.type_name}, not {value!r}"
     elif shape.type_name == "structure":
         for key, below in value.items():

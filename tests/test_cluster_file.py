@@ -89,7 +89,7 @@ AWS_MISTAKES = {
     "a private key": ("# Of the", "# -----BEGIN OPENSSH PRIVATE KEY-----", "looks like a private key"),
     "a shell's quote": ("ray stop", "ray 'stop", r"head_start_ray_commands\[0\]: no shell reads it"),
     "another Ray": ("pip install -q", "pip install -q 'ray[default]==2.9.3'", "installs Ray 2.9.3, and here it is"),
-    "another Python": ("--python 3", "--python 3.8 #", "takes Python 3.8, and here it is"),
+    "another Python": ("--python ", "--python 3.8 ", "takes Python 3.8, and here it is"),
     "what Ray refuses": (
         "max_workers: 8\n    #",
         "max_workers: many\n    #",
