@@ -35,11 +35,11 @@ class Head:
         for program in ("ssh", "rsync"):
             if shutil.which(program) is None:
                 raise InputError(f"--cluster needs the program {program}, and there is none on PATH")
+        if config["provider"]["type"] == "local" and "head_ip" in config["provider"]:
+            self._remember_head()
 
     def is_up(self) -> bool:
         """Whether Ray runs there; InputError where that cannot be known."""
-        if self._config["provider"]["type"] == "local" and "head_ip" in self._config["provider"]:
-            self._remember_head()
         said = (
             f"echo {shlex.quote(MARK + 'reached')}; ray health-check >/dev/null 2>&1 && echo {shlex.quote(MARK + 'up')}"
         )

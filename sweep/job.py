@@ -6,6 +6,7 @@ the output, say that this process has begun and how it ended.
 
 import asyncio
 import json
+import logging
 import os
 import re
 import shlex
@@ -78,7 +79,10 @@ def _check_packages() -> None:
 
 def _run(request: Request) -> int:
     environment = {**os.environ, "COLUMNS": str(request.columns)}
-    return subprocess.run([sys.executable, "-m", "sweep.run", *request.arguments], env=environment).returncode
+    command = [sys.executable, "-m", "sweep.run", *request.arguments]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    print(done.stdout, end="", flush=True)  # not the terminal of ssh, whose control characters mean nothing at home
+    return done.returncode
 
 
 def _follow(request: Request) -> int:
@@ -86,6 +90,7 @@ def _follow(request: Request) -> int:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     assert request.submission_id is not None
+    logging.getLogger("ray").setLevel(logging.WARNING)
     try:
         client = JobSubmissionClient()
     except (ConnectionError, RuntimeError) as error:

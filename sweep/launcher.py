@@ -94,7 +94,9 @@ class Parcel:
         for file in files:
             digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
         there = self._put({file.relative_to(ROOT): file for file in files}, digest.hexdigest()[:16])
-        (self.folder / Path(there).name / COMMIT_FILE).write_text(code_version(), encoding="utf-8")
+        commit = self.folder / Path(there).name / COMMIT_FILE
+        commit.unlink(missing_ok=True)  # where this is a copy itself, it is a link to its own
+        commit.write_text(code_version(), encoding="utf-8")
         return there
 
     def _put(self, files: Mapping[Path, Path], digest: str, name: str = "") -> str:
@@ -136,9 +138,11 @@ def launch(cluster: str, context: typer.Context) -> int:
         try:
             end = head.run(f"cd {project} && {encode(request)}", console)
         except KeyboardInterrupt:
-            end = None
+            console.print(_leave(cluster, request), soft_wrap=True)
+            return 130
         if end is None:
-            return _leave(console, cluster, request)
+            console.print(f"The connection to the head was lost. {_leave(cluster, request)}", soft_wrap=True)
+            return 1
         if end["brought"]:
             target = Path(storage) / request.name
             with console.status("Bringing the results"):
@@ -183,16 +187,14 @@ def make_request(command: str, arguments: list[str], params: Mapping[str, Any], 
     return Request(tuple(arguments), f"xpe-sweep-{name}{suffix}", name, storage, columns)
 
 
-def _leave(console: Console, cluster: str, request: Request) -> int:
-    """Say what goes on without us; return the exit status of an interruption."""
+def _leave(cluster: str, request: Request) -> str:
+    """Say what goes on without us."""
     if request.submission_id is None:
-        return 130
-    console.print(
-        f"\n{request.name} goes on on the cluster. The same command shows it again and brings its results; "
-        f"to end it: python sweep/run.py --cluster {cluster} stop {request.name}",
-        soft_wrap=True,
+        return ""
+    return (
+        f"{request.name} goes on on the cluster: the same command shows it again and brings its results; "
+        f"to end it: python sweep/run.py --cluster {cluster} stop {request.name}"
     )
-    return 130
 
 
 @contextmanager
