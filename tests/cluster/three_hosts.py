@@ -187,7 +187,7 @@ def run_undisturbed(place: Path, experiment: Path) -> None:
     """Run the experiment as the head has it, with a Ray of its own on that host alone."""
     inputs = place / f"home{HEAD}" / "xpe-sweep-inputs"
     (file,) = inputs.glob(f"*/{experiment.name}")
-    (project,) = (folder.parent for folder in inputs.glob("*/sweep"))
+    project = max(inputs.glob("*/sweep"), key=os.path.getmtime).parent
     words = f"search ~/xpe-sweep-inputs/{file.parent.name}/{file.name} --storage {place}/undisturbed"
     done = on_head(place, f"cd ~/xpe-sweep-inputs/{project.name} && RAY_ADDRESS=local python -m sweep.run {words}")
     if done.returncode:
