@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,12 +128,22 @@ class Head:
         """
         from ray.autoscaler._private.local.node_provider import LocalNodeProvider, record_local_head_state_if_needed
 
-        record_local_head_state_if_needed(LocalNodeProvider(self._config["provider"], self._config["cluster_name"]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves the closing of its files to chance
+            record_local_head_state_if_needed(LocalNodeProvider(self._config["provider"], self._config["cluster_name"]))
 
 
 def _last_line(output: str) -> str:
     """Return the last line that says something: Ray repeats the command after ssh's own words."""
     lines = [" ".join(line.split()) for line in output.splitlines()]
-    dull = ("Command failed:", "Shared connection", "ssh ", "rsync ", "Connection to ", "Error: Command failed")
+    dull = (
+        "Command failed:",
+        "Shared connection",
+        "ssh ",
+        "rsync ",
+        "Connection to ",
+        "Error: Command failed",
+        "Error: SSH command failed",
+    )
     said = [line for line in lines if line and not line.startswith((*dull, MARK))]
     return said[-1] if said else "it says nothing"

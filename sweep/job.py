@@ -148,7 +148,7 @@ def _gather(folder: Path) -> bool:
     """Lay an experiment's results where they are fetched; False where there are none."""
     target = Path(OUTBOX).expanduser() / folder.name
     shutil.rmtree(target, ignore_errors=True)
-    found = [file for pattern in BROUGHT for file in folder.glob(pattern)]
+    found = [file for pattern in BROUGHT for file in folder.glob(pattern) if file.is_file()]
     for file in found:
         place = target / file.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -86,6 +86,8 @@ class Parcel:
 
     def add_project(self) -> str:
         """Put the code in, with the commit that it is, and return the folder on the head."""
+        if not (ROOT / "constraints.txt").is_file():
+            raise InputError(f"--cluster brings the project itself, and wants a checkout: {ROOT} is none")
         files = [
             file for name in PROJECT for file in (ROOT / name, *sorted((ROOT / name).rglob("*"))) if file.is_file()
         ]
@@ -120,35 +122,46 @@ def launch(cluster: str, context: typer.Context) -> int:
     with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as folder, _on_hangup():
         parcel = Parcel(Path(folder))
         arguments = rewrite(command, context, parcel)
-        project = parcel.add_project()
-        storage = str(context.params["storage"])
         request = make_request(command, arguments, context.params, console.width)
+        target = Path(context.params["storage"]) / request.name
+        if request.storage and (target / ".lock").exists():  # which is not brought, so a driver was at work here
+            raise InputError(
+                f"{target} holds an experiment that ran here; bring the cluster's to another --storage DIR"
+            )
+        project = parcel.add_project()
         for place in parcel.backbones:
             message = f"The backbone is brought to the head only; every worker needs it at {place} (file_mounts), too."
             console.print(message, soft_wrap=True)
-        with console.status(f"Looking for cluster {config['cluster_name']}"):
-            is_up = head.is_up()
-        if not is_up and command not in RUNS:
-            raise InputError(f"cluster {config['cluster_name']} is not up; search, grid and replicate start it")
-        if not is_up:
-            with console.status(f"Starting cluster {config['cluster_name']} (ray up): minutes, the first time"):
-                head.start()
-        with console.status("Bringing the project to its head"):
-            head.upload(parcel.folder)
+        goes_on = ""
         try:
+            _wake(console, head, str(config["cluster_name"]), may_start=command in RUNS)
+            with console.status("Bringing the project to the head"):
+                head.upload(parcel.folder)
+            goes_on = _explain(cluster, request)
             end = head.run(f"cd {project} && {encode(request)}", console)
         except KeyboardInterrupt:
-            console.print(_leave(cluster, request), soft_wrap=True)
+            console.print(goes_on or "Interrupted before anything was started there; the same command starts again.")
             return 130
         if end is None:
-            console.print(f"The connection to the head was lost. {_leave(cluster, request)}", soft_wrap=True)
+            console.print(f"The connection to the head was lost. {goes_on}", soft_wrap=True)
             return 1
         if end["brought"]:
-            target = Path(storage) / request.name
             with console.status("Bringing the results"):
                 head.download(f"{OUTBOX}/{request.name}/", target)
             console.print(f"Brought to {target}; on the cluster: {request.storage}/{request.name}", soft_wrap=True)
         return int(end["status"])
+
+
+def _wake(console: Console, head: Head, name: str, may_start: bool) -> None:
+    """See to it that Ray runs on the head; where it does, nothing there is restarted."""
+    with console.status(f"Looking for cluster {name}"):
+        is_up = head.is_up()
+    if not is_up and not may_start:
+        raise InputError(f"cluster {name} is not up; search, grid and replicate start it")
+    if not is_up:
+        console.print(f"Cluster {name} is not up: starting it (ray up), which takes minutes the first time.")
+        with console.status("ray up"):
+            head.start()
 
 
 def rewrite(command: str, context: typer.Context, parcel: Parcel) -> list[str]:
@@ -187,10 +200,10 @@ def make_request(command: str, arguments: list[str], params: Mapping[str, Any], 
     return Request(tuple(arguments), f"xpe-sweep-{name}{suffix}", name, storage, columns)
 
 
-def _leave(cluster: str, request: Request) -> str:
-    """Say what goes on without us."""
+def _explain(cluster: str, request: Request) -> str:
+    """Return what goes on without us, where something does."""
     if request.submission_id is None:
-        return ""
+        return "What was asked for may not have been done."
     return (
         f"{request.name} goes on on the cluster: the same command shows it again and brings its results; "
         f"to end it: python sweep/run.py --cluster {cluster} stop {request.name}"

@@ -7,7 +7,7 @@ import pytest
 import typer
 import yaml
 
-from sweep.launcher import Parcel, make_request, rewrite
+from sweep.launcher import Parcel, launch, make_request, rewrite
 from sweep.run import app
 from sweep.versions import COMMIT_FILE, code_version
 from xpe_core.errors import InputError
@@ -112,6 +112,26 @@ def test_a_mistake_in_the_experiment_is_answered_before_a_machine_is_asked() -> 
     context = parse("search", "quickstart", "--set", "learning_rat=1")
     with pytest.raises(InputError, match="did you mean 'learning_rate'"):
         make_request("search", [], context.params, 80)
+
+
+def test_results_are_not_brought_over_those_of_an_experiment_that_ran_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {
+        "cluster_name": "mine",
+        "provider": {"type": "aws", "region": "us-east-1"},
+        "auth": {"ssh_user": "me"},
+        "head_node_type": "head",
+        "available_node_types": {
+            "head": {"resources": {}, "node_config": {"InstanceType": "m6i.large", "ImageId": "a"}}
+        },
+    }
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(yaml.safe_dump(config))
+    Path("results/quickstart").mkdir(parents=True)
+    Path("results/quickstart/.lock").touch()
+    with pytest.raises(InputError, match="results/quickstart holds an experiment that ran here"):
+        launch("mine.yaml", parse("search", "quickstart"))
 
 
 def test_an_experiment_must_be_named(parcel: Parcel) -> None:

@@ -48,20 +48,20 @@ def main(folder: str | None = None) -> None:
         with hosts(place) as processes:
             tell("three hosts are up")
             ray("up", cluster)
-            wait("nodes that have joined", 120, lambda: count_nodes(place) == 3)
+            wait("nodes that have joined", 300, lambda: count_nodes(place) == 3)
             tell("ray up: three nodes have joined")
             sweep = start(cluster, experiment, place)
-            wait("a report", 240, lambda: any(event["event"] == "report" for event in read_events(ledger)))
+            wait("a report", 600, lambda: any(event["event"] == "report" for event in read_events(ledger)))
             sweep.send_signal(signal.SIGINT)
-            tell(f"the laptop's side is interrupted, and ends with {sweep.wait(60)}")
+            tell(f"the laptop's side is interrupted, and ends with {sweep.wait(120)}")
             sweep = start(cluster, experiment, place)
-            wait("trials on both hosts", 240, lambda: trains(place, LOSES_POWER) and trains(place, LOSES_NETWORK))
+            wait("trials on both hosts", 600, lambda: trains(place, LOSES_POWER) and trains(place, LOSES_NETWORK))
             machines("kill", LOSES_POWER, place)
             machines("cut", LOSES_NETWORK)
             tell(
                 f"host {LOSES_POWER} has lost power and host {LOSES_NETWORK} its network, both in the middle of a trial"
             )
-            status = sweep.wait(900)
+            status = sweep.wait(1800)
             lost = [event for event in read_events(ledger) if event["event"] == "lost"]
             tell(f"the sweep ends with {status}; {len(lost)} times a trial was lost with its node")
             subprocess.run([sys.executable, "sweep/run.py", "--cluster", cluster, "list"], cwd=ROOT, check=True)
