@@ -99,11 +99,10 @@ class Head:
         if command.startswith("rsync"):
             options.append("-v")  # else what rsync says of a failure is lost
         file_first = [self._file, *arguments] if command != "up" else [*arguments, self._file]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         process = subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", command, *options, *file_first],
             cwd=ROOT,
-            env={**environment, "RAY_UP_enable_autoscaler_v2": "1"},
+            env={"RAY_UP_enable_autoscaler_v2": "1", **os.environ},  # its default, without the notice of it
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -21,57 +21,47 @@ from pathlib import Path
 
 import psutil
 import yaml
+from ray._common.utils import get_default_ray_temp_dir
 
 from sweep.analysis import read_runs
+from sweep.head import Head
 from sweep.ledger import read_events
 from tests.cluster.kill_driver import compare
 from tests.conftest import make_backbone, make_search, write_dataset
 
 ROOT = Path(__file__).parent.parent.parent
 HEAD, LOSES_POWER, LOSES_NETWORK = 1, 2, 3
+BEGAN = time.monotonic()
+RAYS_OWN = ("raylet", "gcs_server", "ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::PackTrainable")
+STATE = Path(get_default_ray_temp_dir()) / "cluster-three-hosts.state"
+"""What Ray remembers here of the cluster."""
 ADDRESSES = {host: f"10.77.0.{10 + host}" for host in (HEAD, LOSES_POWER, LOSES_NETWORK)}
 NUM_TRIALS = 6
 
 
 def main(folder: str | None = None) -> None:
-    """Bring the hosts up, disturb them, compare, and take them down."""
-    began = time.monotonic()
+    """Bring the hosts up, run a sweep on them, take them down, and compare."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is up is taken down
-
-    def tell(what: str) -> None:
-        print(f"[{time.monotonic() - began:4.0f} s] {what}", flush=True)
-
     with tempfile.TemporaryDirectory(prefix="x3", dir="/tmp") as scratch:
         place = Path(folder or scratch).absolute()
         cluster, experiment = write_cluster(place), write_experiment(place)
-        ledger = place / f"home{HEAD}" / "xpe-sweep-results" / experiment.stem
         with hosts(place) as processes:
             tell("three hosts are up")
-            ray("up", cluster)
+            head = Head(str(cluster), yaml.safe_load(cluster.read_text(encoding="utf-8")))
+            is_up = [head.is_up()]
+            head.start()
+            is_up.append(head.is_up())
             wait("nodes that have joined", 300, lambda: count_nodes(place) == 3)
             tell("ray up: three nodes have joined")
-            sweep = start(cluster, experiment, place)
-            wait("a report", 600, lambda: any(event["event"] == "report" for event in read_events(ledger)))
-            sweep.send_signal(signal.SIGINT)
-            tell(f"the laptop's side is interrupted, and ends with {sweep.wait(120)}")
-            sweep = start(cluster, experiment, place)
-            wait("trials on both hosts", 600, lambda: trains(place, LOSES_POWER) and trains(place, LOSES_NETWORK))
-            machines("kill", LOSES_POWER, place)
-            machines("cut", LOSES_NETWORK)
-            tell(
-                f"host {LOSES_POWER} has lost power and host {LOSES_NETWORK} its network, both in the middle of a trial"
-            )
-            status = sweep.wait(1800)
-            lost = [event for event in read_events(ledger) if event["event"] == "lost"]
-            tell(f"the sweep ends with {status}; {len(lost)} times a trial was lost with its node")
+            status, num_lost = run_disturbed(place, cluster, experiment)
             subprocess.run([sys.executable, "sweep/run.py", "--cluster", cluster, "list"], cwd=ROOT, check=True)
-            ray("down", cluster)
-            ray_left = [process for process in processes(HEAD) if "ray" in process.name() or "gcs" in process.name()]
-            tell(f"ray down: {len(ray_left)} processes of Ray are left on the head")
+            ray_down(cluster)
+            left = [process for process in processes(HEAD) if process.name() in RAYS_OWN]
+            tell(f"ray down: {len(left)} processes of Ray are left on the head")
             run_undisturbed(place, experiment)
             tell("the same experiment has run undisturbed on one host")
             everything = [process for host in (HEAD, LOSES_NETWORK) for process in processes(host)]
-        left = [process for process in everything if process.is_running()] + ray_left
+        left += [process for process in everything if process.is_running()]
         spaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.count("xpe")
         tell(f"the hosts are gone: {len(left)} processes and {spaces} name spaces are left")
         found = place / "results" / experiment.stem
@@ -79,11 +69,36 @@ def main(folder: str | None = None) -> None:
         states = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().rows())
         print(f"runs: {states}; on the hosts {', '.join(sorted(set(runs['host'])))}")
         compare(place / "undisturbed" / experiment.stem, found)
-        if status or len(runs) != 2 * NUM_TRIALS or len(lost) < 2 or left or spaces:
-            sys.exit(
-                f"exit status {status}, {len(runs)} runs, {len(lost)} lost, {left} left, {spaces} name spaces left"
-            )
+        if is_up != [False, True] or status or len(runs) != 2 * NUM_TRIALS or num_lost < 2 or left or spaces:
+            sys.exit(f"up: {is_up}, exit status {status}, {len(runs)} runs, {num_lost} lost, {left} and {spaces} left")
         print("the same runs, numbers and best configuration as undisturbed, no run twice")
+
+
+def run_disturbed(place: Path, cluster: Path, experiment: Path) -> tuple[int, int]:
+    """Run the sweep from outside, go away and come back, and lose two hosts.
+
+    Returns its exit status and how often a trial was lost with its node.
+    """
+    ledger = place / f"home{HEAD}" / "xpe-sweep-results" / experiment.stem
+    sweep = start(cluster, experiment, place)
+    wait("a report", 600, lambda: any(event["event"] == "report" for event in read_events(ledger)))
+    sweep.send_signal(signal.SIGINT)
+    tell(f"the laptop's side is interrupted, and ends with {sweep.wait(120)}")
+    STATE.unlink()  # as after this computer's next boot: what runs must be found nevertheless
+    sweep = start(cluster, experiment, place)
+    wait("trials on both hosts", 600, lambda: trains(place, LOSES_POWER) and trains(place, LOSES_NETWORK))
+    machines("kill", LOSES_POWER, place)
+    machines("cut", LOSES_NETWORK)
+    tell(f"host {LOSES_POWER} has lost power, host {LOSES_NETWORK} its network, both in the middle of a trial")
+    status = sweep.wait(1800)
+    num_lost = sum(event["event"] == "lost" for event in read_events(ledger))
+    tell(f"the sweep ends with {status}; {num_lost} times a trial was lost with its node")
+    return status, num_lost
+
+
+def tell(what: str) -> None:
+    """Print what has happened and when."""
+    print(f"[{time.monotonic() - BEGAN:4.0f} s] {what}", flush=True)
 
 
 def write_cluster(place: Path) -> Path:
@@ -126,13 +141,12 @@ def hosts(place: Path) -> Iterator[Callable[[int], list[psutil.Process]]]:
         first = int((place / f"pid{host}").read_text())
         return psutil.Process(first).children(recursive=True) if psutil.pid_exists(first) else []
 
-    state = [Path(f"/tmp/ray/cluster-three-hosts.{kind}") for kind in ("state", "lock")]
     try:
         machines("up", len(ADDRESSES), place)
         yield processes
     finally:
         machines("down", len(ADDRESSES), place)
-        for file in state:
+        for file in (STATE, STATE.with_suffix(".lock")):
             file.unlink(missing_ok=True)
         time.sleep(2)
 
@@ -142,13 +156,12 @@ def machines(*arguments: object) -> None:
     subprocess.run([str(ROOT / "tests" / "cluster" / "machines.sh"), *map(str, arguments)], check=True)
 
 
-def ray(command: str, cluster: Path) -> None:
-    """Run `ray up` or `ray down` as a user would; what it says is shown where it fails."""
-    arguments = [sys.executable, "-m", "ray.scripts.scripts", command, "-y", str(cluster)]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
-    done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
+def ray_down(cluster: Path) -> None:
+    """Run `ray down` as a user would; what it says is shown where it fails."""
+    arguments = [sys.executable, "-m", "ray.scripts.scripts", "down", "-y", str(cluster)]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"ray {command}: {done.stdout}{done.stderr}")
+        sys.exit(f"ray down: {done.stdout}{done.stderr}")
 
 
 def start(cluster: Path, experiment: Path, place: Path) -> subprocess.Popen[bytes]:
