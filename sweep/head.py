@@ -45,8 +45,9 @@ class Head:
             f"echo {shlex.quote(MARK + 'reached')}; ray health-check >/dev/null 2>&1 && echo {shlex.quote(MARK + 'up')}"
         )
         output = self._ray("exec", f"{said} || true", check=False)
-        if f"{MARK}reached" in output:
-            return f"{MARK}up" in output
+        lines = [line.strip() for line in output.splitlines()]  # Ray repeats the command where ssh fails, in one line
+        if f"{MARK}reached" in lines:
+            return f"{MARK}up" in lines
         if "Head node of cluster" in output and "not found" in output:
             return False
         raise InputError(f"the head of {self._config['cluster_name']} cannot be reached: {_last_line(output)}")

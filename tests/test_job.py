@@ -58,11 +58,11 @@ def test_a_short_command_runs_on_the_head_and_its_status_comes_back(
     monkeypatch.chdir(bring_code(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     main(json.dumps({"arguments": ["status", "none", "--storage", "~/xpe-sweep-results"]}))
-    output, errors = capfd.readouterr()
+    output = capfd.readouterr().out
     first, *_, last = [line for line in output.splitlines() if line.startswith(MARK)]
     assert json.loads(first.removeprefix(MARK)) == {"begin": True}
     assert json.loads(last.removeprefix(MARK)) == {"status": 2, "brought": False}
-    assert f"storage {tmp_path}/xpe-sweep-results holds no experiment 'none'" in errors
+    assert f"storage {tmp_path}/xpe-sweep-results holds no experiment 'none'" in output
 
 
 def test_a_head_with_other_packages_is_refused(
@@ -91,7 +91,7 @@ def test_a_job_ends_with_its_experiments_status_and_its_name_is_free_then(tmp_pa
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
     finally:
         shutil.rmtree(environment["RAY_TMPDIR"], ignore_errors=True)
