@@ -96,6 +96,11 @@ def test_a_job_ends_with_its_experiments_status_and_its_name_is_free_then(tmp_pa
     finally:
         shutil.rmtree(environment["RAY_TMPDIR"], ignore_errors=True)
     ends = [json.loads(line.removeprefix(MARK)) for line in done.stdout.splitlines() if line.startswith(MARK)]
-    assert ends == [{"begin": True}, {"status": 2, "brought": False}, {"begin": True}, {"status": 0, "brought": False}]
+    assert ends == [
+        {"begin": True},
+        {"status": 2, "brought": False},
+        {"begin": True},
+        {"status": 0, "brought": False},
+    ], done.stderr
     assert f"storage {tmp_path}/r holds no experiment 'none'" in done.stdout and "Usage: " in done.stdout
     assert "Running entrypoint" not in done.stdout
