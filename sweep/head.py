@@ -5,6 +5,7 @@ what is worth telling is taken out of their output.
 """
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -128,6 +129,7 @@ class Head:
         """
         from ray.autoscaler._private.local.node_provider import LocalNodeProvider, record_local_head_state_if_needed
 
+        logging.getLogger("ray.autoscaler").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves the closing of its files to chance
             record_local_head_state_if_needed(LocalNodeProvider(self._config["provider"], self._config["cluster_name"]))
