@@ -51,6 +51,16 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     return path.stem, build_config(SweepConfig, values, f"experiment {source}")
 
 
+def name_experiment(command: str, source: str) -> str:
+    """Return the name of what `search`, `grid` or `replicate` makes of a source, where none is given."""
+    path = Path(source)
+    is_file = path.suffix in (".yaml", ".yml")
+    name = path.stem if is_file else path.name
+    if command != "replicate" or (is_file and load_experiment(source)[1].kind == "replicate"):
+        return name
+    return f"{name}-replication"
+
+
 def _apply(values: dict[str, Any], override: str) -> None:
     """Set one `key=value` in the experiment's values, moving a searched field from the space to the base."""
     key, equals, text = override.partition("=")

@@ -9,13 +9,14 @@ import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from sweep.config import SweepConfig
-from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
+from sweep.experiments import fresh_seeds, load_experiment, name_experiment, resolve_replication
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
@@ -41,17 +42,37 @@ Price = Annotated[float | None, typer.Option("--price", min=0, help="Of an hour 
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
 
+class Command(TyperCommand):
+    """A command that is run on a cluster where `--cluster` stands before it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it here or there."""
+        if ctx.obj is None:
+            return super().invoke(ctx)
+        from sweep.launcher import launch
+
+        raise typer.Exit(launch(ctx.obj, ctx))
+
+
 @app.callback(invoke_without_command=True)
-def start(context: typer.Context) -> None:
+def start(
+    context: typer.Context,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Run the command on the cluster of this file.")
+    ] = None,
+) -> None:
     """Search over prompt configurations on a frozen multilingual encoder.
 
     Without a command: search what this machine can do.
     """
+    context.obj = cluster
     if context.invoked_subcommand is None:
+        if cluster is not None:
+            raise InputError(f"--cluster {cluster}: say what to run there, such as search quickstart")
         search()
 
 
-@app.command()
+@app.command(cls=Command)
 def search(
     experiment: Experiment = None,
     overrides: Set = None,
@@ -81,7 +102,7 @@ def search(
         _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
 
 
-@app.command()
+@app.command(cls=Command)
 def grid(
     experiment: Annotated[str, typer.Argument(help="A shipped grid's name (table1), or the path of a YAML file.")],
     overrides: Set = None,
@@ -100,7 +121,7 @@ def grid(
     _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
 
 
-@app.command()
+@app.command(cls=Command)
 def replicate(
     of: Annotated[str, typer.Argument(help="A finished experiment, or a YAML file with one configuration.")],
     top: Annotated[int | None, typer.Option("--top", min=1, help="How many of the best configurations (1).")] = None,
@@ -116,13 +137,12 @@ def replicate(
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
     is_file = Path(of).suffix in (".yaml", ".yml")
     if is_file and load_experiment(of)[1].kind == "replicate":
-        default_name, sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])
+        sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
-        default_name = f"{Path(of).stem if is_file else Path(of).name}-replication"
         values = {"kind": "replicate", "of": of, "top": top or 1, "seeds": seeds or fresh_seeds(of, storage)}
         sweep = build_config(SweepConfig, values, f"replication of {of}")
     _run(
-        name or default_name,
+        name or name_experiment("replicate", of),
         resolve_replication(sweep, storage),
         storage,
         dry_run,
@@ -132,7 +152,7 @@ def replicate(
     )
 
 
-@app.command(name="list")
+@app.command(name="list", cls=Command)
 def list_experiments(storage: Storage = "results") -> None:
     """List the experiments in the storage, how far each is, and whether a driver is at work on it."""
     from sweep.inspection import print_experiments
@@ -140,7 +160,7 @@ def list_experiments(storage: Storage = "results") -> None:
     print_experiments(Console(), storage)
 
 
-@app.command()
+@app.command(cls=Command)
 def status(name: Kept, storage: Storage = "results") -> None:
     """Show an experiment's trials and how far they are."""
     from sweep.inspection import print_status
@@ -148,7 +168,7 @@ def status(name: Kept, storage: Storage = "results") -> None:
     print_status(Console(), storage, name)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     run_id: Annotated[str, typer.Argument(help="A run's id, or its first digits.")], storage: Storage = "results"
 ) -> None:
@@ -158,7 +178,7 @@ def show(
     print_run(Console(), storage, run_id)
 
 
-@app.command()
+@app.command(cls=Command)
 def stop(name: Kept, storage: Storage = "results") -> None:
     """Ask the driver that is at work on an experiment to write checkpoints and end."""
     from sweep.inspection import stop_experiment
