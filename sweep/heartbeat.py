@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 
@@ -23,6 +21,7 @@ DRIVER = "driver.json"
 HEARTBEAT_SECONDS = 20.0
 BEATS_MISSED = 3
 """After so many a driver counts as dead; at once where its process is known to be gone."""
+READ_TRIES = 3
 SETTLE_SECONDS = 1.0
 """Between claiming the lock and looking whether somebody else did so in the same moment."""
 
@@ -111,30 +110,35 @@ def _taken(folder: Folder, beat: dict[str, Any]) -> InputError:
 
 
 def _read(folder: Folder) -> dict[str, Any]:
-    beat: dict[str, Any] = json.loads(folder.read(DRIVER) or b"{}")
-    return beat
+    for _ in range(READ_TRIES - 1):
+        with suppress(ValueError):  # replaced by a longer one while it was read
+            return dict(json.loads(folder.read(DRIVER) or b"{}"))
+    return dict(json.loads(folder.read(DRIVER) or b"{}"))
 
 
 def _describe_process() -> dict[str, Any]:
-    """Return what tells this process from every other one, on this machine and elsewhere.
+    """Return what tells this process from every other one, here and elsewhere.
 
-    Process ids count only within one start of one kernel and one container.
+    Process ids count within one start of one kernel and one container; only Linux says which that is.
     """
-    started = psutil.Process().create_time()
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink("/proc/self/ns/pid")
-    except OSError:  # no Linux
-        boot, space = f"{uuid.getnode():x}", f"{psutil.boot_time():.0f}"
-    return {"pid": os.getpid(), "started": started, "space": f"{platform.node()} {boot} {space}"}
+        space = f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        space = None
+    return {"pid": os.getpid(), "started": _find_start(os.getpid()), "space": space}
 
 
 def _is_gone(beat: dict[str, Any]) -> bool:
-    """Whether the driver was a process of this machine that lives no more."""
-    if beat["space"] != _describe_process()["space"]:
-        return False
+    """Whether the driver is known to be a process of this machine that lives no more."""
+    here = _describe_process()["space"]
+    return here is not None and beat["space"] == here and _find_start(beat["pid"]) != beat["started"]
+
+
+def _find_start(pid: int) -> int | None:
+    """Return when a process was started, in the kernel's own count, which no clock changes; None where it is gone."""
     try:
-        process = psutil.Process(beat["pid"])
-        return process.status() == psutil.STATUS_ZOMBIE or process.create_time() != beat["started"]
-    except psutil.NoSuchProcess:
-        return True
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(fields[18])

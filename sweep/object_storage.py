@@ -8,8 +8,8 @@ itself, and has no timeouts there, so it is done here.
 
 import os
 import re
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from urllib.parse import parse_qsl
 
 from pyarrow import fs
@@ -25,6 +25,8 @@ SILENCE_SECONDS = 10.0
 """Without a byte from the server, after which a request is tried again."""
 ATTEMPTS = 3
 """Of a request, with pauses that grow: a server that is off is known to be so in seconds, a dumb one in a minute."""
+PATIENT_ATTEMPTS = 8
+"""The same of a driver that is at work, and would rather wait than end."""
 
 KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials"
 KEYS_REFUSED = f"the server does not accept the keys; see {KEYS}"
@@ -44,9 +46,33 @@ MEANINGS = {
 class Bucket:
     """A connection, and what of the URI goes on behind every path."""
 
-    system: fs.FileSystem
-    server: str
+    region: str
+    endpoint: str | None
+    scheme: str | None
     query: str
+    attempts: int = ATTEMPTS
+
+    @cached_property
+    def system(self) -> fs.FileSystem:
+        """The connection."""
+        return fs.S3FileSystem(
+            region=self.region,
+            endpoint_override=self.endpoint,
+            scheme=self.scheme,
+            connect_timeout=CONNECT_SECONDS,
+            request_timeout=SILENCE_SECONDS,
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=self.attempts),
+            allow_delayed_open=True,  # else even the smallest file is an upload in parts, which a kill leaves behind
+        )
+
+    @property
+    def server(self) -> str:
+        """What to call the server."""
+        return self.endpoint.rpartition("@")[2] if self.endpoint else "AWS"
+
+    def patient(self) -> "Bucket":
+        """Return a connection to the same bucket that lives through a short outage."""
+        return replace(self, attempts=PATIENT_ATTEMPTS)
 
 
 def is_object_storage(place: str) -> bool:
@@ -75,22 +101,9 @@ def connect(uri: str) -> tuple[Bucket, str]:
         if name not in PARAMETERS:
             raise InputError(f"storage s3://{path}: unknown parameter {name!r}; known are {', '.join(PARAMETERS)}")
     endpoint = options.get("endpoint_override") or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-    region = options.get("region")
-    if region is None and endpoint:
-        region = _environment("AWS_REGION", "AWS_DEFAULT_REGION") or "us-east-1"
-    elif region is None:
-        region = _find_region(path.partition("/")[0])
-    system = fs.S3FileSystem(
-        region=region,
-        endpoint_override=endpoint,
-        scheme=options.get("scheme"),
-        connect_timeout=CONNECT_SECONDS,
-        request_timeout=SILENCE_SECONDS,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-        allow_delayed_open=True,  # else even the smallest file is an upload in parts, which a kill leaves behind
-    )
-    server = endpoint.rpartition("@")[2] if endpoint else "AWS"
-    return Bucket(system, server, f"?{query}" if query else ""), path
+    region = options.get("region") or (_environment("AWS_REGION", "AWS_DEFAULT_REGION") if endpoint else None)
+    region = region or ("us-east-1" if endpoint else _find_region(path.partition("/")[0]))
+    return Bucket(region, endpoint, options.get("scheme"), f"?{query}" if query else ""), path
 
 
 def describe_error(error: OSError, server: str) -> str:

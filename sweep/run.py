@@ -193,9 +193,9 @@ def _run(
     from sweep.tuner import best_name, run_experiment
 
     folder = Folder(storage) / name
+    folder.check_writable()
     with console.status("Preparing backbone and data"):
         plan = prepare(name, sweep)
-    folder.check_writable()
     print_plan(console, plan, folder)
     if dry_run:
         with console.status("Measuring a few training steps"):

@@ -67,6 +67,12 @@ class Folder:
         """Its path on this machine, None in object storage."""
         return Path(self._root) if self._bucket is None else None
 
+    def patient(self) -> "Folder":
+        """Return the same folder for one who would rather wait for object storage than end."""
+        folder = Folder(self)
+        folder._bucket = self._bucket and self._bucket.patient()
+        return folder
+
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None where there is no such file."""
         with self.explain("read"), suppress(FileNotFoundError):
@@ -203,7 +209,11 @@ class Folder:
     def _check_bucket(self, bucket: Bucket) -> None:
         """Raise InputError where there is no such bucket, which for pyarrow is an empty one."""
         name = self._root.partition("/")[0]
-        if bucket.system.get_file_info(name).type == fs.FileType.NotFound:
+        try:
+            missing = bucket.system.get_file_info(name).type == fs.FileType.NotFound
+        except OSError:  # there may be a right to list, and none to ask for this
+            return
+        if missing:
             raise InputError(f"storage {self}: there is no bucket {name!r}; make it, or say where with --storage")
 
     def _pieces_of(self, name: str) -> tuple["Folder", str]:

@@ -48,7 +48,7 @@ class ExperimentFolder:
 
     def __init__(self, place: Place, sweep: SweepConfig, fingerprints: Mapping[str, str]) -> None:
         """Make the folder, or take it up again where it holds the same experiment; InputError where it differs."""
-        self.folder = Folder(place)
+        self.folder = Folder(place).patient()
         self.failure: InputError | None = None
         """Why the folder could no longer be written or read, where it could not."""
         self._events: list[dict[str, Any]] = []

@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,15 +153,41 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Make an empty bucket, let the environment lead to it, and return its URI."""
+    return make_bucket(s3_server, monkeypatch)
+
+
+def make_bucket(server: str, patch: pytest.MonkeyPatch) -> str:
+    """Make an empty bucket, let the environment lead to it, and return its URI."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "anyone")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.delenv(name)
+    patch.setenv("AWS_ENDPOINT_URL", server)
+    patch.setenv("AWS_ACCESS_KEY_ID", "anyone")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "never-to-be-seen")
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     name = f"bucket-{uuid.uuid4().hex}"
-    with urllib.request.urlopen(urllib.request.Request(f"{s3_server}/{name}", method="PUT")):
+    with urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", method="PUT")):
         return f"s3://{name}"
+
+
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Give a function that runs a command which must fail, and returns its one sentence."""
+    from sweep.run import main
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        output, errors = capsys.readouterr()
+        assert end.value.code == 2, output + errors
+        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        return errors
+
+    return run
 
 
 @pytest.fixture

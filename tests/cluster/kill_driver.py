@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sweep.analysis import find_best, read_evaluations, read_runs
 from sweep.ledger import read_events, read_ledger
+from sweep.storage import Place
 
 LONGEST_LIFE = 12.0
 """Seconds after its first event in which a driver is killed; its first trial takes about seven of them to start."""
@@ -53,7 +54,7 @@ def start(experiment: str, storage: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)
 
 
-def compare(expected: Path, found: Path) -> None:
+def compare(expected: Place, found: Place) -> None:
     """Exit with what differs between two experiments."""
     runs = [read_runs(folder).drop(MEASURED).sort("run_id") for folder in (expected, found)]
     order = ["run_id", "split", "language"]
