@@ -65,7 +65,7 @@ class Usage:
 
 def read_events(place: Place) -> list[dict[str, Any]]:
     """Return the ledger's events, without a last line that a killed driver left half written."""
-    lines = (Folder(place).read(LEDGER) or b"").split(b"\n")
+    lines = Folder(place).read_appended(LEDGER).split(b"\n")
     return [json.loads(line) for line in lines[:-1]]
 
 

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 from contextlib import ExitStack
-from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.core import TyperCommand
 
 from sweep.config import SweepConfig
-from sweep.experiments import fresh_seeds, load_experiment, name_experiment, resolve_replication
+from sweep.experiments import fresh_seeds, is_file, load_experiment, name_experiment, resolve_replication
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
@@ -32,7 +32,7 @@ Experiment = Annotated[str | None, typer.Argument(help="A shipped experiment's n
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value: pin a field, searched or not.")]
 NumSamples = Annotated[int | None, typer.Option("--num-samples", help="Configurations in all.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="The runs of every configuration: 1,2 or 1-10.")]
-Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept.")]
+Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
 Name = Annotated[str | None, typer.Option("--name", help="The experiment's folder below the storage.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, run nothing.")]
 MaxHours = Annotated[float, typer.Option("--max-hours", min=0, help="Hours that the experiment may take in all.")]
@@ -135,8 +135,7 @@ def replicate(
     price: Price = None,
 ) -> None:
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
-    is_file = Path(of).suffix in (".yaml", ".yml")
-    if is_file and load_experiment(of)[1].kind == "replicate":
+    if is_file(of) and load_experiment(of)[1].kind == "replicate":
         sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
         values = {"kind": "replicate", "of": of, "top": top or 1, "seeds": seeds or fresh_seeds(of, storage)}
@@ -217,10 +216,10 @@ def _run(
     from sweep.storage import Folder
     from sweep.tuner import best_name, run_experiment
 
+    folder = Folder(storage) / name
+    folder.check_writable()
     with console.status("Preparing backbone and data"):
         plan = prepare(name, sweep)
-    folder = Folder(storage) / plan.name
-    folder.check_writable()
     print_plan(console, plan, folder)
     if dry_run:
         _estimate(console, plan, folder, tflops, price)
@@ -235,12 +234,12 @@ def _run(
     except KeyboardInterrupt:  # before the first trial
         raise typer.Exit(130) from None
     print_answer(console, plan, folder)
-    console.print(f"Per-language results: {folder}/runs and {folder}/evaluations (Parquet)", soft_wrap=True)
+    console.print(f"Per-language results: {folder / 'runs'} and {folder / 'evaluations'} (Parquet)", soft_wrap=True)
     if sweep.kind == "search":
         best = best_name(plan.name)
         if folder.read(best) is None:
             raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
-        console.print(f"Run the best again:   python sweep/run.py search {folder}/{best}", soft_wrap=True)
+        console.print(f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}", soft_wrap=True)
         console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}", soft_wrap=True)
 
 

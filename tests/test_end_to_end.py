@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from sweep.config import SweepConfig
 from sweep.experiments import load_experiment
 from sweep.ledger import read_events, read_ledger
 from sweep.plan import prepare
-from sweep.run import main
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
 from tests.cluster.leftovers import find_left, mark
-from tests.conftest import write_dataset
+from tests.conftest import Refuse, write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import evaluate
@@ -47,26 +45,6 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-
-
-Refuse = Callable[..., str]
-
-
-@pytest.fixture
-def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
-    """Give a function that runs a command which must fail, and returns its one sentence."""
-
-    def run(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        output, errors = capsys.readouterr()
-        assert end.value.code == 2, output + errors
-        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
-        return errors
-
-    return run
 
 
 @pytest.mark.usefixtures("local_ray")
