@@ -29,6 +29,9 @@ BROUGHT = ("experiment.yaml", "ledger.jsonl", "*-best.yaml", "report*", "runs/*.
 """What of an experiment's folder is brought home: all but checkpoints, with which two drivers could go on."""
 RAYS_LINES = re.compile(r"Running entrypoint for job |.*INFO job_(manager|supervisor)\.py|.*INFO worker\.py:\d+ --")
 
+PATIENCE_SECONDS = 120.0
+"""How long a Ray that has just started may take until it runs jobs."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -90,13 +93,12 @@ def _follow(request: Request) -> int:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     assert request.submission_id is not None
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    logging.disable(logging.INFO)  # Ray's notices of packages and connections
     try:
         client = JobSubmissionClient()
     except (ConnectionError, RuntimeError) as error:
         raise InputError(f"Ray on the head takes no jobs: {str(error).splitlines()[0]}") from None
     known = {job.submission_id: job for job in client.list_jobs()}.get(request.submission_id)
-    entrypoint = f"COLUMNS={request.columns} exec python -m sweep.run {shlex.join(request.arguments)}"
     if known and not known.status.is_terminal():
         same = (known.metadata or {}).get("arguments") == shlex.join(request.arguments)
         other = "" if same else " with other arguments, and these count from its next start"
@@ -104,13 +106,7 @@ def _follow(request: Request) -> int:
     else:
         if known:
             client.delete_job(request.submission_id)
-        client.submit_job(
-            entrypoint=entrypoint,
-            submission_id=request.submission_id,
-            # every worker, also one that joins later, gets the code that was brought now, through Ray
-            runtime_env={"working_dir": str(Path.cwd())},
-            metadata={"arguments": shlex.join(request.arguments)},
-        )
+        _submit(client, request)
     shown = 0
     while True:
         shown = asyncio.run(_show(client, request.submission_id, shown))
@@ -124,6 +120,26 @@ def _follow(request: Request) -> int:
         raise InputError(f"the job did not start: {' '.join((info.message or 'Ray does not say why').split())}")
     status = info.driver_exit_code or 0
     return status if status >= 0 else 128 - status
+
+
+def _submit(client: Any, request: Request) -> None:
+    """Start the job; a Ray that has just started itself is waited for."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            client.submit_job(
+                entrypoint=f"COLUMNS={request.columns} exec python -m sweep.run {shlex.join(request.arguments)}",
+                submission_id=request.submission_id,
+                # every worker, also one that joins later, gets the code that was brought now, through Ray
+                runtime_env={"working_dir": str(Path.cwd())},
+                metadata={"arguments": shlex.join(request.arguments)},
+            )
+            return
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                reason = " ".join(str(error).split())
+                raise InputError(f"Ray on the head does not take the job: {reason}") from None
+        time.sleep(2.0)
 
 
 async def _show(client: Any, submission_id: str, shown: int) -> int:

@@ -140,7 +140,8 @@ def launch(cluster: str, context: typer.Context) -> int:
             goes_on = _explain(cluster, request)
             end = head.run(f"cd {project} && {encode(request)}", console)
         except KeyboardInterrupt:
-            console.print(goes_on or "Interrupted before anything was started there; the same command starts again.")
+            nothing = "Interrupted before anything was started there; the same command starts again."
+            console.print(goes_on or nothing, soft_wrap=True)
             return 130
         if end is None:
             console.print(f"The connection to the head was lost. {goes_on}", soft_wrap=True)

@@ -1,27 +1,16 @@
-"""What runs on a cluster's head: an experiment's job, its exit status, and what is laid out for being fetched."""
+"""What runs on a cluster's head: an experiment's job, its exit status, and what is laid out for being fetched.
+
+The job itself is run by `tests/cluster/three_hosts.py`.
+"""
 
 import json
-import os
 import shlex
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from sweep.job import MARK, Request, _gather, encode, main
 from sweep.launcher import Parcel
-
-WITH_JOBS = """
-import sys, ray
-from sweep.job import main
-ray.init(address="local", num_cpus=1, include_dashboard=True, dashboard_port=0, logging_level="ERROR",
-         object_store_memory=100 * 2**20)
-for request in sys.argv[1:]:
-    main(request)
-"""
 
 
 def bring_code(folder: Path) -> Path:
@@ -76,31 +65,3 @@ def test_a_head_with_other_packages_is_refused(
     output = capsys.readouterr().out
     assert "and constraints.txt pins 1.0.0: `ray up` sets the cluster up again" in output
     assert json.loads(output.splitlines()[-1].removeprefix(MARK))["status"] == 2
-
-
-def test_a_job_ends_with_its_experiments_status_and_its_name_is_free_then(tmp_path: Path) -> None:
-    bad, good = ["status", "none", "--storage", "~/r"], ["search", "--help"]
-    requests = [Request(tuple(words), "xpe-sweep-mine", "mine", "~/r", 90) for words in (bad, good)]
-    texts = [shlex.split(encode(request))[-1] for request in requests]
-    environment = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", "PYTHONPATH")}
-    environment |= {"HOME": str(tmp_path), "RAY_TMPDIR": tempfile.mkdtemp(prefix="xr", dir="/tmp")}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", WITH_JOBS, *texts],
-            cwd=bring_code(tmp_path),
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-    finally:
-        shutil.rmtree(environment["RAY_TMPDIR"], ignore_errors=True)
-    ends = [json.loads(line.removeprefix(MARK)) for line in done.stdout.splitlines() if line.startswith(MARK)]
-    assert ends == [
-        {"begin": True},
-        {"status": 2, "brought": False},
-        {"begin": True},
-        {"status": 0, "brought": False},
-    ], done.stderr
-    assert f"storage {tmp_path}/r holds no experiment 'none'" in done.stdout and "Usage: " in done.stdout
-    assert "Running entrypoint" not in done.stdout
