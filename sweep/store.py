@@ -28,7 +28,7 @@ from typing import Any
 import yaml
 
 from sweep.config import SweepConfig
-from sweep.ledger import LEDGER, TrialRecord
+from sweep.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.lock import Lock
 from sweep.storage import Folder, Place
 from sweep.tables import TRIALS_A_FILE, Rows, write_rows
@@ -41,6 +41,7 @@ FLUSH_SECONDS = 0.5
 OBJECT_FLUSH_SECONDS = 2.0
 """The same in object storage, where a write is several requests."""
 STOP = "stop"
+CHECKPOINTS = "checkpoints"
 
 
 class ExperimentFolder:
@@ -61,6 +62,7 @@ class ExperimentFolder:
             self.write_yaml("experiment.yaml", specification)
             self.folder.mend(LEDGER)
             self.folder.delete(STOP)
+            self._drop_old_checkpoints()
         except BaseException:
             self._lock.release()
             raise
@@ -124,6 +126,16 @@ class ExperimentFolder:
         with self._writing():
             self.folder.write(name, text.encode())
 
+    def _drop_old_checkpoints(self) -> None:
+        """Delete the checkpoints of trials that have ended: a driver was killed after it had written that."""
+        files = (self.folder / CHECKPOINTS).names(".safetensors")
+        records = read_ledger(self.folder) if files else {}
+        for file in files:
+            record = records.get(file.removesuffix(".safetensors"))
+            if record is not None and record.state is not None:
+                with self._writing():
+                    self.folder.delete(_checkpoint(record.trial_id))
+
     def close(self) -> None:
         """Write what waits, and let others write."""
         try:
@@ -165,7 +177,7 @@ def read_specification(place: Place) -> dict[str, Any]:
 
 
 def _checkpoint(trial_id: str) -> str:
-    return f"checkpoints/{trial_id}.safetensors"
+    return f"{CHECKPOINTS}/{trial_id}.safetensors"
 
 
 def _specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> dict[str, Any]:

@@ -131,6 +131,19 @@ def test_a_checkpoint_is_kept_until_its_trial_has_ended(tmp_path: Path) -> None:
     folder.close()
 
 
+def test_a_checkpoint_that_a_killed_driver_left_of_an_ended_trial_goes_at_the_next_start(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "x")
+    ended, running = suggest(folder), suggest(folder, 1)
+    folder.end(ended, "complete", None, rows_of(ended), counts_of(ended))
+    folder.close()
+    for record in (ended, running):
+        (tmp_path / "x" / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "x" / "checkpoints" / f"{record.trial_id}.safetensors").write_bytes(b"left")
+    folder = open_folder(tmp_path / "x")
+    assert [file.name for file in (tmp_path / "x" / "checkpoints").iterdir()] == ["t1.safetensors"]
+    folder.close()
+
+
 def test_what_was_reported_before_a_checkpoint_is_in_the_ledger_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
