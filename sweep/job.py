@@ -103,11 +103,13 @@ def _follow(request: Request) -> int:
         same = (known.metadata or {}).get("arguments") == shlex.join(request.arguments)
         other = "" if same else " with other arguments, and these count from its next start"
         print(f"{request.name} is running already{other}; this is its output from the beginning.", flush=True)
+        shown = int((known.metadata or {}).get("begins", 0))
     else:
-        if known:
+        shown = 0
+        if known:  # Ray keeps the output of a job that had the same id, and appends to it
+            shown = len(client.get_job_logs(request.submission_id))
             client.delete_job(request.submission_id)
-        _submit(client, request)
-    shown = 0
+        _submit(client, request, shown)
     while True:
         shown = asyncio.run(_show(client, request.submission_id, shown))
         info = client.get_job_info(request.submission_id)
@@ -122,17 +124,18 @@ def _follow(request: Request) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _submit(client: Any, request: Request) -> None:
-    """Start the job; a Ray that has just started itself is waited for."""
+def _submit(client: Any, request: Request, begins: int) -> None:
+    """Start the job, whose output begins after so many characters; a Ray that has just started is waited for."""
+    words = [sys.executable, "-m", "sweep.run", *request.arguments]
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             client.submit_job(
-                entrypoint=f"COLUMNS={request.columns} exec python -m sweep.run {shlex.join(request.arguments)}",
+                entrypoint=f"COLUMNS={request.columns} exec {shlex.join(words)}",
                 submission_id=request.submission_id,
                 # every worker, also one that joins later, gets the code that was brought now, through Ray
                 runtime_env={"working_dir": str(Path.cwd())},
-                metadata={"arguments": shlex.join(request.arguments)},
+                metadata={"arguments": shlex.join(request.arguments), "begins": str(begins)},
             )
             return
         except RuntimeError as error:
