@@ -22,6 +22,8 @@ HEARTBEAT_SECONDS = 20.0
 BEATS_MISSED = 3
 """After so many a driver counts as dead; at once where its process is known to be gone."""
 READ_TRIES = 3
+JOIN_SECONDS = 5.0
+"""For a heartbeat that is just being written when the driver ends."""
 SETTLE_SECONDS = 1.0
 """Between claiming the lock and looking whether somebody else did so in the same moment."""
 
@@ -60,13 +62,14 @@ class Heartbeat:
             )
 
     def release(self) -> None:
-        """Let others write."""
+        """Let others write; where the storage is out of reach, they know soon that this process is gone."""
         self._ended.set()
         if self._thread.is_alive():
-            self._thread.join()
-        with suppress(InputError):  # out of reach; a mark that stays is known to be of a process that is gone
-            if not self._lost and _read(self._folder).get("token") == self._mark["token"]:
-                self._folder.delete(DRIVER)
+            self._thread.join(JOIN_SECONDS)
+        folder = self._folder.with_attempts(1)
+        with suppress(InputError):
+            if not self._lost and _read(folder).get("token") == self._mark["token"]:
+                folder.delete(DRIVER)
 
     def _go_on(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):

@@ -8,7 +8,7 @@ itself, and has no timeouts there, so it is done here.
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from urllib.parse import parse_qsl
 
@@ -70,10 +70,6 @@ class Bucket:
         """What to call the server."""
         return self.endpoint.rpartition("@")[2] if self.endpoint else "AWS"
 
-    def patient(self) -> "Bucket":
-        """Return a connection to the same bucket that lives through a short outage."""
-        return replace(self, attempts=PATIENT_ATTEMPTS)
-
 
 def is_object_storage(place: str) -> bool:
     """Whether a place is meant to be object storage, and no path."""
@@ -100,6 +96,8 @@ def connect(uri: str) -> tuple[Bucket, str]:
     for name in options:
         if name not in PARAMETERS:
             raise InputError(f"storage s3://{path}: unknown parameter {name!r}; known are {', '.join(PARAMETERS)}")
+    if options.get("scheme", "https") not in ("http", "https"):
+        raise InputError(f"storage s3://{path}: scheme={options['scheme']}: must be http or https")
     endpoint = options.get("endpoint_override") or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     region = options.get("region") or (_environment("AWS_REGION", "AWS_DEFAULT_REGION") if endpoint else None)
     region = region or ("us-east-1" if endpoint else _find_region(path.partition("/")[0]))

@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Union
 
@@ -67,10 +68,10 @@ class Folder:
         """Its path on this machine, None in object storage."""
         return Path(self._root) if self._bucket is None else None
 
-    def patient(self) -> "Folder":
-        """Return the same folder for one who would rather wait for object storage than end."""
+    def with_attempts(self, attempts: int) -> "Folder":
+        """Return the same folder, whose requests are tried so often where object storage does not answer."""
         folder = Folder(self)
-        folder._bucket = self._bucket and self._bucket.patient()
+        folder._bucket = self._bucket and replace(self._bucket, attempts=attempts)
         return folder
 
     def read(self, name: str) -> bytes | None:

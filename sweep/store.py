@@ -30,6 +30,7 @@ import yaml
 from sweep.config import SweepConfig
 from sweep.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.lock import Lock
+from sweep.object_storage import PATIENT_ATTEMPTS
 from sweep.storage import Folder, Place
 from sweep.tables import TRIALS_A_FILE, Rows, write_rows
 from xpe_core.errors import InputError
@@ -49,7 +50,7 @@ class ExperimentFolder:
 
     def __init__(self, place: Place, sweep: SweepConfig, fingerprints: Mapping[str, str]) -> None:
         """Make the folder, or take it up again where it holds the same experiment; InputError where it differs."""
-        self.folder = Folder(place).patient()
+        self.folder = Folder(place).with_attempts(PATIENT_ATTEMPTS)
         self.failure: InputError | None = None
         """Why the folder could no longer be written or read, where it could not."""
         self._events: list[dict[str, Any]] = []

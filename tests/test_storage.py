@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from sweep.object_storage import PATIENT_ATTEMPTS
 from sweep.storage import Folder, split_uri
 from xpe_core.errors import InputError
 
@@ -169,7 +170,7 @@ def test_a_driver_at_work_waits_for_a_server_that_comes_back(
         servers[0].serve_forever()
 
     threading.Timer(4.0, come_back).start()
-    folder.patient().write("file", b"x")
+    folder.with_attempts(PATIENT_ATTEMPTS).write("file", b"x")
     assert time.monotonic() - started >= 4.0
     assert folder.read("file") == b"x"
     servers[0].shutdown()
@@ -206,6 +207,7 @@ class _Forward(socketserver.BaseRequestHandler):
         ("s3://bucket/../x", "must be a path or s3://bucket/path"),
         ("s3://bucket/a b", "must be a path or s3://bucket/path"),
         ("s3://bucket/x?endpoint=minio", "unknown parameter 'endpoint'; known are endpoint_override, region, scheme"),
+        ("s3://bucket/x?scheme=ftp", "scheme=ftp: must be http or https"),
         ("s3://bucket/x?secret_key=hidden", "unknown parameter 'secret_key'"),
         ("s3://key:hidden@bucket/x", "leave keys out of it, they are taken from AWS_ACCESS_KEY_ID"),
         ("s3://bucket/x?endpoint_override=key:hidden@minio", "leave keys out of it"),
