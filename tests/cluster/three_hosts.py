@@ -28,6 +28,7 @@ from sweep.head import Head
 from sweep.ledger import read_events
 from tests.cluster.kill_driver import compare
 from tests.conftest import make_backbone, make_search, write_dataset
+from xpe_core.errors import InputError
 
 ROOT = Path(__file__).parent.parent.parent
 HEAD, LOSES_POWER, LOSES_NETWORK = 1, 2, 3
@@ -36,7 +37,7 @@ RAYS_OWN = ("raylet", "gcs_server", "ray::IDLE", "ray::DashboardAgent", "ray::Ru
 STATE = Path(get_default_ray_temp_dir()) / "cluster-three-hosts.state"
 """What Ray remembers here of the cluster."""
 ADDRESSES = {host: f"10.77.0.{10 + host}" for host in (HEAD, LOSES_POWER, LOSES_NETWORK)}
-NUM_TRIALS = 6
+NUM_TRIALS = 9
 
 
 def main(folder: str | None = None) -> None:
@@ -86,6 +87,8 @@ def run_disturbed(place: Path, cluster: Path, experiment: Path) -> tuple[int, in
     tell(f"the laptop's side is interrupted, and ends with {sweep.wait(120)}")
     STATE.unlink()  # as after this computer's next boot: what runs must be found nevertheless
     sweep = start(cluster, experiment, place)
+    lost_soon = {f"xpe{host}" for host in (LOSES_POWER, LOSES_NETWORK)}
+    wait("finished trials of both hosts", 600, lambda: lost_soon <= hosts_of_runs(ledger))
     wait("trials on both hosts", 600, lambda: trains(place, LOSES_POWER) and trains(place, LOSES_NETWORK))
     machines("kill", LOSES_POWER, place)
     machines("cut", LOSES_NETWORK)
@@ -107,7 +110,7 @@ def write_cluster(place: Path) -> Path:
     config["cluster_name"] = "three-hosts"
     config["provider"] |= {"head_ip": ADDRESSES[HEAD], "worker_ips": [ADDRESSES[LOSES_POWER], ADDRESSES[LOSES_NETWORK]]}
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(place / "key")}
-    config["file_mounts"] |= {"~/backbones/tiny": str(place / "backbone"), "~/data/tiny": str(place / "data")}
+    config["file_mounts"] |= {"~/backbones/tiny": str(place / "backbone")}  # the data travel with the command
     config["setup_commands"] = [
         f"ln -sfn {sys.prefix} ~/xpe-venv",
         "echo 'export PATH=\"$HOME/xpe-venv/bin:$PATH\"' >> ~/.bashrc",
@@ -124,7 +127,8 @@ def write_experiment(place: Path) -> Path:
     """Write a search whose outcome does not depend on what ends when."""
     (place / "data").mkdir()
     values = make_search(write_dataset(place / "data"), make_backbone(place / "backbone"))
-    values["base"] |= {"max_steps": 1500, "eval_steps": 500, "backbone": "~/backbones/tiny", "dataset": "~/data/tiny"}
+    values["base"] |= {"max_steps": 1500, "eval_steps": 500}
+    values["base"] |= {"backbone": "~/backbones/tiny", "dataset": str(place / "data")}
     values |= {"num_samples": NUM_TRIALS, "sampler": "random"}
     values["scheduler"]["grace_period"] = 1500
     values["resources"] = {"checkpoint_seconds": 2, "cpus_per_trial": 1}
@@ -194,6 +198,14 @@ def trains(place: Path, host: int) -> bool:
     """Whether a trial runs on a host: a worker's process there is at work."""
     first = psutil.Process(int((place / f"pid{host}").read_text()))
     return any(process.name().startswith("ray::PackTrain") for process in first.children(recursive=True))
+
+
+def hosts_of_runs(folder: Path) -> set[str]:
+    """Return the hosts that runs in the tables have come from."""
+    try:
+        return set(read_runs(folder)["host"])
+    except InputError:  # there are no tables yet
+        return set()
 
 
 def run_undisturbed(place: Path, experiment: Path) -> None:
