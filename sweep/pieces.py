@@ -6,8 +6,9 @@
 Writing the whole file at every append would cost the square of its length. Here an append is a new piece, which takes
 in the pieces before it that are short, or not much longer than itself: so every piece is more than GROWTH times as long
 as the next, a file of n bytes has about log(n / SHORT_BYTES) / log(GROWTH) of them, and a byte is written a few times
-in its life. Pieces that were taken in are deleted afterwards; where a kill came between, their numbers say that they
-are part of another one.
+in its life (seen: the ledger of 1,000 trials that train nothing has 1.3 MB in 3 pieces, 4.1 MB were written; a ledger
+of 9 MB that grows by 2 kB at a time would take 100 MB, and 20 GB whole). Pieces that were taken in are deleted
+afterwards; where a kill came between, their numbers say that they are part of another one.
 
 A writer that was replaced and does not know it yet (it was paused in the middle of a write) has lower numbers than the
 next one, so what it still writes takes nothing away from that one.
