@@ -131,6 +131,23 @@ def test_a_checkpoint_is_kept_until_its_trial_has_ended(tmp_path: Path) -> None:
     folder.close()
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("{half a line\n", "line 2 of ledger.jsonl is damaged"),
+        ('{"event": "end", "trial_id": "t9", "state": "complete", "error": null}\n', "no beginning of trial t9"),
+    ],
+)
+def test_a_damaged_ledger_is_said_in_a_sentence(tmp_path: Path, line: str, sentence: str) -> None:
+    folder = open_folder(tmp_path / "x")
+    suggest(folder)
+    folder.close()
+    with (tmp_path / "x" / "ledger.jsonl").open("a") as file:
+        file.write(line)
+    with pytest.raises(InputError, match=sentence):
+        read_ledger(tmp_path / "x")
+
+
 def test_a_checkpoint_that_a_killed_driver_left_of_an_ended_trial_goes_at_the_next_start(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "x")
     ended, running = suggest(folder), suggest(folder, 1)
