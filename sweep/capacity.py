@@ -37,7 +37,8 @@ class Share:
     def places(self, node: Resources) -> int:
         """Return how many trials a node can hold at once."""
         by_cpu = int(node.get("CPU", 0) // self.cpus)
-        return min(by_cpu, int(node.get("GPU", 0) // self.gpus)) if self.gpus else by_cpu
+        # 1e-9: a GPU holds five fifths, though 1.0 // 0.2 is 4.0
+        return min(by_cpu, int(node.get("GPU", 0) / self.gpus + 1e-9)) if self.gpus else by_cpu
 
 
 @dataclass(frozen=True)

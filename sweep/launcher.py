@@ -21,9 +21,10 @@ import yaml
 from rich.console import Console
 
 from sweep.cluster_file import read_cluster
-from sweep.experiments import load_experiment, name_experiment
+from sweep.experiments import is_file, load_experiment, name_experiment
 from sweep.head import INPUTS, Head
 from sweep.job import OUTBOX, Request, encode
+from sweep.object_storage import is_object_storage
 from sweep.versions import COMMIT_FILE, code_version
 from xpe_core.errors import InputError
 
@@ -60,6 +61,7 @@ class Parcel:
 
     def add_yaml(self, path: Path) -> str:
         """Put an experiment file in, with what it names, and return its path on the head."""
+        load_experiment(str(path))  # what is no experiment is said in a sentence
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         base = values.get("base") or {}
         for field in BROUGHT_FIELDS:
@@ -227,4 +229,5 @@ def _on_hangup() -> Iterator[None]:
 
 
 def _is_yaml(value: str) -> bool:
-    return Path(value).suffix in (".yaml", ".yml")
+    """Whether a value is a YAML file here; one in object storage is read there."""
+    return not is_object_storage(value) and is_file(value)

@@ -65,6 +65,16 @@ def test_a_local_data_set_travels_under_a_name_that_derives_from_its_content(par
     assert override not in rewrite("grid", context, parcel)
 
 
+def test_an_experiment_file_in_object_storage_is_read_there(parcel: Parcel) -> None:
+    there = "s3://bucket/results/mine/mine-best.yaml"
+    assert rewrite("search", parse("search", there), parcel)[1] == there
+
+
+def test_an_experiment_file_that_is_not_there_is_said_before_a_machine_is_asked(parcel: Parcel) -> None:
+    with pytest.raises(InputError, match="experiment nowhere.yaml: No such file"):
+        rewrite("search", parse("search", "nowhere.yaml"), parcel)
+
+
 def test_an_experiment_file_travels_with_the_paths_that_it_names(parcel: Parcel, tmp_path: Path) -> None:
     (tmp_path / "data" / "eng_Latn").mkdir(parents=True)
     (tmp_path / "data" / "eng_Latn" / "train.tsv").write_text("category\ttext\n")
