@@ -48,6 +48,13 @@ class Folder:
         return below
 
     @property
+    def parent(self) -> "Folder":
+        """The folder that it lies in."""
+        above = Folder(self)
+        above._root, above._shown = (text.rpartition("/")[0] or "." for text in (self._root, self._shown))
+        return above
+
+    @property
     def name(self) -> str:
         """The last part of its path."""
         return PurePosixPath(self._root).name
