@@ -16,6 +16,8 @@ from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
 from xpe_core.languages import load_languages
 
 NUM_EXTREMES = 3
+NUM_RESAMPLES = 1_999
+"""Fewer than in the main table: there are hundreds of times as many intervals."""
 LANGUAGE_SCHEMA = {
     "language": pl.String,
     "name": pl.String,
@@ -118,7 +120,7 @@ def _measure(results: Results, baseline: str, kinds: Sequence[tuple[str, list[in
             row: dict[str, Any] = {"source_set": cell.source_set, "arm": cell.arm, name: kind}
             compared = None if partner is None or partner is cell else partner.arm
             rows.append(row | {"num_seeds": len(own[-1]), "baseline": compared, "num_pairs": len(pairs[-1])})
-    for row, mean, difference in zip(rows, describe(own), describe(pairs), strict=True):
+    for row, mean, difference in zip(rows, describe(own, NUM_RESAMPLES), describe(pairs, NUM_RESAMPLES), strict=True):
         row |= {key: mean[key] for key in ("accuracy", "low", "high")}
         row |= {"difference": difference["accuracy"]}
         row |= {f"difference_{end}": difference[end] for end in ("low", "high")}

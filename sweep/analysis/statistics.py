@@ -87,7 +87,7 @@ def crossed_interval(
 def two_way_variance(values: Array) -> tuple[float, float]:
     """Return the variance of the mean of `values` [S, L], both drawn, and its degrees of freedom (Satterthwaite).
 
-    At least what seeds alone, or languages alone, would give: the unbiased difference of mean squares may fall below.
+    The unbiased difference of mean squares may fall below what the rest alone would give, and is no smaller than that.
     """
     num_seeds, num_languages = values.shape
     mean = values.mean()
@@ -96,11 +96,9 @@ def two_way_variance(values: Array) -> tuple[float, float]:
     freedoms = np.array([num_seeds - 1, num_languages - 1, (num_seeds - 1) * (num_languages - 1)], float)
     sums = np.array([num_languages * (by_seed**2).sum(), num_seeds * (by_language**2).sum(), (rest**2).sum()])
     parts = sums / freedoms / values.size
-    variance = parts[0] + parts[1] - parts[2]
-    if variance <= max(parts[0], parts[1]):
-        larger = int(parts[1] > parts[0])
-        return float(parts[larger]), float(freedoms[larger])
-    return float(variance), float(max(variance**2 / (parts**2 / freedoms).sum(), freedoms[:2].min()))
+    variance = max(parts[0] + parts[1] - parts[2], parts[2])
+    freedom = variance**2 / (parts**2 / freedoms).sum() if variance else 0.0
+    return float(variance), float(max(freedom, freedoms[:2].min()))
 
 
 def sign_flip(values: Array) -> Array:

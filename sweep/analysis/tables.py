@@ -13,6 +13,7 @@ import polars as pl
 
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import (
+    NUM_RESAMPLES,
     Array,
     crossed_interval,
     holm,
@@ -155,11 +156,11 @@ def find_baseline(results: Results, arm: str, baseline: str = BASELINE) -> str |
     return next((candidate for candidate in candidates if candidate in results.arms), None)
 
 
-def describe(values: Sequence[Array]) -> list[dict[str, Any]]:
+def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES) -> list[dict[str, Any]]:
     """Return mean, interval and spread of each of these samples, which may have different numbers of seeds."""
     found: list[dict[str, Any]] = [{"accuracy": None, "low": None, "high": None, "spread": None} for _ in values]
     for places, stacked in _by_length(values):
-        low, high = seed_interval(stacked)
+        low, high = seed_interval(stacked, num_resamples=num_resamples)
         several = stacked.shape[1] > 1
         spreads = stacked.std(axis=1, ddof=1) if several else np.full(len(stacked), np.nan)
         for row, place in enumerate(places):

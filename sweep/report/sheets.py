@@ -114,7 +114,7 @@ def explain_differences(table: pl.DataFrame) -> list[str]:
 
 def curse_sheets(answers: Answers) -> list[Sheet]:
     """Return what searches promised and replications held."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in answers.curse.iter_rows(named=True):
         promise = f"{percent(row['search_accuracy'])} ({row['num_search_seeds']})"
         held = interval(row["replication_accuracy"], row["low"], row["high"]) + f" ({row['num_seeds']})"
@@ -195,7 +195,7 @@ def front_sheets(answers: Answers) -> list[Sheet]:
     front = answers.front.filter("on_front")
     if front.is_empty():
         return []
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in front.iter_rows(named=True):
         name = (row["arm"], row["source_set"], row["config_id"][:8], str(row["num_seeds"]))
         rows.append((*name, percent(row["seen"]), percent(row["low_performing"])))
@@ -210,7 +210,7 @@ def front_sheets(answers: Answers) -> list[Sheet]:
 
 def importance_sheets(answers: Answers) -> list[Sheet]:
     """Return which searched fields mattered."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for experiment, part in sections(answers.importances, "experiment"):
         rows.append((f"{experiment}, {part['num_trials'][0]} complete trials",))
         rows += [(row["field"], f"{row['importance']:.2f}") for row in part.iter_rows(named=True)]
@@ -220,7 +220,7 @@ def importance_sheets(answers: Answers) -> list[Sheet]:
 
 def rung_sheets(answers: Answers) -> list[Sheet]:
     """Return what happened at each rung of a search, and all learning curves as data."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for experiment, part in sections(answers.rungs, "experiment"):
         rows.append((experiment,))
         for row in part.iter_rows(named=True):
@@ -233,7 +233,7 @@ def rung_sheets(answers: Answers) -> list[Sheet]:
 
 def cost_sheets(answers: Answers) -> list[Sheet]:
     """Return what it cost."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in answers.costs.iter_rows(named=True):
         best = "–" if row["best_device_hours"] is None else f"{row['best_device_hours']:.2f}"
         saved = f"{row['saved_device_hours']:.2f} ({100 * row['saved_share']:.0f} %)" if row["num_stopped"] else "–"
@@ -249,7 +249,7 @@ def cost_sheets(answers: Answers) -> list[Sheet]:
 
 def published_sheets(answers: Answers) -> list[Sheet]:
     """Return the published figures beside ours."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for source_set, part in sections(answers.published, "source_set"):
         rows.append((f"trained on {source_set}",))
         for row in part.iter_rows(named=True):
