@@ -49,7 +49,8 @@ def write_grid(
     **values: Any,
 ) -> SweepConfig:
     """Write a grid whose runs are all complete, but those of some arms that have not begun."""
-    sweep = SweepConfig(kind="grid", arms={k: dict(v) for k, v in arms.items()}, seeds=tuple(seeds), **values)
+    named = {name: dict(arm) for name, arm in arms.items()}
+    sweep = SweepConfig(**{"kind": "grid", "arms": named, "seeds": tuple(seeds), **values})
     ExperimentFolder(folder, sweep, {}).close()
     for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
         if arm not in unfinished:
@@ -80,3 +81,10 @@ def write_search(
         runs, rows = make_rows(config, number, sweep.seeds, accuracy, state=state, selection_accuracy=value)
         opened.end(record, state, None, runs, rows if state == "complete" else [])
     opened.close()
+
+
+def write_replication(folder: Path, best: RunConfig, accuracy: Accuracy, seeds: Sequence[int], of: str) -> SweepConfig:
+    """Write a replication of one configuration, finished."""
+    base = best.model_dump(exclude={"seed", "encoder_ratio"})
+    arms = {"best": {"encoder_ratio": best.encoder_ratio}}
+    return write_grid(folder, arms, accuracy, seeds, kind="replicate", of=of, base=base)

@@ -82,7 +82,7 @@ def find_cells(results: Results, name: str) -> list[Cell]:
         (results.cells, name),
         ([cell for cell in results.cells if colon and cell.experiment == experiment], rest),
     ):
-        if found := [cell for cell in cells if wanted in (cell.arm, cell.arm.rpartition(":")[2])]:
+        if found := [cell for cell in cells if wanted in (cell.arm, _bare(cell))]:
             return found
         if found := [cell for cell in cells if not colon and cell.experiment == wanted]:
             is_search = any(one.name == wanted and one.sweep.kind == "search" for one in results.experiments)
@@ -102,11 +102,12 @@ def compare(results: Results, first: str, second: str) -> pl.DataFrame:
     different source sets, these are compared, and `source_set` names both. Holm's correction is over all rows.
     """
     ones, others = find_cells(results, first), find_cells(results, second)
+    one_arm_each = all(len({cell.arm for cell in cells}) == 1 for cells in (ones, others))
     couples = [
         (one, other)
         for one in ones
         for other in others
-        if one.source_set == other.source_set and (one.arm == other.arm or len({c.arm for c in (*ones, *others)}) <= 2)
+        if one.source_set == other.source_set and (one_arm_each or _bare(one) == _bare(other))
     ]
     if not couples and len(ones) == len(others) == 1:
         couples = [(ones[0], others[0])]
@@ -122,6 +123,11 @@ def compare(results: Results, first: str, second: str) -> pl.DataFrame:
             rows.append({"source_set": source_set, **row})
             pairs.append(values)
     return complete_differences(rows, pairs)
+
+
+def _bare(cell: Cell) -> str:
+    """Return a cell's arm without its experiment."""
+    return cell.arm.rpartition(":")[2]
 
 
 def _of_config(cells: Sequence[Cell], config_ids: Sequence[str]) -> list[Cell]:

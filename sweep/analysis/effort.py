@@ -62,13 +62,13 @@ def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
     et al. 2023, arXiv:2304.10255), on the study as proposals rebuild it; SPT and XPE beside the search are not of its
     space. A search with fewer than MIN_TRIALS complete trials is absent.
     """
-    from sweep.proposals import build_study  # Optuna and torch are slow to import, and only searches need them
-
     rows: list[tuple[str, str, float, int]] = []
     for one in experiments:
         if one.sweep.kind != "search":
             continue
-        import optuna
+        import optuna  # slow to import, as is torch, and only searches need them
+
+        from sweep.proposals import build_study
 
         study = build_study(one.sweep, read_ledger(one.folder))
         complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])

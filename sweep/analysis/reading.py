@@ -93,6 +93,11 @@ def _read_sweep(folder: Folder) -> SweepConfig:
     kind = values["kind"]
     own = {key: value for key, value in values.items() if kind in KINDS_OF_KEY.get(key, (kind,))}
     own.pop("fingerprints", None)
+    if "space" in own:  # what a dimension does not say is written as null
+        said = {
+            name: {key: value for key, value in one.items() if value is not None} for name, one in own["space"].items()
+        }
+        own["space"] = said
     return build_config(SweepConfig, own, f"{folder}/experiment.yaml")
 
 
@@ -180,7 +185,8 @@ def _merge(found: Sequence[_Found], problems: _Problems) -> list[_Found]:
             continue
         both = [s for s in cell.runs if cell.runs[s][1] == "complete" and first.runs.get(s, ("", ""))[1] == "complete"]
         if both:
-            sentence = f"{_runs(len(both))} are also in {first.experiment}: counted once, as there"
+            stand = "stands" if len(both) == 1 else "stand"
+            sentence = f"{_runs(len(both))} also {stand} in {first.experiment}: counted once, as there"
             problems.add(cell.experiment, sentence, cell.arm, cell.config.source_set)
         better = {s: run for s, run in cell.runs.items() if first.runs.get(s, ("", ""))[1] != "complete"}
         merged[key] = replace(first, runs={**first.runs, **better})

@@ -75,11 +75,13 @@ FORMATS: dict[str, tuple[str, Callable[[Sheet], str]]] = {
 def write_sheets(sheets: Sequence[Sheet], kind: str, folder: Folder) -> list[str]:
     """Write one file a table into a folder, and return their names."""
     suffix, convert = FORMATS[kind]
-    names = []
+    files: dict[str, str] = {}
     for sheet in sheets:
-        names.append(f"{sheet.name}.{suffix}")
-        folder.write(names[-1], convert(sheet).encode())
-    return names
+        part = "" if sheet.part is None or kind == "csv" else f"-{sheet.part}"  # CSV holds all parts
+        files[f"{sheet.name}{part}.{suffix}"] = convert(sheet)
+    for name, content in files.items():
+        folder.write(name, content.encode())
+    return list(files)
 
 
 def _escape_markdown(text: str) -> str:

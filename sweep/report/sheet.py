@@ -14,13 +14,15 @@ class Sheet:
     """A table for people."""
 
     name: str
-    """Of its files."""
+    """Of its files, with the part behind it."""
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     """Cells of several lines have line breaks; a row of one cell is a heading."""
     frame: pl.DataFrame
     notes: tuple[str, ...] = ()
+    part: int | None = None
+    """Which part of the data frame's columns or arms it shows, where it shows only a part."""
     left: int = 1
     """How many columns hold words; the others hold numbers."""
 

@@ -55,10 +55,10 @@ def main_sheets(answers: Answers) -> list[Sheet]:
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
         excluded = "" if answers.results.exclude == "none" else f"; {answers.results.exclude} in no group"
         title = f"Test accuracy in %{excluded}{part}"
-        name = "main" if len(blocks) == 1 else f"main-{number + 1}"
         last = number == len(blocks) - 1
-        frame = answers.main.filter(pl.col("arm").is_in(block))
-        sheets.append(Sheet(name, title, ("tested on", *block), tuple(rows), frame, tuple(notes) if last else ()))
+        place = number + 1 if len(blocks) > 1 else None
+        said = tuple(notes) if last else ()
+        sheets.append(Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, place))
     return sheets
 
 
@@ -127,7 +127,7 @@ def curse_sheets(answers: Answers) -> list[Sheet]:
     )
     columns = ("arm", "measure", "search (seeds)", "replication [95 %] (seeds)", "difference")
     title = "The winner's curse: promised and held, in %"
-    return [Sheet("winners-curse", title, columns, tuple(rows), answers.curse, notes, 2)]
+    return [Sheet("winners-curse", title, columns, tuple(rows), answers.curse, notes, left=2)]
 
 
 def extreme_sheets(answers: Answers) -> list[Sheet]:
@@ -144,7 +144,7 @@ def extreme_sheets(answers: Answers) -> list[Sheet]:
         "that. Every language: --languages, or the files of --format csv, markdown or latex.",
     )
     title = f"Languages that gain and lose most against {answers.baseline}"
-    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, 3)]
+    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, left=3)]
 
 
 def language_sheet(answers: Answers) -> Sheet:
@@ -155,7 +155,7 @@ def language_sheet(answers: Answers) -> Sheet:
             rows.append((f"{arm} on {source_set}",))
             rows += [_language_row(row) for row in part.iter_rows(named=True)]
     title = f"Accuracy in %, and difference to {answers.baseline}, by language (- : in no target group)"
-    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (), 3)
+    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (), left=3)
 
 
 def kinship_sheets(answers: Answers) -> list[Sheet]:
@@ -166,12 +166,12 @@ def kinship_sheets(answers: Answers) -> list[Sheet]:
         for start in range(0, len(arms), ARMS_BY_KIND):
             block = arms[start : start + ARMS_BY_KIND]
             own = table.filter(pl.col("arm").is_in(block))
-            file = name if len(arms) <= ARMS_BY_KIND else f"{name}-{start // ARMS_BY_KIND + 1}"
+            part = start // ARMS_BY_KIND + 1 if len(arms) > ARMS_BY_KIND else None
             rows = _kinship_rows(own, by, block)
             title = f"By {by}: accuracy in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
             notes = ("Intervals are in the files of --format csv.",)
             if rows:
-                sheets.append(Sheet(file, title, (by, "languages", *block), tuple(rows), own, notes))
+                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, notes, part))
     return sheets
 
 
@@ -205,7 +205,7 @@ def front_sheets(answers: Answers) -> list[Sheet]:
     )
     columns = ("arm", "trained on", "config", "seeds", "seen", "low-performing")
     title = "The trade-off: Pareto front of low-performing against seen languages, in %"
-    return [Sheet("trade-off", title, columns, tuple(rows), answers.front, notes, 3)]
+    return [Sheet("trade-off", title, columns, tuple(rows), answers.front, notes, left=3)]
 
 
 def importance_sheets(answers: Answers) -> list[Sheet]:
@@ -265,7 +265,7 @@ def published_sheets(answers: Answers) -> list[Sheet]:
         "about one in six lies outside.",
     )
     title = "Beside the published table (arXiv:2508.10352, table 1), in %"
-    return [Sheet("published", title, columns, tuple(rows), answers.published, notes, 3)]
+    return [Sheet("published", title, columns, tuple(rows), answers.published, notes, left=3)]
 
 
 def _main_cell(row: dict[str, Any] | None) -> str:
