@@ -205,13 +205,14 @@ def best(
 def compare(
     first: Annotated[str, typer.Argument(help="An arm, EXPERIMENT:arm, config_id, run_id or experiment.")],
     second: Annotated[str, typer.Argument(help="What it is compared with.")],
+    purpose: Annotated[str | None, typer.Option("--for", help="Only on this target group, or several.")] = None,
     exclude: Exclude = "joshi5",
     storage: Storage = "results",
 ) -> None:
     """Show the paired difference of two configurations, runs or experiments."""
     from sweep.report import commands
 
-    commands.compare_two(_report_console(), storage, first, second, exclude)
+    commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
 
 
 def _report_console() -> Console:

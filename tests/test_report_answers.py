@@ -121,6 +121,9 @@ def test_two_arms_are_compared_on_the_command_line(storage: Path) -> None:
     ran = CliRunner().invoke(app, ["compare", "xpe", "made:spt", "--storage", str(storage)])
     assert ran.exit_code == 0, ran.output
     assert "+13.5 [" in ran.output and "xpe - made:spt" in ran.output
+    assert "corrected for all 8 rows" in " ".join(ran.output.split())
+    planned = CliRunner().invoke(app, ["compare", "xpe", "spt", "--for", "unseen", "--storage", str(storage)])
+    assert "corrected for all 2 rows" in " ".join(planned.output.split())
 
 
 def test_mistakes_are_one_sentence(storage: Path) -> None:

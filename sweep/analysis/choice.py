@@ -95,8 +95,8 @@ def find_cells(results: Results, name: str) -> list[Cell]:
     raise InputError(f"{name!r} is no experiment, arm, EXPERIMENT:arm, config_id or run_id here; there are {known}")
 
 
-def compare(results: Results, first: str, second: str) -> pl.DataFrame:
-    """Return the paired difference `first` - `second`, by source set and target group.
+def compare(results: Results, first: str, second: str, groups: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return the paired difference `first` - `second`, by source set and target group (all, or those of `groups`).
 
     Columns as those of `tables.differences`; `arm` and `baseline` are the two. Where both have one cell each, on
     different source sets, these are compared, and `source_set` names both. Holm's correction is over all rows.
@@ -118,7 +118,7 @@ def compare(results: Results, first: str, second: str) -> pl.DataFrame:
     pairs = []
     for one, other in couples:
         source_set = one.source_set if one.source_set == other.source_set else f"{one.source_set} / {other.source_set}"
-        for group in results.groups:
+        for group in groups or results.groups:
             row, values = pair(results, one, other, group)
             rows.append({"source_set": source_set, **row})
             pairs.append(values)

@@ -78,7 +78,7 @@ def best(console: Console, storage: str, name: str, purpose: str | None, method:
     print_plain(console, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def compare_two(console: Console, storage: str, first: str, second: str, exclude: str) -> None:
+def compare_two(console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str) -> None:
     """Print the paired difference of two configurations, arms, runs or experiments."""
     known = [folder for folder in find_experiments(storage) if (folder / "runs").names(".parquet")]
     if not known:
@@ -87,7 +87,8 @@ def compare_two(console: Console, storage: str, first: str, second: str, exclude
     chosen = [folder for folder in known if folder.name in named]
     others = [name for name in (first, second) if not {name, name.partition(":")[0]} & {f.name for f in known}]
     results = read_results(known if others else chosen, exclude)
-    table = compare(results, first, second)
+    groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
+    table = compare(results, first, second, groups)
     print_sheet(console, difference_sheet(table, f"{first} - {second}, in points of accuracy, paired by seed"))
     arms = table["arm"].unique().to_list() + table["baseline"].unique().to_list()
     print_problems(console, results.problems.filter(pl.col("arm").is_in(arms)))

@@ -105,7 +105,7 @@ def explain_differences(table: pl.DataFrame) -> list[str]:
         smallest = p_value(smallest_p(most))
         notes.append(
             f"With {most} seeds p is at least {smallest}: however large, none of {len(compared)} differences survives "
-            f"Holm's correction. It takes {needed} seeds, or fewer comparisons (compare A B)."
+            f"Holm's correction. It takes {needed} seeds, or fewer comparisons (compare A B --for GROUP)."
         )
     held = compared.filter(pl.col("p_holm") <= SIGNIFICANT)
     notes.append(f"After Holm's correction {len(held)} of {len(compared)} differences are real at 5 %.")

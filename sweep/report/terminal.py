@@ -25,6 +25,8 @@ def print_report(console: Console, answers: Answers, every_language: bool) -> No
         if sheet.name == "gains-and-losses" and every_language:
             print_sheet(console, language_sheet(answers))
         print_sheet(console, sheet)
+    if answers.differences.is_empty():
+        console.print(Text(f"\nNo differences: there is no arm {answers.baseline!r} (--baseline ARM names another)."))
     if answers.not_comparable:
         console.print(Text(f"\nNot comparable with the published table: {answers.not_comparable}."), soft_wrap=True)
 
