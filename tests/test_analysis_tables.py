@@ -193,3 +193,16 @@ def test_the_tables_do_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
     put(tmp_path / "made", *make_rows(sweep.corners[0], 0, [4, 2], accuracy, CODES[::-1], arm="spt"))
     after = main_table(read(tmp_path / "made"))
     assert np.array_equal(before["accuracy"].to_numpy(), after["accuracy"].to_numpy())
+
+
+def test_a_copied_file_of_evaluations_alone_is_named_and_a_broken_one_refused(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", ARMS, accuracy)
+    before = main_table(read(tmp_path / "made"))
+    part = tmp_path / "made" / "evaluations" / "part-0000.parquet"
+    shutil.copy(part, part.with_name("copy.parquet"))
+    results = read(tmp_path / "made")
+    assert results.problems["problem"].to_list() == ["18 runs stand in more than one file: each is counted once"]
+    assert main_table(results).equals(before)
+    part.with_name("copy.parquet").write_bytes(b"half a file")
+    with pytest.raises(InputError, match="copy.parquet cannot be read as a part of the table evaluations"):
+        read(tmp_path / "made")

@@ -155,6 +155,7 @@ def trial_hours(one: Experiment) -> dict[str, float]:
     """Return the hours that each trial of an experiment took, without those in which no driver was at work."""
     seconds: dict[str, float] = defaultdict(float)
     since: dict[str, float] = {}
+    started: float | None = None
     for event in read_events(one.folder):
         trial_id = event.get("trial_id")
         if event["event"] == "start":
@@ -163,7 +164,7 @@ def trial_hours(one: Experiment) -> dict[str, float]:
         if trial_id is None:
             continue
         if event["event"] != "suggested":
-            seconds[trial_id] += event["time"] - since.get(trial_id, started)
+            seconds[trial_id] += event["time"] - since.get(trial_id, started or event["time"])
         seconds.setdefault(trial_id, 0.0)
         since[trial_id] = event["time"]
     return {trial_id: value / 3600 for trial_id, value in seconds.items()}

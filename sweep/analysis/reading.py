@@ -75,7 +75,7 @@ def read_results(folders: Sequence[Folder], exclude: str = "joshi5") -> Results:
     runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
     complete = runs.filter(pl.col("state") == "complete").select(*RUN, "selection_accuracy")
     rows = rows.filter(pl.col("split") == "test").join(complete.select(RUN), on=RUN, how="semi")
-    rows, disputed_rows = _once(rows, [*RUN, "language"], ["num_examples", "num_correct"], None)
+    rows, disputed_rows = _once(rows, [*RUN, "language"], ["num_examples", "num_correct"], problems)
     selection = {(name, run_id): value for name, run_id, value in complete.iter_rows()}
     tested = _index(rows, disputed_runs | disputed_rows, selection)
     found = _merge([cell for one in experiments for cell in _find_cells(one, runs, problems)], problems)
@@ -112,12 +112,12 @@ def _read_table(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
 
 
 def _once(
-    frame: pl.DataFrame, key: list[str], values: list[str], problems: _Problems | None
+    frame: pl.DataFrame, key: list[str], values: list[str], problems: _Problems
 ) -> tuple[pl.DataFrame, frozenset[RunKey]]:
     """Return every row once, and the runs of which there are rows with different values."""
     twice = frame.filter(frame.select(key).is_duplicated())
-    if problems is not None:
-        for name, count in twice.group_by("experiment", maintain_order=True).agg(pl.col("run_id").n_unique()).rows():
+    for name, count in twice.group_by("experiment", maintain_order=True).agg(pl.col("run_id").n_unique()).rows():
+        if not any(one["experiment"] == name and one["arm"] is None for one in problems):  # both tables at once
             problems.add(name, f"{_runs(count)} stand in more than one file: each is counted once")
     different = twice.unique([*key, *values])
     disputed = different.filter(different.select(key).is_duplicated()).select(RUN).unique()

@@ -71,11 +71,6 @@ class Cell:
             parts.append(f"rows of {_name_seeds(self.disputed)} stand twice with different numbers")
         return "; ".join(parts) or None
 
-    @property
-    def num_incomplete(self) -> int:
-        """Runs that are in no mean."""
-        return sum(self.states.values()) - self.states["complete"]
-
 
 @dataclass(frozen=True)
 class Experiment:
