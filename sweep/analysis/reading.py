@@ -67,7 +67,9 @@ def read_results(folders: Sequence[Folder], exclude: str = "joshi5") -> Results:
     """
     if exclude != NO_EXCLUSION:
         resolve_languages(exclude)
-    experiments = tuple(Experiment(folder, _read_sweep(folder)) for folder in dict.fromkeys(folders))
+    experiments = tuple(
+        Experiment(folder, _read_sweep(folder)) for folder in {str(folder): folder for folder in folders}.values()
+    )
     problems = _Problems()
     runs, rows = (_read_table(experiments, table) for table in ("runs", "evaluations"))
     if runs.is_empty():

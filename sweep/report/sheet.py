@@ -33,8 +33,9 @@ def percent(value: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """Return a difference in percentage points, with its sign."""
-    return "–" if value is None else f"{100 * value:+.1f}"
+    """Return a difference in percentage points, with its sign; what rounds to 0 has a plus."""
+    shown = "–" if value is None else f"{100 * value:+.1f}"
+    return "+0.0" if shown == "-0.0" else shown
 
 
 def interval(
