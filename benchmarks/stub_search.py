@@ -1,6 +1,6 @@
-"""A search whose trials train nothing: what the driver itself costs a trial, in time, memory and files.
+"""A search whose trials train nothing: what the driver itself costs a trial, in time, memory, files and bytes written.
 
-    python -m benchmarks.stub_search [--trials 1000] [--storage DIR]
+    python -m benchmarks.stub_search [--trials 1000] [--storage DIR or s3://BUCKET/PATH]
 
 With `--storage` of an earlier, killed call it goes on there and says how long that took.
 """
@@ -11,6 +11,7 @@ import hashlib
 import resource
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from ray import tune
 
 from benchmarks.setting import print_ratios, print_table
 from sweep.config import SweepConfig
-from sweep.ledger import TrialRecord, read_ledger
+from sweep.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.plan import prepare
+from sweep.storage import Folder
 from sweep.trial import METRIC
 from sweep.tuner import run_experiment
 from xpe_core.config import RunConfig
@@ -83,22 +85,51 @@ def main() -> None:
             memory.append(_resident_bytes())
 
     with tempfile.TemporaryDirectory(prefix="xpe-bench-") as scratch:
-        storage = Path(arguments.storage or scratch)
+        storage = Folder(arguments.storage or scratch)
         before = len(read_ledger(storage / "stub"))
+        written = _count_bytes()
         started = time.perf_counter()
-        run_experiment(plan, storage, listen, trainable=StubPack)
+        folder = run_experiment(plan, storage, listen, trainable=StubPack)
         ended = time.perf_counter()
-        num_files = sum(file.is_file() for file in (storage / "stub").rglob("*"))
+        sizes = _measure_files(folder)
     num_trials = arguments.trials - before
     per_trial = (memory[-1] - memory[0]) / (100 * (len(memory) - 1)) / 1024 if len(memory) > 1 else float("nan")
     rows = [
         ("seconds until the first trial starts", first[0] - started),
         ("trials a second, from then on", num_trials / (ended - first[0])),
         ("KiB of driver memory a trial", per_trial),
-        ("files in the experiment's folder", num_files),
+        ("files in the experiment's folder", len(sizes)),
+        ("MB in them", sum(sizes) / 1e6),
+        ("MB written to the ledger", written["ledger"] / 1e6),
+        ("MB of the ledger", len(folder.read_appended(LEDGER)) / 1e6),
+        ("MB written in all", sum(written.values()) / 1e6),
     ]
     print_table(f"{num_trials} trials that train nothing, {before} before", ("", "value"), rows)
     print_ratios({"stub_trials_per_second": num_trials / (ended - first[0]), "stub_kib_per_trial": per_trial})
+
+
+def _count_bytes() -> Counter[str]:
+    """Return counts of the bytes that are written from now on, those of the ledger by themselves."""
+    counts: Counter[str] = Counter()
+    write, append = Folder.write, Folder.append
+
+    def count_and_write(self: Folder, name: str, content: bytes) -> None:
+        counts["ledger" if self.name == "ledger" else "others"] += len(content)
+        write(self, name, content)
+
+    def count_and_append(self: Folder, name: str, content: bytes) -> None:
+        if self.path is not None:
+            counts["ledger"] += len(content)
+        append(self, name, content)
+
+    Folder.write, Folder.append = count_and_write, count_and_append  # type: ignore[method-assign]
+    return counts
+
+
+def _measure_files(folder: Folder) -> list[int]:
+    """Return the bytes of every file in a folder and those below it."""
+    below = [size for name in folder.folders() for size in _measure_files(folder / name)]
+    return [folder.size(name) for name in folder.names()] + below
 
 
 def _resident_bytes() -> int:

@@ -25,7 +25,9 @@ from xpe_core.tokens import TokenisedData
 from xpe_core.training import Training
 
 CALIBRATION_STEPS = 3
-"""Measured training steps, after a first one that is not."""
+"""Measured training steps at most, after a first one that is not."""
+CALIBRATION_SECONDS = 20.0
+"""Time after which no other step is begun."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def _cost(
 
 
 def measure_rate(plan: Plan, share: Share) -> float:
-    """Return operations a second of a few training steps of the first configuration, with all seeds of a trial.
+    """Return operations a second of a few training steps of the first configuration, on a GPU with a trial's seeds.
 
     They are run where a trial would be, with a trial's `share` of a node. InputError where no node that is up can hold
     one: a dry run starts none.
@@ -102,7 +104,7 @@ def measure_rate(plan: Plan, share: Share) -> float:
             "--tflops 60 for half of what an A100 does in float16"
         )
     config = plan.sweep.corners[0]
-    seeds = plan.sweep.seeds[: plan.pack_size]
+    seeds = plan.sweep.seeds[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
     data = ray.put(plan.data.in_memory())
     remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
     return float(ray.get(remote.remote(config.model_dump(), seeds, data, share)))
@@ -117,7 +119,8 @@ def _measure_rate(values: Mapping[str, Any], seeds: Sequence[int], data: Tokenis
     training = Training(PromptClassifier(backbone, packed, len(data.label_names)), data)
     training.advance(0)  # the first step takes memory and reads caches
     before, started = training.work.num_operations, _now(share)
-    while training.step <= CALIBRATION_STEPS:
+    training.advance(0)
+    while training.step <= CALIBRATION_STEPS and _now(share) - started < CALIBRATION_SECONDS:
         training.advance(0)
     return (training.work.num_operations - before) / (_now(share) - started)
 

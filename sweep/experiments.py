@@ -4,13 +4,14 @@ stands for.
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from sweep.config import SweepConfig
-from sweep.storage import Folder, Place
+from sweep.object_storage import is_object_storage
+from sweep.storage import Folder, Place, split_uri
 from sweep.store import read_specification
 from xpe_core.config import RunConfig, build_config, nearest
 from xpe_core.errors import InputError
@@ -25,17 +26,9 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     A key is a field of `RunConfig`, or a field of `SweepConfig` with dots (`evaluation.max_examples`). Raises
     InputError that names the file and the key.
     """
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml"):
-        path = Path(str(files("sweep").joinpath("configs", f"{source}.yaml")))
-        if not path.is_file():
-            folder = Path(str(files("sweep").joinpath("configs")))
-            shipped = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-            raise InputError(f"unknown experiment {source!r}; shipped are {shipped}; a file's path ends in .yaml")
+    name, content = _read_file(source)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"experiment {source}: {error.strerror}") from None
+        values = yaml.safe_load(content.decode())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"experiment {source} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -48,7 +41,46 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     for override in overrides:
         _apply(values, override)
     values = _make_paths_absolute(values)
-    return path.stem, build_config(SweepConfig, values, f"experiment {source}")
+    return name, build_config(SweepConfig, values, f"experiment {source}")
+
+
+def is_file(source: str) -> bool:
+    """Whether an experiment is given by a YAML file, and not by its name or folder."""
+    return PurePosixPath(last_part(source)).suffix in (".yaml", ".yml")
+
+
+def last_part(source: str) -> str:
+    """Return the last part of a path or URI; InputError where it is a URI that cannot be used."""
+    return split_uri(source)[1] if is_object_storage(source) else Path(source).name
+
+
+def _read_file(source: str) -> tuple[str, bytes]:
+    """Return the name and content of a YAML file, one's own or, by its name, a shipped one."""
+    if is_object_storage(source):
+        folder, name = split_uri(source)
+        content = folder.read(name) if is_file(source) else None
+        if content is None:
+            raise InputError(f"experiment {source}: there is no such file; its path ends in .yaml")
+        return PurePosixPath(name).stem, content
+    path = Path(source)
+    if not is_file(source):
+        path = Path(str(files("sweep").joinpath("configs", f"{source}.yaml")))
+        if not path.is_file():
+            folder_of_shipped = Path(str(files("sweep").joinpath("configs")))
+            shipped = ", ".join(sorted(file.stem for file in folder_of_shipped.glob("*.yaml")))
+            raise InputError(f"unknown experiment {source!r}; shipped are {shipped}; a file's path ends in .yaml")
+    try:
+        return path.stem, path.read_bytes()
+    except OSError as error:
+        raise InputError(f"experiment {source}: {error.strerror}") from None
+
+
+def name_experiment(command: str, source: str) -> str:
+    """Return the name of what `search`, `grid` or `replicate` makes of a source, where none is given."""
+    name = PurePosixPath(last_part(source)).stem if is_file(source) else last_part(source)
+    if command != "replicate" or (is_file(source) and load_experiment(source)[1].kind == "replicate"):
+        return name
+    return f"{name}-replication"
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -104,7 +136,7 @@ def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
     `encoder_ratio`. InputError where there is nothing to replicate, or a seed is not fresh.
     """
     assert sweep.of is not None
-    if Path(sweep.of).suffix in (".yaml", ".yml"):
+    if is_file(sweep.of):
         _, source = load_experiment(sweep.of)
         if source.kind != "search" or source.varying:
             raise InputError(f"{sweep.of} holds no single configuration: a replication wants one, or an experiment")
@@ -131,7 +163,7 @@ def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
 
 def fresh_seeds(of: str, storage: Place, count: int = 10) -> str:
     """Return the seeds that follow those an experiment has used."""
-    if Path(of).suffix in (".yaml", ".yml"):
+    if is_file(of):
         used = set(load_experiment(of)[1].seeds)
     else:
         used = _read_best(_find_experiment(of, storage), 1)[1]
@@ -139,9 +171,10 @@ def fresh_seeds(of: str, storage: Place, count: int = 10) -> str:
 
 
 def _find_experiment(of: str, storage: Place) -> Folder:
-    for folder in (Folder(storage) / of, Folder(of)):
+    for folder in (Folder(of),) if is_object_storage(of) else (Folder(storage) / of, Folder(of)):
         if folder.read("experiment.yaml") is not None:
             return folder
+    Folder(storage).folders()  # says so where there is not even a bucket
     raise InputError(f"there is no experiment {of!r} in {storage}, and no folder of that name holds one")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sweep.storage import Folder, Place
 from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
 
 LEDGER = "ledger.jsonl"
 
@@ -64,9 +65,17 @@ class Usage:
 
 
 def read_events(place: Place) -> list[dict[str, Any]]:
-    """Return the ledger's events, without a last line that a killed driver left half written."""
-    lines = (Folder(place).read(LEDGER) or b"").split(b"\n")
-    return [json.loads(line) for line in lines[:-1]]
+    """Return the ledger's events, without a last line that a killed driver left half written.
+
+    Raises InputError where a line before it cannot be read.
+    """
+    events: list[dict[str, Any]] = []
+    for number, line in enumerate(Folder(place).read_appended(LEDGER).split(b"\n")[:-1], start=1):
+        try:
+            events.append(json.loads(line))
+        except ValueError:
+            raise InputError(f"{place}: line {number} of {LEDGER} is damaged; restore the file from a copy") from None
+    return events
 
 
 def read_ledger(place: Place) -> dict[str, TrialRecord]:
@@ -74,6 +83,8 @@ def read_ledger(place: Place) -> dict[str, TrialRecord]:
     records: dict[str, TrialRecord] = {}
     for event in read_events(place):
         kind, trial_id = event["event"], event.get("trial_id", "")
+        if kind in ("report", "failure", "end") and trial_id not in records:
+            raise InputError(f"{place}: {LEDGER} knows no beginning of trial {trial_id}; restore the file from a copy")
         if kind == "suggested":
             names = ("trial_id", "number", "baseline", "params", "config")
             values = {name: event[name] for name in (*names, *(["arm"] if "arm" in event else []))}

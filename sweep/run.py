@@ -8,14 +8,15 @@ import math
 import re
 import sys
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from sweep.config import SweepConfig
-from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
+from sweep.experiments import fresh_seeds, is_file, load_experiment, name_experiment, resolve_replication
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
@@ -31,7 +32,7 @@ Experiment = Annotated[str | None, typer.Argument(help="A shipped experiment's n
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value: pin a field, searched or not.")]
 NumSamples = Annotated[int | None, typer.Option("--num-samples", help="Configurations in all.")]
 Seeds = Annotated[str | None, typer.Option("--seeds", help="The runs of every configuration: 1,2 or 1-10.")]
-Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept.")]
+Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
 Name = Annotated[str | None, typer.Option("--name", help="The experiment's folder below the storage.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, run nothing.")]
 MaxHours = Annotated[float, typer.Option("--max-hours", min=0, help="Hours that the experiment may take in all.")]
@@ -42,17 +43,37 @@ Exclude = Annotated[str, typer.Option("--exclude", help="Languages in no target 
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
 
+class Command(TyperCommand):
+    """A command that is run on a cluster where `--cluster` stands before it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it here or there."""
+        if ctx.obj is None:
+            return super().invoke(ctx)
+        from sweep.launcher import launch
+
+        raise typer.Exit(launch(ctx.obj, ctx))
+
+
 @app.callback(invoke_without_command=True)
-def start(context: typer.Context) -> None:
+def start(
+    context: typer.Context,
+    cluster: Annotated[
+        str | None, typer.Option("--cluster", help="Run the command on the cluster of this file.")
+    ] = None,
+) -> None:
     """Search over prompt configurations on a frozen multilingual encoder.
 
     Without a command: search what this machine can do.
     """
+    context.obj = cluster
     if context.invoked_subcommand is None:
+        if cluster is not None:
+            raise InputError(f"--cluster {cluster}: say what to run there, such as search quickstart")
         search()
 
 
-@app.command()
+@app.command(cls=Command)
 def search(
     experiment: Experiment = None,
     overrides: Set = None,
@@ -82,7 +103,7 @@ def search(
         _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
 
 
-@app.command()
+@app.command(cls=Command)
 def grid(
     experiment: Annotated[str, typer.Argument(help="A shipped grid's name (table1), or the path of a YAML file.")],
     overrides: Set = None,
@@ -101,7 +122,7 @@ def grid(
     _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
 
 
-@app.command()
+@app.command(cls=Command)
 def replicate(
     of: Annotated[str, typer.Argument(help="A finished experiment, or a YAML file with one configuration.")],
     top: Annotated[int | None, typer.Option("--top", min=1, help="How many of the best configurations (1).")] = None,
@@ -115,15 +136,13 @@ def replicate(
     price: Price = None,
 ) -> None:
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
-    is_file = Path(of).suffix in (".yaml", ".yml")
-    if is_file and load_experiment(of)[1].kind == "replicate":
-        default_name, sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])
+    if is_file(of) and load_experiment(of)[1].kind == "replicate":
+        sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
-        default_name = f"{Path(of).stem if is_file else Path(of).name}-replication"
         values = {"kind": "replicate", "of": of, "top": top or 1, "seeds": seeds or fresh_seeds(of, storage)}
         sweep = build_config(SweepConfig, values, f"replication of {of}")
     _run(
-        name or default_name,
+        name or name_experiment("replicate", of),
         resolve_replication(sweep, storage),
         storage,
         dry_run,
@@ -133,7 +152,7 @@ def replicate(
     )
 
 
-@app.command(name="list")
+@app.command(name="list", cls=Command)
 def list_experiments(storage: Storage = "results") -> None:
     """List the experiments in the storage, how far each is, and whether a driver is at work on it."""
     from sweep.inspection import print_experiments
@@ -141,7 +160,7 @@ def list_experiments(storage: Storage = "results") -> None:
     print_experiments(Console(), storage)
 
 
-@app.command()
+@app.command(cls=Command)
 def status(name: Kept, storage: Storage = "results") -> None:
     """Show an experiment's trials and how far they are."""
     from sweep.inspection import print_status
@@ -149,7 +168,7 @@ def status(name: Kept, storage: Storage = "results") -> None:
     print_status(Console(), storage, name)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     run_id: Annotated[str, typer.Argument(help="A run's id, or its first digits.")], storage: Storage = "results"
 ) -> None:
@@ -159,7 +178,7 @@ def show(
     print_run(Console(), storage, run_id)
 
 
-@app.command()
+@app.command(cls=Command)
 def stop(name: Kept, storage: Storage = "results") -> None:
     """Ask the driver that is at work on an experiment to write checkpoints and end."""
     from sweep.inspection import stop_experiment
@@ -252,10 +271,10 @@ def _run(
     from sweep.storage import Folder
     from sweep.tuner import best_name, run_experiment
 
+    folder = Folder(storage) / name
+    folder.check_writable()
     with console.status("Preparing backbone and data"):
         plan = prepare(name, sweep)
-    folder = Folder(storage) / plan.name
-    folder.check_writable()
     print_plan(console, plan, folder)
     if dry_run:
         _estimate(console, plan, folder, tflops, price)
@@ -270,12 +289,12 @@ def _run(
     except KeyboardInterrupt:  # before the first trial
         raise typer.Exit(130) from None
     print_answer(console, plan, folder)
-    console.print(f"Per-language results: {folder}/runs and {folder}/evaluations (Parquet)", soft_wrap=True)
+    console.print(f"Per-language results: {folder / 'runs'} and {folder / 'evaluations'} (Parquet)", soft_wrap=True)
     if sweep.kind == "search":
         best = best_name(plan.name)
         if folder.read(best) is None:
             raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
-        console.print(f"Run the best again:   python sweep/run.py search {folder}/{best}", soft_wrap=True)
+        console.print(f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}", soft_wrap=True)
         console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}", soft_wrap=True)
 
 

@@ -1,50 +1,61 @@
 """A folder that may lie on this machine, on NFS, or in object storage (`s3://bucket/path`), with whole-file writes.
 
 A file is either as it was or as it is written now, never half: on a file system by a temporary sibling and a rename, in
-object storage because one PUT is.
+object storage because one PUT is. Whatever fails is an InputError that names the folder and what to do.
 """
 
 import errno
 import os
 import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Union
 
 import pyarrow as pa
 from pyarrow import fs
 
+from sweep.object_storage import Bucket, connect, describe_error, is_object_storage
+from sweep.pieces import Pieces, last_piece, read_pieces
 from xpe_core.errors import InputError
 
 Place = Union[str, Path, "Folder"]
+
+STALE_TRIES = 3
+"""Of reading a file that another machine replaces on NFS in this moment."""
+TEMPORARY = ".tmp"
+
+
+def split_uri(uri: str) -> tuple["Folder", str]:
+    """Return the folder that a file in object storage lies in, and the file's name."""
+    head, mark, query = uri.partition("?")
+    above, _, name = head.rstrip("/").rpartition("/")
+    return Folder(f"{above}{mark}{query}"), name
 
 
 class Folder:
     """One folder; names of files in it may have parts (`runs/part-0000.parquet`)."""
 
     def __init__(self, place: Place) -> None:
-        """Take a path or a URI that pyarrow knows; InputError where it knows none such. Nothing is made."""
-        self._system: fs.FileSystem | None
+        """Take a path or an `s3://` URI; InputError where it is neither. Nothing is made."""
+        self._bucket: Bucket | None = None
         self._root: str
-        self._shown: str
         if isinstance(place, Folder):
-            self._system, self._root, self._shown = place._system, place._root, place._shown
-        elif isinstance(place, str) and "://" in place:
-            try:
-                self._system, self._root = fs.FileSystem.from_uri(place)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise InputError(f"storage {place}: {str(error).splitlines()[0]}") from None
-            self._shown = place.rstrip("/")
+            self._bucket, self._root = place._bucket, place._root
+        elif is_object_storage(str(place)):
+            self._bucket, self._root = connect(str(place))
         else:
-            self._system, self._root = None, str(Path(place))
-            self._shown = self._root
-        self._appended: dict[str, bytes] = {}
+            self._root = str(Path(place))
+        self._growing: dict[str, Pieces] = {}
 
     def __str__(self) -> str:
-        return self._shown
+        return self._root if self._bucket is None else f"s3://{self._root}{self._bucket.query}"
 
     def __truediv__(self, name: str) -> "Folder":
         below = Folder(self)
-        below._root, below._shown = f"{self._root}/{name}", f"{self._shown}/{name}"
+        below._root = f"{self._root}/{name}"
         return below
 
     @property
@@ -62,92 +73,204 @@ class Folder:
     @property
     def path(self) -> Path | None:
         """Its path on this machine, None in object storage."""
-        return Path(self._root) if self._system is None else None
+        return Path(self._root) if self._bucket is None else None
+
+    def with_attempts(self, attempts: int) -> "Folder":
+        """Return the same folder, whose requests are tried so often where object storage does not answer."""
+        folder = Folder(self)
+        folder._bucket = self._bucket and replace(self._bucket, attempts=attempts)
+        return folder
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None where there is no such file."""
-        try:
-            if self._system is None:
-                return Path(self._root, name).read_bytes()
-            with self._system.open_input_stream(f"{self._root}/{name}") as stream:
+        with self.explain("read"), suppress(FileNotFoundError):
+            if self._bucket is None:
+                return _read(Path(self._root, name))
+            with self._bucket.system.open_input_stream(f"{self._root}/{name}") as stream:
                 return bytes(stream.read())
-        except FileNotFoundError:
-            return None
+        return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file in its place, whole; OSError where that fails, and then the old one is still there."""
-        if self._system is not None:
-            with self._system.open_output_stream(f"{self._root}/{name}") as stream:
+        """Put a file in its place, whole; where that fails, the old one is still there."""
+        with self.explain("written"):
+            if self._bucket is None:
+                _write(Path(self._root, name), content)
+                return
+            with self._bucket.system.open_output_stream(f"{self._root}/{name}") as stream:
                 stream.write(content)
-            return
-        path = Path(self._root, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            os.fchmod(handle, 0o644)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
 
     def append(self, name: str, content: bytes) -> None:
-        """Add to a file's end and wait until it is on the disk; OSError where that fails, the file is cut back then.
+        """Add to a file's end and wait until it is kept; where that fails, nothing is added.
 
-        Object storage knows no append: the file is kept in memory and put whole, so one writer must be the only one.
+        There must be one writer only. In object storage, and where it was copied from there, the file is in pieces.
         """
-        if self._system is not None:
-            before = self._appended[name] if name in self._appended else self.read(name) or b""
-            self.write(name, before + content)
-            self._appended[name] = before + content
+        if self._bucket is None:
+            with self.explain("written"):
+                _append(self._grown(name), content)
             return
-        path = Path(self._root, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            written = os.write(handle, content)
-            if written < len(content):  # a disk that fills up takes a part
-                os.ftruncate(handle, os.fstat(handle).st_size - written)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        if name not in self._growing:
+            self._growing[name] = Pieces(*self._pieces_of(name))
+        self._growing[name].append(content)
+
+    def read_appended(self, name: str) -> bytes:
+        """Return all that was appended to a file, in whatever storage that was."""
+        return (self.read(name) or b"") + read_pieces(*self._pieces_of(name))
+
+    def mend(self, name: str) -> None:
+        """Remove what a killed writer left: half a line at a file's end, and temporary files.
+
+        Object storage holds no half files.
+        """
+        if self._bucket is not None:
+            return
+        with self.explain("written"):
+            path = self._grown(name)
+            if path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
+                os.truncate(path, content.rfind(b"\n") + 1)
+            for left in Path(self._root).rglob(f".*{TEMPORARY}"):
+                left.unlink(missing_ok=True)
 
     def delete(self, name: str) -> None:
         """Remove a file, or do nothing where there is none."""
-        try:
-            if self._system is None:
+        with self.explain("written"), suppress(FileNotFoundError):
+            if self._bucket is None:
                 Path(self._root, name).unlink()
             else:
-                self._system.delete_file(f"{self._root}/{name}")
-        except FileNotFoundError:
-            pass
+                self._bucket.system.delete_file(f"{self._root}/{name}")
 
     def names(self, suffix: str = "") -> list[str]:
         """Return the sorted names of the folder's files with a suffix, without hidden ones."""
-        if self._system is None:
-            found = [entry.name for entry in Path(self._root).glob("*") if entry.is_file()]
-        else:
-            selector = fs.FileSelector(self._root, allow_not_found=True)
-            found = [info.base_name for info in self._system.get_file_info(selector) if info.is_file]
-        return sorted(name for name in found if name.endswith(suffix) and not name.startswith("."))
+        return sorted(
+            name
+            for name, is_folder in self._entries()
+            if not is_folder and name.endswith(suffix) and not name.startswith(".")
+        )
 
     def folders(self) -> list[str]:
         """Return the sorted names of the folders in it."""
-        if self._system is None:
-            return sorted(entry.name for entry in Path(self._root).glob("*") if entry.is_dir())
-        selector = fs.FileSelector(self._root, allow_not_found=True)
-        infos = self._system.get_file_info(selector)
-        return sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
+        return sorted(name for name, is_folder in self._entries() if is_folder)
+
+    def size(self, name: str) -> int:
+        """Return a file's bytes, 0 where there is none."""
+        with self.explain("read"):
+            if self._bucket is None:
+                path = Path(self._root, name)
+                return path.stat().st_size if path.exists() else 0
+            return self._bucket.system.get_file_info(f"{self._root}/{name}").size or 0
+
+    def modified(self, name: str) -> float | None:
+        """Return when a file was written, by the storage's own clock (seconds since 1970), None where there is none."""
+        with self.explain("read"):
+            if self._bucket is None:
+                path = Path(self._root, name)
+                return path.stat().st_mtime if path.exists() else None
+            found: float | None = self._bucket.system.get_file_info(f"{self._root}/{name}").mtime_ns
+            return None if found is None else found / 1e9
 
     def check_writable(self) -> None:
-        """Raise InputError where the folder, or the first above it that exists, cannot be written."""
+        """Raise InputError where the folder cannot be written.
+
+        A file system is asked about the folder, or the first one above it that exists. Object storage is tried, in the
+        folder above this one, so that nothing is left here.
+        """
         if self.path is None:
-            return  # the first write says so
-        above = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            raise InputError(
-                f"storage {self} cannot be written ({above} is no writable folder); say where with --storage DIR"
-            )
+            above = Folder(self)
+            above._root = str(PurePosixPath(self._root).parent)
+            probe = f".xpe-sweep-{uuid.uuid4().hex}"
+            above.write(probe, b"")
+            above.delete(probe)
+            return
+        above_path = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not above_path.is_dir() or not os.access(above_path, os.W_OK):
+            reason = f"{above_path} is no writable folder"
+            raise InputError(f"storage {self} cannot be written ({reason}); say where with --storage DIR")
+
+    @contextmanager
+    def explain(self, verb: str) -> Iterator[None]:
+        """Turn an error of the file system into one sentence."""
+        try:
+            yield
+        except pa.ArrowInvalid as error:  # such as a name with two slashes, given by hand
+            raise InputError(f"storage {self}: {str(error).splitlines()[0]}") from None
+        except OSError as error:
+            if self._bucket is not None:
+                raise InputError(f"storage {self}: {describe_error(error, self._bucket.server)}") from None
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                way = "make room and start the same command again, it goes on from here"
+                raise InputError(f"no space left for {self}: {way}") from None
+            reason = error.strerror or str(error).splitlines()[0]
+            raise InputError(f"storage {self} cannot be {verb} ({reason}); say where with --storage DIR") from None
+
+    def _entries(self) -> list[tuple[str, bool]]:
+        """Return the names of what is in the folder, and whether each is a folder."""
+        with self.explain("read"), suppress(FileNotFoundError):
+            if self._bucket is None:
+                with os.scandir(self._root) as entries:
+                    return [(entry.name, entry.is_dir()) for entry in entries]
+            selector = fs.FileSelector(self._root, allow_not_found=True)
+            infos = self._bucket.system.get_file_info(selector)
+            if not infos:
+                self._check_bucket(self._bucket)
+            return [(info.base_name, info.type == fs.FileType.Directory) for info in infos]
+        return []
+
+    def _check_bucket(self, bucket: Bucket) -> None:
+        """Raise InputError where there is no such bucket, which for pyarrow is an empty one."""
+        name = self._root.partition("/")[0]
+        try:
+            missing = bucket.system.get_file_info(name).type == fs.FileType.NotFound
+        except OSError:  # there may be a right to list, and none to ask for this
+            return
+        if missing:
+            raise InputError(f"storage {self}: there is no bucket {name!r}; make it, or say where with --storage")
+
+    def _pieces_of(self, name: str) -> tuple["Folder", str]:
+        path = PurePosixPath(name)
+        return self / str(path.with_suffix("")), path.suffix
+
+    def _grown(self, name: str) -> Path:
+        """Return the file that is appended to: the last piece, where an experiment was copied from object storage."""
+        below, suffix = self._pieces_of(name)
+        last = last_piece(below, suffix)
+        return Path(self._root, name) if last is None else Path(below._root, last)
+
+
+def _read(path: Path) -> bytes:
+    for _ in range(STALE_TRIES - 1):
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return path.read_bytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
+    try:
+        os.fchmod(handle, 0o644)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _append(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        before = os.fstat(handle).st_size
+        try:
+            if os.write(handle, content) < len(content):  # a disk that fills up takes a part
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)  # NFS says only here that there was no room
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, before)
+            raise
+    finally:
+        os.close(handle)

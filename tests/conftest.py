@@ -2,9 +2,15 @@
 
 import os
 import random
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +46,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     return make_backbone(tmp_path_factory.mktemp("backbone"))
 
 
-def make_backbone(folder: Path) -> str:
+def make_backbone(folder: Path, hidden_size: int = 32) -> str:
     """Write a tiny XLM-R and return its folder."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
@@ -61,16 +67,16 @@ def make_backbone(folder: Path) -> str:
         torch.manual_seed(0)
         config = XLMRobertaConfig(
             vocab_size=len(vocabulary),
-            hidden_size=32,
+            hidden_size=hidden_size,
             num_hidden_layers=2,
             num_attention_heads=2,
-            intermediate_size=64,
+            intermediate_size=2 * hidden_size,
             max_position_embeddings=96,
             pad_token_id=1,
             bos_token_id=0,
             eos_token_id=2,
             type_vocab_size=1,
-            initializer_range=0.2,
+            initializer_range=0.2 * (32 / hidden_size) ** 0.5,
         )
         XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
     return str(folder)
@@ -124,6 +130,64 @@ def local_ray() -> Iterator[None]:
             yield
     assert not ray.is_initialized()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a server that speaks S3, in a process of its own on this machine, and return its address."""
+    log = tmp_path_factory.mktemp("s3") / "log"
+    with log.open("wb") as file:
+        arguments = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=file)
+    try:
+        deadline = time.monotonic() + 120
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make an empty bucket, let the environment lead to it, and return its URI."""
+    return make_bucket(s3_server, monkeypatch)
+
+
+def make_bucket(server: str, patch: pytest.MonkeyPatch) -> str:
+    """Make an empty bucket, let the environment lead to it, and return its URI."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        patch.delenv(name)
+    patch.setenv("AWS_ENDPOINT_URL", server)
+    patch.setenv("AWS_ACCESS_KEY_ID", "anyone")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "never-to-be-seen")
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    name = f"bucket-{uuid.uuid4().hex}"
+    with urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", method="PUT")):
+        return f"s3://{name}"
+
+
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
+    """Give a function that runs a command which must fail, and returns its one sentence."""
+    from sweep.run import main
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        output, errors = capsys.readouterr()
+        assert end.value.code == 2, output + errors
+        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
+        return errors
+
+    return run
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from sweep.config import SweepConfig
 from sweep.experiments import load_experiment
 from sweep.ledger import read_events, read_ledger
 from sweep.plan import prepare
-from sweep.run import main
+from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
 from tests.cluster.leftovers import find_left, mark
-from tests.conftest import write_dataset
+from tests.conftest import Refuse, make_search, write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import evaluate
@@ -49,32 +48,15 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-Refuse = Callable[..., str]
+@pytest.fixture(scope="module")
+def undisturbed(dataset: str, backbone: str, local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Run the search of `values` as a whole, one trial at a time."""
+    values = {**make_search(dataset, backbone), "resources": {"max_concurrent_trials": 1}}
+    return run_experiment(prepare("mine", SweepConfig(**values)), tmp_path_factory.mktemp("undisturbed"))
 
 
-@pytest.fixture
-def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refuse:
-    """Give a function that runs a command which must fail, and returns its one sentence."""
-
-    def run(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        output, errors = capsys.readouterr()
-        assert end.value.code == 2, output + errors
-        assert errors.startswith("error: ") and errors.count("\n") == 1, errors
-        return errors
-
-    return run
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(
-    values: dict[str, Any], tmp_path: Path
-) -> None:
-    sweep = SweepConfig(**values)
-    folder = run_experiment(prepare("mine", sweep), tmp_path)
+def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(undisturbed: Folder) -> None:
+    folder = undisturbed
     runs, evaluations = read_runs(folder), read_evaluations(folder)
     assert len(runs) == runs["run_id"].n_unique() == 8 * 2
     assert set(runs["method"]) == {"spt", "xpe", "dual"}
@@ -110,14 +92,13 @@ def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(values: dict[
     assert counts == {score.language: score.num_correct for score in scores}
 
 
-@pytest.mark.usefixtures("local_ray")
 def test_the_same_search_with_one_worker_gives_the_same_configurations_and_numbers(
-    values: dict[str, Any], tmp_path: Path
+    values: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
     sweep = SweepConfig(**{**values, "resources": {"max_concurrent_trials": 1}})
-    first, second = (run_experiment(prepare("mine", sweep), tmp_path / part) for part in ("a", "b"))
-    assert read_runs(first).drop(MEASURED).equals(read_runs(second).drop(MEASURED))
-    assert read_evaluations(first).equals(read_evaluations(second))
+    again = run_experiment(prepare("mine", sweep), tmp_path)
+    assert read_runs(undisturbed).drop(MEASURED).equals(read_runs(again).drop(MEASURED))
+    assert read_evaluations(undisturbed).equals(read_evaluations(again))
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -145,9 +126,8 @@ def test_a_run_that_diverges_is_failed_with_its_reason_and_the_search_goes_on(
     assert set(read_runs(folder).filter(pl.col("learning_rate") == 5e-3)["state"]) == {"complete"}
 
 
-@pytest.mark.usefixtures("local_ray")
 def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_lost(
-    values: dict[str, Any], tmp_path: Path
+    values: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
     plan = prepare("mine", SweepConfig(**{**values, "num_samples": 4}))
     ledger = tmp_path / "mine" / "ledger.jsonl"
@@ -162,8 +142,8 @@ def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_l
     ledger.with_suffix(".kept").replace(ledger)
     folder = run_experiment(plan, tmp_path)
     assert len(read_runs(folder)) == 4 * 2
-    undisturbed = run_experiment(plan, tmp_path / "undisturbed")
-    assert set(read_runs(folder)["run_id"]) == set(read_runs(undisturbed)["run_id"])
+    first = read_runs(undisturbed).filter(pl.col("trial_number") < 4)
+    assert read_runs(folder).drop(MEASURED).sort("run_id").equals(first.drop(MEASURED).sort("run_id"))
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -229,10 +209,9 @@ def test_an_interrupted_search_says_how_to_go_on(
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dict[str, Any], tmp_path: Path) -> None:
-    values |= {"num_samples": 3, "resources": {"cpus_per_trial": 1, "checkpoint_seconds": 0}}
-    # a worker lives on for a moment after its node, and a new one takes seconds to start: neither is to come too late
-    values["base"] |= {"max_steps": 1500, "eval_steps": 100}
-    values["scheduler"]["grace_period"] = 1500  # two workers: nothing is to depend on who comes first
+    values |= {"num_samples": 2, "resources": {"cpus_per_trial": 1, "checkpoint_seconds": 0}}
+    values["base"]["max_steps"] = 600  # a worker lives on for a moment after its node, and must not be done by then
+    values["scheduler"]["grace_period"] = 600
     values["sampler"] = "random"
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
@@ -259,7 +238,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tm
     assert process.returncode == 0, errors
     words = " ".join(output.split())
     assert "search of 8 configurations, seeds 1, 2, 3, 4, 5, 6, 7 and 3 more" in words
-    assert "trials 8 of 10 seeds: 80 runs" in words and "steps 4,800, of" in words
+    assert "trials 8 packs of 10 seeds: 80 runs" in words and "steps 4,800, of" in words
+    assert "every trial fits" in words and "storage can be written" in words
     assert not (tmp_path / "results").exists()
 
 
@@ -356,7 +336,7 @@ def test_a_mistake_leaves_no_traceback_and_exit_status_2() -> None:
 
 
 def test_the_machines_default_experiment_is_said_with_the_way_to_the_other(tmp_path: Path) -> None:
-    process = command("search", "--dry-run", "--storage", str(tmp_path))
+    process = command("search", "--dry-run", "--tflops", "1", "--storage", str(tmp_path))
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "There is no GPU: running 'quickstart'" in output

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sweep.analysis import find_best, read_evaluations, read_runs
+from sweep.analysis import find_best, read_runs
 from sweep.config import SweepConfig
 from sweep.experiments import fresh_seeds, load_experiment, resolve_replication
 from sweep.ledger import read_events, read_ledger
@@ -44,17 +44,6 @@ def test_a_grid_runs_every_cell_once_and_more_seeds_extend_it(grid: dict[str, An
     suggested = [event["trial_id"] for event in read_events(folder) if event["event"] == "suggested"]
     assert len(suggested) == len(set(suggested)) == 8
     assert more.filter(pl.col("seed") < 4).drop(MEASURED).sort("run_id").equals(runs.drop(MEASURED).sort("run_id"))
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_small_packs_give_the_numbers_of_large_ones(grid: dict[str, Any], tmp_path: Path) -> None:
-    whole = run_experiment(prepare("table", SweepConfig(**grid)), tmp_path / "a")
-    split = run_experiment(
-        prepare("table", SweepConfig(**{**grid, "resources": {"seeds_per_trial": 2}})), tmp_path / "b"
-    )
-    assert sorted(read_runs(split)["num_runs_in_pack"]) == [1] * 4 + [2] * 8
-    counts = [read_evaluations(folder).sort("run_id", "split", "language")["num_correct"] for folder in (whole, split)]
-    assert counts[0].equals(counts[1])
 
 
 @pytest.mark.usefixtures("local_ray")

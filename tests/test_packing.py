@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep.analysis import read_runs
+from sweep.analysis import read_evaluations, read_runs
 from sweep.capacity import Share
 from sweep.config import SweepConfig
 from sweep.packing import count_fitting, even_size, keep_longest, size_packs
@@ -54,10 +54,13 @@ def test_packs_of_measured_size_give_the_numbers_of_whole_ones(
     share = Share(cpus=2, gpus=0.0)
     assert size_packs(make_plan(values, None), share).pack_size == 4
     assert size_packs(make_plan(values, "auto"), share).pack_size == 4  # this machine has memory for all
-    whole = read_runs(run_experiment(make_plan(values, None), tmp_path / "whole"))
+    in_whole = run_experiment(make_plan(values, None), tmp_path / "whole")
     # a node that seems to have no more than what three runs need
     monkeypatch.setattr("sweep.packing._measure", lambda plan, config, share, runs: (1000, 250 + 300 * (runs - 1)))
-    measured = read_runs(run_experiment(make_plan(values, "auto"), tmp_path / "auto"))
+    in_parts = run_experiment(make_plan(values, "auto"), tmp_path / "auto")
+    whole, measured = read_runs(in_whole), read_runs(in_parts)
     assert (set(whole["num_runs_in_pack"]), set(measured["num_runs_in_pack"])) == ({4}, {2})
     order, columns = ["arm", "seed"], ["run_id", "selection_accuracy", "validation_accuracy", "best_step"]
     assert measured.sort(order).select(columns).equals(whole.sort(order).select(columns))
+    rows = [read_evaluations(folder).sort("run_id", "split", "language") for folder in (in_whole, in_parts)]
+    assert rows[0].drop("loss").equals(rows[1].drop("loss"))

@@ -1,12 +1,18 @@
 """How a step is cut into passes: everything once, nothing too large, and the same results however it is cut."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from tests.conftest import make_backbone
+from tests.test_end_to_end import ROOT
 from xpe_core import passes as passes_module
 from xpe_core.backbones import load_backbone
 from xpe_core.config import RunConfig
@@ -107,6 +113,20 @@ def test_training_does_not_depend_on_the_cut(
         found[positions] = train_pack(configs)
     assert_close(found[1], found[1_000_000])
     assert_close(found[50], found[1_000_000])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process's memory is limited, and read from /proc, on Linux")
+def test_a_pack_that_does_not_fit_in_memory_is_split_and_ends_with_the_numbers_of_the_unsplit_one(
+    dataset: str, tmp_path: Path
+) -> None:
+    arguments = [sys.executable, "-m", "tests.little_memory", dataset, make_backbone(tmp_path / "backbone", 512)]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    limited, unlimited = (json.loads(line) for line in done.stdout.splitlines())
+    assert limited["positions"] < unlimited["positions"]  # of the largest pass
+    assert limited["out_of_memory"] >= 1 and unlimited["out_of_memory"] == 0
+    assert len(limited["losses"]) == 6 and limited["losses"] == pytest.approx(unlimited["losses"], abs=1e-5)
+    assert limited["num_correct"] == unlimited["num_correct"]
 
 
 def test_every_pass_is_returned_with_its_own_result() -> None:

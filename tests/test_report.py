@@ -43,7 +43,7 @@ def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan
     write_trial(folder, 2, plan.sweep.config(encoder_ratio=0.3), "complete", 0.8)
     write_trial(folder, 3, plan.sweep.config(encoder_ratio=0.4), "pruned", 0.9)
     folder.close()
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(file=io.StringIO(), width=100)
     print_answer(console, plan, folder.folder)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     lines = {line.split()[0]: line.split() for line in text.splitlines() if " ± " in line and "mean" not in line}

@@ -131,6 +131,36 @@ def test_a_checkpoint_is_kept_until_its_trial_has_ended(tmp_path: Path) -> None:
     folder.close()
 
 
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("{half a line\n", "line 2 of ledger.jsonl is damaged"),
+        ('{"event": "end", "trial_id": "t9", "state": "complete", "error": null}\n', "no beginning of trial t9"),
+    ],
+)
+def test_a_damaged_ledger_is_said_in_a_sentence(tmp_path: Path, line: str, sentence: str) -> None:
+    folder = open_folder(tmp_path / "x")
+    suggest(folder)
+    folder.close()
+    with (tmp_path / "x" / "ledger.jsonl").open("a") as file:
+        file.write(line)
+    with pytest.raises(InputError, match=sentence):
+        read_ledger(tmp_path / "x")
+
+
+def test_a_checkpoint_that_a_killed_driver_left_of_an_ended_trial_goes_at_the_next_start(tmp_path: Path) -> None:
+    folder = open_folder(tmp_path / "x")
+    ended, running = suggest(folder), suggest(folder, 1)
+    folder.end(ended, "complete", None, rows_of(ended), counts_of(ended))
+    folder.close()
+    for record in (ended, running):
+        (tmp_path / "x" / "checkpoints").mkdir(exist_ok=True)
+        (tmp_path / "x" / "checkpoints" / f"{record.trial_id}.safetensors").write_bytes(b"left")
+    folder = open_folder(tmp_path / "x")
+    assert [file.name for file in (tmp_path / "x" / "checkpoints").iterdir()] == ["t1.safetensors"]
+    folder.close()
+
+
 def test_what_was_reported_before_a_checkpoint_is_in_the_ledger_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

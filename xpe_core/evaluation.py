@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from xpe_core.cores import fill_cores, map_on_cores
 from xpe_core.model import PromptClassifier
+from xpe_core.passes import is_out_of_memory
 from xpe_core.tokens import TokenisedData
 
 BATCH_TOKENS = {"cpu": 2_048, "cuda": 131_072}
@@ -111,27 +112,34 @@ def _predict(
     budget = BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"]) // len(places)
     if model.device.type == "cpu":
         num_batches = fill_cores(-(-int(widths.sum()) // budget))
-        batches = _batches(widths, -(-int(widths.sum()) // num_batches))
-        map_on_cores(predict, batches[::-1])  # the longest first, so that no core ends long after the others
+        # the longest first, so that no core ends long after the others
+        batches = _batches(widths, -(-int(widths.sum()) // num_batches))[::-1]
+        fitted = map_on_cores(lambda rows: _fits(predict, rows), batches)
+        waiting = [half for rows, fits in zip(batches, fitted, strict=True) if not fits for half in _halve(rows)]
     else:
         waiting = _batches(widths, budget)[::-1]
-        while waiting:
-            if not _fits(predict, rows := waiting.pop()):
-                torch.cuda.empty_cache()
-                middle = (rows.start + rows.stop) // 2
-                waiting += [slice(middle, rows.stop), slice(rows.start, middle)]
+    while waiting:
+        if not _fits(predict, rows := waiting.pop()):
+            torch.cuda.empty_cache()  # does nothing without a GPU
+            waiting += _halve(rows)
     return predictions, losses
 
 
 def _fits(predict: Callable[[slice], None], rows: slice) -> bool:
-    """Predict, or say that memory is too small for so many examples; torch.OutOfMemoryError where it is for one."""
+    """Predict, or say that memory is too small for so many examples; what torch raises where it is for one."""
     try:
         predict(rows)
-    except torch.OutOfMemoryError:
-        if rows.stop - rows.start == 1:
+    except (RuntimeError, MemoryError) as error:
+        if rows.stop - rows.start == 1 or not is_out_of_memory(error):
             raise
         return False
     return True
+
+
+def _halve(rows: slice) -> list[slice]:
+    """Return the second half and the first, which is taken next."""
+    middle = (rows.start + rows.stop) // 2
+    return [slice(middle, rows.stop), slice(rows.start, middle)]
 
 
 def _batches(lengths: np.ndarray, budget: int) -> list[slice]:

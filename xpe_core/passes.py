@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 
 from xpe_core.cores import fill_cores, map_on_cores
 
@@ -20,6 +21,8 @@ CPU_POSITIONS = 1_024
 """Positions of one pass on a CPU at most, prompts and padding counted: larger ones fall out of a core's cache."""
 SHARE_OF_FREE = 0.85
 """Of a GPU's free memory that a pass may take; batches differ in length, and memory is split into blocks."""
+ONEDNN_OUT_OF_MEMORY = ("could not create a primitive", "could not create a memory object")
+"""What oneDNN's errors say where it cannot have the memory for a product."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Passes:
     def __init__(self, device: torch.device, num_virtual_tokens: int) -> None:
         self._device = device
         self._num_virtual_tokens = num_virtual_tokens
+        self._cpu_positions = CPU_POSITIONS
         self._bytes_per_position: float | None = None
         self._most_runs: int | None = None
         self._most_examples: int | None = None
@@ -46,12 +50,24 @@ class Passes:
         """Call `work` with passes that cover texts of these `lengths` [R, B] once; return these, each with its result.
 
         On a CPU the calls are made in several threads. A call that runs out of memory is made again with fewer runs,
-        then with fewer examples of one, so `work` must leave nothing behind but its result. Raises
-        torch.OutOfMemoryError where one example does not fit.
+        then with fewer examples of one, so `work` must leave nothing behind but its result. Raises what torch raises
+        where one example does not fit.
         """
-        if self._device.type == "cpu":
+        return self._run_on_cores(lengths, work) if self._device.type == "cpu" else self._run_on_gpu(lengths, work)
+
+    def _run_on_cores(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
+        while True:
             passes = self._cut_batches(lengths)
-            return list(zip(passes, map_on_cores(work, passes), strict=True))
+            try:
+                return list(zip(passes, map_on_cores(work, passes), strict=True))
+            except (RuntimeError, MemoryError) as error:
+                most_examples = max(part.examples.stop - part.examples.start for part in passes)
+                if most_examples == 1 or not is_out_of_memory(error):
+                    raise
+            # here, where the error no longer holds what it had in memory
+            self._cpu_positions = most_examples // 2 * (int(lengths.max()) + self._num_virtual_tokens)
+
+    def _run_on_gpu(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
         done: list[tuple[Pass, Result]] = []
         run = example = 0
         while run < len(lengths):
@@ -61,8 +77,8 @@ class Passes:
             try:
                 with self._measure(own.size * (candidate.width + self._num_virtual_tokens)):
                     done.append((candidate, work(candidate)))
-            except torch.OutOfMemoryError:
-                if own.size == 1:
+            except (RuntimeError, MemoryError) as error:
+                if own.size == 1 or not is_out_of_memory(error):
                     raise
                 self._shrink(*own.shape)
                 fits = False
@@ -78,7 +94,7 @@ class Passes:
         passes: list[Pass] = []
         num_examples = lengths.shape[1]
         for run, own in enumerate(lengths):
-            most_examples = max(CPU_POSITIONS // (int(own.max()) + self._num_virtual_tokens), 1)
+            most_examples = max(self._cpu_positions // (int(own.max()) + self._num_virtual_tokens), 1)
             num_parts = min(fill_cores(-(-num_examples // most_examples)), num_examples)
             bounds = [num_examples * part // num_parts for part in range(num_parts + 1)]
             for start, stop in zip(bounds, bounds[1:], strict=False):
@@ -122,3 +138,10 @@ class Passes:
         before = torch.cuda.memory_allocated(self._device)
         yield
         self._bytes_per_position = (torch.cuda.max_memory_allocated(self._device) - before) / num_positions
+
+
+def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether memory ran out, on a GPU or a CPU, in any of the ways in which torch, oneDNN and NumPy say so."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error):
+        return True
+    return any(words in str(error) for words in ONEDNN_OUT_OF_MEMORY)

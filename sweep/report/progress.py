@@ -23,6 +23,8 @@ from sweep.space import Dimension
 from sweep.storage import Folder
 from xpe_core.languages import TARGET_GROUPS
 
+WIDE = 100
+"""Columns of a console from which on a table's cells are written with spaces."""
 METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
 
 
@@ -187,7 +189,7 @@ def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     rows.sort(key=lambda row: row.selection_accuracy, reverse=True)
     table, groups = _start_table(means, "best of", "valid.")
     for row in rows:
-        cells = [_cell(means, row.config_id, group) for group in groups]
+        cells = [_cell(console, means, row.config_id, group) for group in groups]
         marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
         style = "bold" if row.config_id == best.config_id else ""
         table.add_row(marked, _percent(row.selection_accuracy), *cells, style=style)
@@ -233,7 +235,7 @@ def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.Data
         if len(own) > len(complete):
             notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
         chosen = _percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
-        cells = [_cell(means, config.config_id, group) if len(complete) else "–" for group in groups]
+        cells = [_cell(console, means, config.config_id, group) if len(complete) else "–" for group in groups]
         table.add_row(arm, config.source_set, str(len(complete)), chosen, *cells)
     seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
     console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
@@ -261,9 +263,10 @@ def _start_table(means: pl.DataFrame, *names: str) -> tuple[Table, list[str]]:
     return table, groups
 
 
-def _cell(means: pl.DataFrame, config_id: str, group: str) -> str:
+def _cell(console: Console, means: pl.DataFrame, config_id: str, group: str) -> str:
     row = means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group)).row(0, named=True)
-    spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
+    sign = " ± " if console.width >= WIDE else "±"
+    spread = "" if row["spread"] is None else f"{sign}{100 * row['spread']:.1f}"
     return f"{_percent(row['accuracy'])}{spread}"
 
 

@@ -17,6 +17,7 @@ def main(folder: str) -> None:
     (place / "data").mkdir(parents=True)
     values = make_search(write_dataset(place / "data"), make_backbone(place / "backbone"))
     values["num_samples"] = 24
+    values["base"]["max_steps"] = 300  # long enough for ten drivers
     values["resources"] = {"max_concurrent_trials": 1, "checkpoint_seconds": 0, "cpus_per_trial": 1}
     (place / "tiny.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     print(place / "tiny.yaml")

@@ -1,9 +1,9 @@
-"""Run an experiment on a Ray of several nodes on this machine, kill a node in the middle of a trial, let another join.
+"""Run an experiment on a Ray whose one worker node is killed in the middle of a trial, while another one joins.
 
     python -m tests.cluster.lose_node EXPERIMENT.yaml STORAGE
 
 Prints the trial that was running there, and whether the node that joined was used; exit status 1 where no trial was
-lost. The workers have a cache folder of their own, STORAGE/cache.
+lost. The nodes have a cache folder of their own, STORAGE/cache.
 """
 
 import sys
@@ -21,7 +21,7 @@ from sweep.tuner import run_experiment
 
 
 def main(experiment: str, storage: str) -> None:
-    """Lose one of two workers as soon as a trial on it has reported."""
+    """Lose the worker as soon as a trial on it has reported, and add another one."""
     name, sweep = load_experiment(experiment)
     plan = prepare(name, sweep)
     lost: list[str] = []
@@ -40,7 +40,7 @@ def main(experiment: str, storage: str) -> None:
             head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "num_gpus": 0},
         )
         try:
-            nodes = [cluster.add_node(**worker) for _ in range(2)]
+            node = cluster.add_node(**worker)
             cluster.wait_for_nodes()
             ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
 
@@ -50,11 +50,9 @@ def main(experiment: str, storage: str) -> None:
                 used.add(result["node"])
                 if lost or result["done"] or record.number < 1:
                     return
-                for node in nodes:
-                    if node.node_id == result["node"]:
-                        cluster.remove_node(node, allow_graceful=False)
-                        lost.append(record.trial_id)
-                        joined.append(cluster.add_node(**worker).node_id)
+                lost.append(record.trial_id)
+                cluster.remove_node(node, allow_graceful=False)
+                joined.append(cluster.add_node(**worker).node_id)
 
             run_experiment(plan, storage, lose)
         finally:

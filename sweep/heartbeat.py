@@ -1,0 +1,147 @@
+"""The lock of an experiment in object storage: a file that says who writes, renewed as long as that one lives.
+
+pyarrow can make no write depend on what is there, so this lock is a promise that is looked at again before every write.
+A driver that was paused for so long that another one took over finds that out there and writes no more.
+"""
+
+import json
+import os
+import platform
+import threading
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from sweep.storage import Folder
+from xpe_core.errors import InputError
+
+DRIVER = "driver.json"
+HEARTBEAT_SECONDS = 20.0
+BEATS_MISSED = 3
+"""After so many a driver counts as dead; at once where its process is known to be gone."""
+READ_TRIES = 3
+JOIN_SECONDS = 5.0
+"""For a heartbeat that is just being written when the driver ends."""
+SETTLE_SECONDS = 1.0
+"""Between claiming the lock and looking whether somebody else did so in the same moment."""
+
+
+class Heartbeat:
+    """Holds the lock until `release`, or until another driver takes it because this one was paused."""
+
+    def __init__(self, folder: Folder) -> None:
+        """Take the lock; InputError where another driver has it."""
+        self._folder = folder
+        self._mark = {"token": uuid.uuid4().hex, "host": platform.node(), **_describe_process()}
+        beat = _read(folder)
+        if beat and not _is_gone(beat) and self._measure_age() < BEATS_MISSED * HEARTBEAT_SECONDS:
+            raise _taken(folder, beat)
+        self._lost = False
+        self._write()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="heartbeat", daemon=True)
+        try:
+            time.sleep(SETTLE_SECONDS)
+            beat = _read(folder)
+            if beat.get("token") != self._mark["token"]:
+                raise _taken(folder, beat)
+            self._thread.start()
+        except BaseException:
+            self.release()
+            raise
+
+    def check(self) -> None:
+        """Raise InputError where another driver has the lock by now."""
+        if self._lost or _read(self._folder).get("token") != self._mark["token"]:
+            self._lost = True
+            raise InputError(
+                f"{self._folder} was taken over by another driver, because nothing was heard of this one for "
+                f"{BEATS_MISSED * HEARTBEAT_SECONDS:g} seconds; this one has ended"
+            )
+
+    def release(self) -> None:
+        """Let others write; where the storage is out of reach, they know soon that this process is gone."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_SECONDS)
+        folder = self._folder.with_attempts(1)
+        with suppress(InputError):
+            if not self._lost and _read(folder).get("token") == self._mark["token"]:
+                folder.delete(DRIVER)
+
+    def _go_on(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            before = time.time()
+            try:
+                self.check()
+                self._write()
+            except InputError:
+                if self._lost:
+                    return
+                continue  # out of reach; who writes next says so, if it still is
+            if time.time() - before > BEATS_MISSED * HEARTBEAT_SECONDS:
+                self._lost = True  # paused between check and write, so that another driver's mark may be overwritten
+
+    def _write(self) -> None:
+        self._folder.write(DRIVER, json.dumps(self._mark).encode())
+
+    def _measure_age(self) -> float:
+        """Return the seconds since the last heartbeat by the storage's own clock, with a file that is written now."""
+        probe = f".{self._mark['token']}"
+        self._folder.write(probe, b"")
+        now, then = self._folder.modified(probe), self._folder.modified(DRIVER)
+        self._folder.delete(probe)
+        return now - then if now is not None and then is not None else float("inf")
+
+
+def has_heartbeat(folder: Folder) -> bool:
+    """Whether a driver is at work on the experiment, by this machine's clock."""
+    written, beat = folder.modified(DRIVER), _read(folder)
+    if written is None or not beat or _is_gone(beat):
+        return False
+    return time.time() - written < BEATS_MISSED * HEARTBEAT_SECONDS
+
+
+def _taken(folder: Folder, beat: dict[str, Any]) -> InputError:
+    who = f" (process {beat['pid']} on {beat['host']})" if beat else ""
+    return InputError(
+        f"{folder} is being written by another driver{who}; wait for it, stop it, or give a --name (one that was "
+        f"killed on another machine lets go after {BEATS_MISSED * HEARTBEAT_SECONDS:g} seconds)"
+    )
+
+
+def _read(folder: Folder) -> dict[str, Any]:
+    for _ in range(READ_TRIES - 1):
+        with suppress(ValueError):  # replaced by a longer one while it was read
+            return dict(json.loads(folder.read(DRIVER) or b"{}"))
+    return dict(json.loads(folder.read(DRIVER) or b"{}"))
+
+
+def _describe_process() -> dict[str, Any]:
+    """Return what tells this process from every other one, here and elsewhere.
+
+    Process ids count within one start of one kernel and one container; only Linux says which that is.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        space = None
+    return {"pid": os.getpid(), "started": _find_start(os.getpid()), "space": space}
+
+
+def _is_gone(beat: dict[str, Any]) -> bool:
+    """Whether the driver is known to be a process of this machine that lives no more."""
+    here = _describe_process()["space"]
+    return here is not None and beat["space"] == here and _find_start(beat["pid"]) != beat["started"]
+
+
+def _find_start(pid: int) -> int | None:
+    """Return when a process was started, in the kernel's own count, which no clock changes; None where it is gone."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else int(fields[18])
