@@ -62,7 +62,7 @@ class Folder:
     def parent(self) -> "Folder":
         """The folder that it lies in."""
         above = Folder(self)
-        above._root, above._shown = (text.rpartition("/")[0] or "." for text in (self._root, self._shown))
+        above._root = self._root.rpartition("/")[0] or "."
         return above
 
     @property
