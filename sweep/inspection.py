@@ -40,7 +40,7 @@ def print_experiments(console: Console, storage: str) -> None:
 
 def print_status(console: Console, storage: str, name: str) -> None:
     """Print an experiment's trials."""
-    folder = _find(storage, name)
+    folder = find_experiment(storage, name)
     records, usage = read_ledger(folder), read_usage(folder)
     running = is_running(folder)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -87,14 +87,15 @@ def print_run(console: Console, storage: str, run_id: str) -> None:
 
 def stop_experiment(console: Console, storage: str, name: str) -> None:
     """Ask an experiment's driver to end; InputError where none is at work."""
-    folder = _find(storage, name)
+    folder = find_experiment(storage, name)
     if not is_running(folder):
         raise InputError(f"no driver is at work on {folder}")
     request_stop(folder)
     console.print(f"{name} will end as soon as its running trials have sent a checkpoint.")
 
 
-def _find(storage: str, name: str) -> Folder:
+def find_experiment(storage: str, name: str) -> Folder:
+    """Return an experiment's folder; InputError where there is none of that name."""
     folder = Folder(storage) / name
     if folder.read("experiment.yaml") is None:
         known = ", ".join(one.name for one in find_experiments(storage)) or "none"

@@ -29,6 +29,9 @@ MAX_TPE_DUPLICATES = 10
 MAX_DUPLICATES = 200
 """Known configurations, of both kinds, after which the space counts as exhausted."""
 
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+"""What Optuna hears of a trial's end; of every other one FAIL."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -111,29 +114,15 @@ class Sampler:
 
     def tell(self, record: TrialRecord) -> None:
         """Tell the study how a trial ended: COMPLETE, PRUNED by the scheduler with its values, else FAIL."""
-        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-        state = states.get(record.state or "", TrialState.FAIL)
+        state = STATES.get(record.state or "", TrialState.FAIL)
         value = record.value if state == TrialState.COMPLETE else None
         asked = self._asked.pop(record.config_id, None)
         if asked is not None:
             for step, reported in record.reports.items():
                 asked.report(reported, step)
             self._study.tell(asked, values=value, state=state)
-        elif self._sweep.sampler == "tpe" and self._is_of_the_space(record):
-            distributions = {name: self._distributions[name] for name in record.params}
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    params=dict(record.params),
-                    distributions=distributions,
-                    state=state,
-                    value=None if state == TrialState.FAIL else record.value,
-                    intermediate_values=record.reports,
-                )
-            )
-
-    def _is_of_the_space(self, record: TrialRecord) -> bool:
-        inside = all(lies_in(self._distributions[name], value) for name, value in record.params.items())
-        return self._sweep.has_full_length(record.config) and inside and bool(record.params)
+        elif self._sweep.sampler == "tpe":
+            add_to_study(self._study, self._sweep, self._distributions, record)
 
     def _draw(self, number: int, attempt: int) -> tuple[dict[str, Any], optuna.Trial | None]:
         """Return a point of the space and, where Optuna drew it, the trial to tell."""
@@ -167,6 +156,39 @@ class Sampler:
             if dimension.is_searched(known):
                 point[name] = _suggest(asked, name, self._distributions[name])
         return point, asked
+
+
+def build_study(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> optuna.Study:
+    """Return a search's study with all its trials that have ended, whatever sampler has proposed them."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    distributions = {name: build_distribution(dimension) for name, dimension in sweep.dimensions.items()}
+    for record in records.values():
+        if record.state is not None:
+            add_to_study(study, sweep, distributions, record)
+    return study
+
+
+def add_to_study(
+    study: optuna.Study,
+    sweep: SweepConfig,
+    distributions: Mapping[str, BaseDistribution],
+    record: TrialRecord,
+) -> None:
+    """Add a trial that has ended and is of the space, as the experiment now is: others are left out."""
+    state = STATES.get(record.state or "", TrialState.FAIL)
+    inside = all(lies_in(distributions[name], value) for name, value in record.params.items())
+    if not (sweep.has_full_length(record.config) and inside and record.params):
+        return
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=dict(record.params),
+            distributions={name: distributions[name] for name in record.params},
+            state=state,
+            value=None if state == TrialState.FAIL else record.value,
+            intermediate_values=record.reports,
+        )
+    )
 
 
 def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -39,6 +39,7 @@ MaxHours = Annotated[float, typer.Option("--max-hours", min=0, help="Hours that 
 MaxGpuHours = Annotated[float, typer.Option("--max-gpu-hours", min=0, help="GPU-hours that it may take in all.")]
 Rate = Annotated[float | None, typer.Option("--tflops", min=0, help="Estimate with so many 10^12 operations a second.")]
 Price = Annotated[float | None, typer.Option("--price", min=0, help="Of an hour of one such device, for the estimate.")]
+Exclude = Annotated[str, typer.Option("--exclude", help="Languages in no target group: a group, codes, or none.")]
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
 
@@ -183,6 +184,60 @@ def stop(name: Kept, storage: Storage = "results") -> None:
     from sweep.inspection import stop_experiment
 
     stop_experiment(Console(), storage, name)
+
+
+@app.command()
+def report(
+    names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
+    baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
+    exclude: Exclude = "joshi5",
+    form: Annotated[str, typer.Option("--format", help="terminal, markdown, csv or latex.")] = "terminal",
+    to: Annotated[str | None, typer.Option("--to", help="Folder for files (NAME/report below the storage).")] = None,
+    languages: Annotated[
+        bool, typer.Option("--languages", help="Print every language, not the extremes only.")
+    ] = False,
+    storage: Storage = "results",
+) -> None:
+    """Say which configuration is better, for which languages, and whether it is real."""
+    from sweep.report import commands
+
+    commands.report(_report_console(), storage, names, baseline, exclude, form, to, languages)
+
+
+@app.command()
+def best(
+    name: Kept,
+    purpose: Annotated[
+        str | None, typer.Option("--for", help="By test accuracy on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
+    ] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Only of spt, xpe or dual.")] = None,
+    exclude: Exclude = "joshi5",
+    storage: Storage = "results",
+) -> None:
+    """Print the best configuration as an experiment file, with the command that replicates it."""
+    from sweep.report import commands
+
+    commands.best(Console(), storage, name, purpose, method, exclude)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="An arm, EXPERIMENT:arm, config_id, run_id or experiment.")],
+    second: Annotated[str, typer.Argument(help="What it is compared with.")],
+    purpose: Annotated[str | None, typer.Option("--for", help="Only on this target group, or several.")] = None,
+    exclude: Exclude = "joshi5",
+    storage: Storage = "results",
+) -> None:
+    """Show the paired difference of two configurations, runs or experiments."""
+    from sweep.report import commands
+
+    commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
+
+
+def _report_console() -> Console:
+    """Return a console of 100 columns where there is no terminal to fit."""
+    console = Console()
+    return console if console.is_terminal else Console(width=100)
 
 
 def _pin(seeds: str | None) -> list[str]:

@@ -59,6 +59,13 @@ class Folder:
         return below
 
     @property
+    def parent(self) -> "Folder":
+        """The folder that it lies in."""
+        above = Folder(self)
+        above._root = self._root.rpartition("/")[0] or "."
+        return above
+
+    @property
     def name(self) -> str:
         """The last part of its path."""
         return PurePosixPath(self._root).name

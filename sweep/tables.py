@@ -15,6 +15,7 @@ import pyarrow.parquet
 
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
 
 TRIALS_A_FILE = 128
 
@@ -91,6 +92,14 @@ def write_rows(folder: Folder, table: str, part: int, run_ids: Sequence[str], ro
 def read_rows(folder: Folder, table: str) -> pa.Table | None:
     """Return a whole table, None where nothing has been written."""
     below = folder / table
-    parts = [below.read(name) for name in below.names(".parquet")]
-    found = [pa.parquet.read_table(pa.BufferReader(part), schema=SCHEMAS[table]) for part in parts if part is not None]
+    found = []
+    for name in below.names(".parquet"):
+        part = below.read(name)
+        if part is None:  # deleted since
+            continue
+        try:
+            found.append(pa.parquet.read_table(pa.BufferReader(part), schema=SCHEMAS[table]))
+        except (pa.ArrowInvalid, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{below}/{name} cannot be read as a part of the table {table}: {reason}") from None
     return pa.concat_tables(found) if found else None

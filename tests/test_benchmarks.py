@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import micm
+from benchmarks import micm, report
 from benchmarks.setting import alternate, build_config, draw_examples, median_ratio, print_ratios, take, train_pack
+from sweep.analysis import read_results
+from sweep.storage import Folder
 from xpe_core.config import RunConfig
 from xpe_core.examples import SPLITS
 from xpe_core.tokens import TokenisedData, load_tokens
@@ -119,3 +121,10 @@ def test_the_authors_clock_is_read_once_or_not_at_all() -> None:
     assert micm._find_seconds("{'train_runtime': '8.459', 'epoch': '1'}", "train_runtime") == 8.459
     with pytest.raises(RuntimeError, match="printed test_runtime 0 times"):
         micm._find_seconds("{'train_runtime': '8.459'}", "test_runtime")
+
+
+def test_the_large_reports_experiment_has_every_run_on_every_language(tmp_path: Path) -> None:
+    assert report.write_experiment(tmp_path / "made", num_arms=3, seeds=(1, 2)) == 3 * 4 * 2
+    results = read_results([Folder(tmp_path / "made")])
+    assert (len(results.languages), len(results.cells), results.problems.is_empty()) == (205, 12, True)
+    assert results.arms == ["spt", "dual_0.5", "xpe"]

@@ -5,6 +5,7 @@ mean of its runs, and its spread the standard deviation over them (n - 1), which
 pruned or failed have no test results and are in no mean; how many failed is a column beside it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,12 +117,19 @@ def best_experiment(place: Place, sweep: SweepConfig) -> dict[str, Any] | None:
     if best is None:
         return None
     row = runs.filter(pl.col("config_id") == best.config_id).row(0, named=True)
+    return single_experiment(RunConfig(**{name: row[name] for name in RunConfig.model_fields}), sweep, sweep.seeds)
+
+
+def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, Any]:
+    """Return one configuration of an experiment as a search of its own, with every value spelt out."""
     values = sweep.model_dump(mode="json")
     return {
         "kind": "search",
-        "base": {name: row[name] for name in RunConfig.model_fields if name != "seed"},
+        "base": config.model_dump(exclude={"seed"}),
         "num_samples": 1,
-        **{key: values[key] for key in ("seeds", "scheduler", "evaluation")},
+        "seeds": list(seeds),
+        **({"scheduler": values["scheduler"]} if sweep.kind == "search" else {}),
+        "evaluation": values["evaluation"],
     }
 
 

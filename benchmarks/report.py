@@ -1,0 +1,76 @@
+"""How long a report takes, and how much memory: 1,000 made runs times 205 languages.
+
+python -m benchmarks.report [--seeds 10]
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sweep.config import SweepConfig
+from sweep.storage import Folder
+from sweep.store import ExperimentFolder
+from sweep.tables import TRIALS_A_FILE, write_rows
+from xpe_core.languages import load_languages
+
+NUM_RUNS = 1_000
+SOURCE_SETS = ("enarzho", "joshi5", "xlmr_seen", "eng")
+NUM_EXAMPLES = 204
+"""Of a language's test split in SIB-200."""
+
+
+def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
+    """Write a made grid whose arms differ a little, and return how many runs it has."""
+    ratios = np.linspace(0, 1, num_arms).round(3).tolist()
+    arms = {"spt": {"encoder_ratio": 0.0}} | {f"dual_{ratio:g}": {"encoder_ratio": ratio} for ratio in ratios[1:-1]}
+    arms["xpe"] = {"encoder_ratio": 1.0}
+    sweep = SweepConfig(kind="grid", arms=arms, source_sets=SOURCE_SETS, seeds=tuple(seeds))
+    ExperimentFolder(folder, sweep, {}).close()
+    generator = np.random.default_rng(0)
+    codes = [language.code for language in load_languages()]
+    levels = generator.uniform(0.2, 0.9, len(codes))
+    for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
+        runs, evaluations = [], []
+        for seed in seeds:
+            run = config.with_seed(seed)
+            identity = {"run_id": run.run_id, "config_id": run.config_id, "trial_id": f"t{number}", "arm": arm}
+            runs.append({**run.model_dump(), **identity, "trial_number": number, "method": run.method})
+            runs[-1] |= {"state": "complete", "selection_accuracy": 0.5, "num_steps": run.max_steps}
+            shares = np.clip(levels + generator.normal(0, 0.02) + generator.normal(0, 0.03, len(codes)), 0, 1)
+            for code, correct in zip(codes, generator.binomial(NUM_EXAMPLES, shares).tolist(), strict=True):
+                counts = {"num_examples": NUM_EXAMPLES, "num_correct": correct}
+                evaluations.append({"run_id": run.run_id, "split": "test", "language": code, **counts})
+        ids = [row["run_id"] for row in runs]
+        write_rows(Folder(folder), "runs", number // TRIALS_A_FILE, ids, runs)
+        write_rows(Folder(folder), "evaluations", number // TRIALS_A_FILE, ids, evaluations)
+    return len(sweep.cells) * len(seeds)
+
+
+def main() -> None:
+    """Print seconds and bytes of a report in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10)
+    arguments = parser.parse_args()
+    seeds = range(1, arguments.seeds + 1)
+    num_arms = NUM_RUNS // (len(SOURCE_SETS) * arguments.seeds)
+    with tempfile.TemporaryDirectory() as storage:
+        num_runs = write_experiment(Path(storage, "made"), num_arms, seeds)
+        for form in ("terminal", "csv"):
+            started = time.monotonic()
+            command = [sys.executable, "-m", "sweep.run", "report", "made", "--storage", storage, "--format", form]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            seconds = time.monotonic() - started
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux counts in KiB
+            lines = len(output.splitlines())
+            print(f"report_{form} {num_runs} runs {seconds:.1f} s, {peak / 2**30:.2f} GiB at most, {lines} lines")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Answers out of experiments' tables, as plain functions that return data frames: which configuration is better, for
+which languages, and is it real. `read_results` comes first; what the others return is in their docstrings.
+"""
+
+from sweep.analysis.answers import Answers, answer
+from sweep.analysis.choice import compare, find_cells, parse_weights, rank
+from sweep.analysis.configurations import (
+    ALL_TARGETS,
+    Best,
+    best_experiment,
+    find_best,
+    first_error,
+    group_means,
+    of_full_length,
+    rank_configurations,
+    read_evaluations,
+    read_runs,
+)
+from sweep.analysis.effort import costs, importances, learning_curves, rungs
+from sweep.analysis.per_language import extremes, kinship_table, language_table
+from sweep.analysis.published import published_table
+from sweep.analysis.reading import read_results
+from sweep.analysis.results import Cell, Experiment, Results, target_groups
+from sweep.analysis.tables import differences, main_table
+from sweep.analysis.tradeoff import pareto_front, winners_curse
+
+__all__ = [
+    "ALL_TARGETS",
+    "Answers",
+    "Best",
+    "Cell",
+    "Experiment",
+    "Results",
+    "answer",
+    "best_experiment",
+    "compare",
+    "costs",
+    "differences",
+    "extremes",
+    "find_best",
+    "find_cells",
+    "first_error",
+    "group_means",
+    "importances",
+    "kinship_table",
+    "language_table",
+    "learning_curves",
+    "main_table",
+    "of_full_length",
+    "pareto_front",
+    "parse_weights",
+    "published_table",
+    "rank",
+    "rank_configurations",
+    "read_evaluations",
+    "read_results",
+    "read_runs",
+    "rungs",
+    "target_groups",
+    "winners_curse",
+]

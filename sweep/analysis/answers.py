@@ -1,0 +1,109 @@
+"""All tables of a report at once: what the terminal, the files and the page show are these data frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from sweep.analysis.effort import costs, importances, learning_curves, rungs
+from sweep.analysis.per_language import extremes, kinship_table, language_table
+from sweep.analysis.published import published_table, why_not_comparable
+from sweep.analysis.reading import read_results
+from sweep.analysis.results import Results
+from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
+from sweep.analysis.tradeoff import pareto_front, winners_curse
+from sweep.storage import Folder
+from sweep.store import read_specification
+from xpe_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A report's tables; each one's columns are in the docstring of the function that made it."""
+
+    results: Results
+    baseline: str
+    main: pl.DataFrame
+    differences: pl.DataFrame
+    """Empty where there is nothing but the baseline."""
+    curse: pl.DataFrame
+    languages: pl.DataFrame
+    extremes: pl.DataFrame
+    families: pl.DataFrame
+    scripts: pl.DataFrame
+    front: pl.DataFrame
+    published: pl.DataFrame
+    not_comparable: str | None
+    """Why nothing is comparable with the published table, None where something is."""
+    importances: pl.DataFrame
+    curves: pl.DataFrame
+    rungs: pl.DataFrame
+    costs: pl.DataFrame
+
+    @property
+    def problems(self) -> pl.DataFrame:
+        """What is wrong with the results."""
+        return self.results.problems
+
+
+def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str = "joshi5") -> Answers:
+    """Return all tables of these experiments; differences are to `baseline`, by default to SPT where there is one.
+
+    Replications of a search are found beside it by what their specification names, and searches beside their
+    replications; they only serve the winner's curse.
+    """
+    results = read_results(folders, exclude)
+    named = baseline or BASELINE
+    has_baseline = any(find_baseline(results, arm, named) for arm in results.arms)
+    if baseline is not None and not has_baseline:
+        raise InputError(f"--baseline {baseline}: must be one of the arms {', '.join(results.arms)}")
+    main = main_table(results)
+    languages = language_table(results, named)
+    curves = learning_curves(results.experiments)
+    reasons = dict.fromkeys(why_not_comparable(cell) for cell in results.shown)
+    return Answers(
+        results=results,
+        baseline=named,
+        main=main,
+        differences=differences(results, named) if has_baseline else pl.DataFrame(),
+        curse=_find_curse(results),
+        languages=languages,
+        extremes=extremes(languages),
+        families=kinship_table(results, "family", named),
+        scripts=kinship_table(results, "script", named),
+        front=pareto_front(results),
+        published=published_table(results),
+        not_comparable=None if None in reasons else next(iter(reasons), "there are no results"),
+        importances=importances(results.experiments),
+        curves=curves,
+        rungs=rungs(results.experiments, curves),
+        costs=costs(results.experiments),
+    )
+
+
+def _find_curse(results: Results) -> pl.DataFrame:
+    """Return the winner's curse of what is among the results; a search or replication is looked for beside its half."""
+    found = []
+    for one in results.experiments:
+        beside = one.folder.parent
+        if one.sweep.kind == "replicate":
+            of = (one.sweep.of or "").rstrip("/").rsplit("/", 1)[-1]
+            pairs = [(beside / of, one.folder)] if (beside / of).read("experiment.yaml") is not None else []
+        elif one.sweep.kind == "search":
+            own = [beside / name for name in beside.folders()]
+            pairs = [(one.folder, folder) for folder in own if _replicates(folder, one.name)]
+        else:
+            pairs = []
+        for search, replication in pairs:
+            if (search / "runs").names(".parquet") and (replication / "runs").names(".parquet"):
+                halves = [read_results([folder], results.exclude) for folder in (search, replication)]
+                found.append(winners_curse(halves[0], halves[1]))
+    table = pl.concat([winners_curse(replace(results, experiments=()), replace(results, experiments=())), *found])
+    return table.unique(maintain_order=True)
+
+
+def _replicates(folder: Folder, name: str) -> bool:
+    content = folder.read("experiment.yaml")
+    if content is None or b"kind: replicate" not in content:
+        return False
+    return (read_specification(folder)["of"] or "").rstrip("/").rsplit("/", 1)[-1] == name

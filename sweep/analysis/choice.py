@@ -1,0 +1,157 @@
+"""One configuration out of many: the best for a purpose, and two compared seed by seed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sweep.analysis.results import Cell, Results
+from sweep.analysis.tables import complete_differences, pair
+from xpe_core.config import nearest
+from xpe_core.errors import InputError
+
+IDENTIFIER = re.compile(r"[0-9a-f]{4,16}")
+"""A config_id or run_id, or its first digits."""
+CHOICE_SCHEMA = {
+    "config_id": pl.String,
+    "experiment": pl.String,
+    "arm": pl.String,
+    "source_set": pl.String,
+    "method": pl.String,
+    "num_seeds": pl.Int64,
+    "num_failed": pl.Int64,
+    "score": pl.Float64,
+}
+
+
+def parse_weights(text: str, groups: Sequence[str]) -> dict[str, float]:
+    """Return the weights of `low_performing=2,seen_without_joshi5=1`, or of a group alone; InputError for others."""
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = part.strip().partition("=")
+        if name not in groups:
+            raise InputError(f"--for {text}: {nearest(name, groups).replace('key', 'group', 1)}")
+        try:
+            weights[name] = float(number) if equals else 1.0
+        except ValueError:
+            weights[name] = np.nan
+        if not 0 <= weights[name] < np.inf:
+            raise InputError(f"--for {text}: the weight of {name} must be a number from 0 on, not {number!r}")
+    if not sum(weights.values()):
+        raise InputError(f"--for {text}: some weight must be above 0")
+    return weights
+
+
+def rank(results: Results, weights: Mapping[str, float] | None = None, method: str | None = None) -> pl.DataFrame:
+    """Return the finished configurations, the best first.
+
+    Columns: config_id, experiment, arm, source_set, method, num_seeds (complete runs), num_failed, score in [0, 1]: the
+    selection accuracy, or with `weights` the weighted mean of the test accuracies of target groups. Both are means over
+    seeds in which a failed seed counts as 0: what only sometimes trains is not the best.
+    """
+    rows = []
+    for cell in results.cells:
+        if not cell.seeds or (method is not None and cell.method != method):
+            continue
+        if weights is None:
+            values = cell.selection_accuracies
+        elif any(results.differs(cell, group) for group in weights):
+            continue
+        else:
+            sums = [w * cell.accuracies[:, results.groups[g]].mean(axis=1) for g, w in weights.items()]
+            values = np.sum(sums, axis=0) / sum(weights.values())
+        failed = cell.states["failed"]
+        score = float(np.nan_to_num(values).sum()) / (len(values) + failed)
+        facts = (cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method, len(cell.seeds), failed)
+        rows.append((*facts, score))
+    # a stable sort: of equally good ones the first that was proposed
+    return pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row").sort("score", descending=True, maintain_order=True)
+
+
+def find_cells(results: Results, name: str) -> list[Cell]:
+    """Return the cells that `name` stands for, a single run as a cell of one seed; InputError where it is no one's.
+
+    `name` is an arm, an experiment (all its arms; of a search its best configuration), `EXPERIMENT:arm`, or the first
+    digits of a config_id or run_id, also behind `EXPERIMENT:`.
+    """
+    experiment, colon, rest = name.rpartition(":")
+    for cells, wanted in (
+        (results.cells, name),
+        ([cell for cell in results.cells if colon and cell.experiment == experiment], rest),
+    ):
+        if found := [cell for cell in cells if wanted in (cell.arm, _bare(cell))]:
+            return found
+        if found := [cell for cell in cells if not colon and cell.experiment == wanted]:
+            is_search = any(one.name == wanted and one.sweep.kind == "search" for one in results.experiments)
+            best = rank(replace(results, cells=tuple(found))) if is_search else None
+            chosen = None if best is None else best["config_id"].to_list()[:1]
+            return [cell for cell in found if cell.shown] if chosen is None else _of_config(found, chosen)
+        if IDENTIFIER.fullmatch(wanted) and (found := _by_digits(cells, wanted)):
+            return found
+    known = ", ".join([*(one.name for one in results.experiments), *results.arms][:12])
+    raise InputError(f"{name!r} is no experiment, arm, EXPERIMENT:arm, config_id or run_id here; there are {known}")
+
+
+def compare(results: Results, first: str, second: str, groups: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return the paired difference `first` - `second`, by source set and target group (all, or those of `groups`).
+
+    Columns as those of `tables.differences`; `arm` and `baseline` are the two. Where both have one cell each, on
+    different source sets, these are compared, and `source_set` names both. Holm's correction is over all rows.
+    """
+    ones, others = find_cells(results, first), find_cells(results, second)
+    one_arm_each = all(len({cell.arm for cell in cells}) == 1 for cells in (ones, others))
+    couples = [
+        (one, other)
+        for one in ones
+        for other in others
+        if one.source_set == other.source_set and (one_arm_each or _bare(one) == _bare(other))
+    ]
+    if not couples and len(ones) == len(others) == 1:
+        couples = [(ones[0], others[0])]
+    couples = [(one, other) for one, other in couples if one is not other]
+    if not couples:
+        raise InputError(f"compare {first} {second}: they have no source set and arm in common, or are the same")
+    rows: list[dict[str, Any]] = []
+    pairs = []
+    for one, other in couples:
+        source_set = one.source_set if one.source_set == other.source_set else f"{one.source_set} / {other.source_set}"
+        for group in groups or results.groups:
+            row, values = pair(results, one, other, group)
+            rows.append({"source_set": source_set, **row})
+            pairs.append(values)
+    return complete_differences(rows, pairs)
+
+
+def _bare(cell: Cell) -> str:
+    """Return a cell's arm without its experiment."""
+    return cell.arm.rpartition(":")[2]
+
+
+def _of_config(cells: Sequence[Cell], config_ids: Sequence[str]) -> list[Cell]:
+    return [cell for cell in cells if cell.config_id in config_ids]
+
+
+def _by_digits(cells: Sequence[Cell], digits: str) -> list[Cell]:
+    """Return the cell whose config_id begins so, or the one run of a cell whose run_id does."""
+    found = [replace(cell, arm=cell.arm) for cell in cells if cell.config_id.startswith(digits)]
+    runs = [
+        replace(
+            cell,
+            arm=f"{cell.arm} seed {seed}",
+            seeds=(seed,),
+            accuracies=cell.accuracies[place : place + 1],
+            selection_accuracies=cell.selection_accuracies[place : place + 1],
+            foreign={one: codes for one, codes in cell.foreign.items() if one == seed},
+            disputed=tuple(one for one in cell.disputed if one == seed),
+        )
+        for cell in cells
+        for place, seed in enumerate(cell.seeds)
+        if cell.config.with_seed(seed).run_id.startswith(digits)
+    ]
+    if len(found) + len(runs) > 1:
+        ids = [cell.config_id for cell in found] + [cell.config.with_seed(cell.seeds[0]).run_id for cell in runs]
+        raise InputError(f"{digits!r} could be {', '.join(ids[:5])}; give more digits")
+    return found + runs

@@ -1,0 +1,186 @@
+"""What mattered and what it cost: hyperparameter importance, learning curves, rungs, hours; all out of the ledger.
+
+A trial's hours are those between its proposal and its end in which a driver was at work. A *device* is what one trial
+has to itself: a GPU, a share of one, or the machine's CPUs.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from sweep.analysis.results import Experiment
+from sweep.ledger import TrialRecord, read_events, read_ledger, read_usage
+
+MIN_TRIALS = 4
+"""Complete trials below which nothing is said of importance."""
+CURVE_SCHEMA = {
+    "experiment": pl.String,
+    "trial_id": pl.String,
+    "trial_number": pl.Int64,
+    "config_id": pl.String,
+    "arm": pl.String,
+    "method": pl.String,
+    "state": pl.String,
+    "step": pl.Int64,
+    "accuracy": pl.Float64,
+    "is_last": pl.Boolean,
+}
+RUNG_SCHEMA = {
+    "experiment": pl.String,
+    "step": pl.Int64,
+    "num_reached": pl.Int64,
+    "num_stopped": pl.Int64,
+    "best": pl.Float64,
+    "median": pl.Float64,
+}
+COST_SCHEMA = {
+    "experiment": pl.String,
+    "num_trials": pl.Int64,
+    "hours": pl.Float64,
+    "device_hours": pl.Float64,
+    "gpu_hours": pl.Float64,
+    "best": pl.String,
+    "best_device_hours": pl.Float64,
+    "num_stopped": pl.Int64,
+    "saved_device_hours": pl.Float64,
+    "saved_share": pl.Float64,
+}
+IMPORTANCE_SCHEMA = {
+    "experiment": pl.String,
+    "field": pl.String,
+    "importance": pl.Float64,
+    "num_trials": pl.Int64,
+}
+
+
+def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
+    """Return how much each searched field mattered for the selection accuracy of complete trials, most first.
+
+    Columns: experiment, field, importance (adding up to 1), num_trials. Optuna's default evaluator, PED-ANOVA (Watanabe
+    et al. 2023, arXiv:2304.10255), on the study as proposals rebuild it; SPT and XPE beside the search are not of its
+    space. A search with fewer than MIN_TRIALS complete trials is absent.
+    """
+    rows: list[tuple[str, str, float, int]] = []
+    for one in experiments:
+        if one.sweep.kind != "search":
+            continue
+        import optuna  # slow to import, as is torch, and only searches need them
+
+        from sweep.proposals import build_study
+
+        study = build_study(one.sweep, read_ledger(one.folder))
+        complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+        if len(complete) >= MIN_TRIALS and len({trial.value for trial in complete}) > 1:
+            found = optuna.importance.get_param_importances(study)
+            rows += [(one.name, field, value, len(complete)) for field, value in found.items()]
+    return pl.DataFrame(rows, schema=IMPORTANCE_SCHEMA, orient="row")
+
+
+def learning_curves(experiments: Sequence[Experiment]) -> pl.DataFrame:
+    """Return every trial's selection accuracy by step, and where it was stopped.
+
+    Columns: experiment, trial_id, trial_number, config_id, arm (of a grid), method, state (null: not ended), step,
+    accuracy (mean over the trial's seeds), is_last (whether the trial reported nothing later: with state `pruned` it
+    was stopped here).
+    """
+    rows = []
+    for one in experiments:
+        for record in read_ledger(one.folder).values():
+            config = record.run_config
+            identity = (one.name, record.trial_id, record.number, config.config_id)
+            facts = (*identity, record.arm, config.method, record.state)
+            last = max(record.reports, default=0)
+            rows += [(*facts, step, value, step == last) for step, value in sorted(record.reports.items())]
+    return pl.DataFrame(rows, schema=CURVE_SCHEMA, orient="row")
+
+
+def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFrame:
+    """Return, of `learning_curves`, what happened at each of a search's rungs.
+
+    Columns: experiment, step (of the rung; the last is the full length), num_reached (trials that reported there or
+    later), num_stopped (those that were stopped before the next rung), best and median (accuracy at the first report at
+    or after the rung). SPT and XPE, which are never stopped, are counted, too. Source: ASHA, arXiv:1810.05934.
+    """
+    rows: list[dict[str, Any]] = []
+    for one in experiments:
+        if one.sweep.kind != "search":
+            continue
+        own = curves.filter(pl.col("experiment") == one.name)
+        steps = _rung_steps(one)
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            reached = own.filter(pl.col("step") >= step)
+            first = reached.sort("step").group_by("trial_id", maintain_order=True).first()
+            ended = reached.filter(pl.col("is_last") & (pl.col("state") == "pruned"))
+            if following is not None:
+                ended = ended.filter(pl.col("step") < following)
+            best, median = first["accuracy"].max(), first["accuracy"].median()
+            rows.append(
+                {"experiment": one.name, "step": step, "num_reached": len(first), "num_stopped": len(ended)}
+                | {"best": best, "median": median}
+            )
+    return pl.DataFrame(rows, schema=RUNG_SCHEMA)
+
+
+def costs(experiments: Sequence[Experiment]) -> pl.DataFrame:
+    """Return what experiments took, what their best configuration took, and what early stopping saved.
+
+    Columns: experiment, num_trials, hours (with a driver at work), device_hours (trials' hours), gpu_hours (as
+    measured; 0 without GPUs), best (config_id, by selection accuracy), best_device_hours, num_stopped,
+    saved_device_hours (what the stopped trials' other steps would have taken at each one's own pace, their tests not
+    counted), saved_share (of what it would all have taken).
+    """
+    rows: list[dict[str, Any]] = []
+    for one in experiments:
+        records = read_ledger(one.folder)
+        hours = trial_hours(one)
+        usage = read_usage(one.folder)
+        complete = [r for r in records.values() if r.state == "complete" and one.sweep.has_full_length(r.config)]
+        best = max(complete, key=lambda record: record.value or 0.0, default=None)
+        stopped = [record for record in records.values() if record.state == "pruned" and record.reports]
+        saved = sum(hours[record.trial_id] * _left(record) for record in stopped)
+        total = sum(hours.values())
+        of_best = [hours[r.trial_id] for r in records.values() if best and r.config_id == best.config_id]
+        rows.append(
+            {"experiment": one.name, "num_trials": len(records), "hours": usage.hours, "device_hours": total}
+            | {"gpu_hours": usage.gpu_hours, "best": best.config_id if best else None}
+            | {"best_device_hours": sum(of_best) if best else None, "num_stopped": len(stopped)}
+            | {"saved_device_hours": saved, "saved_share": saved / (total + saved) if total else 0.0}
+        )
+    return pl.DataFrame(rows, schema=COST_SCHEMA)
+
+
+def trial_hours(one: Experiment) -> dict[str, float]:
+    """Return the hours that each trial of an experiment took, without those in which no driver was at work."""
+    seconds: dict[str, float] = defaultdict(float)
+    since: dict[str, float] = {}
+    started: float | None = None
+    for event in read_events(one.folder):
+        trial_id = event.get("trial_id")
+        if event["event"] == "start":
+            since = {}  # what was running is started again: its next event counts from here
+            started = event["time"]
+        if trial_id is None:
+            continue
+        if event["event"] != "suggested":
+            seconds[trial_id] += event["time"] - since.get(trial_id, started or event["time"])
+        seconds.setdefault(trial_id, 0.0)
+        since[trial_id] = event["time"]
+    return {trial_id: value / 3600 for trial_id, value in seconds.items()}
+
+
+def _left(record: TrialRecord) -> float:
+    """Return what a stopped trial had left, in units of what it had done."""
+    done = max(record.reports)
+    return float(record.config["max_steps"]) / done - 1
+
+
+def _rung_steps(one: Experiment) -> list[int]:
+    """Return the steps of ASHA's rungs and of the end."""
+    scheduler, longest = one.sweep.scheduler, one.sweep.longest
+    steps, step = [], float(scheduler.grace_period)
+    while step < longest:
+        steps.append(round(step))
+        step *= scheduler.reduction_factor
+    return [*steps, longest]

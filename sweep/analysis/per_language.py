@@ -1,0 +1,138 @@
+"""Accuracy and difference to the baseline language by language, and by family and script.
+
+Accuracies are in [0, 1]. A single language among many that was picked for its gain has gained less than it seems: the
+largest of many noisy differences is an overestimate, so these tables describe and do not prove.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from sweep.analysis.results import Cell, Results
+from sweep.analysis.statistics import Array
+from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
+from xpe_core.languages import load_languages
+
+NUM_EXTREMES = 3
+NUM_RESAMPLES = 1_999
+"""Fewer than in the main table: there are hundreds of times as many intervals."""
+LANGUAGE_SCHEMA = {
+    "language": pl.String,
+    "name": pl.String,
+    "script": pl.String,
+    "family": pl.String,
+    "joshi_class": pl.Int64,
+    "xlmr_seen": pl.Boolean,
+    "low_performing": pl.Boolean,
+    "excluded": pl.Boolean,
+}
+MEASURED = {
+    "num_seeds": pl.Int64,
+    "accuracy": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "baseline": pl.String,
+    "num_pairs": pl.Int64,
+    "difference": pl.Float64,
+    "difference_low": pl.Float64,
+    "difference_high": pl.Float64,
+}
+CELL = {"source_set": pl.String, "arm": pl.String}
+
+
+def language_table(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
+    """Return every tested language's accuracy with each arm and source set, and its difference to the baseline.
+
+    Columns: source_set, arm, language, name, script, family, joshi_class, xlmr_seen, low_performing (null where the
+    language table does not know the language), excluded (whether it is in no target group), num_seeds (complete runs
+    that were tested on it), accuracy, low and high (95 % interval over seeds), baseline, num_pairs, difference (paired
+    by seed), difference_low and difference_high. Intervals: `statistics.seed_interval`.
+    """
+    each = [(code, [place]) for place, code in enumerate(results.languages)]
+    measured = _measure(results, baseline, each, "language")
+    table = measured.join(describe_languages(results), on="language", how="left", maintain_order="left")
+    return table.select(*CELL, *LANGUAGE_SCHEMA, *MEASURED)
+
+
+def extremes(table: pl.DataFrame, count: int = NUM_EXTREMES) -> pl.DataFrame:
+    """Return, of `language_table`, the languages that gain and lose most with each arm and source set.
+
+    Its columns and `rank`: 1, 2, ... for the greatest gains, -1, -2, ... for the greatest losses (a difference of 0 is
+    neither). Excluded languages are left out.
+    """
+    cells = table.filter(~pl.col("excluded") & pl.col("difference").is_not_null()).sort(
+        "source_set", "arm", "difference", "language", maintain_order=True
+    )
+    by_cell = ["source_set", "arm"]
+    last, first = pl.col("difference").rank("ordinal", descending=True), pl.col("difference").rank("ordinal")
+    gains = cells.filter(pl.col("difference") > 0).with_columns(rank=last.over(by_cell).cast(pl.Int64))
+    losses = cells.filter(pl.col("difference") < 0).with_columns(rank=-first.over(by_cell).cast(pl.Int64))
+    both = pl.concat([gains, losses]).filter(pl.col("rank").abs() <= count)
+    both = both.sort(pl.col("rank") < 0, pl.col("rank").abs())
+    order = table.select(by_cell).unique(maintain_order=True)
+    return order.join(both, on=by_cell, how="inner", maintain_order="left_right")
+
+
+def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.DataFrame:
+    """Return accuracy and difference by `family` or `script`, excluded languages left out; largest kinds first.
+
+    Columns: source_set, arm, the kind, num_languages, and those of `language_table` from num_seeds on. A seed that
+    lacks one of the kind's languages is not counted.
+    """
+    known = {language.code: language for language in load_languages()}
+    kinds: dict[str, list[int]] = {}
+    for place, code in enumerate(results.languages):
+        if code in known and code not in results.excluded:
+            kind = known[code].family if by == "family" else known[code].script
+            kinds.setdefault(kind, []).append(place)
+    ordered = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
+    sizes = pl.DataFrame({by: [kind for kind, _ in ordered], "num_languages": [len(places) for _, places in ordered]})
+    measured = _measure(results, baseline, ordered, by)
+    return measured.join(sizes, on=by, maintain_order="left").select(*CELL, by, "num_languages", *MEASURED)
+
+
+def describe_languages(results: Results) -> pl.DataFrame:
+    """Return the tested languages with what the language table says of them."""
+    known = {language.code: language for language in load_languages()}
+    rows: list[dict[str, Any]] = []
+    for code in results.languages:
+        one = known.get(code)
+        facts = {} if one is None else {name: vars(one)[name] for name in LANGUAGE_SCHEMA if name in vars(one)}
+        rows.append({**facts, "language": code, "excluded": code in results.excluded})
+    return pl.DataFrame(rows, schema=LANGUAGE_SCHEMA)
+
+
+def _measure(results: Results, baseline: str, kinds: Sequence[tuple[str, list[int]]], name: str) -> pl.DataFrame:
+    """Return accuracy and difference over the languages of each kind, for every arm and source set."""
+    rows: list[dict[str, Any]] = []
+    own: list[Array] = []
+    pairs: list[Array] = []
+    of_place = {(cell.arm, cell.source_set): cell for cell in results.shown}
+    partners = {arm: find_baseline(results, arm, baseline) for arm in results.arms}
+    for cell in results.shown:
+        partner = of_place.get((partners[cell.arm] or "", cell.source_set))
+        differences = _differences(cell, partner)
+        for kind, places in kinds:
+            own.append(_complete(cell.accuracies[:, places]))
+            pairs.append(np.empty(0) if differences is None else _complete(differences[:, places]))
+            row: dict[str, Any] = {"source_set": cell.source_set, "arm": cell.arm, name: kind}
+            compared = None if partner is None or partner is cell else partner.arm
+            rows.append(row | {"num_seeds": len(own[-1]), "baseline": compared, "num_pairs": len(pairs[-1])})
+    for row, mean, difference in zip(rows, describe(own, NUM_RESAMPLES), describe(pairs, NUM_RESAMPLES), strict=True):
+        row |= {key: mean[key] for key in ("accuracy", "low", "high")}
+        row |= {"difference": difference["accuracy"]}
+        row |= {f"difference_{end}": difference[end] for end in ("low", "high")}
+    return pl.DataFrame(rows, schema={**CELL, name: pl.String, **MEASURED})
+
+
+def _differences(cell: Cell, partner: Cell | None) -> Array | None:
+    if partner is None or partner is cell or cell.disputed or partner.disputed:
+        return None
+    return paired(cell, partner)
+
+
+def _complete(values: Array) -> Array:
+    """Return the means over languages of the seeds that have them all."""
+    return values[~np.isnan(values).any(axis=1)].mean(axis=1)

@@ -1,0 +1,244 @@
+"""Experiments read together, and what is wrong with them.
+
+What does not belong into a mean is named in `Results.problems` and never drops out silently: rows that stand twice,
+runs that failed, were pruned or have not ended, languages that a run lacks.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from sweep.analysis.configurations import of_full_length, rank_configurations
+from sweep.analysis.results import NO_EXCLUSION, UNFINISHED, Cell, Experiment, Results
+from sweep.config import KINDS_OF_KEY, SweepConfig
+from sweep.ledger import read_ledger
+from sweep.storage import Folder
+from sweep.store import read_specification
+from sweep.tables import SCHEMAS, read_rows
+from xpe_core.config import RunConfig, build_config
+from xpe_core.errors import InputError
+from xpe_core.languages import resolve_languages
+
+PROBLEM_SCHEMA = {"experiment": pl.String, "arm": pl.String, "source_set": pl.String, "problem": pl.String}
+STATES = ("complete", "failed", "pruned", UNFINISHED)
+RUN = ["experiment", "run_id"]
+RunKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A cell before its accuracies are known."""
+
+    experiment: str
+    arm: str
+    config: RunConfig
+    shown: bool
+    runs: Mapping[int, tuple[RunKey, str]]
+    """What identifies the run, and its state, by seed."""
+    is_searched: bool = False
+    num_tried: int = 1
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """All test results of complete runs."""
+
+    languages: tuple[str, ...]
+    accuracies: dict[RunKey, np.ndarray]
+    foreign: dict[RunKey, tuple[str, ...]]
+    disputed: frozenset[RunKey]
+    selection: dict[RunKey, float]
+
+
+class _Problems(list[dict[str, str | None]]):
+    """Sentences, with where they matter."""
+
+    def add(self, experiment: str, problem: str, arm: str | None = None, source_set: str | None = None) -> None:
+        self.append({"experiment": experiment, "arm": arm, "source_set": source_set, "problem": problem})
+
+
+def read_results(folders: Sequence[Folder], exclude: str = "joshi5") -> Results:
+    """Read experiments for tables without the languages of `exclude` (a group, family, script or code, or `none`).
+
+    InputError where a folder holds no experiment, none of them has results yet, or the exclusion set is unknown.
+    """
+    if exclude != NO_EXCLUSION:
+        resolve_languages(exclude)
+    experiments = tuple(
+        Experiment(folder, _read_sweep(folder)) for folder in {str(folder): folder for folder in folders}.values()
+    )
+    problems = _Problems()
+    runs, rows = (_read_table(experiments, table) for table in ("runs", "evaluations"))
+    if runs.is_empty():
+        raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet")
+    runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
+    complete = runs.filter(pl.col("state") == "complete").select(*RUN, "selection_accuracy")
+    rows = rows.filter(pl.col("split") == "test").join(complete.select(RUN), on=RUN, how="semi")
+    rows, disputed_rows = _once(rows, [*RUN, "language"], ["num_examples", "num_correct"], problems)
+    selection = {(name, run_id): value for name, run_id, value in complete.iter_rows()}
+    tested = _index(rows, disputed_runs | disputed_rows, selection)
+    found = _merge([cell for one in experiments for cell in _find_cells(one, runs, problems)], problems)
+    cells = [_fill(cell, tested) for cell in _name_apart(found, experiments)]
+    foreign = {code for codes in tested.foreign.values() for code in codes}
+    for cell in cells:
+        _judge(cell, tested.languages, frozenset(foreign), problems)
+    frame = pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
+    return Results(experiments, exclude, tested.languages, tuple(cells), frozenset(foreign), frame)
+
+
+def _read_sweep(folder: Folder) -> SweepConfig:
+    """Return what an experiment was asked for; its file holds the defaults of other kinds of experiment, too."""
+    values = read_specification(folder)
+    kind = values["kind"]
+    own = {key: value for key, value in values.items() if kind in KINDS_OF_KEY.get(key, (kind,))}
+    own.pop("fingerprints", None)
+    if "space" in own:  # what a dimension does not say is written as null
+        said = {
+            name: {key: value for key, value in one.items() if value is not None} for name, one in own["space"].items()
+        }
+        own["space"] = said
+    return build_config(SweepConfig, own, f"{folder}/experiment.yaml")
+
+
+def _read_table(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
+    frames = []
+    for one in experiments:
+        rows = read_rows(one.folder, table)
+        frame = pl.from_arrow(SCHEMAS[table].empty_table() if rows is None else rows)
+        assert isinstance(frame, pl.DataFrame)
+        frames.append(frame.with_columns(experiment=pl.lit(one.name)))
+    return pl.concat(frames)
+
+
+def _once(
+    frame: pl.DataFrame, key: list[str], values: list[str], problems: _Problems
+) -> tuple[pl.DataFrame, frozenset[RunKey]]:
+    """Return every row once, and the runs of which there are rows with different values."""
+    twice = frame.filter(frame.select(key).is_duplicated())
+    for name, count in twice.group_by("experiment", maintain_order=True).agg(pl.col("run_id").n_unique()).rows():
+        if not any(one["experiment"] == name and one["arm"] is None for one in problems):  # both tables at once
+            problems.add(name, f"{_runs(count)} stand in more than one file: each is counted once")
+    different = twice.unique([*key, *values])
+    disputed = different.filter(different.select(key).is_duplicated()).select(RUN).unique()
+    return frame.unique(key, keep="first", maintain_order=True), frozenset(disputed.rows())
+
+
+def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunKey, float]) -> _Tested:
+    """Return accuracies by run, over the languages that most runs were tested on; of equally many the larger set."""
+    by_run = rows.group_by(RUN, maintain_order=True).agg(
+        pl.col("language"), accuracy=pl.col("num_correct") / pl.col("num_examples")
+    )
+    sets = Counter(tuple(sorted(codes)) for codes in by_run["language"].to_list())
+    languages = max(sets, key=lambda codes: (sets[codes], len(codes), codes), default=())
+    places = {code: place for place, code in enumerate(languages)}
+    accuracies, foreign = {}, {}
+    for name, run_id, codes, values in by_run.iter_rows():
+        row = np.full(len(languages), np.nan)
+        row[[places[code] for code in codes if code in places]] = [
+            value for code, value in zip(codes, values, strict=True) if code in places
+        ]
+        accuracies[name, run_id] = row
+        foreign[name, run_id] = tuple(sorted(code for code in codes if code not in places))
+    return _Tested(languages, accuracies, foreign, disputed, selection)
+
+
+def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Iterator[_Found]:
+    own = runs.filter(pl.col("experiment") == one.name)
+    rows: dict[str, dict[int, tuple[RunKey, str]]] = defaultdict(dict)
+    for config_id, seed, run_id, state in own.select("config_id", "seed", "run_id", "state").iter_rows():
+        rows[config_id][seed] = (one.name, run_id), state
+    if one.sweep.kind != "search":
+        for (arm, _), config in zip(one.sweep.cells, one.sweep.corners, strict=True):
+            asked = {seed: ((one.name, config.with_seed(seed).run_id), UNFINISHED) for seed in one.sweep.seeds}
+            yield _Found(one.name, arm, config, True, asked | rows[config.config_id])
+        return
+    own = of_full_length(own, one.sweep)
+    configs = {row["config_id"]: row for row in own.iter_rows(named=True)}
+    running = [record for record in read_ledger(one.folder).values() if record.state is None]
+    if left := max(one.sweep.num_samples - len(configs), len(running)):
+        problems.add(one.name, f"{left} of {one.sweep.num_samples} configurations have not ended: the best may change")
+    tried = Counter((row["method"], row["source_set"]) for row in configs.values())
+    ranked = [best.config_id for best in rank_configurations(own)]
+    best: dict[tuple[str, str], str] = {}
+    for config_id in ranked:
+        best.setdefault((configs[config_id]["method"], configs[config_id]["source_set"]), config_id)
+    for config_id in (*ranked, *sorted(configs.keys() - set(ranked))):
+        config = RunConfig(**{name: configs[config_id][name] for name in RunConfig.model_fields})
+        kind = config.method, config.source_set
+        is_best = best.get(kind) == config_id
+        arm = config.method if is_best else f"{config.method} {config_id[:6]}"
+        yield _Found(one.name, arm, config, is_best, rows[config_id], True, tried[kind])
+
+
+def _merge(found: Sequence[_Found], problems: _Problems) -> list[_Found]:
+    """Put the seeds together that several experiments ran of one arm's configuration; a run counts once.
+
+    A search's seeds stay apart: its best was chosen by them, so they say more good of it than fresh ones.
+    """
+    merged: dict[tuple[str, ...], _Found] = {}
+    for cell in found:
+        key = (cell.arm, cell.config.config_id, cell.experiment if cell.is_searched else "")
+        first = merged.get(key)
+        if first is None:
+            merged[key] = cell
+            continue
+        both = [s for s in cell.runs if cell.runs[s][1] == "complete" and first.runs.get(s, ("", ""))[1] == "complete"]
+        if both:
+            stand = "stands" if len(both) == 1 else "stand"
+            sentence = f"{_runs(len(both))} also {stand} in {first.experiment}: counted once, as there"
+            problems.add(cell.experiment, sentence, cell.arm, cell.config.source_set)
+        better = {s: run for s, run in cell.runs.items() if first.runs.get(s, ("", ""))[1] != "complete"}
+        merged[key] = replace(first, runs={**first.runs, **better})
+    return list(merged.values())
+
+
+def _name_apart(found: Sequence[_Found], experiments: Sequence[Experiment]) -> list[_Found]:
+    """Name arms `NAME:arm` where several experiments have one of that name with other configurations."""
+    places: dict[tuple[str, str], set[str]] = defaultdict(set)
+    homes: dict[str, set[str]] = defaultdict(set)
+    for cell in found:
+        places[cell.arm, cell.config.source_set].add(cell.config.config_id + cell.experiment)
+        homes[cell.arm].add(cell.experiment)
+    clashing = {arm for (arm, _), ids in places.items() if len(ids) > 1 and len(homes[arm]) > 1}
+    return [replace(c, arm=f"{c.experiment}:{c.arm}") if c.arm in clashing else c for c in found]
+
+
+def _fill(found: _Found, tested: _Tested) -> Cell:
+    states = Counter(state for _, state in found.runs.values())
+    complete = {seed: key for seed, (key, state) in sorted(found.runs.items()) if state == "complete"}
+    none = np.full(len(tested.languages), np.nan)
+    rows = [tested.accuracies.get(key, none) for key in complete.values()]
+    return Cell(
+        experiment=found.experiment,
+        arm=found.arm,
+        source_set=found.config.source_set,
+        method=found.config.method,
+        config=found.config,
+        shown=found.shown,
+        seeds=tuple(complete),
+        accuracies=np.array(rows).reshape(len(complete), len(tested.languages)),
+        selection_accuracies=np.array([tested.selection[key] for key in complete.values()], float),
+        states={state: states[state] for state in STATES},
+        foreign={seed: codes for seed, key in complete.items() if (codes := tested.foreign.get(key, ()))},
+        disputed=tuple(seed for seed, key in complete.items() if key in tested.disputed),
+        num_tried=found.num_tried,
+    )
+
+
+def _judge(cell: Cell, languages: Sequence[str], foreign: frozenset[str], problems: _Problems) -> None:
+    """Say what is wrong with a cell."""
+    where = cell.arm, cell.source_set
+    if cell.shown:
+        for state in STATES[1:]:
+            if count := cell.states[state]:
+                sentence = f"{count} of {_runs(sum(cell.states.values()))} {state}: in no mean"
+                problems.add(cell.experiment, sentence, *where)
+    if differs := cell.differs(range(len(languages)), languages, foreign):
+        problems.add(cell.experiment, f"not averaged where it matters: {differs}", *where)
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'s' if count != 1 else ''}"

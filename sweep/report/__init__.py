@@ -1,0 +1,20 @@
+"""What a person sees: plan, screen and short answer of an experiment, and the report on its results.
+
+Plan and screen need Torch and Ray, which take seconds to import; a report needs neither, so they are imported when
+asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweep.report.progress import Screen, most_frequent_class, print_answer, print_estimate, print_plan
+
+__all__ = ["Screen", "most_frequent_class", "print_answer", "print_estimate", "print_plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sweep.report import progress
+
+    return vars(progress)[name]

@@ -1,0 +1,99 @@
+"""What the commands `report`, `best` and `compare` do with experiments of a storage."""
+
+from collections.abc import Sequence
+
+import polars as pl
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from sweep.analysis.answers import answer
+from sweep.analysis.choice import compare, parse_weights, rank
+from sweep.analysis.configurations import single_experiment
+from sweep.analysis.reading import read_results
+from sweep.inspection import find_experiment, find_experiments
+from sweep.report.formats import FORMATS, write_sheets
+from sweep.report.sheet import percent
+from sweep.report.sheets import all_sheets, difference_sheet, language_sheet
+from sweep.report.terminal import print_problems, print_report, print_sheet
+from sweep.storage import Folder
+from xpe_core.errors import InputError
+
+METHODS = ("spt", "xpe", "dual")
+
+
+def report(
+    console: Console,
+    storage: str,
+    names: Sequence[str],
+    baseline: str | None,
+    exclude: str,
+    form: str,
+    to: str | None,
+    every_language: bool,
+) -> None:
+    """Print a report, or write its tables as files."""
+    if form not in ("terminal", *FORMATS):
+        raise InputError(f"--format {form}: must be one of terminal, {', '.join(FORMATS)}")
+    folders = [find_experiment(storage, name) for name in names]
+    answers = answer(folders, baseline, exclude)
+    if form == "terminal":
+        print_report(console, answers, every_language)
+        return
+    target = Folder(to) if to is not None else folders[0] / "report"
+    target.check_writable()
+    written = write_sheets([*all_sheets(answers), language_sheet(answers)], form, target)
+    print_problems(console, answers.problems)
+    console.print(Text(f"{len(written)} tables in {target}: {', '.join(written)}"), soft_wrap=True)
+
+
+def best(console: Console, storage: str, name: str, purpose: str | None, method: str | None, exclude: str) -> None:
+    """Print the best configuration as an experiment file; what is said about it stands in comments."""
+    if method is not None and method not in METHODS:
+        raise InputError(f"--method {method}: must be one of {', '.join(METHODS)}")
+    results = read_results([find_experiment(storage, name)], exclude)
+    weights = None if purpose is None else parse_weights(purpose, list(results.groups))
+    ranked = rank(results, weights, method)
+    if ranked.is_empty():
+        of = f" with method {method}" if method else ""
+        raise InputError(f"{name} has no finished configuration{of} that was tested on all languages of its group")
+    row = ranked.row(0, named=True)
+    cell = next(cell for cell in results.cells if cell.config_id == row["config_id"])
+    measure = "validation accuracy" if weights is None else f"test accuracy ({purpose})"
+    failed = f", {row['num_failed']} failed and count as 0" if row["num_failed"] else ""
+    lines = [
+        f"The best of {len(ranked)} configurations of {name} by {measure}: {row['arm']} on {row['source_set']},",
+        f"{percent(row['score'])} % as a mean over {row['num_seeds']} seeds{failed} (config_id {row['config_id']}).",
+        "The best of many looks better than it is; run it again on fresh seeds:",
+    ]
+    options = "".join([f" --for {purpose}" if purpose else "", f" --method {method}" if method else ""])
+    options += f" --exclude {exclude}" if exclude != "joshi5" else ""
+    options += f" --storage {storage}" if storage != "results" else ""
+    file = f"{name}-{'-'.join([method or 'best', *(weights or ())])}.yaml"
+    again = f" --storage {storage}" if storage != "results" else ""
+    lines += [f"  python sweep/run.py best {name}{options} > {file}", f"  python sweep/run.py replicate {file}{again}"]
+    sweep = next(one.sweep for one in results.experiments if one.name == cell.experiment)
+    values = single_experiment(cell.config, sweep, cell.seeds)
+    print_plain(console, "".join(f"# {line}\n" for line in lines))
+    print_plain(console, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def compare_two(console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str) -> None:
+    """Print the paired difference of two configurations, arms, runs or experiments."""
+    known = [folder for folder in find_experiments(storage) if (folder / "runs").names(".parquet")]
+    if not known:
+        raise InputError(f"storage {storage} holds no experiment with results; say where with --storage DIR")
+    named = {part for name in (first, second) for part in (name, name.partition(":")[0])}
+    chosen = [folder for folder in known if folder.name in named]
+    others = [name for name in (first, second) if not {name, name.partition(":")[0]} & {f.name for f in known}]
+    results = read_results(known if others else chosen, exclude)
+    groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
+    table = compare(results, first, second, groups)
+    print_sheet(console, difference_sheet(table, f"{first} - {second}, in points of accuracy, paired by seed"))
+    arms = table["arm"].unique().to_list() + table["baseline"].unique().to_list()
+    print_problems(console, results.problems.filter(pl.col("arm").is_in(arms)))
+
+
+def print_plain(console: Console, text: str) -> None:
+    """Print text as it is, also where it is longer than a line."""
+    console.print(Text(text), soft_wrap=True, end="")

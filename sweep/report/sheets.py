@@ -1,0 +1,297 @@
+"""A report's tables as people read them: which columns, in which order, and what must be said under each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from sweep.analysis.answers import Answers
+from sweep.analysis.statistics import LEVEL, MIN_SEEDS, POWER, seeds_for, smallest_p
+from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
+
+SIGNIFICANT = 1 - LEVEL
+ARMS_A_TABLE = 4
+"""Arms side by side in 100 columns."""
+ARMS_BY_KIND = 5
+MAX_KINDS = 12
+LANGUAGE_COLUMNS = ("language", "family", "class, seen, low", "accuracy [95 %]", "difference [95 %]")
+
+
+def all_sheets(answers: Answers) -> list[Sheet]:
+    """Return every table of a report that has something to say, in the order of the questions."""
+    makers: tuple[Callable[[Answers], list[Sheet]], ...] = (
+        main_sheets,
+        difference_sheets,
+        curse_sheets,
+        extreme_sheets,
+        kinship_sheets,
+        front_sheets,
+        importance_sheets,
+        rung_sheets,
+        cost_sheets,
+        published_sheets,
+    )
+    return [sheet for make in makers for sheet in make(answers)]
+
+
+def main_sheets(answers: Answers) -> list[Sheet]:
+    """Return the main table, a few arms at a time."""
+    arms = answers.results.arms
+    blocks = [arms[start : start + ARMS_A_TABLE] for start in range(0, len(arms), ARMS_A_TABLE)]
+    found = {(row["source_set"], row["group"], row["arm"]): row for row in answers.main.iter_rows(named=True)}
+    notes = ["In each cell: mean over seeds of the mean over languages, 95 % interval over seeds; seeds x languages."]
+    for (source_set, group, arm), row in found.items():
+        if row["note"]:
+            notes.append(f"* not averaged: {arm} on {source_set}, {group}: {row['note']}")
+    for source_set, count in answers.results.trained_on_targets.items():
+        notes.append(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
+    sheets = []
+    for number, block in enumerate(blocks):
+        rows: list[tuple[str, ...]] = []
+        for source_set in answers.results.source_sets:
+            rows.append((f"trained on {source_set}",))
+            for group in answers.results.groups:
+                rows.append((group, *(_main_cell(found.get((source_set, group, arm))) for arm in block)))
+        part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
+        excluded = "" if answers.results.exclude == "none" else f"; {answers.results.exclude} in no group"
+        title = f"Test accuracy in %{excluded}{part}"
+        last = number == len(blocks) - 1
+        place = number + 1 if len(blocks) > 1 else None
+        said = tuple(notes) if last else ()
+        sheets.append(Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, place))
+    return sheets
+
+
+def difference_sheets(answers: Answers) -> list[Sheet]:
+    """Return the differences to the baseline."""
+    if answers.differences.is_empty():
+        return []
+    title = f"Difference to {answers.baseline} in points of accuracy, paired by seed"
+    return [difference_sheet(answers.differences, title)]
+
+
+def difference_sheet(table: pl.DataFrame, title: str) -> Sheet:
+    """Return a table of `analysis.differences` or `analysis.compare`."""
+    rows: list[tuple[str, ...]] = []
+    for source_set, part in sections(table, "source_set"):
+        rows.append((f"trained on {source_set}",))
+        rows += [_difference_row(row) for row in part.iter_rows(named=True)]
+    numbers = ("pairs x\nlang.", "difference\n[these lang.]", "[such lang.]", "p", "Holm p", "could\nshow")
+    notes = tuple(explain_differences(table))
+    return Sheet("differences", title, ("tested on", "arm", *numbers), tuple(rows), table, notes, left=2)
+
+
+def explain_differences(table: pl.DataFrame) -> list[str]:
+    """Return what must be known to read a table of `analysis.differences`."""
+    notes = [
+        "[these lang.]: 95 % interval over seeds, for these languages; [such lang.]: over seeds and languages, for "
+        "languages like these (bias-corrected bootstraps). p: exact sign-flip test over seeds; Holm p: corrected for "
+        f"all {table['p'].count()} rows. could show: the true difference that so many seeds show at 5 %, uncorrected, "
+        f"with a probability of {100 * POWER:.0f} %."
+    ]
+    compared = table.filter(pl.col("p").is_not_null())
+    missing = table.filter(pl.col("note").is_not_null()).unique(["source_set", "arm", "note"], maintain_order=True)
+    for row in missing.iter_rows(named=True):
+        notes.append(f"* no difference for {row['arm']} on {row['source_set']}: {row['note']}")
+    if compared.is_empty():
+        return notes
+    counts = compared["num_pairs"].to_list()
+    fewest, most, needed = min(counts), max(counts), seeds_for(len(compared))
+    if fewest < MIN_SEEDS:
+        seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
+        smallest = p_value(smallest_p(fewest))
+        notes.append(f"With {seeds} no claim at 5 % is possible: p is at least {smallest}; it takes {MIN_SEEDS} seeds.")
+    if MIN_SEEDS <= most < needed:
+        smallest = p_value(smallest_p(most))
+        notes.append(
+            f"With {most} seeds p is at least {smallest}: however large, none of {len(compared)} differences survives "
+            f"Holm's correction. It takes {needed} seeds, or fewer comparisons (compare A B --for GROUP)."
+        )
+    held = compared.filter(pl.col("p_holm") <= SIGNIFICANT)
+    notes.append(f"After Holm's correction {len(held)} of {len(compared)} differences are real at 5 %.")
+    return notes
+
+
+def curse_sheets(answers: Answers) -> list[Sheet]:
+    """Return what searches promised and replications held."""
+    rows: list[tuple[str, ...]] = []
+    for row in answers.curse.iter_rows(named=True):
+        promise = f"{percent(row['search_accuracy'])} ({row['num_search_seeds']})"
+        held = interval(row["replication_accuracy"], row["low"], row["high"]) + f" ({row['num_seeds']})"
+        rows.append((row["arm"], row["measure"], promise, row["note"] or held, points(row["difference"])))
+    if not rows:
+        return []
+    notes = (
+        "A search's best looks better than it is: it was chosen because its seeds were lucky, too. In brackets: seeds. "
+        "Only the replication's figures may be quoted.",
+    )
+    columns = ("arm", "measure", "search (seeds)", "replication [95 %] (seeds)", "difference")
+    title = "The winner's curse: promised and held, in %"
+    return [Sheet("winners-curse", title, columns, tuple(rows), answers.curse, notes, left=2)]
+
+
+def extreme_sheets(answers: Answers) -> list[Sheet]:
+    """Return which languages gain and lose most."""
+    if answers.extremes.is_empty():
+        return []
+    rows: list[tuple[str, ...]] = []
+    for source_set, of_source in sections(answers.extremes, "source_set"):
+        for arm, part in sections(of_source, "arm"):
+            rows.append((f"{arm} on {source_set}",))
+            rows += [_language_row(row) for row in part.iter_rows(named=True)]
+    notes = (
+        "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
+        "that. Every language: --languages, or the files of --format csv, markdown or latex.",
+    )
+    title = f"Languages that gain and lose most against {answers.baseline}"
+    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, left=3)]
+
+
+def language_sheet(answers: Answers) -> Sheet:
+    """Return every language with every arm."""
+    rows: list[tuple[str, ...]] = []
+    for source_set, of_source in sections(answers.languages, "source_set"):
+        for arm, part in sections(of_source, "arm"):
+            rows.append((f"{arm} on {source_set}",))
+            rows += [_language_row(row) for row in part.iter_rows(named=True)]
+    title = f"Accuracy in %, and difference to {answers.baseline}, by language (- : in no target group)"
+    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (), left=3)
+
+
+def kinship_sheets(answers: Answers) -> list[Sheet]:
+    """Return accuracy and difference by family and by script, the largest kinds, a few arms at a time."""
+    sheets = []
+    for by, name, table in (("family", "families", answers.families), ("script", "scripts", answers.scripts)):
+        arms = answers.results.arms
+        for start in range(0, len(arms), ARMS_BY_KIND):
+            block = arms[start : start + ARMS_BY_KIND]
+            own = table.filter(pl.col("arm").is_in(block))
+            part = start // ARMS_BY_KIND + 1 if len(arms) > ARMS_BY_KIND else None
+            rows = _kinship_rows(own, by, block)
+            title = f"By {by}: accuracy in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
+            notes = ("Intervals are in the files of --format csv.",)
+            if rows:
+                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, notes, part))
+    return sheets
+
+
+def _kinship_rows(table: pl.DataFrame, by: str, arms: list[str]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for source_set, part in sections(table.filter(pl.col("num_seeds") > 0), "source_set"):
+        rows.append((f"trained on {source_set}",))
+        for kind, of_kind in list(sections(part, by))[:MAX_KINDS]:
+            found = {row["arm"]: row for row in of_kind.iter_rows(named=True)}
+            cells = []
+            for arm in arms:
+                row = found.get(arm)
+                difference = "" if row is None or row["difference"] is None else f" ({points(row['difference'])})"
+                cells.append("" if row is None else percent(row["accuracy"]) + difference)
+            rows.append((kind, str(of_kind["num_languages"][0]), *cells))
+    return rows
+
+
+def front_sheets(answers: Answers) -> list[Sheet]:
+    """Return the Pareto front of low-performing against seen languages."""
+    front = answers.front.filter("on_front")
+    if front.is_empty():
+        return []
+    rows: list[tuple[str, ...]] = []
+    for row in front.iter_rows(named=True):
+        name = (row["arm"], row["source_set"], row["config_id"][:8], str(row["num_seeds"]))
+        rows.append((*name, percent(row["seen"]), percent(row["low_performing"])))
+    notes = (
+        f"No other of the {len(answers.front)} finished configurations is better on both. Means over few seeds: a "
+        "point that is on the front by little may not belong there.",
+    )
+    columns = ("arm", "trained on", "config", "seeds", "seen", "low-performing")
+    title = "The trade-off: Pareto front of low-performing against seen languages, in %"
+    return [Sheet("trade-off", title, columns, tuple(rows), answers.front, notes, left=3)]
+
+
+def importance_sheets(answers: Answers) -> list[Sheet]:
+    """Return which searched fields mattered."""
+    rows: list[tuple[str, ...]] = []
+    for experiment, part in sections(answers.importances, "experiment"):
+        rows.append((f"{experiment}, {part['num_trials'][0]} complete trials",))
+        rows += [(row["field"], f"{row['importance']:.2f}") for row in part.iter_rows(named=True)]
+    title = "What mattered: importance for the selection accuracy (Optuna's PED-ANOVA, adds up to 1)"
+    return [Sheet("importance", title, ("field", "importance"), tuple(rows), answers.importances)] if rows else []
+
+
+def rung_sheets(answers: Answers) -> list[Sheet]:
+    """Return what happened at each rung of a search, and all learning curves as data."""
+    rows: list[tuple[str, ...]] = []
+    for experiment, part in sections(answers.rungs, "experiment"):
+        rows.append((experiment,))
+        for row in part.iter_rows(named=True):
+            counts = (str(row["num_reached"]), str(row["num_stopped"]))
+            rows.append((str(row["step"]), *counts, percent(row["median"]), percent(row["best"])))
+    columns = ("step", "trials", "stopped here", "median", "best")
+    title = "Learning curves at ASHA's rungs: validation accuracy in %"
+    return [Sheet("rungs", title, columns, tuple(rows), answers.rungs)] if rows else []
+
+
+def cost_sheets(answers: Answers) -> list[Sheet]:
+    """Return what it cost."""
+    rows: list[tuple[str, ...]] = []
+    for row in answers.costs.iter_rows(named=True):
+        best = "–" if row["best_device_hours"] is None else f"{row['best_device_hours']:.2f}"
+        saved = f"{row['saved_device_hours']:.2f} ({100 * row['saved_share']:.0f} %)" if row["num_stopped"] else "–"
+        hours = (f"{row['hours']:.2f}", f"{row['device_hours']:.2f}", f"{row['gpu_hours']:.2f}")
+        rows.append((row["experiment"], str(row["num_trials"]), *hours, best, saved))
+    columns = ("experiment", "trials", "hours", "device-hours", "GPU-hours", "of the best", "saved by stopping")
+    notes = (
+        "A device is what one trial has to itself: a GPU, its share of one, or CPUs. Saved: estimated, at the stopped "
+        "trials' own pace.",
+    )
+    return [Sheet("cost", "Cost", columns, tuple(rows), answers.costs, notes)]
+
+
+def published_sheets(answers: Answers) -> list[Sheet]:
+    """Return the published figures beside ours."""
+    rows: list[tuple[str, ...]] = []
+    for source_set, part in sections(answers.published, "source_set"):
+        rows.append((f"trained on {source_set}",))
+        for row in part.iter_rows(named=True):
+            inside = {True: "yes", False: "no", None: ""}[row["inside"]]
+            ours = row["note"] or interval(row["accuracy"], row["low"], row["high"])
+            figures = (percent(row["published"]), ours, points(row["difference"]), inside)
+            rows.append((row["group"], row["method"], row["arm"] or "–", *figures))
+    if not rows:
+        return []
+    columns = ("tested on", "method", "arm", "published", "ours [95 %]", "difference", "inside")
+    notes = (
+        "inside: whether the published value lies in our interval. It is itself a mean over ten seeds: of equal truths "
+        "about one in six lies outside.",
+    )
+    title = "Beside the published table (arXiv:2508.10352, table 1), in %"
+    return [Sheet("published", title, columns, tuple(rows), answers.published, notes, left=3)]
+
+
+def _main_cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    counts = [f"{row['num_seeds']} x {row['num_languages']}"]
+    counts += [f"{row[f'num_{state}']} {state}" for state in ("failed", "pruned", "unfinished") if row[f"num_{state}"]]
+    value = "*" if row["note"] else interval(row["accuracy"], row["low"], row["high"])
+    return f"{value}\n{', '.join(counts)}"
+
+
+def _difference_row(row: dict[str, Any]) -> tuple[str, ...]:
+    head = (row["group"], row["arm"], f"{row['num_pairs']} x {row['num_languages']}")
+    if row["difference"] is None:
+        return (*head, "*", "", "", "", "")
+    such = "–" if row["low_languages"] is None else f"[{points(row['low_languages'])}, {points(row['high_languages'])}]"
+    could = "–" if row["detectable"] is None else f"{100 * row['detectable']:.1f}"
+    found = interval(row["difference"], row["low"], row["high"], points)
+    return (*head, found, such, p_value(row["p"]), p_value(row["p_holm"]), could)
+
+
+def _language_row(row: dict[str, Any]) -> tuple[str, ...]:
+    seen = {True: "seen", False: "unseen", None: "?"}[row["xlmr_seen"]]
+    low = ["low"] if row["low_performing"] else []
+    facts = ["–" if row["joshi_class"] is None else str(row["joshi_class"]), seen, *low]
+    code = f"{row['language']} {row['name'] or ''}" + (" -" if row["excluded"] else "")
+    words = (code, row["family"] or "", ", ".join(facts))
+    difference = interval(row["difference"], row["difference_low"], row["difference_high"], points)
+    return (*words, interval(row["accuracy"], row["low"], row["high"]), difference)

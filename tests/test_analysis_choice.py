@@ -1,0 +1,81 @@
+"""The best configuration for a purpose, and two compared."""
+
+from pathlib import Path
+
+import pytest
+
+from sweep.analysis import Results, compare, find_cells, parse_weights, rank, read_results
+from sweep.storage import Folder
+from tests.made_experiments import write_grid
+from tests.test_analysis_tables import ARMS, SETS, accuracy
+from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    write_grid(tmp_path / "made", ARMS, accuracy, **SETS)
+    write_grid(tmp_path / "again", {"spt": {"encoder_ratio": 0.0, "batch_size": 16}}, accuracy)
+    return read_results([Folder(tmp_path / "made"), Folder(tmp_path / "again")])
+
+
+def test_a_weighting_is_read_or_refused(results: Results) -> None:
+    groups = list(results.groups)
+    assert parse_weights("low_performing", groups) == {"low_performing": 1.0}
+    assert parse_weights("low_performing=2, unseen=0.5", groups) == {"low_performing": 2.0, "unseen": 0.5}
+    for text, message in (
+        ("low_preforming", "unknown group 'low_preforming'; did you mean 'low_performing'"),
+        ("unseen=much", "the weight of unseen must be a number from 0 on, not 'much'"),
+        ("unseen=-1", "the weight of unseen"),
+        ("unseen=0", "some weight must be above 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            parse_weights(text, groups)
+
+
+def test_the_best_is_by_a_weighted_mean_of_groups(results: Results) -> None:
+    ranked = rank(results, {"low_performing": 3.0, "seen_without_joshi5": 1.0})
+    first = ranked.row(0, named=True)
+    assert (first["arm"], first["num_seeds"]) == ("xpe", 6)
+    assert first["score"] == pytest.approx((3 * (0.35 + 0.07) + (0.55 + 0.07)) / 4)
+    assert rank(results, {"unseen": 1.0}, "spt")["method"].unique().to_list() == ["spt"]
+    assert len(rank(results)) == 7
+
+
+def test_two_arms_are_compared_on_every_source_set_they_share(results: Results) -> None:
+    table = compare(results, "xpe", "made:spt")
+    assert len(table) == 2 * 4
+    low = table.filter(group="low_performing")
+    assert low["difference"].to_list() == pytest.approx([0.135, 0.135])
+    assert set(table["p_holm"]) == {8 * 2 / 2**6}
+
+
+def test_a_single_comparison_on_different_source_sets_names_both(results: Results) -> None:
+    digits = results.cells[0].config_id[:10]
+    table = compare(results, digits, "again:spt")
+    assert table["source_set"].unique().to_list() == ["joshi5 / enarzho"]
+    assert table["difference"].abs().max() == pytest.approx(0)
+
+
+def test_runs_are_compared_without_a_claim(results: Results) -> None:
+    def run_id(ratio: float) -> str:
+        cell = next(c for c in results.cells if c.config.encoder_ratio == ratio and c.experiment == "made")
+        return cell.config.with_seed(2).run_id[:12]
+
+    row = compare(results, run_id(1.0), run_id(0.0)).filter(group="low_performing").row(0, named=True)
+    assert row["difference"] == pytest.approx(0.1 + 0.02)
+    assert (row["num_pairs"], row["low"], row["p"]) == (1, None, 1.0)
+
+
+def test_experiments_are_compared_arm_by_arm(results: Results) -> None:
+    table = compare(results, "made", "again")
+    assert set(zip(table["arm"], table["baseline"], strict=True)) == {("made:spt", "again:spt")}
+
+
+def test_an_unknown_or_ambiguous_name_is_said(results: Results) -> None:
+    with pytest.raises(InputError, match="'peft' is no experiment, arm"):
+        find_cells(results, "peft")
+    with pytest.raises(InputError, match="they have no source set and arm in common, or are the same"):
+        compare(results, "dual", "dual")
+    assert [cell.arm for cell in find_cells(results, "made")] == ["made:spt"] * 2 + ["xpe"] * 2 + ["dual"] * 2
+    assert RunConfig(encoder_ratio=1.0).method == "xpe"

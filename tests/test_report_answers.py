@@ -1,0 +1,137 @@
+"""The report as people get it: at 100 columns, and as files."""
+
+import io
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from rich.console import Console
+from typer.testing import CliRunner
+
+from sweep.analysis import main_table, read_results
+from sweep.experiments import load_experiment
+from sweep.report import commands
+from sweep.run import app
+from sweep.storage import Folder
+from tests.made_experiments import write_grid, write_replication, write_search
+from tests.test_analysis_languages import SEARCH, TRIALS, flat
+from tests.test_analysis_tables import ARMS, SETS, accuracy
+from xpe_core.errors import InputError
+
+NASTY = "<b>_|[red]&%"
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    arms = {**ARMS, NASTY: {"encoder_ratio": 0.7}}
+    write_grid(tmp_path / "made", arms, accuracy, unfinished=["dual"], **SETS)
+    return tmp_path
+
+
+def report(storage: Path, *names: str, form: str = "terminal", to: Path | None = None, **options: object) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    values = {"baseline": None, "exclude": "joshi5", "every_language": False, **options}
+    commands.report(console, str(storage), names, form=form, to=None if to is None else str(to), **values)  # type: ignore[arg-type]
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_terminal_shows_the_numbers_of_the_tables_within_100_columns(storage: Path) -> None:
+    text = report(storage, "made")
+    assert max(map(len, text.splitlines())) <= 100
+    assert "…" not in text
+    row = (
+        main_table(read_results([Folder(storage / "made")]))
+        .filter(arm="xpe", group="low_performing")
+        .row(0, named=True)
+    )
+    assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+    assert "6 x 2" in text and "0 x 2, 6 unfinished" in text
+    assert "made dual on joshi5, enarzho: 6 of 6 runs unfinished: in no mean" in text
+    assert "none of 16 differences survives Holm's correction. It takes 10 seeds" in " ".join(text.split())
+    assert NASTY in text
+    assert "Not comparable" not in text
+
+
+def test_with_fewer_than_six_seeds_it_says_that_nothing_can_be_claimed(tmp_path: Path) -> None:
+    write_grid(tmp_path / "few", ARMS, accuracy, seeds=range(1, 6))
+    text = " ".join(report(tmp_path, "few").split())
+    assert "With 5 seeds no claim at 5 % is possible: p is at least 0.062; it takes 6 seeds." in text
+
+
+def test_every_form_has_every_table(storage: Path, tmp_path: Path) -> None:
+    names = {}
+    for form, suffix in (("markdown", "md"), ("csv", "csv"), ("latex", "tex")):
+        report(storage, "made", form=form, to=tmp_path / form)
+        names[form] = {file.stem for file in (tmp_path / form).iterdir()}
+        assert {file.suffix for file in (tmp_path / form).iterdir()} == {f".{suffix}"}
+    assert (
+        names["markdown"] == names["csv"] == names["latex"] >= {"main", "differences", "languages", "families", "cost"}
+    )
+
+
+def test_csv_holds_the_data_frame_and_goes_into_the_experiments_folder(storage: Path) -> None:
+    report(storage, "made", form="csv")
+    found = pl.read_csv(storage / "made" / "report" / "main.csv")
+    expected = main_table(read_results([Folder(storage / "made")]))
+    assert found["accuracy"].to_list() == expected["accuracy"].to_list()
+    assert found.columns == expected.columns
+
+
+def test_names_are_text_in_every_form(storage: Path, tmp_path: Path) -> None:
+    for form in ("markdown", "latex"):
+        report(storage, "made", form=form, to=tmp_path / form)
+    markdown = (tmp_path / "markdown" / "main.md").read_text()
+    header = markdown.splitlines()[2]
+    assert r"\<b\>\_\|\[red\]&%" in header
+    assert len(re.findall(r"(?<!\\)\|", header)) == 6  # five columns
+    latex = (tmp_path / "latex" / "main.tex").read_text()
+    assert r"\textless{}b\textgreater{}\_|[red]\&\%" in latex
+    rows = [line for line in latex.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {4}
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
+
+
+def test_a_search_has_rungs_importance_and_its_replications_beside_it(tmp_path: Path) -> None:
+    write_search(tmp_path / "found", SEARCH, TRIALS, flat)
+    write_replication(tmp_path / "fresh", SEARCH.config(TRIALS[-1][0]), flat, range(3, 9), "found")
+    for name in ("found", "fresh"):
+        text = report(tmp_path, name)
+        assert "The winner's curse: promised and held" in text
+        assert "90.0 (2)" in text and "50.0 [50.0, 50.0] (6)" in text
+    text = report(tmp_path, "found")
+    assert "What mattered" in text and "Learning curves at ASHA's rungs" in text and "Pareto front" in text
+
+
+def test_the_best_is_an_experiment_file_with_the_command_that_replicates_it(tmp_path: Path) -> None:
+    write_search(tmp_path / "found", SEARCH, TRIALS, flat)
+    ran = CliRunner().invoke(app, ["best", "found", "--for", "low_performing", "--storage", str(tmp_path)])
+    assert ran.exit_code == 0, ran.output
+    assert f"python sweep/run.py best found --for low_performing --storage {tmp_path} > " in ran.output
+    assert "python sweep/run.py replicate found-best-low_performing.yaml" in ran.output
+    file = tmp_path / "mine.yaml"
+    file.write_text(ran.output)
+    _, sweep = load_experiment(str(file))
+    assert sweep.config() == SEARCH.config(TRIALS[-1][0])
+    assert yaml.safe_load(ran.output)["seeds"] == [1, 2]
+
+
+def test_two_arms_are_compared_on_the_command_line(storage: Path) -> None:
+    ran = CliRunner().invoke(app, ["compare", "xpe", "made:spt", "--storage", str(storage)])
+    assert ran.exit_code == 0, ran.output
+    assert "+13.5 [" in ran.output and "xpe - made:spt" in ran.output
+    assert "corrected for all 8 rows" in " ".join(ran.output.split())
+    planned = CliRunner().invoke(app, ["compare", "xpe", "spt", "--for", "unseen", "--storage", str(storage)])
+    assert "corrected for all 2 rows" in " ".join(planned.output.split())
+
+
+def test_mistakes_are_one_sentence(storage: Path) -> None:
+    for arguments, message in (
+        ({"form": "word"}, "--format word: must be one of terminal, markdown, csv, latex"),
+        ({"baseline": "peft"}, "--baseline peft: must be one of the arms spt, xpe"),
+    ):
+        with pytest.raises(InputError, match=message):
+            report(storage, "made", **arguments)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="holds no experiment 'mdae'"):
+        report(storage, "mdae")

@@ -1,0 +1,144 @@
+"""Intervals and p-values beside SciPy's and plain loops, and what they promise in simulated experiments."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.coverage import SETTINGS, count_false_positives, cover
+from sweep.analysis.statistics import (
+    crossed_interval,
+    draw_weights,
+    holm,
+    seed_interval,
+    seeds_for,
+    sign_flip,
+    smallest_detectable,
+    smallest_p,
+    two_way_variance,
+)
+
+GENERATOR = np.random.default_rng(5)
+VALUES = GENERATOR.gamma(2.0, 1.0, (4, 10))
+CROSSED = GENERATOR.gamma(2.0, 1.0, (8, 1)) + GENERATOR.normal(0, 1, (8, 15))
+
+
+def test_an_interval_over_seeds_is_scipys_bca_where_it_is_not_stretched() -> None:
+    low, high = seed_interval(VALUES, num_resamples=999, stretched=False)
+    for row, values in enumerate(VALUES):
+        expected = stats.bootstrap(
+            (values,), np.mean, n_resamples=999, method="BCa", rng=np.random.default_rng(0), vectorized=True
+        ).confidence_interval
+        assert (low[row], high[row]) == pytest.approx((expected.low, expected.high))
+
+
+def test_an_interval_over_seeds_is_stretched_to_students_width() -> None:
+    low, high = seed_interval(VALUES, num_resamples=999, stretched=False)
+    wide_low, wide_high = seed_interval(VALUES, num_resamples=999)
+    factor = stats.t.ppf(0.975, 9) / stats.norm.ppf(0.975) * np.sqrt(10 / 9)
+    means = VALUES.mean(axis=1)
+    assert wide_low == pytest.approx(means + factor * (low - means))
+    assert wide_high == pytest.approx(means + factor * (high - means))
+
+
+def test_an_interval_over_seeds_and_languages_is_a_plain_loops() -> None:
+    seeds, languages = draw_weights(8, 500, 0) * 8, draw_weights(15, 500, 1) * 15
+    resampled = []
+    for of_seed, of_language in zip(seeds.round().astype(int), languages.round().astype(int), strict=True):
+        rows, columns = np.repeat(np.arange(8), of_seed), np.repeat(np.arange(15), of_language)
+        resampled.append(CROSSED[rows][:, columns].mean())
+    mean = CROSSED.mean()
+    bias = stats.norm.ppf(np.mean(np.array(resampled) < mean))
+    influences = [*(CROSSED.mean(axis=1) - mean) / 8, *(CROSSED.mean(axis=0) - mean) / 15]
+    acceleration = sum(i**3 for i in influences) / (6 * sum(i**2 for i in influences) ** 1.5)
+    ends = []
+    for z in (stats.norm.ppf(0.025), stats.norm.ppf(0.975)):
+        share = stats.norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+        ends.append(np.percentile(resampled, 100 * share))
+    assert crossed_interval(CROSSED, num_resamples=500, stretched=False) == pytest.approx(tuple(ends))
+
+
+def test_the_variance_of_a_two_way_layout_is_that_of_its_mean_squares() -> None:
+    mean, by_seed, by_language = CROSSED.mean(), CROSSED.mean(axis=1), CROSSED.mean(axis=0)
+    rest = sum((CROSSED[s, c] - by_seed[s] - by_language[c] + mean) ** 2 for s in range(8) for c in range(15)) / (
+        7 * 14
+    )
+    expected = by_seed.var(ddof=1) / 8 + by_language.var(ddof=1) / 15 - rest / (8 * 15)
+    variance, freedom = two_way_variance(CROSSED)
+    assert variance == pytest.approx(expected)
+    assert 7 <= freedom < 8 * 15
+
+
+def test_one_value_over_and_over_has_an_interval_of_no_width_and_one_seed_has_none() -> None:
+    low, high = seed_interval(np.full((1, 6), 0.25))
+    assert (low[0], high[0]) == pytest.approx((0.25, 0.25))
+    assert crossed_interval(np.full((6, 3), 0.25)) == pytest.approx((0.25, 0.25))
+    assert all(np.isnan(end).all() for end in seed_interval(np.ones((2, 1))))
+    assert np.isnan(crossed_interval(np.ones((6, 1)))).all()
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3, 6, 11])
+def test_a_sign_flip_test_is_scipys_exact_permutation_test(num_seeds: int) -> None:
+    values = np.random.default_rng(num_seeds).normal(0.4, 1, (3, num_seeds))
+    for found, row in zip(sign_flip(values), values, strict=True):
+        patterns = itertools.product((1, -1), repeat=num_seeds)
+        sums = [abs(sum(s * v for s, v in zip(signs, row, strict=True))) for signs in patterns]
+        assert found == pytest.approx(np.mean([total >= abs(row.sum()) - 1e-12 for total in sums]))
+        if num_seeds > 1:
+            expected = stats.permutation_test(
+                (row, np.zeros(num_seeds)),
+                lambda x, y, axis: np.mean(x - y, axis=axis),
+                permutation_type="samples",
+                n_resamples=np.inf,
+                vectorized=True,
+            )
+            assert found == pytest.approx(expected.pvalue)
+
+
+def test_equal_differences_tie_in_spite_of_rounding() -> None:
+    assert sign_flip(np.array([[0.1, 0.2, 0.3, 0.1, 0.2, 0.3]]))[0] == 2 / 2**6
+    assert sign_flip(np.array([[0.1, 0.2, -0.3]]))[0] == 1.0
+    assert sign_flip(np.zeros((1, 6)))[0] == 1.0
+
+
+def test_many_seeds_are_tested_by_drawn_patterns_the_same_every_time() -> None:
+    values = np.random.default_rng(1).normal(0.3, 1, (1, 24))
+    found = sign_flip(values)[0]
+    assert found == sign_flip(values)[0]
+    assert found == pytest.approx(stats.ttest_1samp(values[0], 0).pvalue, rel=0.2)
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
+    found = holm(np.array([0.04, 0.01, np.nan, 0.03]))
+    assert found[[0, 1, 3]] == pytest.approx([0.06, 0.03, 0.06])  # 0.01 x 3, 0.03 x 2, and 0.04 x 1 is below that
+    assert np.isnan(found[2])
+
+
+def test_five_seeds_cannot_show_anything() -> None:
+    assert smallest_p(5) == 0.0625
+    assert np.isnan(smallest_detectable(np.ones((1, 5)))).all()
+    assert smallest_p(6) == sign_flip(np.arange(1.0, 7.0)[None])[0]
+    assert (seeds_for(1), seeds_for(36)) == (6, 11)
+
+
+def test_what_can_be_shown_is_shown_with_the_promised_probability() -> None:
+    generator = np.random.default_rng(3)
+    noise = generator.normal(0, 1, (20_000, 10))
+    ratio = smallest_detectable(noise[:1])[0] / noise[0].std(ddof=1)
+    found = stats.ttest_1samp(noise + ratio, 0, axis=1).pvalue <= 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("setting", sorted(SETTINGS))
+def test_intervals_hold_the_truth_as_often_as_they_say(setting: str) -> None:
+    found = cover(SETTINGS[setting], 10, 600, seed=1)  # standard error: 0.009
+    assert 0.92 < found["seeds"] < 0.975
+    assert 0.92 < found["crossed"] < 0.985
+    assert found["plain_bca"] < found["seeds"]
+
+
+def test_nothing_is_claimed_where_there_is_nothing() -> None:
+    found = count_false_positives(10, 500, seed=1)
+    assert found["after_holm"] < 0.055
+    assert found["one_comparison"] == pytest.approx(0.05, abs=0.02)
