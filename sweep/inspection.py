@@ -34,7 +34,7 @@ def print_experiments(console: Console, storage: str) -> None:
         kind = read_specification(folder)["kind"]
         usage = read_usage(folder)
         driver = "running" if is_running(folder) else "–"
-        table.add_row(folder.name, kind, _count(read_ledger(folder)), f"{usage.hours:.1f}", driver)
+        table.add_row(folder.name, kind, count_states(read_ledger(folder)), f"{usage.hours:.1f}", driver)
     console.print(table)
 
 
@@ -54,7 +54,7 @@ def print_status(console: Console, storage: str, name: str) -> None:
         table.add_row(f"{record.number + 1}", state, steps, value, what or record.run_config.method)
     console.print(table)
     at_work = "A driver is at work on it." if running else "No driver is at work on it."
-    console.print(f"{_count(records)}; {usage.hours:.2f} hours, {usage.gpu_hours:.2f} GPU-hours. {at_work}")
+    console.print(f"{count_states(records)}; {usage.hours:.2f} hours, {usage.gpu_hours:.2f} GPU-hours. {at_work}")
 
 
 def print_run(console: Console, storage: str, run_id: str) -> None:
@@ -103,7 +103,8 @@ def find_experiment(storage: str, name: str) -> Folder:
     return folder
 
 
-def _count(records: dict[str, TrialRecord]) -> str:
+def count_states(records: dict[str, TrialRecord]) -> str:
+    """Return how many trials there are in each state, in words."""
     counts = Counter(record.state or "unfinished" for record in records.values())
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
 

@@ -191,17 +191,22 @@ def report(
     names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
     baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
     exclude: Exclude = "joshi5",
-    form: Annotated[str, typer.Option("--format", help="terminal, markdown, csv or latex.")] = "terminal",
+    form: Annotated[
+        str, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
+    ] = "terminal",
     to: Annotated[str | None, typer.Option("--to", help="Folder for files (NAME/report below the storage).")] = None,
     languages: Annotated[
         bool, typer.Option("--languages", help="Print every language, not the extremes only.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the page and the terminal up to date until the experiments end.")
     ] = False,
     storage: Storage = "results",
 ) -> None:
     """Say which configuration is better, for which languages, and whether it is real."""
     from sweep.report import commands
 
-    commands.report(_report_console(), storage, names, baseline, exclude, form, to, languages)
+    commands.report(_report_console(), storage, names, baseline, exclude, form, to, languages, watch)
 
 
 @app.command()

@@ -32,7 +32,7 @@ def storage(tmp_path: Path) -> Path:
 
 def report(storage: Path, *names: str, form: str = "terminal", to: Path | None = None, **options: object) -> str:
     console = Console(file=io.StringIO(), width=100)
-    values = {"baseline": None, "exclude": "joshi5", "every_language": False, **options}
+    values = {"baseline": None, "exclude": "joshi5", "every_language": False, "watched": False, **options}
     commands.report(console, str(storage), names, form=form, to=None if to is None else str(to), **values)  # type: ignore[arg-type]
     return console.file.getvalue()  # type: ignore[attr-defined]
 
@@ -128,7 +128,7 @@ def test_two_arms_are_compared_on_the_command_line(storage: Path) -> None:
 
 def test_mistakes_are_one_sentence(storage: Path) -> None:
     for arguments, message in (
-        ({"form": "word"}, "--format word: must be one of terminal, markdown, csv, latex"),
+        ({"form": "word"}, "--format word: must be one of terminal, html, markdown, csv, latex"),
         ({"baseline": "peft"}, "--baseline peft: must be one of the arms spt, xpe"),
     ):
         with pytest.raises(InputError, match=message):

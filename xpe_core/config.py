@@ -31,6 +31,9 @@ def _join(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
+METHODS = ("spt", "xpe", "dual")
+"""What `RunConfig.method` may be."""
+
 Float = Annotated[float, BeforeValidator(_round), BeforeValidator(_refuse_bool)]
 Int = Annotated[int, BeforeValidator(_refuse_bool)]
 

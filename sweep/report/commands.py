@@ -13,13 +13,13 @@ from sweep.analysis.configurations import single_experiment
 from sweep.analysis.reading import read_results
 from sweep.inspection import find_experiment, find_experiments
 from sweep.report.formats import FORMATS, write_sheets
+from sweep.report.language_sheets import language_sheet
 from sweep.report.sheet import percent
-from sweep.report.sheets import all_sheets, difference_sheet, language_sheet
+from sweep.report.sheets import all_sheets, difference_sheet
 from sweep.report.terminal import print_problems, print_report, print_sheet
 from sweep.storage import Folder
+from xpe_core.config import METHODS
 from xpe_core.errors import InputError
-
-METHODS = ("spt", "xpe", "dual")
 
 
 def report(
@@ -31,17 +31,33 @@ def report(
     form: str,
     to: str | None,
     every_language: bool,
+    watched: bool,
 ) -> None:
-    """Print a report, or write its tables as files."""
-    if form not in ("terminal", *FORMATS):
-        raise InputError(f"--format {form}: must be one of terminal, {', '.join(FORMATS)}")
+    """Print a report, or write its tables or page as files; watched, both until the experiments end."""
+    if form not in (known := ("terminal", "html", *FORMATS)):
+        raise InputError(f"--format {form}: must be one of {', '.join(known)}")
+    if watched and form not in ("terminal", "html"):
+        raise InputError(f"--watch: writes the page and prints the answer, it cannot be with --format {form}")
     folders = [find_experiment(storage, name) for name in names]
+    target = Folder(to) if to is not None else folders[0] / "report"
+    if form != "terminal" or watched:
+        target.check_writable()
+    if watched:
+        from sweep.report.watch import watch
+
+        watch(console, folders, lambda: answer(folders, baseline, exclude), target)
+        return
     answers = answer(folders, baseline, exclude)
     if form == "terminal":
         print_report(console, answers, every_language)
         return
-    target = Folder(to) if to is not None else folders[0] / "report"
-    target.check_writable()
+    if form == "html":
+        from sweep.report.page import PAGE, build_page
+
+        target.write(PAGE, build_page(answers).encode())
+        print_problems(console, answers.problems)
+        console.print(Text(f"The page is {target / PAGE}"), soft_wrap=True)
+        return
     written = write_sheets([*all_sheets(answers), language_sheet(answers)], form, target)
     print_problems(console, answers.problems)
     console.print(Text(f"{len(written)} tables in {target}: {', '.join(written)}"), soft_wrap=True)

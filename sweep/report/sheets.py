@@ -7,19 +7,18 @@ import polars as pl
 
 from sweep.analysis.answers import Answers
 from sweep.analysis.statistics import LEVEL, MIN_SEEDS, POWER, seeds_for, smallest_p
+from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
 
 SIGNIFICANT = 1 - LEVEL
 ARMS_A_TABLE = 4
 """Arms side by side in 100 columns."""
-ARMS_BY_KIND = 5
-MAX_KINDS = 12
-LANGUAGE_COLUMNS = ("language", "family", "class, seen, low", "accuracy [95 %]", "difference [95 %]")
 
 
 def all_sheets(answers: Answers) -> list[Sheet]:
     """Return every table of a report that has something to say, in the order of the questions."""
     makers: tuple[Callable[[Answers], list[Sheet]], ...] = (
+        answer_sheets,
         main_sheets,
         difference_sheets,
         curse_sheets,
@@ -34,10 +33,54 @@ def all_sheets(answers: Answers) -> list[Sheet]:
     return [sheet for make in makers for sheet in make(answers)]
 
 
-def main_sheets(answers: Answers) -> list[Sheet]:
+def answer_sheets(answers: Answers) -> list[Sheet]:
+    """Return which arm is highest in each row, and whether it is really higher than the baseline."""
+    tested = {(r["source_set"], r["group"], r["arm"]): r for r in answers.differences.iter_rows(named=True)}
+    rows: list[tuple[str, ...]] = []
+    averaged = answers.main.filter(pl.col("accuracy").is_not_null())
+    for source_set, of_source in sections(averaged, "source_set"):
+        rows.append((f"trained on {source_set}",))
+        for group, part in sections(of_source, "group"):
+            best = part.row(int(part["accuracy"].arg_max() or 0), named=True)
+            found = tested.get((source_set, group, best["arm"]))
+            own = (group, best["arm"], interval(best["accuracy"], best["low"], best["high"]))
+            rows.append((*own, *_verdict(best["arm"], found, answers.baseline)))
+    if answers.differences.is_empty() or not rows:
+        return []
+    columns = ("tested on", "highest", "accuracy [95 %]", "difference [95 %]", "Holm p", "really higher?")
+    title = f"The answer: which is highest, and is it really higher than {answers.baseline}"
+    notes = (
+        "really higher: yes where Holm's p is at most 0.05. 'not shown' is no proof of being equal: see what so many "
+        "seeds could have shown.",
+    )
+    return [Sheet("answer", title, columns, tuple(rows), averaged, notes, left=2)]
+
+
+def _verdict(arm: str, found: dict[str, Any] | None, baseline: str) -> tuple[str, str, str]:
+    if found is None:
+        return "", "", "is the baseline" if arm.rpartition(":")[2] == baseline.rpartition(":")[2] else "not compared"
+    if found["difference"] is None:
+        return "*", "", "not comparable"
+    shown = interval(found["difference"], found["low"], found["high"], points)
+    is_real = found["p_holm"] is not None and found["p_holm"] <= SIGNIFICANT
+    return shown, p_value(found["p_holm"]), "yes" if is_real else "not shown"
+
+
+def problem_lines(problems: pl.DataFrame) -> list[str]:
+    """Return a line a problem, those of the same kind in an arm together."""
+    lines = []
+    together = problems.group_by("experiment", "arm", "problem", maintain_order=True).agg("source_set")
+    for row in together.iter_rows(named=True):
+        sets = ", ".join(name for name in row["source_set"] if name)
+        where = " ".join(filter(None, [row["experiment"], row["arm"], f"on {sets}" if sets else ""]))
+        lines.append(f"{where}: {row['problem']}")
+    return lines
+
+
+def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet]:
     """Return the main table, a few arms at a time."""
     arms = answers.results.arms
-    blocks = [arms[start : start + ARMS_A_TABLE] for start in range(0, len(arms), ARMS_A_TABLE)]
+    blocks = [arms[start : start + arms_a_table] for start in range(0, len(arms), arms_a_table)]
     found = {(row["source_set"], row["group"], row["arm"]): row for row in answers.main.iter_rows(named=True)}
     notes = ["In each cell: mean over seeds of the mean over languages, 95 % interval over seeds; seeds x languages."]
     for (source_set, group, arm), row in found.items():
@@ -128,66 +171,6 @@ def curse_sheets(answers: Answers) -> list[Sheet]:
     columns = ("arm", "measure", "search (seeds)", "replication [95 %] (seeds)", "difference")
     title = "The winner's curse: promised and held, in %"
     return [Sheet("winners-curse", title, columns, tuple(rows), answers.curse, notes, left=2)]
-
-
-def extreme_sheets(answers: Answers) -> list[Sheet]:
-    """Return which languages gain and lose most."""
-    if answers.extremes.is_empty():
-        return []
-    rows: list[tuple[str, ...]] = []
-    for source_set, of_source in sections(answers.extremes, "source_set"):
-        for arm, part in sections(of_source, "arm"):
-            rows.append((f"{arm} on {source_set}",))
-            rows += [_language_row(row) for row in part.iter_rows(named=True)]
-    notes = (
-        "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
-        "that. Every language: --languages, or the files of --format csv, markdown or latex.",
-    )
-    title = f"Languages that gain and lose most against {answers.baseline}"
-    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, left=3)]
-
-
-def language_sheet(answers: Answers) -> Sheet:
-    """Return every language with every arm."""
-    rows: list[tuple[str, ...]] = []
-    for source_set, of_source in sections(answers.languages, "source_set"):
-        for arm, part in sections(of_source, "arm"):
-            rows.append((f"{arm} on {source_set}",))
-            rows += [_language_row(row) for row in part.iter_rows(named=True)]
-    title = f"Accuracy in %, and difference to {answers.baseline}, by language (- : in no target group)"
-    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (), left=3)
-
-
-def kinship_sheets(answers: Answers) -> list[Sheet]:
-    """Return accuracy and difference by family and by script, the largest kinds, a few arms at a time."""
-    sheets = []
-    for by, name, table in (("family", "families", answers.families), ("script", "scripts", answers.scripts)):
-        arms = answers.results.arms
-        for start in range(0, len(arms), ARMS_BY_KIND):
-            block = arms[start : start + ARMS_BY_KIND]
-            own = table.filter(pl.col("arm").is_in(block))
-            part = start // ARMS_BY_KIND + 1 if len(arms) > ARMS_BY_KIND else None
-            rows = _kinship_rows(own, by, block)
-            title = f"By {by}: accuracy in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
-            notes = ("Intervals are in the files of --format csv.",)
-            if rows:
-                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, notes, part))
-    return sheets
-
-
-def _kinship_rows(table: pl.DataFrame, by: str, arms: list[str]) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = []
-    for source_set, part in sections(table.filter(pl.col("num_seeds") > 0), "source_set"):
-        rows.append((f"trained on {source_set}",))
-        for kind, of_kind in list(sections(part, by))[:MAX_KINDS]:
-            found = {row["arm"]: row for row in of_kind.iter_rows(named=True)}
-            cells = []
-            for arm in arms:
-                row = found.get(arm)
-                difference = "" if row is None or row["difference"] is None else f" ({points(row['difference'])})"
-                cells.append("" if row is None else percent(row["accuracy"]) + difference)
-            rows.append((kind, str(of_kind["num_languages"][0]), *cells))
-    return rows
 
 
 def front_sheets(answers: Answers) -> list[Sheet]:
@@ -285,13 +268,3 @@ def _difference_row(row: dict[str, Any]) -> tuple[str, ...]:
     could = "–" if row["detectable"] is None else f"{100 * row['detectable']:.1f}"
     found = interval(row["difference"], row["low"], row["high"], points)
     return (*head, found, such, p_value(row["p"]), p_value(row["p_holm"]), could)
-
-
-def _language_row(row: dict[str, Any]) -> tuple[str, ...]:
-    seen = {True: "seen", False: "unseen", None: "?"}[row["xlmr_seen"]]
-    low = ["low"] if row["low_performing"] else []
-    facts = ["–" if row["joshi_class"] is None else str(row["joshi_class"]), seen, *low]
-    code = f"{row['language']} {row['name'] or ''}" + (" -" if row["excluded"] else "")
-    words = (code, row["family"] or "", ", ".join(facts))
-    difference = interval(row["difference"], row["difference_low"], row["difference_high"], points)
-    return (*words, interval(row["accuracy"], row["low"], row["high"]), difference)

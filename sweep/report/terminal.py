@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.analysis.answers import Answers
+from sweep.report.language_sheets import language_sheet
 from sweep.report.sheet import Sheet
-from sweep.report.sheets import all_sheets, language_sheet
+from sweep.report.sheets import all_sheets, problem_lines
 
 MAX_PROBLEMS = 20
 
@@ -35,15 +36,12 @@ def print_problems(console: Console, problems: pl.DataFrame) -> None:
     """Print one line a problem, those of the same kind in an arm together."""
     if problems.is_empty():
         return
-    by = ["experiment", "arm", "problem"]
-    together = problems.group_by(by, maintain_order=True).agg("source_set")
+    lines = problem_lines(problems)
     console.print(Text("What to know about these results:", style="yellow"))
-    for row in together.head(MAX_PROBLEMS).iter_rows(named=True):
-        sets = ", ".join(name for name in row["source_set"] if name)
-        where = " ".join(filter(None, [row["experiment"], row["arm"], f"on {sets}" if sets else ""]))
-        console.print(Padding(Text(f"{where}: {row['problem']}"), (0, 0, 0, 2)))
-    if len(together) > MAX_PROBLEMS:
-        console.print(f"  and {len(together) - MAX_PROBLEMS} more")
+    for line in lines[:MAX_PROBLEMS]:
+        console.print(Padding(Text(line), (0, 0, 0, 2)))
+    if len(lines) > MAX_PROBLEMS:
+        console.print(f"  and {len(lines) - MAX_PROBLEMS} more")
 
 
 def print_sheet(console: Console, sheet: Sheet) -> None:

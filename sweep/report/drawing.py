@@ -1,0 +1,104 @@
+"""What the page's charts have in common: colours, scales, lists to choose from, tooltips.
+
+Colours are the page's custom properties, so that one picture serves light, dark and paper.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+ROW_PIXELS = 17
+"""Height of one arm on one source set."""
+PALETTE = [f"var(--series-{number})" for number in range(1, 9)]
+KINDS = ("low-performing", "unseen", "seen", "in no group")
+CONFIG: dict[str, Any] = {
+    "background": None,
+    "font": 'system-ui, "Noto Sans", sans-serif',  # the page's: what is measured is what is shown
+    "view": {"stroke": None},
+    "axis": {
+        **{"labelColor": "var(--muted)", "titleColor": "var(--muted)", "titleFontWeight": "normal"},
+        **{"gridColor": "var(--line)", "domainColor": "var(--line)", "tickColor": "var(--line)"},
+        **{"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 130, "labelSeparation": 8},
+    },
+    "legend": {
+        **{"labelColor": "var(--ink)", "titleColor": "var(--muted)", "titleFontWeight": "normal", "orient": "top"},
+        **{"labelFontSize": 12, "titleFontSize": 12, "columns": 4, "symbolLimit": 60, "labelLimit": 180},
+    },
+    "range": {"category": PALETTE},
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture of the page."""
+
+    name: str
+    title: str
+    """What it shows, also for those who cannot see it."""
+    specification: dict[str, Any]
+    """Of Vega-Lite."""
+
+
+def chart_of(rows: Sequence[dict[str, Any]]) -> alt.Chart:
+    """Return a chart of these data, which has no marks yet."""
+    return alt.Chart(alt.InlineData(values=list(rows)))
+
+
+def finish(name: str, title: str, chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Chart:
+    """Return a chart as wide as the page lets it be."""
+    specification = chart.properties(width="container").to_dict()
+    specification["autosize"] = {"type": "fit-x", "contains": "padding"}
+    return Chart(name, title, {**specification, "config": CONFIG})
+
+
+def x_axis(field: str, title: str) -> alt.X:
+    """Return a horizontal axis as long as its data."""
+    return alt.X(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=8))
+
+
+def y_axis(field: str, title: str) -> alt.Y:
+    """Return a vertical axis as long as its data."""
+    return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=8))
+
+
+def color_by(field: str, names: Sequence[str], of: Sequence[str] | None = None) -> alt.Color:
+    """Return colours by name, those that they have among all names `of`; beyond the palette they repeat."""
+    places = [(of or names).index(name) for name in names]
+    colors = [PALETTE[place % len(PALETTE)] for place in places]
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(names), range=colors), title=None)
+
+
+def choice(field: str, label: str, names: Sequence[str], chosen: str) -> alt.Parameter:
+    """Return a list above the chart from which a value of `field` is chosen; `is_chosen` keeps what has it."""
+    return alt.param(
+        name=f"chosen_{field}", value=chosen, bind=alt.binding_select(options=list(names), name=f"{label} ")
+    )
+
+
+def is_chosen(*fields: str) -> str:
+    """Return the filter for what was chosen; only names of ours are code here, values are data."""
+    return " && ".join(f"datum.{field} === chosen_{field}" for field in fields)
+
+
+def shape_by(field: str, names: Sequence[str]) -> alt.Shape:
+    """Return shapes by name."""
+    shapes = ["circle", "square", "triangle-up", "diamond"]
+    chosen = [shapes[place % len(shapes)] for place in range(len(names))]
+    return alt.Shape(f"{field}:N", scale=alt.Scale(domain=list(names), range=chosen), title=None)
+
+
+def tooltips(**titles: str) -> list[alt.Tooltip]:
+    """Return what is shown where a mark is pointed at: fields with their titles."""
+    return [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
+
+
+def percents(row: dict[str, Any], *names: str) -> dict[str, float | None]:
+    """Return these shares of 1 in percent."""
+    return {name: rounded(row[name]) for name in names}
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a share of 1 in percent, for its place in a chart; what is read is in texts beside it."""
+    return None if value is None else round(100 * value, 3)

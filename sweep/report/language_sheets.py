@@ -1,0 +1,83 @@
+"""A report's tables of languages, families and scripts."""
+
+from typing import Any
+
+import polars as pl
+
+from sweep.analysis.answers import Answers
+from sweep.report.sheet import Sheet, interval, percent, points, sections
+
+ARMS_BY_KIND = 5
+"""Arms side by side in 100 columns."""
+MAX_KINDS = 12
+LANGUAGE_COLUMNS = ("language", "family", "class, seen, low", "accuracy [95 %]", "difference [95 %]")
+
+
+def extreme_sheets(answers: Answers) -> list[Sheet]:
+    """Return which languages gain and lose most."""
+    if answers.extremes.is_empty():
+        return []
+    rows: list[tuple[str, ...]] = []
+    for source_set, of_source in sections(answers.extremes, "source_set"):
+        for arm, part in sections(of_source, "arm"):
+            rows.append((f"{arm} on {source_set}",))
+            rows += [_language_row(row) for row in part.iter_rows(named=True)]
+    notes = (
+        "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
+        "that. Every language: --languages, or the files of --format csv, markdown or latex.",
+    )
+    title = f"Languages that gain and lose most against {answers.baseline}"
+    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, left=3)]
+
+
+def language_sheet(answers: Answers) -> Sheet:
+    """Return every language with every arm."""
+    rows: list[tuple[str, ...]] = []
+    for source_set, of_source in sections(answers.languages, "source_set"):
+        for arm, part in sections(of_source, "arm"):
+            rows.append((f"{arm} on {source_set}",))
+            rows += [_language_row(row) for row in part.iter_rows(named=True)]
+    title = f"Accuracy in %, and difference to {answers.baseline}, by language (- : in no target group)"
+    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (), left=3)
+
+
+def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[Sheet]:
+    """Return accuracy and difference by family and by script, the largest kinds, a few arms at a time."""
+    sheets = []
+    for by, name, table in (("family", "families", answers.families), ("script", "scripts", answers.scripts)):
+        arms = answers.results.arms
+        for start in range(0, len(arms), arms_a_table):
+            block = arms[start : start + arms_a_table]
+            own = table.filter(pl.col("arm").is_in(block))
+            part = start // arms_a_table + 1 if len(arms) > arms_a_table else None
+            rows = _kinship_rows(own, by, block)
+            title = f"By {by}: accuracy in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
+            notes = ("Intervals are in the files of --format csv.",)
+            if rows:
+                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, notes, part))
+    return sheets
+
+
+def _kinship_rows(table: pl.DataFrame, by: str, arms: list[str]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for source_set, part in sections(table.filter(pl.col("num_seeds") > 0), "source_set"):
+        rows.append((f"trained on {source_set}",))
+        for kind, of_kind in list(sections(part, by))[:MAX_KINDS]:
+            found = {row["arm"]: row for row in of_kind.iter_rows(named=True)}
+            cells = []
+            for arm in arms:
+                row = found.get(arm)
+                difference = "" if row is None or row["difference"] is None else f" ({points(row['difference'])})"
+                cells.append("" if row is None else percent(row["accuracy"]) + difference)
+            rows.append((kind, str(of_kind["num_languages"][0]), *cells))
+    return rows
+
+
+def _language_row(row: dict[str, Any]) -> tuple[str, ...]:
+    seen = {True: "seen", False: "unseen", None: "?"}[row["xlmr_seen"]]
+    low = ["low"] if row["low_performing"] else []
+    facts = ["–" if row["joshi_class"] is None else str(row["joshi_class"]), seen, *low]
+    code = f"{row['language']} {row['name'] or ''}" + (" -" if row["excluded"] else "")
+    words = (code, row["family"] or "", ", ".join(facts))
+    difference = interval(row["difference"], row["difference_low"], row["difference_high"], points)
+    return (*words, interval(row["accuracy"], row["low"], row["high"]), difference)

@@ -1,0 +1,168 @@
+"""A report as one HTML file: charts, tables that sort and filter, light and dark, on a phone and on paper.
+
+Nothing is loaded from outside: Vega's code, the style and the data stand in the file, and a content security policy
+lets no other script run and no address be asked. Every name of the user's is text: Jinja escapes it in the tables, and
+JSON with no `<` holds it in the charts.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import polars as pl
+import vl_convert
+from altair import SCHEMA_VERSION
+from markupsafe import Markup
+
+from sweep.analysis.answers import Answers
+from sweep.analysis.results import target_groups
+from sweep.report.charts import Chart, all_charts
+from sweep.report.language_sheets import extreme_sheets, kinship_sheets
+from sweep.report.sheet import Sheet, interval, points
+from sweep.report.sheets import (
+    answer_sheets,
+    cost_sheets,
+    curse_sheets,
+    difference_sheets,
+    front_sheets,
+    importance_sheets,
+    main_sheets,
+    problem_lines,
+    published_sheets,
+    rung_sheets,
+)
+
+PAGE = "report.html"
+"""The name of its file."""
+LANGUAGE_COLUMNS = (
+    *("language", "code", "script", "family", "class", "pretraining", "trained on", "arm"),
+    *("accuracy [95 %]", "difference [95 %]"),
+)
+LANGUAGE_FILTERS = ("trained on", "arm", "family", "script")
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question with what answers it."""
+
+    name: str
+    question: str
+    chart: Chart | None
+    sheets: Sequence[Sheet]
+    lead: Sequence[Sheet] = ()
+    """Tables that stand before the chart."""
+    has_languages: bool = False
+    """Whether the table of all languages stands here."""
+
+
+def build_page(answers: Answers, status: str = "", refresh_seconds: float | None = None) -> str:
+    """Return the page; with `refresh_seconds` an open one loads itself again so often, and says `status`."""
+    scripts = [_vega(), _read("page.js")]
+    names = [one.name for one in answers.results.experiments]
+    return _template().render(
+        title=", ".join(names),
+        experiments=names,
+        answers=answers,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        status=status,
+        refresh_seconds=refresh_seconds,
+        problems=problem_lines(answers.problems),
+        sections=[section for section in _sections(answers) if section.sheets or section.chart],
+        language_columns=LANGUAGE_COLUMNS,
+        language_filters=_filters(answers),
+        language_rows=_language_rows(answers),
+        policy=_policy(scripts),
+        style=Markup(_read("page.css")),  # noqa: S704 - files of this package
+        scripts=[Markup(script) for script in scripts],  # noqa: S704
+    )
+
+
+def _sections(answers: Answers) -> list[Section]:
+    charts = all_charts(answers)
+    everything = len(answers.results.arms)
+    main = main_sheets(answers, everything)
+    mattered = [*importance_sheets(answers), *rung_sheets(answers)]
+    kinship = [*extreme_sheets(answers), *kinship_sheets(answers, everything)]
+    return [
+        Section("which", "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(answers)),
+        Section("real", "Is it really better?", charts.get("differences"), difference_sheets(answers)),
+        Section("promise", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(answers)),
+        Section("languages", "For which languages?", charts.get("languages"), kinship, has_languages=True),
+        Section("trade-off", "At the cost of which others?", charts.get("trade-off"), front_sheets(answers)),
+        Section("importance", "What mattered?", charts.get("importance"), mattered),
+        Section("curves", "How did it learn?", charts.get("curves"), []),
+        Section("cost", "What did it cost?", None, cost_sheets(answers)),
+        Section(
+            "published", "Does it agree with the published table?", charts.get("published"), published_sheets(answers)
+        ),
+    ]
+
+
+def _language_rows(answers: Answers) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """Yield, of every language with every arm, the target groups that it is in and its cells."""
+    groups = target_groups(answers.results.languages, answers.results.exclude)
+    of_language: dict[str, list[str]] = {code: [] for code in answers.results.languages}
+    for place, codes in enumerate(groups.values()):
+        for code in codes:
+            of_language[code].append(str(place))
+    for row in answers.languages.filter(pl.col("accuracy").is_not_null()).iter_rows(named=True):
+        pretraining = {True: "seen", False: "unseen", None: "?"}[row["xlmr_seen"]]
+        words = (row["name"] or row["language"], row["language"], row["script"] or "", row["family"] or "")
+        facts = ("–" if row["joshi_class"] is None else str(row["joshi_class"]), pretraining)
+        accuracy = interval(row["accuracy"], row["low"], row["high"])
+        difference = interval(row["difference"], row["difference_low"], row["difference_high"], points)
+        cells = (*words, *facts, row["source_set"], row["arm"], accuracy, difference)
+        yield " ".join(of_language[row["language"]]), cells
+
+
+def _filters(answers: Answers) -> dict[int, tuple[str, list[str]]]:
+    """Return, by the place of its column, what a filter of the language table is called and offers."""
+    offers = {
+        "trained on": answers.results.source_sets,
+        "arm": answers.results.arms,
+        "family": sorted(answers.languages["family"].drop_nulls().unique().to_list()),
+        "script": sorted(answers.languages["script"].drop_nulls().unique().to_list()),
+    }
+    return {LANGUAGE_COLUMNS.index(name): (name, offers[name]) for name in LANGUAGE_FILTERS}
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """Return the content security policy under which these scripts run, and nothing else does."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
+
+
+def _safe_json(value: Any) -> Markup:
+    """Return JSON in which nothing can end a script element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)  # noqa: S704
+
+
+@cache
+def _vega() -> str:
+    """Return the code of Vega, Vega-Lite and Vega-Embed that Altair's charts are made for."""
+    version = ".".join(SCHEMA_VERSION.split(".")[:2])
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
+    return bundle.replace("</script", "<\\/script")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.lstrip_blocks = True
+    environment.filters["safe_json"] = _safe_json
+    return environment.from_string(_read("page.html"))
+
+
+def _read(name: str) -> str:
+    return (files(__package__) / name).read_text(encoding="utf-8")
