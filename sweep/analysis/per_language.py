@@ -120,7 +120,8 @@ def _measure(results: Results, baseline: str, kinds: Sequence[tuple[str, list[in
             row: dict[str, Any] = {"source_set": cell.source_set, "arm": cell.arm, name: kind}
             compared = None if partner is None or partner is cell else partner.arm
             rows.append(row | {"num_seeds": len(own[-1]), "baseline": compared, "num_pairs": len(pairs[-1])})
-    for row, mean, difference in zip(rows, describe(own, NUM_RESAMPLES), describe(pairs, NUM_RESAMPLES), strict=True):
+    means, changes = describe(own, NUM_RESAMPLES), describe(pairs, NUM_RESAMPLES, lowest=-1.0)
+    for row, mean, difference in zip(rows, means, changes, strict=True):
         row |= {key: mean[key] for key in ("accuracy", "low", "high")}
         row |= {"difference": difference["accuracy"]}
         row |= {f"difference_{end}": difference[end] for end in ("low", "high")}

@@ -15,7 +15,7 @@ from sweep.analysis.configurations import ALL_TARGETS
 from sweep.analysis.statistics import Array
 from sweep.config import SweepConfig
 from sweep.storage import Folder
-from xpe_core.config import RunConfig
+from xpe_core.config import METHODS, RunConfig
 from xpe_core.languages import GROUPS, load_languages, resolve_languages
 
 UNFINISHED = "unfinished"
@@ -107,8 +107,19 @@ class Results:
 
     @property
     def arms(self) -> list[str]:
-        """The tables' columns, in the experiments' order."""
-        return list(dict.fromkeys(cell.arm for cell in self.shown))
+        """The tables' columns, in the experiments' order; of a search SPT, XPE and DUAL, whichever came first."""
+        searches = {one.name for one in self.experiments if one.sweep.kind == "search"}
+        names = [one.name for one in self.experiments]
+
+        def place(cell: Cell) -> tuple[int, int]:
+            return names.index(cell.experiment), METHODS.index(cell.method) if cell.experiment in searches else 0
+
+        return list(dict.fromkeys(cell.arm for cell in sorted(self.shown, key=place)))
+
+    @property
+    def chosen_arms(self) -> dict[str, int]:
+        """Arms that a search chose by the seeds that are in the tables, and out of how many configurations."""
+        return {cell.arm: cell.num_tried for cell in self.shown if cell.num_tried > 1}
 
     @property
     def source_sets(self) -> list[str]:

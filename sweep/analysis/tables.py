@@ -112,13 +112,13 @@ def complete_differences(rows: Sequence[dict[str, Any]], pairs: Sequence[Array])
     """Return the table of `differences` with its statistics, from what `pair` returned; Holm's family is all rows."""
     found = [
         {"difference": one["accuracy"], "low": one["low"], "high": one["high"]}
-        for one in describe([values.mean(axis=1) if values.size else np.empty(0) for values in pairs])
+        for one in describe([values.mean(axis=1) if values.size else np.empty(0) for values in pairs], lowest=-1.0)
     ]
     tests = _by_length([values.mean(axis=1) if values.size else np.empty(0) for values in pairs])
     for places, values in tests:
         p_values, detectable = sign_flip(values), smallest_detectable(values)
         for place, p_value, size in zip(places, p_values, detectable, strict=True):
-            low, high = crossed_interval(pairs[place])
+            low, high = np.clip(crossed_interval(pairs[place]), -1.0, 1.0)
             found[place] |= {"low_languages": low, "high_languages": high, "p": p_value, "detectable": size}
     table = pl.DataFrame([row | one for row, one in zip(rows, found, strict=True)], schema=DIFFERENCE_SCHEMA)
     p_values = table["p"].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -156,11 +156,14 @@ def find_baseline(results: Results, arm: str, baseline: str = BASELINE) -> str |
     return next((candidate for candidate in candidates if candidate in results.arms), None)
 
 
-def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES) -> list[dict[str, Any]]:
-    """Return mean, interval and spread of each of these samples, which may have different numbers of seeds."""
+def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES, lowest: float = 0.0) -> list[dict[str, Any]]:
+    """Return mean, interval and spread of each of these samples, which may have different numbers of seeds.
+
+    An interval ends where values do: at `lowest` (0 of an accuracy, -1 of a difference) and 1.
+    """
     found: list[dict[str, Any]] = [{"accuracy": None, "low": None, "high": None, "spread": None} for _ in values]
     for places, stacked in _by_length(values):
-        low, high = seed_interval(stacked, num_resamples=num_resamples)
+        low, high = (np.clip(end, lowest, 1.0) for end in seed_interval(stacked, num_resamples=num_resamples))
         several = stacked.shape[1] > 1
         spreads = stacked.std(axis=1, ddof=1) if several else np.full(len(stacked), np.nan)
         for row, place in enumerate(places):

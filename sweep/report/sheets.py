@@ -1,6 +1,6 @@
 """A report's tables as people read them: which columns, in which order, and what must be said under each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -38,32 +38,43 @@ def answer_sheets(answers: Answers) -> list[Sheet]:
     tested = {(r["source_set"], r["group"], r["arm"]): r for r in answers.differences.iter_rows(named=True)}
     rows: list[tuple[str, ...]] = []
     averaged = answers.main.filter(pl.col("accuracy").is_not_null())
+    chosen = answers.results.chosen_arms
+    fresh = averaged.filter(~pl.col("arm").is_in(list(chosen)))
+    if any(not _is_baseline(arm, answers.baseline) for arm in fresh["arm"].unique()):
+        averaged, chosen = fresh, {}  # what a search found is not the answer where something was run on fresh seeds
     for source_set, of_source in sections(averaged, "source_set"):
         rows.append((f"trained on {source_set}",))
         for group, part in sections(of_source, "group"):
             best = part.row(int(part["accuracy"].arg_max() or 0), named=True)
             found = tested.get((source_set, group, best["arm"]))
             own = (group, best["arm"], interval(best["accuracy"], best["low"], best["high"]))
-            rows.append((*own, *_verdict(best["arm"], found, answers.baseline)))
+            rows.append((*own, *_verdict(best["arm"], found, answers.baseline, best["arm"] in chosen)))
     if answers.differences.is_empty() or not rows:
         return []
     columns = ("tested on", "highest", "accuracy [95 %]", "difference [95 %]", "Holm p", "really higher?")
     title = f"The answer: which is highest, and is it really higher than {answers.baseline}"
-    notes = (
+    notes = [
         "really higher: yes where Holm's p is at most 0.05. 'not shown' is no proof of being equal: see what so many "
-        "seeds could have shown.",
-    )
-    return [Sheet("answer", title, columns, tuple(rows), averaged, notes, left=2)]
+        "seeds could have shown."
+    ]
+    if chosen:
+        notes.append("not replicated: chosen by these very seeds, so it looks better than it is; run `replicate`.")
+    return [Sheet("answer", title, columns, tuple(rows), averaged, tuple(notes), left=2)]
 
 
-def _verdict(arm: str, found: dict[str, Any] | None, baseline: str) -> tuple[str, str, str]:
+def _is_baseline(arm: str, baseline: str) -> bool:
+    return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
+
+
+def _verdict(arm: str, found: dict[str, Any] | None, baseline: str, is_chosen: bool) -> tuple[str, str, str]:
     if found is None:
-        return "", "", "is the baseline" if arm.rpartition(":")[2] == baseline.rpartition(":")[2] else "not compared"
+        return "", "", "is the baseline" if _is_baseline(arm, baseline) else "not compared"
     if found["difference"] is None:
         return "*", "", "not comparable"
     shown = interval(found["difference"], found["low"], found["high"], points)
     is_real = found["p_holm"] is not None and found["p_holm"] <= SIGNIFICANT
-    return shown, p_value(found["p_holm"]), "yes" if is_real else "not shown"
+    verdict = "not replicated" if is_chosen else "yes" if is_real else "not shown"
+    return shown, p_value(found["p_holm"]), verdict
 
 
 def problem_lines(problems: pl.DataFrame) -> list[str]:
@@ -110,17 +121,22 @@ def difference_sheets(answers: Answers) -> list[Sheet]:
     if answers.differences.is_empty():
         return []
     title = f"Difference to {answers.baseline} in points of accuracy, paired by seed"
-    return [difference_sheet(answers.differences, title)]
+    notes = [
+        f"{arm} is the best of {count}, chosen by these seeds: its differences look better than they are."
+        for arm, count in answers.results.chosen_arms.items()
+        if arm in answers.differences["arm"]
+    ]
+    return [difference_sheet(answers.differences, title, notes)]
 
 
-def difference_sheet(table: pl.DataFrame, title: str) -> Sheet:
+def difference_sheet(table: pl.DataFrame, title: str, more_notes: Sequence[str] = ()) -> Sheet:
     """Return a table of `analysis.differences` or `analysis.compare`."""
     rows: list[tuple[str, ...]] = []
     for source_set, part in sections(table, "source_set"):
         rows.append((f"trained on {source_set}",))
         rows += [_difference_row(row) for row in part.iter_rows(named=True)]
     numbers = ("pairs x\nlang.", "difference\n[these lang.]", "[such lang.]", "p", "Holm p", "could\nshow")
-    notes = tuple(explain_differences(table))
+    notes = (*explain_differences(table), *more_notes)
     return Sheet("differences", title, ("tested on", "arm", *numbers), tuple(rows), table, notes, left=2)
 
 
@@ -166,7 +182,8 @@ def curse_sheets(answers: Answers) -> list[Sheet]:
         return []
     notes = (
         "A search's best looks better than it is: it was chosen because its seeds were lucky, too. In brackets: seeds. "
-        "Only the replication's figures may be quoted.",
+        "Only the replication's figures may be quoted; whether they are really better says its own report: "
+        + ", ".join(f"report {name}" for name in answers.curse["replication"].unique(maintain_order=True)),
     )
     columns = ("arm", "measure", "search (seeds)", "replication [95 %] (seeds)", "difference")
     title = "The winner's curse: promised and held, in %"

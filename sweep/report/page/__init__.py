@@ -53,6 +53,8 @@ class Section:
     """A question with what answers it."""
 
     name: str
+    label: str
+    """In the page's navigation."""
     question: str
     chart: Chart | None
     sheets: Sequence[Sheet]
@@ -91,16 +93,22 @@ def _sections(answers: Answers) -> list[Section]:
     mattered = [*importance_sheets(answers), *rung_sheets(answers)]
     kinship = [*extreme_sheets(answers), *kinship_sheets(answers, everything)]
     return [
-        Section("which", "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(answers)),
-        Section("real", "Is it really better?", charts.get("differences"), difference_sheets(answers)),
-        Section("promise", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(answers)),
-        Section("languages", "For which languages?", charts.get("languages"), kinship, has_languages=True),
-        Section("trade-off", "At the cost of which others?", charts.get("trade-off"), front_sheets(answers)),
-        Section("importance", "What mattered?", charts.get("importance"), mattered),
-        Section("curves", "How did it learn?", charts.get("curves"), []),
-        Section("cost", "What did it cost?", None, cost_sheets(answers)),
+        Section("which", "Accuracy", "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(answers)),
+        Section("real", "Differences", "Is it really better?", charts.get("differences"), difference_sheets(answers)),
+        Section("promise", "Fresh seeds", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(answers)),
+        Section("languages", "Languages", "For which languages?", charts.get("languages"), kinship, has_languages=True),
         Section(
-            "published", "Does it agree with the published table?", charts.get("published"), published_sheets(answers)
+            "trade-off", "Trade-off", "At the cost of which others?", charts.get("trade-off"), front_sheets(answers)
+        ),
+        Section("importance", "Importance", "What mattered?", charts.get("importance"), mattered),
+        Section("curves", "Learning curves", "How did it learn?", charts.get("curves"), []),
+        Section("cost", "Cost", "What did it cost?", None, cost_sheets(answers)),
+        Section(
+            "published",
+            "Published",
+            "Does it agree with the published table?",
+            charts.get("published"),
+            published_sheets(answers),
         ),
     ]
 
