@@ -1,0 +1,118 @@
+"""The commands for experiments that are kept in the storage: list, status, show, stop, report, best and compare."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+kept = typer.Typer()
+
+Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
+Exclude = Annotated[str, typer.Option("--exclude", help="Languages in no target group: a group, codes, or none.")]
+Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
+
+
+class Command(TyperCommand):
+    """A command that is run on a cluster where `--cluster` stands before it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it here or there."""
+        if ctx.obj is None:
+            return super().invoke(ctx)
+        from sweep.launcher import launch
+
+        raise typer.Exit(launch(ctx.obj, ctx))
+
+
+@kept.command(name="list", cls=Command)
+def list_experiments(storage: Storage = "results") -> None:
+    """List the experiments in the storage, how far each is, and whether a driver is at work on it."""
+    from sweep.inspection import print_experiments
+
+    print_experiments(Console(), storage)
+
+
+@kept.command(cls=Command)
+def status(name: Kept, storage: Storage = "results") -> None:
+    """Show an experiment's trials and how far they are."""
+    from sweep.inspection import print_status
+
+    print_status(Console(), storage, name)
+
+
+@kept.command(cls=Command)
+def show(
+    run_id: Annotated[str, typer.Argument(help="A run's id, or its first digits.")], storage: Storage = "results"
+) -> None:
+    """Show a run: its configuration, where it came from, and its result by language."""
+    from sweep.inspection import print_run
+
+    print_run(Console(), storage, run_id)
+
+
+@kept.command(cls=Command)
+def stop(name: Kept, storage: Storage = "results") -> None:
+    """Ask the driver that is at work on an experiment to write checkpoints and end."""
+    from sweep.inspection import stop_experiment
+
+    stop_experiment(Console(), storage, name)
+
+
+@kept.command()
+def report(
+    names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
+    baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
+    exclude: Exclude = "joshi5",
+    form: Annotated[
+        str, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
+    ] = "terminal",
+    to: Annotated[str | None, typer.Option("--to", help="Folder for files (NAME/report below the storage).")] = None,
+    languages: Annotated[
+        bool, typer.Option("--languages", help="Print every language, not the extremes only.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the page and the terminal up to date until the experiments end.")
+    ] = False,
+    storage: Storage = "results",
+) -> None:
+    """Say which configuration is better, for which languages, and whether it is real."""
+    from sweep.report import commands
+
+    commands.report(_report_console(), storage, names, baseline, exclude, form, to, languages, watch)
+
+
+@kept.command()
+def best(
+    name: Kept,
+    purpose: Annotated[
+        str | None, typer.Option("--for", help="By test accuracy on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
+    ] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Only of spt, xpe or dual.")] = None,
+    exclude: Exclude = "joshi5",
+    storage: Storage = "results",
+) -> None:
+    """Print the best configuration as an experiment file, with the command that replicates it."""
+    from sweep.report import commands
+
+    commands.best(Console(), storage, name, purpose, method, exclude)
+
+
+@kept.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="An arm, EXPERIMENT:arm, config_id, run_id or experiment.")],
+    second: Annotated[str, typer.Argument(help="What it is compared with.")],
+    purpose: Annotated[str | None, typer.Option("--for", help="Only on this target group, or several.")] = None,
+    exclude: Exclude = "joshi5",
+    storage: Storage = "results",
+) -> None:
+    """Show the paired difference of two configurations, runs or experiments."""
+    from sweep.report import commands
+
+    commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
+
+
+def _report_console() -> Console:
+    """Return a console of 100 columns where there is no terminal to fit."""
+    console = Console()
+    return console if console.is_terminal else Console(width=100)
