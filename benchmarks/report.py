@@ -62,7 +62,7 @@ def main() -> None:
     num_arms = NUM_RUNS // (len(SOURCE_SETS) * arguments.seeds)
     with tempfile.TemporaryDirectory() as storage:
         num_runs = write_experiment(Path(storage, "made"), num_arms, seeds)
-        for form in ("terminal", "csv"):
+        for form in ("terminal", "csv", "html"):
             started = time.monotonic()
             command = [sys.executable, "-m", "sweep.run", "report", "made", "--storage", storage, "--format", form]
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout

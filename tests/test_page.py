@@ -136,6 +136,16 @@ def test_a_chart_places_its_marks_where_the_tables_numbers_are(everything: Answe
     assert xpe["shown"] == interval(expected["accuracy"], expected["low"], expected["high"])
 
 
+def test_many_arms_stand_in_a_row_each_and_few_in_colours(everything: Answers, tmp_path: Path) -> None:
+    few = all_charts(everything)["accuracy"].specification
+    assert [parameter["name"] for parameter in few["params"]] == ["chosen_group"]
+    arms = {f"dual_{tenth}": {"encoder_ratio": tenth / 10} for tenth in range(1, 10)}
+    write_grid(tmp_path / "many", {"spt": {"encoder_ratio": 0.0}, **arms}, flat)
+    many = all_charts(answer([Folder(tmp_path / "many")]))["accuracy"].specification
+    assert [parameter["name"] for parameter in many["params"]] == ["chosen_group", "chosen_source_set"]
+    assert [layer["encoding"]["y"]["field"] for layer in (few["layer"][0], many["layer"][0])] == ["source_set", "arm"]
+
+
 def test_published_figures_have_a_chart_where_there_are_any(tmp_path: Path) -> None:
     base = {"backbone": "FacebookAI/xlm-roberta-large", "dataset": "Davlan/sib200"}
     arms = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}

@@ -104,6 +104,18 @@ def test_a_search_has_rungs_importance_and_its_replications_beside_it(tmp_path: 
     assert "What mattered" in text and "Learning curves at ASHA's rungs" in text and "Pareto front" in text
 
 
+def test_what_a_search_chose_is_not_the_answer_until_fresh_seeds_say_so(tmp_path: Path) -> None:
+    trials = [({"encoder_ratio": 0.0, "batch_size": 8}, "complete", 0.5, 90), *TRIALS]
+    write_search(tmp_path / "found", SEARCH, trials, flat)
+    alone = " ".join(report(tmp_path, "found").split())
+    assert "not replicated: chosen by these very seeds" in alone
+    assert "dual is the best of 6, chosen by these seeds" in alone
+    assert alone.index("spt dual") > 0  # SPT's column first, though DUAL was ranked before it
+    write_replication(tmp_path / "fresh", SEARCH.config(TRIALS[-1][0]), flat, range(3, 9), "found")
+    both = " ".join(report(tmp_path, "found", "fresh").split())
+    assert "low_performing best " in both and "not replicated" not in both
+
+
 def test_the_best_is_an_experiment_file_with_the_command_that_replicates_it(tmp_path: Path) -> None:
     write_search(tmp_path / "found", SEARCH, TRIALS, flat)
     ran = CliRunner().invoke(app, ["best", "found", "--for", "low_performing", "--storage", str(tmp_path)])

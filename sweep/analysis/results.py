@@ -108,13 +108,16 @@ class Results:
     @property
     def arms(self) -> list[str]:
         """The tables' columns, in the experiments' order; of a search SPT, XPE and DUAL, whichever came first."""
-        searches = {one.name for one in self.experiments if one.sweep.kind == "search"}
         names = [one.name for one in self.experiments]
 
         def place(cell: Cell) -> tuple[int, int]:
-            return names.index(cell.experiment), METHODS.index(cell.method) if cell.experiment in searches else 0
+            return names.index(cell.experiment), METHODS.index(cell.method) if self.is_searched(cell) else 0
 
         return list(dict.fromkeys(cell.arm for cell in sorted(self.shown, key=place)))
+
+    def is_searched(self, cell: Cell) -> bool:
+        """Whether a cell's seeds are those of a search."""
+        return any(one.name == cell.experiment and one.sweep.kind == "search" for one in self.experiments)
 
     @property
     def chosen_arms(self) -> dict[str, int]:

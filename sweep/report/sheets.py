@@ -39,7 +39,8 @@ def answer_sheets(answers: Answers) -> list[Sheet]:
     rows: list[tuple[str, ...]] = []
     averaged = answers.main.filter(pl.col("accuracy").is_not_null())
     chosen = answers.results.chosen_arms
-    fresh = averaged.filter(~pl.col("arm").is_in(list(chosen)))
+    searched = [cell.arm for cell in answers.results.shown if answers.results.is_searched(cell)]
+    fresh = averaged.filter(~pl.col("arm").is_in(searched))
     if any(not _is_baseline(arm, answers.baseline) for arm in fresh["arm"].unique()):
         averaged, chosen = fresh, {}  # what a search found is not the answer where something was run on fresh seeds
     for source_set, of_source in sections(averaged, "source_set"):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -19,7 +19,7 @@ import jinja2
 import polars as pl
 import vl_convert
 from altair import SCHEMA_VERSION
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from sweep.analysis.answers import Answers
 from sweep.analysis.results import target_groups
@@ -81,8 +81,8 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
         language_filters=_filters(answers),
         language_rows=_language_rows(answers),
         policy=_policy(scripts),
-        style=Markup(_read("page.css")),  # noqa: S704 - files of this package
-        scripts=[Markup(script) for script in scripts],  # noqa: S704
+        style=Markup(_read("page.css")),
+        scripts=[Markup(script) for script in scripts],
     )
 
 
@@ -113,8 +113,8 @@ def _sections(answers: Answers) -> list[Section]:
     ]
 
 
-def _language_rows(answers: Answers) -> Iterable[tuple[str, tuple[str, ...]]]:
-    """Yield, of every language with every arm, the target groups that it is in and its cells."""
+def _language_rows(answers: Answers) -> Iterable[Markup]:
+    """Yield a row of every language with every arm, with the target groups that it is in."""
     groups = target_groups(answers.results.languages, answers.results.exclude)
     of_language: dict[str, list[str]] = {code: [] for code in answers.results.languages}
     for place, codes in enumerate(groups.values()):
@@ -127,7 +127,9 @@ def _language_rows(answers: Answers) -> Iterable[tuple[str, tuple[str, ...]]]:
         accuracy = interval(row["accuracy"], row["low"], row["high"])
         difference = interval(row["difference"], row["difference_low"], row["difference_high"], points)
         cells = (*words, *facts, row["source_set"], row["arm"], accuracy, difference)
-        yield " ".join(of_language[row["language"]]), cells
+        head, *others = cells
+        shown = Markup("").join([_cell(head, "th"), *map(_cell, others)])
+        yield Markup('<tr data-groups="{}">{}</tr>').format(" ".join(of_language[row["language"]]), shown)
 
 
 def _filters(answers: Answers) -> dict[int, tuple[str, list[str]]]:
@@ -148,12 +150,25 @@ def _policy(scripts: Iterable[str]) -> str:
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
 
 
+@lru_cache(maxsize=10_000)
+def _cell(text: str, tag: str = "td") -> Markup:
+    """Return a table's cell; an interval and a second line may be set apart, and names may break at underscores."""
+    first, *others = text.split("\n")
+    value, bracket, bounds = first.partition(" [")
+    shown = escape(value).replace("_", Markup("_<wbr>"))
+    if bracket:
+        shown += Markup(' <span class="bounds">[{}</span>').format(bounds)
+    if others:
+        shown += Markup("<small>{}</small>").format(" ".join(others))
+    return Markup("<{0}>{1}</{0}>").format(Markup(tag), shown)
+
+
 def _safe_json(value: Any) -> Markup:
     """Return JSON in which nothing can end a script element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for letter in "<>&\u2028\u2029":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)  # noqa: S704
+    return Markup(text)
 
 
 @cache
@@ -168,7 +183,7 @@ def _vega() -> str:
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.lstrip_blocks = True
-    environment.filters["safe_json"] = _safe_json
+    environment.filters |= {"safe_json": _safe_json, "cell": _cell}
     return environment.from_string(_read("page.html"))
 
 

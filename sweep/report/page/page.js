@@ -112,7 +112,7 @@ async function draw(figure) {
     }
     view.addEventListener("click", (_, item) => {
       const datum = item?.datum;
-      if (datum?.language && form) find({ text: datum.language, 6: datum.source_set, 7: "" });
+      if (datum?.language && form) find({ text: datum.language });
     });
   } catch (error) {
     place.textContent = `This chart could not be drawn: ${error.message}`;

@@ -9,6 +9,8 @@ from typing import Any
 
 import altair as alt
 
+ROWS = "rows"
+"""The data set of a chart that has one."""
 ROW_PIXELS = 17
 """Height of one arm on one source set."""
 PALETTE = [f"var(--series-{number})" for number in range(1, 9)]
@@ -41,16 +43,21 @@ class Chart:
     """Of Vega-Lite."""
 
 
-def chart_of(rows: Sequence[dict[str, Any]]) -> alt.Chart:
-    """Return a chart of these data, which has no marks yet."""
-    return alt.Chart(alt.InlineData(values=list(rows)))
+def chart_of(name: str = ROWS) -> alt.Chart:
+    """Return a chart of one of the data sets that `finish` is given; it has no marks yet."""
+    return alt.Chart(alt.NamedData(name))
 
 
-def finish(name: str, title: str, chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Chart:
-    """Return a chart as wide as the page lets it be."""
+def finish(
+    name: str, title: str, chart: alt.Chart | alt.LayerChart | alt.FacetChart, **datasets: Sequence[dict[str, Any]]
+) -> Chart:
+    """Return a chart as wide as the page lets it be, with its data sets.
+
+    They are put in last: Altair copies what a chart holds at every step, and checks each row.
+    """
     specification = chart.properties(width="container").to_dict()
     specification["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return Chart(name, title, {**specification, "config": CONFIG})
+    return Chart(name, title, {**specification, "datasets": datasets, "config": CONFIG})
 
 
 def x_axis(field: str, title: str) -> alt.X:

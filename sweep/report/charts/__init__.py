@@ -1,0 +1,31 @@
+"""A report's pictures, as Vega-Lite specifications for the page.
+
+Every chart is one view as wide as its container (facets cannot be), so it fits a phone; what would be a facet is chosen
+from a list instead.
+"""
+
+from collections.abc import Callable
+
+from sweep.analysis.answers import Answers
+from sweep.report.charts.arms import accuracy_chart, difference_chart, published_chart
+from sweep.report.charts.drawing import Chart
+from sweep.report.charts.languages import language_chart, tradeoff_chart
+from sweep.report.charts.searches import curve_chart, importance_chart, promise_chart
+
+__all__ = ["Chart", "all_charts"]
+
+CHARTS: tuple[Callable[[Answers], Chart | None], ...] = (
+    accuracy_chart,
+    difference_chart,
+    promise_chart,
+    language_chart,
+    tradeoff_chart,
+    importance_chart,
+    curve_chart,
+    published_chart,
+)
+
+
+def all_charts(answers: Answers) -> dict[str, Chart]:
+    """Return the charts that have something to show, by name."""
+    return {chart.name: chart for make in CHARTS if (chart := make(answers)) is not None}

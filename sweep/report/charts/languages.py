@@ -1,0 +1,125 @@
+"""Languages one by one, and low-performing against seen ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from sweep.analysis.answers import Answers
+from sweep.report.charts.drawing import (
+    KINDS,
+    PALETTE,
+    Chart,
+    chart_of,
+    choice,
+    color_by,
+    finish,
+    is_chosen,
+    percents,
+    rounded,
+    shape_by,
+    tooltips,
+    x_axis,
+    y_axis,
+)
+from sweep.report.sheet import interval, percent, points
+from xpe_core.config import METHODS
+
+
+def language_chart(answers: Answers) -> Chart | None:
+    """Return every language's accuracy with an arm against that with the baseline; the arm is chosen."""
+    table = answers.languages.filter(pl.col("difference").is_not_null() & pl.col("accuracy").is_not_null())
+    if table.is_empty():
+        return None
+    extreme = {(row["source_set"], row["arm"], row["language"]) for row in answers.extremes.iter_rows(named=True)}
+    rows, facts = [], {}
+    for row in table.iter_rows(named=True):
+        named = row["name"] or row["language"]
+        facts[row["language"]] = {
+            **{key: row[key] for key in ("language", "family", "script")},
+            **{"name": named, "kind": _kind(row)},
+        }
+        rows.append(
+            {
+                **{"cell": f"{row['arm']} on {row['source_set']}", "language": row["language"]},
+                **{"accuracy": rounded(row["accuracy"]), "before": rounded(row["accuracy"] - row["difference"])},
+                "shown": interval(row["accuracy"], row["low"], row["high"]),
+                "change": interval(row["difference"], row["difference_low"], row["difference_high"], points),
+                "label": named if (row["source_set"], row["arm"], row["language"]) in extreme else "",
+            }
+        )
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    cell = choice("cell", "Arm", cells, cells[0])
+    tooltip = tooltips(name="language", language="code", family="family", script="script", kind="kind")
+    tooltip += tooltips(shown="accuracy [95 %]", change=f"difference to {answers.baseline}")
+    kinds = [kind for kind in KINDS if any(fact["kind"] == kind for fact in facts.values())]
+    colors = alt.Scale(domain=kinds, range=[PALETTE[KINDS.index(kind)] for kind in kinds])
+    known = alt.LookupData(alt.NamedData("facts"), "language", ["family", "script", "name", "kind"])
+    base = chart_of().transform_filter(is_chosen("cell")).transform_lookup("language", known)
+    base = base.encode(
+        x=x_axis("before", f"with {answers.baseline}, in %"),
+        y=y_axis("accuracy", "with the arm, in %"),
+        tooltip=tooltip,
+    )
+    color = alt.Color("kind:N", scale=colors, title=None)
+    dots = base.mark_point(filled=True, size=45, opacity=0.75).encode(color=color, shape=shape_by("kind", kinds))
+    labels = base.mark_text(align="left", dx=7, fontSize=11, fill="var(--ink)").encode(text="label:N")
+    ends = [{"before": end, "accuracy": end} for end in _ends(rows, "before", "accuracy")]
+    equal = chart_of("ends").mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
+    equal = equal.encode(x="before:Q", y="accuracy:Q")
+    chart = equal + dots + labels
+    what = f"Each language with an arm (up) and with {answers.baseline} (right): above the line it gains"
+    return finish(
+        "languages",
+        what,
+        chart.add_params(cell).properties(height=420),
+        rows=rows,
+        ends=ends,
+        facts=list(facts.values()),
+    )
+
+
+def tradeoff_chart(answers: Answers) -> Chart | None:
+    """Return all finished configurations, low-performing against seen languages, and the front."""
+    if answers.front.is_empty():
+        return None
+    rows = [
+        {
+            **{key: row[key] for key in ("arm", "source_set", "method", "num_seeds", "on_front")},
+            **{"config": row["config_id"][:8], "experiment": row["experiment"]},
+            **percents(row, "low_performing", "seen"),
+            **{"low_shown": percent(row["low_performing"]), "seen_shown": percent(row["seen"])},
+            "label": f"{row['arm']} · {row['source_set']}" if row["on_front"] else "",
+        }
+        for row in answers.front.iter_rows(named=True)
+    ]
+    tooltip = tooltips(experiment="experiment", arm="arm", source_set="trained on", config="configuration")
+    tooltip += tooltips(num_seeds="seeds", seen_shown="seen", low_shown="low-performing")
+    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
+    base = chart_of().encode(
+        x=x_axis("seen", "seen languages, in %"), y=y_axis("low_performing", "low-performing languages, in %")
+    )
+    dots = base.mark_point(filled=True).encode(
+        color=color_by("method", methods, METHODS),
+        shape=shape_by("method", methods),
+        size=alt.condition(alt.datum.on_front, alt.value(110), alt.value(40)),
+        opacity=alt.condition(alt.datum.on_front, alt.value(1), alt.value(0.6)),
+        tooltip=tooltip,
+    )
+    front = base.transform_filter(alt.datum.on_front)
+    line = front.mark_line(interpolate="step-before", color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
+    labels = front.mark_text(align="right", dx=-9, dy=-9, fontSize=11, fill="var(--ink)").encode(text="label:N")
+    what = "Every finished configuration on low-performing and on seen languages; the large ones are the front"
+    return finish("trade-off", what, (line + dots + labels).properties(height=380), rows=rows)
+
+
+def _kind(row: dict[str, Any]) -> str:
+    if row["excluded"] or row["xlmr_seen"] is None:
+        return "in no group"
+    return "low-performing" if row["low_performing"] else "seen" if row["xlmr_seen"] else "unseen"
+
+
+def _ends(rows: Sequence[dict[str, Any]], *names: str) -> tuple[float, float]:
+    values = [row[name] for row in rows for name in names]
+    return min(values), max(values)

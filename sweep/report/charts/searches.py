@@ -1,0 +1,126 @@
+"""What a search promised, what mattered in it, and how its trials learnt."""
+
+import altair as alt
+import polars as pl
+
+from sweep.analysis.answers import Answers
+from sweep.report.charts.drawing import (
+    ROW_PIXELS,
+    Chart,
+    chart_of,
+    choice,
+    color_by,
+    finish,
+    is_chosen,
+    percents,
+    rounded,
+    tooltips,
+    x_axis,
+    y_axis,
+)
+from sweep.report.sheet import interval, percent, sections
+from xpe_core.config import METHODS
+
+MAX_CURVES = 200
+"""Trials whose curves are drawn, the best first."""
+
+
+def promise_chart(answers: Answers) -> Chart | None:
+    """Return what a search promised and what its replication held."""
+    rows = [
+        {
+            **{key: row[key] for key in ("replication", "measure")},
+            **{"arm": f"{row['replication']}: {row['arm']}", "held": interval(row[middle], row["low"], row["high"])},
+            **percents(row, "search_accuracy", middle, "low", "high"),
+            "promised": percent(row["search_accuracy"]),
+        }
+        for middle in ("replication_accuracy",)
+        for row in answers.curse.iter_rows(named=True)
+        if row["search_accuracy"] is not None and row["replication_accuracy"] is not None
+    ]
+    if not rows:
+        return None
+    measures = list(dict.fromkeys(row["measure"] for row in rows))
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    tooltip = tooltips(arm="arm", measure="measure", promised="the search promised", held="held [95 %]")
+    base = chart_of().encode(
+        y=alt.Y("measure:N", sort=measures, title=None),
+        yOffset=alt.YOffset("arm:N", sort=arms),
+        color=color_by("arm", arms),
+        tooltip=tooltip,
+    )
+    held = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", "accuracy in %"), x2="high:Q")
+    mean = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("replication_accuracy", "accuracy in %"))
+    promised = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("search_accuracy", "accuracy in %"))
+    height = ROW_PIXELS * len(measures) * (len(arms) + 1)
+    what = "What the search promised (tick) and what fresh seeds held (point with 95 % interval)"
+    return finish("promise", what, (held + mean + promised).properties(height=height), rows=rows)
+
+
+def importance_chart(answers: Answers) -> Chart | None:
+    """Return how much each searched field mattered."""
+    if answers.importances.is_empty():
+        return None
+    rows = [
+        {**{key: row[key] for key in ("experiment", "field", "importance")}, "shown": f"{row['importance']:.2f}"}
+        for row in answers.importances.iter_rows(named=True)
+    ]
+    fields = list(dict.fromkeys(row["field"] for row in rows))
+    experiments = list(dict.fromkeys(row["experiment"] for row in rows))
+    chart = (
+        chart_of()
+        .mark_bar()
+        .encode(
+            x=alt.X("importance:Q", title="importance", axis=alt.Axis(tickCount=5)),
+            y=alt.Y("field:N", sort=fields, title=None),
+            yOffset=alt.YOffset("experiment:N", sort=experiments),
+            color=color_by("experiment", experiments),
+            tooltip=tooltips(experiment="experiment", field="field", shown="importance"),
+        )
+    )
+    height = ROW_PIXELS * len(fields) * (len(experiments) + 1)
+    return finish("importance", "Importance of the searched fields", chart.properties(height=height), rows=rows)
+
+
+def curve_chart(answers: Answers) -> Chart | None:
+    """Return every trial's learning curve, the rungs, and where trials were stopped; the experiment is chosen."""
+    rows, steps = [], []
+    for name, table in sections(answers.curves, "experiment"):
+        last = table.filter("is_last").sort("step", "accuracy", descending=True)["trial_id"].to_list()[:MAX_CURVES]
+        for row in table.filter(pl.col("trial_id").is_in(last)).iter_rows(named=True):
+            rows.append(
+                {
+                    **{"experiment": name, "trial": row["trial_number"] + 1, "step": row["step"]},
+                    **{"accuracy": rounded(row["accuracy"]), "shown": percent(row["accuracy"])},
+                    **{"state": row["state"] or "running", "what": row["arm"] or row["method"]},
+                    "stopped": row["is_last"] and row["state"] == "pruned",
+                }
+            )
+    if not rows:
+        return None
+    steps = [{"experiment": row["experiment"], "step": row["step"]} for row in answers.rungs.iter_rows(named=True)]
+    searches = {row["experiment"] for row in steps}
+    # an empty layer would have no place on the axes: where nothing was stopped the marks are there and not seen
+    steps = [{**row, "seen": True} for row in steps]
+    steps += [{**row, "seen": False} for row in rows if row["experiment"] not in searches]
+    names = list(dict.fromkeys(row["experiment"] for row in rows))
+    experiment = choice("experiment", "Experiment", names, names[0])
+    kinds = sorted(dict.fromkeys(row["what"] for row in rows), key=lambda what: (*METHODS, what).index(what))
+    over = alt.selection_point(name="over", fields=["trial"], on="pointerover", nearest=True, clear="pointerout")
+    tooltip = tooltips(trial="trial", what="arm or method", state="state", step="step", shown="accuracy")
+    x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8))
+    y = y_axis("accuracy", "validation accuracy in %")
+    base = chart_of().transform_filter(is_chosen("experiment")).encode(x=x, y=y, detail="trial:N")
+    lines = base.mark_line(strokeWidth=1.5).encode(
+        color=color_by("what", kinds), opacity=alt.condition(over, alt.value(0.8), alt.value(0.15), empty=True)
+    )
+    reports = base.mark_point(size=60, opacity=0).encode(tooltip=tooltip).add_params(over)
+    stopped = base.mark_point(shape="cross", filled=True, size=50)
+    is_seen = alt.condition(alt.datum.stopped, alt.value(1), alt.value(0))
+    ends = stopped.encode(color=color_by("what", kinds), opacity=is_seen)
+    rungs = chart_of("steps").transform_filter(is_chosen("experiment"))
+    is_rung = alt.condition(alt.datum.seen, alt.value(1), alt.value(0))
+    rungs = rungs.mark_rule(color="var(--muted)", strokeDash=[2, 3]).encode(x=x, opacity=is_rung)
+    chart = (rungs + lines + ends + reports).add_params(experiment).properties(height=320)
+    rungs_are = ": dashed are ASHA's rungs, crosses are trials that were stopped" if searches else " of all trials"
+    return finish("curves", f"Learning curves{rungs_are}", chart, rows=rows, steps=steps)
