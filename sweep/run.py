@@ -190,13 +190,15 @@ def _run(
     except KeyboardInterrupt:  # before the first trial
         raise typer.Exit(130) from None
     print_answer(console, plan, folder)
+    there = f" --storage {quote(storage)}" if storage != "results" else ""
     console.print(f"Per-language results: {folder / 'runs'} and {folder / 'evaluations'} (Parquet)", soft_wrap=True)
     if sweep.kind == "search":
         best = best_name(plan.name)
         if folder.read(best) is None:
             raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
-        console.print(f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}", soft_wrap=True)
-        console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}", soft_wrap=True)
+        console.print(f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}{there}", soft_wrap=True)
+        console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}{there}", soft_wrap=True)
+    console.print(f"Tables and charts:    python sweep/run.py report {plan.name} --format html{there}", soft_wrap=True)
 
 
 def _estimate(console: Console, plan: "Plan", folder: "Folder", tflops: float | None, price: float | None) -> None:
