@@ -23,7 +23,7 @@ from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
 from tests.cluster.leftovers import find_left, mark
-from tests.conftest import Refuse, make_search, write_dataset
+from tests.conftest import Refuse, copy_experiment, write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import evaluate
@@ -48,17 +48,10 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def undisturbed(dataset: str, backbone: str, local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """Run the search of `values` as a whole, one trial at a time."""
-    values = {**make_search(dataset, backbone), "resources": {"max_concurrent_trials": 1}}
-    return run_experiment(prepare("mine", SweepConfig(**values)), tmp_path_factory.mktemp("undisturbed"))
-
-
 def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(undisturbed: Folder) -> None:
     folder = undisturbed
     runs, evaluations = read_runs(folder), read_evaluations(folder)
-    assert len(runs) == runs["run_id"].n_unique() == 8 * 2
+    assert len(runs) == runs["run_id"].n_unique() == 5 * 2
     assert set(runs["method"]) == {"spt", "xpe", "dual"}
     states = dict(runs["state"].value_counts().iter_rows())
     assert set(states) == {"complete", "pruned"}
@@ -72,13 +65,11 @@ def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(undis
         assert runs[column].null_count() == 0, column
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(undisturbed: Folder) -> None:
     from xpe_core.backbones import load_backbone
     from xpe_core.model import PromptClassifier
 
-    sweep = SweepConfig(**{**values, "num_samples": 2})
-    folder = run_experiment(prepare("mine", sweep), tmp_path)
+    folder = undisturbed
     row = read_runs(folder).filter((pl.col("method") == "xpe") & (pl.col("seed") == 2)).row(0, named=True)
     config = RunConfig(**{name: row[name] for name in RunConfig.model_fields})
     assert config.run_id == row["run_id"]
@@ -93,25 +84,26 @@ def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(values: dict[
 
 
 def test_the_same_search_with_one_worker_gives_the_same_configurations_and_numbers(
-    values: dict[str, Any], tmp_path: Path, undisturbed: Folder
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
-    sweep = SweepConfig(**{**values, "resources": {"max_concurrent_trials": 1}})
-    again = run_experiment(prepare("mine", sweep), tmp_path)
+    again = run_experiment(prepare("mine", SweepConfig(**one_at_a_time)), tmp_path)
     assert read_runs(undisturbed).drop(MEASURED).equals(read_runs(again).drop(MEASURED))
     assert read_evaluations(undisturbed).equals(read_evaluations(again))
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
+) -> None:
+    copy_experiment(undisturbed, tmp_path)
     started: list[int] = []
-    for samples, expected in ((3, [0, 1, 2]), (3, []), (5, [3, 4])):
+    for samples, expected in ((5, []), (7, [5, 6])):
         started.clear()
-        plan = prepare("mine", SweepConfig(**{**values, "num_samples": samples}))
+        plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": samples}))
         folder = run_experiment(
             plan, tmp_path, lambda record, result: None if result else started.append(record.number)
         )
         assert started == expected
-    assert len(read_runs(folder)) == 5 * 2
+    assert len(read_runs(folder)) == 7 * 2
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -127,9 +119,9 @@ def test_a_run_that_diverges_is_failed_with_its_reason_and_the_search_goes_on(
 
 
 def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_lost(
-    values: dict[str, Any], tmp_path: Path, undisturbed: Folder
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
-    plan = prepare("mine", SweepConfig(**{**values, "num_samples": 4}))
+    plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": 4}))
     ledger = tmp_path / "mine" / "ledger.jsonl"
 
     def fill_the_disk(record: Any, result: dict[str, Any] | None) -> None:
@@ -149,7 +141,7 @@ def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_l
 @pytest.mark.usefixtures("local_ray")
 def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(values))
+    file.write_text(yaml.safe_dump({**values, "num_samples": 5}))
     arguments = ["search", str(file), "--storage", str(tmp_path / "results")]
     ledger = tmp_path / "results" / "mine" / "ledger.jsonl"
     marked = mark()
@@ -161,14 +153,14 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
     process.communicate()
     assert find_left(marked) == []
     done = {trial for trial, record in read_ledger(ledger.parent).items() if record.state}
-    assert 0 < len(done) < 8
+    assert 0 < len(done) < 5
     again = command(*arguments)
     output, errors = again.communicate(timeout=180)
     assert again.returncode == 0, errors
     assert "Traceback" not in output + errors
-    assert f"{len(done) + 1}/8" in output
+    assert f"{len(done) + 1}/5" in output
     runs = read_runs(ledger.parent)
-    assert len(runs) == runs["run_id"].n_unique() == 16
+    assert len(runs) == runs["run_id"].n_unique() == 10
     assert list((ledger.parent / "checkpoints").glob("*")) == []
     assert "valid." in output and "SPT" in output and "XPE" in output
 
@@ -183,7 +175,7 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
         len(pl.read_parquet(ledger.parent / "runs")),
         len(duckdb.read_parquet(f"{ledger.parent}/runs/*.parquet").df()),
     }
-    assert rows == {16}
+    assert rows == {10}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -34,34 +34,19 @@ from sweep.run import main
 from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
-from tests.conftest import Refuse, make_bucket, make_search
+from tests.conftest import Refuse, make_bucket, make_search_in_order
 from tests.test_end_to_end import ROOT, command
 from xpe_core.errors import InputError
-
-
-def one_at_a_time(dataset: str, backbone: str) -> dict[str, Any]:
-    """Return a search whose numbers depend on nothing that happens to its driver."""
-    resources = {"max_concurrent_trials": 1, "checkpoint_seconds": 0, "cpus_per_trial": 1}
-    return {**make_search(dataset, backbone), "num_samples": 5, "resources": resources}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    dataset: str, backbone: str, tmp_path_factory: pytest.TempPathFactory, local_ray: None, cache_folder: Path
-) -> Folder:
-    """Run the search on a path."""
-    sweep = SweepConfig(**one_at_a_time(dataset, backbone))
-    return run_experiment(prepare("mine", sweep), tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="module")
 def finished(
     dataset: str, backbone: str, s3_server: str, local_ray: None, cache_folder: Path
 ) -> Iterator[tuple[str, Folder]]:
-    """Run the search in object storage, and return the storage and the experiment's folder."""
+    """Run the search of `undisturbed` in object storage; return the storage and the experiment's folder."""
     with pytest.MonkeyPatch.context() as patch:
         storage = f"{make_bucket(s3_server, patch)}/results"
-        sweep = SweepConfig(**one_at_a_time(dataset, backbone))
+        sweep = SweepConfig(**make_search_in_order(dataset, backbone))
         yield storage, run_experiment(prepare("mine", sweep), storage)
 
 
@@ -146,10 +131,10 @@ def test_its_best_configuration_is_run_again_and_replicated_from_there(finished:
 
 
 def test_a_search_that_was_killed_goes_on_at_once_with_the_same_numbers(
-    dataset: str, backbone: str, bucket: str, undisturbed: Folder, tmp_path: Path
+    one_at_a_time: dict[str, Any], bucket: str, undisturbed: Folder, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(one_at_a_time(dataset, backbone)))
+    file.write_text(yaml.safe_dump(one_at_a_time))
     arguments = ["search", str(file), "--storage", f"{bucket}/results"]
     folder = Folder(f"{bucket}/results/mine")
     with command(*arguments) as process:
@@ -168,7 +153,12 @@ def test_a_search_that_was_killed_goes_on_at_once_with_the_same_numbers(
 
 
 def test_a_second_driver_is_refused_and_the_first_one_stops_on_request(
-    values: dict[str, Any], bucket: str, tmp_path: Path, refuse: Refuse, capsys: pytest.CaptureFixture[str]
+    values: dict[str, Any],
+    bucket: str,
+    tmp_path: Path,
+    refuse: Refuse,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({**values, "num_samples": 64}))
@@ -178,10 +168,11 @@ def test_a_second_driver_is_refused_and_the_first_one_stops_on_request(
         wait_for(folder, "report", process)
         sentence = refuse("search", str(file), "--num-samples", "64", *storage)
         assert f"{folder} is being written by another driver (process {process.pid} on " in sentence
-        with command("status", "mine", *storage) as status:
-            assert "A driver is at work on it." in status.communicate(timeout=120)[0]
-        with command("stop", "mine", *storage) as stop:
-            assert "mine will end as soon as" in stop.communicate(timeout=120)[0]
+        for word, expected in (("status", "A driver is at work on it."), ("stop", "mine will end as soon as")):
+            monkeypatch.setattr(sys, "argv", ["run.py", word, "mine", *storage])
+            with pytest.raises(SystemExit) as end:
+                main()
+            assert end.value.code == 0 and expected in capsys.readouterr().out
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "Stopped on request. Nothing that was finished is lost" in output
@@ -233,10 +224,10 @@ def guarded(s3_server: str) -> Iterator[Any]:
 
 @pytest.mark.usefixtures("local_ray")
 def test_keys_that_expire_in_the_middle_are_said_and_with_new_ones_nothing_is_lost(
-    dataset: str, backbone: str, bucket: str, undisturbed: Folder, guarded: Any, monkeypatch: pytest.MonkeyPatch
+    one_at_a_time: dict[str, Any], bucket: str, undisturbed: Folder, guarded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweep.heartbeat.HEARTBEAT_SECONDS", 1.0)
-    plan = prepare("mine", SweepConfig(**one_at_a_time(dataset, backbone)))
+    plan = prepare("mine", SweepConfig(**one_at_a_time))
 
     def expire(record: Any, result: dict[str, Any] | None) -> None:
         if record.number == 2:
