@@ -201,12 +201,13 @@ def test_an_interrupted_search_says_how_to_go_on(
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dict[str, Any], tmp_path: Path) -> None:
-    values |= {"num_samples": 2, "resources": {"cpus_per_trial": 1, "checkpoint_seconds": 0}}
-    values["base"]["max_steps"] = 600  # a worker lives on for a moment after its node, and must not be done by then
-    values["scheduler"]["grace_period"] = 600
-    values["sampler"] = "random"
+    del values["base"]["max_steps"]
+    # a worker lives on for a moment after its node, and must not be done by then
+    arms = {"first": {"encoder_ratio": 0.0, "max_steps": 20}, "lost": {"encoder_ratio": 1.0, "max_steps": 600}}
+    grid = {"kind": "grid", "base": values["base"], "arms": arms, "seeds": [1, 2], "evaluation": values["evaluation"]}
+    grid["resources"] = {"cpus_per_trial": 1, "checkpoint_seconds": 0}
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(values))
+    file.write_text(yaml.safe_dump(grid))
     marked = mark()
     environment = {**os.environ, "RAY_ADDRESS": "", **marked}
     arguments = [sys.executable, "-m", "tests.cluster.lose_node", str(file), str(tmp_path / "lost")]
@@ -218,7 +219,7 @@ def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dic
     assert (tmp_path / "lost" / "cache").is_dir() and not (tmp_path / "lost" / "cache" / "tokens").exists()
     lost = [event for event in read_events(tmp_path / "lost" / "mine") if event["event"] == "lost"]
     assert lost and all(event["node"] for event in lost)
-    run_experiment(prepare("mine", SweepConfig(**values)), tmp_path / "whole")
+    run_experiment(prepare("mine", SweepConfig(**grid)), tmp_path / "whole")
     compare(tmp_path / "whole" / "mine", tmp_path / "lost" / "mine")
 
 
