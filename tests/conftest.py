@@ -172,6 +172,26 @@ def make_bucket(server: str, patch: pytest.MonkeyPatch) -> str:
         return f"s3://{name}"
 
 
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Give a function that runs a command in this process, on its Ray, and returns what it prints."""
+    from sweep.run import main
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        output, errors = capsys.readouterr()
+        assert (end.value.code, errors) == (0, ""), output + errors
+        return output
+
+    return run
+
+
 Refuse = Callable[..., str]
 
 

@@ -23,7 +23,7 @@ from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
 from tests.cluster.leftovers import find_left, mark
-from tests.conftest import Refuse, copy_experiment, write_dataset
+from tests.conftest import Refuse, Run, copy_experiment, write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import evaluate
@@ -223,12 +223,11 @@ def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dic
     compare(tmp_path / "whole" / "mine", tmp_path / "lost" / "mine")
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tmp_path: Path, run_here: Run) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
-    process = command("search", str(file), "--storage", str(tmp_path / "results"), "--dry-run", "--seeds", "1-10")
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    output = run_here("search", str(file), "--storage", str(tmp_path / "results"), "--dry-run", "--seeds", "1-10")
     words = " ".join(output.split())
     assert "search of 8 configurations, seeds 1, 2, 3, 4, 5, 6, 7 and 3 more" in words
     assert "trials 8 packs of 10 seeds: 80 runs" in words and "steps 4,800, of" in words
@@ -328,9 +327,8 @@ def test_a_mistake_leaves_no_traceback_and_exit_status_2() -> None:
     assert errors.startswith("error: dataset 'nowhere'") and errors.count("\n") == 1 and "Traceback" not in output
 
 
-def test_the_machines_default_experiment_is_said_with_the_way_to_the_other(tmp_path: Path) -> None:
-    process = command("search", "--dry-run", "--tflops", "1", "--storage", str(tmp_path))
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+@pytest.mark.usefixtures("local_ray")
+def test_the_machines_default_experiment_is_said_with_the_way_to_the_other(tmp_path: Path, run_here: Run) -> None:
+    output = run_here("search", "--dry-run", "--tflops", "1", "--storage", str(tmp_path))
     assert "There is no GPU: running 'quickstart'" in output
     assert "python sweep/run.py search sib200-dual" in output

@@ -30,11 +30,10 @@ from sweep.inspection import print_experiments, print_run, print_status
 from sweep.ledger import read_events, read_ledger
 from sweep.lock import Lock
 from sweep.plan import prepare
-from sweep.run import main
 from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
-from tests.conftest import Refuse, make_bucket, make_search_in_order
+from tests.conftest import Refuse, Run, make_bucket, make_search_in_order
 from tests.test_end_to_end import ROOT, command
 from xpe_core.errors import InputError
 
@@ -153,12 +152,7 @@ def test_a_search_that_was_killed_goes_on_at_once_with_the_same_numbers(
 
 
 def test_a_second_driver_is_refused_and_the_first_one_stops_on_request(
-    values: dict[str, Any],
-    bucket: str,
-    tmp_path: Path,
-    refuse: Refuse,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    values: dict[str, Any], bucket: str, tmp_path: Path, refuse: Refuse, run_here: Run
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({**values, "num_samples": 64}))
@@ -168,11 +162,8 @@ def test_a_second_driver_is_refused_and_the_first_one_stops_on_request(
         wait_for(folder, "report", process)
         sentence = refuse("search", str(file), "--num-samples", "64", *storage)
         assert f"{folder} is being written by another driver (process {process.pid} on " in sentence
-        for word, expected in (("status", "A driver is at work on it."), ("stop", "mine will end as soon as")):
-            monkeypatch.setattr(sys, "argv", ["run.py", word, "mine", *storage])
-            with pytest.raises(SystemExit) as end:
-                main()
-            assert end.value.code == 0 and expected in capsys.readouterr().out
+        assert "A driver is at work on it." in run_here("status", "mine", *storage)
+        assert "mine will end as soon as" in run_here("stop", "mine", *storage)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "Stopped on request. Nothing that was finished is lost" in output
@@ -245,19 +236,11 @@ DRY_RUN = ["search", "quickstart", "--dry-run", "--tflops", "1", "--storage"]
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_dry_run_leaves_nothing_of_the_experiment(
-    values: dict[str, Any],
-    bucket: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    values: dict[str, Any], bucket: str, tmp_path: Path, run_here: Run
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
-    monkeypatch.setattr(sys, "argv", ["run.py", "search", str(file), "--dry-run", "--storage", f"{bucket}/results"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    output = capsys.readouterr().out
-    assert end.value.code == 0, output
+    output = run_here("search", str(file), "--dry-run", "--storage", f"{bucket}/results")
     assert f"results {bucket}/results/mine" in " ".join(output.split()) and "16 runs" in output
     kinds = {path: kind for path, (kind, *_) in files_below(bucket).items()}
     assert kinds == {f"{bucket[5:]}/results": fs.FileType.Directory}
