@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 # before transformers and huggingface_hub are imported: no test may need the network
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# before torch is: on tiny tensors a second thread gains nothing, and on a busy machine the two wait for one another
+os.environ["OMP_NUM_THREADS"] = "1"
 
 LABELS = ("sports", "travel", "health")
 LANGUAGES = ("deu_Latn", "eng_Latn", "kat_Geor", "yor_Latn")
 SIZES = {"train": 48, "dev": 12, "test": 18}
+ONE_THREAD = {"max_concurrent_trials": 1, "cpus_per_trial": 1}
+"""One trial at a time, with a single thread, however many cores there are."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -246,6 +250,7 @@ def make_search(dataset: str, backbone: str) -> dict[str, Any]:
         "seeds": [1, 2],
         "scheduler": {"grace_period": 20, "reduction_factor": 3},
         "evaluation": {"languages": ["kat_Geor", "yor_Latn", "eng_Latn"], "max_examples": 10},
+        "resources": ONE_THREAD,
     }
 
 
@@ -257,7 +262,7 @@ def one_at_a_time(dataset: str, backbone: str) -> dict[str, Any]:
 
 def make_search_in_order(dataset: str, backbone: str) -> dict[str, Any]:
     """Return a search of five small trials, one after the other; the last one is pruned."""
-    resources = {"max_concurrent_trials": 1, "checkpoint_seconds": 0, "cpus_per_trial": 1}
+    resources = {**ONE_THREAD, "checkpoint_seconds": 0}
     return {**make_search(dataset, backbone), "num_samples": 5, "resources": resources}
 
 

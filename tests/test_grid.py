@@ -13,7 +13,7 @@ from sweep.ledger import read_events, read_ledger
 from sweep.plan import prepare
 from sweep.storage import Folder
 from sweep.tuner import run_experiment
-from tests.conftest import copy_experiment, make_search
+from tests.conftest import ONE_THREAD, copy_experiment, make_search
 from tests.test_end_to_end import MEASURED
 from xpe_core.errors import InputError
 
@@ -43,6 +43,7 @@ def make_grid(values: dict[str, Any]) -> dict[str, Any]:
         "source_sets": ["eng_Latn", ["eng_Latn", "deu_Latn"]],
         "seeds": [1, 2, 3],
         "evaluation": values["evaluation"],
+        "resources": ONE_THREAD,
     }
 
 

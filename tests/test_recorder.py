@@ -20,6 +20,7 @@ from sweep.storage import Folder
 from sweep.store import request_stop
 from sweep.trial import PackTrainable
 from sweep.tuner import run_experiment
+from tests.conftest import ONE_THREAD
 from tests.test_end_to_end import MEASURED
 from xpe_core.errors import InputError
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 def make_plan(values: dict[str, Any], num_samples: int, checkpoint_seconds: float = 0.0, **changes: Any) -> Plan:
     """Plan the first trials of the search of `undisturbed`, or of one that differs in some values."""
-    resources = {"max_concurrent_trials": 1, "checkpoint_seconds": checkpoint_seconds, "cpus_per_trial": 1}
+    resources = {**ONE_THREAD, "checkpoint_seconds": checkpoint_seconds}
     return prepare("mine", SweepConfig(**{**values, "num_samples": num_samples, "resources": resources, **changes}))
 
 
