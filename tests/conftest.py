@@ -12,17 +12,24 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from sweep.storage import Folder
 
 # before transformers and huggingface_hub are imported: no test may need the network
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# before torch is: on tiny tensors a second thread gains nothing, and on a busy machine the two wait for one another
+os.environ["OMP_NUM_THREADS"] = "1"
 
 LABELS = ("sports", "travel", "health")
 LANGUAGES = ("deu_Latn", "eng_Latn", "kat_Geor", "yor_Latn")
 SIZES = {"train": 48, "dev": 12, "test": 18}
+ONE_THREAD = {"max_concurrent_trials": 1, "cpus_per_trial": 1}
+"""One trial at a time, with a single thread, however many cores there are."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -169,6 +176,26 @@ def make_bucket(server: str, patch: pytest.MonkeyPatch) -> str:
         return f"s3://{name}"
 
 
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Give a function that runs a command in this process, on its Ray, and returns what it prints."""
+    from sweep.run import main
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        output, errors = capsys.readouterr()
+        assert (end.value.code, errors) == (0, ""), output + errors
+        return output
+
+    return run
+
+
 Refuse = Callable[..., str]
 
 
@@ -223,7 +250,38 @@ def make_search(dataset: str, backbone: str) -> dict[str, Any]:
         "seeds": [1, 2],
         "scheduler": {"grace_period": 20, "reduction_factor": 3},
         "evaluation": {"languages": ["kat_Geor", "yor_Latn", "eng_Latn"], "max_examples": 10},
+        "resources": ONE_THREAD,
     }
+
+
+@pytest.fixture
+def one_at_a_time(dataset: str, backbone: str) -> dict[str, Any]:
+    """Give the search of `undisturbed`, whose numbers depend on nothing that happens to its driver or its workers."""
+    return make_search_in_order(dataset, backbone)
+
+
+def make_search_in_order(dataset: str, backbone: str) -> dict[str, Any]:
+    """Return a search of five small trials, one after the other; the last one is pruned."""
+    resources = {**ONE_THREAD, "checkpoint_seconds": 0}
+    return {**make_search(dataset, backbone), "num_samples": 5, "resources": resources}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    dataset: str, backbone: str, cache_folder: Path, local_ray: None, tmp_path_factory: pytest.TempPathFactory
+) -> "Folder":
+    """Run the search of `one_at_a_time` as a whole, for all tests: look at its folder, and change a copy of it only."""
+    from sweep.config import SweepConfig
+    from sweep.plan import prepare
+    from sweep.tuner import run_experiment
+
+    plan = prepare("mine", SweepConfig(**make_search_in_order(dataset, backbone)))
+    return run_experiment(plan, tmp_path_factory.mktemp("undisturbed"))
+
+
+def copy_experiment(folder: "Folder", storage: Path) -> None:
+    """Copy an experiment's folder into a storage."""
+    shutil.copytree(str(folder), storage / folder.name)
 
 
 def make_words() -> dict[tuple[str, str], list[str]]:

@@ -67,6 +67,7 @@ def test_machines_of_ones_own_are_awaited_and_not_counted_before_they_have_joine
 def test_a_cluster_whose_gpus_are_not_started_yet_is_a_cluster_with_gpus(
     values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    del values["resources"]
     sweep = SweepConfig(**values)
     assert read_autoscaler() == NO_AUTOSCALER and not has_gpu()
     assert find_share(sweep) == Share(2, 0.0)

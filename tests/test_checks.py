@@ -21,15 +21,13 @@ from xpe_core.model import PromptClassifier, count_trained_parameters
 
 
 def test_the_room_that_is_asked_for_is_more_than_what_is_written_and_less_than_a_hundred_times_that(
-    values: dict[str, Any], tmp_path: Path, local_ray: None
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
-    plan = prepare("mine", SweepConfig(**{**values, "num_samples": 3}))
-    folder = Folder(tmp_path) / "mine"
-    needed = estimate_bytes(plan, folder, num_running=1)
-    run_experiment(plan, tmp_path)
-    written = sum(file.stat().st_size for file in (tmp_path / "mine").rglob("*") if file.is_file())
+    plan = prepare("mine", SweepConfig(**one_at_a_time))
+    needed = estimate_bytes(plan, Folder(tmp_path) / "mine", num_running=1)
+    written = sum(file.stat().st_size for file in Path(str(undisturbed)).rglob("*") if file.is_file())
     assert written < needed < 100 * written
-    assert estimate_bytes(plan, folder, num_running=1) == 0  # nothing is left to be run
+    assert estimate_bytes(plan, undisturbed, num_running=1) == 0  # nothing is left to be run
 
 
 def test_a_storage_without_room_is_refused_before_anything_starts(

@@ -23,7 +23,7 @@ from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
 from tests.cluster.leftovers import find_left, mark
-from tests.conftest import Refuse, make_search, write_dataset
+from tests.conftest import Refuse, Run, copy_experiment, write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.evaluation import evaluate
@@ -48,17 +48,10 @@ def command(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.fixture(scope="module")
-def undisturbed(dataset: str, backbone: str, local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """Run the search of `values` as a whole, one trial at a time."""
-    values = {**make_search(dataset, backbone), "resources": {"max_concurrent_trials": 1}}
-    return run_experiment(prepare("mine", SweepConfig(**values)), tmp_path_factory.mktemp("undisturbed"))
-
-
 def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(undisturbed: Folder) -> None:
     folder = undisturbed
     runs, evaluations = read_runs(folder), read_evaluations(folder)
-    assert len(runs) == runs["run_id"].n_unique() == 8 * 2
+    assert len(runs) == runs["run_id"].n_unique() == 5 * 2
     assert set(runs["method"]) == {"spt", "xpe", "dual"}
     states = dict(runs["state"].value_counts().iter_rows())
     assert set(states) == {"complete", "pruned"}
@@ -72,13 +65,11 @@ def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(undis
         assert runs[column].null_count() == 0, column
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(undisturbed: Folder) -> None:
     from xpe_core.backbones import load_backbone
     from xpe_core.model import PromptClassifier
 
-    sweep = SweepConfig(**{**values, "num_samples": 2})
-    folder = run_experiment(prepare("mine", sweep), tmp_path)
+    folder = undisturbed
     row = read_runs(folder).filter((pl.col("method") == "xpe") & (pl.col("seed") == 2)).row(0, named=True)
     config = RunConfig(**{name: row[name] for name in RunConfig.model_fields})
     assert config.run_id == row["run_id"]
@@ -93,25 +84,26 @@ def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(values: dict[
 
 
 def test_the_same_search_with_one_worker_gives_the_same_configurations_and_numbers(
-    values: dict[str, Any], tmp_path: Path, undisturbed: Folder
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
-    sweep = SweepConfig(**{**values, "resources": {"max_concurrent_trials": 1}})
-    again = run_experiment(prepare("mine", sweep), tmp_path)
+    again = run_experiment(prepare("mine", SweepConfig(**one_at_a_time)), tmp_path)
     assert read_runs(undisturbed).drop(MEASURED).equals(read_runs(again).drop(MEASURED))
     assert read_evaluations(undisturbed).equals(read_evaluations(again))
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
+) -> None:
+    copy_experiment(undisturbed, tmp_path)
     started: list[int] = []
-    for samples, expected in ((3, [0, 1, 2]), (3, []), (5, [3, 4])):
+    for samples, expected in ((5, []), (7, [5, 6])):
         started.clear()
-        plan = prepare("mine", SweepConfig(**{**values, "num_samples": samples}))
+        plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": samples}))
         folder = run_experiment(
             plan, tmp_path, lambda record, result: None if result else started.append(record.number)
         )
         assert started == expected
-    assert len(read_runs(folder)) == 5 * 2
+    assert len(read_runs(folder)) == 7 * 2
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -127,9 +119,9 @@ def test_a_run_that_diverges_is_failed_with_its_reason_and_the_search_goes_on(
 
 
 def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_lost(
-    values: dict[str, Any], tmp_path: Path, undisturbed: Folder
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
-    plan = prepare("mine", SweepConfig(**{**values, "num_samples": 4}))
+    plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": 4}))
     ledger = tmp_path / "mine" / "ledger.jsonl"
 
     def fill_the_disk(record: Any, result: dict[str, Any] | None) -> None:
@@ -149,7 +141,7 @@ def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_l
 @pytest.mark.usefixtures("local_ray")
 def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(values))
+    file.write_text(yaml.safe_dump({**values, "num_samples": 5}))
     arguments = ["search", str(file), "--storage", str(tmp_path / "results")]
     ledger = tmp_path / "results" / "mine" / "ledger.jsonl"
     marked = mark()
@@ -161,14 +153,14 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
     process.communicate()
     assert find_left(marked) == []
     done = {trial for trial, record in read_ledger(ledger.parent).items() if record.state}
-    assert 0 < len(done) < 8
+    assert 0 < len(done) < 5
     again = command(*arguments)
     output, errors = again.communicate(timeout=180)
     assert again.returncode == 0, errors
     assert "Traceback" not in output + errors
-    assert f"{len(done) + 1}/8" in output
+    assert f"{len(done) + 1}/5" in output
     runs = read_runs(ledger.parent)
-    assert len(runs) == runs["run_id"].n_unique() == 16
+    assert len(runs) == runs["run_id"].n_unique() == 10
     assert list((ledger.parent / "checkpoints").glob("*")) == []
     assert "valid." in output and "SPT" in output and "XPE" in output
 
@@ -183,7 +175,7 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
         len(pl.read_parquet(ledger.parent / "runs")),
         len(duckdb.read_parquet(f"{ledger.parent}/runs/*.parquet").df()),
     }
-    assert rows == {16}
+    assert rows == {10}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -209,12 +201,13 @@ def test_an_interrupted_search_says_how_to_go_on(
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dict[str, Any], tmp_path: Path) -> None:
-    values |= {"num_samples": 2, "resources": {"cpus_per_trial": 1, "checkpoint_seconds": 0}}
-    values["base"]["max_steps"] = 600  # a worker lives on for a moment after its node, and must not be done by then
-    values["scheduler"]["grace_period"] = 600
-    values["sampler"] = "random"
+    del values["base"]["max_steps"]
+    # a worker lives on for a moment after its node, and must not be done by then
+    arms = {"first": {"encoder_ratio": 0.0, "max_steps": 20}, "lost": {"encoder_ratio": 1.0, "max_steps": 600}}
+    grid = {"kind": "grid", "base": values["base"], "arms": arms, "seeds": [1, 2], "evaluation": values["evaluation"]}
+    grid["resources"] = {"cpus_per_trial": 1, "checkpoint_seconds": 0}
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(values))
+    file.write_text(yaml.safe_dump(grid))
     marked = mark()
     environment = {**os.environ, "RAY_ADDRESS": "", **marked}
     arguments = [sys.executable, "-m", "tests.cluster.lose_node", str(file), str(tmp_path / "lost")]
@@ -226,16 +219,15 @@ def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dic
     assert (tmp_path / "lost" / "cache").is_dir() and not (tmp_path / "lost" / "cache" / "tokens").exists()
     lost = [event for event in read_events(tmp_path / "lost" / "mine") if event["event"] == "lost"]
     assert lost and all(event["node"] for event in lost)
-    run_experiment(prepare("mine", SweepConfig(**values)), tmp_path / "whole")
+    run_experiment(prepare("mine", SweepConfig(**grid)), tmp_path / "whole")
     compare(tmp_path / "whole" / "mine", tmp_path / "lost" / "mine")
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("local_ray")
+def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tmp_path: Path, run_here: Run) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
-    process = command("search", str(file), "--storage", str(tmp_path / "results"), "--dry-run", "--seeds", "1-10")
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    output = run_here("search", str(file), "--storage", str(tmp_path / "results"), "--dry-run", "--seeds", "1-10")
     words = " ".join(output.split())
     assert "search of 8 configurations, seeds 1, 2, 3, 4, 5, 6, 7 and 3 more" in words
     assert "trials 8 packs of 10 seeds: 80 runs" in words and "steps 4,800, of" in words
@@ -335,9 +327,8 @@ def test_a_mistake_leaves_no_traceback_and_exit_status_2() -> None:
     assert errors.startswith("error: dataset 'nowhere'") and errors.count("\n") == 1 and "Traceback" not in output
 
 
-def test_the_machines_default_experiment_is_said_with_the_way_to_the_other(tmp_path: Path) -> None:
-    process = command("search", "--dry-run", "--tflops", "1", "--storage", str(tmp_path))
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+@pytest.mark.usefixtures("local_ray")
+def test_the_machines_default_experiment_is_said_with_the_way_to_the_other(tmp_path: Path, run_here: Run) -> None:
+    output = run_here("search", "--dry-run", "--tflops", "1", "--storage", str(tmp_path))
     assert "There is no GPU: running 'quickstart'" in output
     assert "python sweep/run.py search sib200-dual" in output

@@ -30,38 +30,22 @@ from sweep.inspection import print_experiments, print_run, print_status
 from sweep.ledger import read_events, read_ledger
 from sweep.lock import Lock
 from sweep.plan import prepare
-from sweep.run import main
 from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
-from tests.conftest import Refuse, make_bucket, make_search
+from tests.conftest import Refuse, Run, make_bucket, make_search_in_order
 from tests.test_end_to_end import ROOT, command
 from xpe_core.errors import InputError
-
-
-def one_at_a_time(dataset: str, backbone: str) -> dict[str, Any]:
-    """Return a search whose numbers depend on nothing that happens to its driver."""
-    resources = {"max_concurrent_trials": 1, "checkpoint_seconds": 0, "cpus_per_trial": 1}
-    return {**make_search(dataset, backbone), "num_samples": 5, "resources": resources}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    dataset: str, backbone: str, tmp_path_factory: pytest.TempPathFactory, local_ray: None, cache_folder: Path
-) -> Folder:
-    """Run the search on a path."""
-    sweep = SweepConfig(**one_at_a_time(dataset, backbone))
-    return run_experiment(prepare("mine", sweep), tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture(scope="module")
 def finished(
     dataset: str, backbone: str, s3_server: str, local_ray: None, cache_folder: Path
 ) -> Iterator[tuple[str, Folder]]:
-    """Run the search in object storage, and return the storage and the experiment's folder."""
+    """Run the search of `undisturbed` in object storage; return the storage and the experiment's folder."""
     with pytest.MonkeyPatch.context() as patch:
         storage = f"{make_bucket(s3_server, patch)}/results"
-        sweep = SweepConfig(**one_at_a_time(dataset, backbone))
+        sweep = SweepConfig(**make_search_in_order(dataset, backbone))
         yield storage, run_experiment(prepare("mine", sweep), storage)
 
 
@@ -146,10 +130,10 @@ def test_its_best_configuration_is_run_again_and_replicated_from_there(finished:
 
 
 def test_a_search_that_was_killed_goes_on_at_once_with_the_same_numbers(
-    dataset: str, backbone: str, bucket: str, undisturbed: Folder, tmp_path: Path
+    one_at_a_time: dict[str, Any], bucket: str, undisturbed: Folder, tmp_path: Path
 ) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump(one_at_a_time(dataset, backbone)))
+    file.write_text(yaml.safe_dump(one_at_a_time))
     arguments = ["search", str(file), "--storage", f"{bucket}/results"]
     folder = Folder(f"{bucket}/results/mine")
     with command(*arguments) as process:
@@ -168,7 +152,7 @@ def test_a_search_that_was_killed_goes_on_at_once_with_the_same_numbers(
 
 
 def test_a_second_driver_is_refused_and_the_first_one_stops_on_request(
-    values: dict[str, Any], bucket: str, tmp_path: Path, refuse: Refuse, capsys: pytest.CaptureFixture[str]
+    values: dict[str, Any], bucket: str, tmp_path: Path, refuse: Refuse, run_here: Run
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({**values, "num_samples": 64}))
@@ -178,10 +162,8 @@ def test_a_second_driver_is_refused_and_the_first_one_stops_on_request(
         wait_for(folder, "report", process)
         sentence = refuse("search", str(file), "--num-samples", "64", *storage)
         assert f"{folder} is being written by another driver (process {process.pid} on " in sentence
-        with command("status", "mine", *storage) as status:
-            assert "A driver is at work on it." in status.communicate(timeout=120)[0]
-        with command("stop", "mine", *storage) as stop:
-            assert "mine will end as soon as" in stop.communicate(timeout=120)[0]
+        assert "A driver is at work on it." in run_here("status", "mine", *storage)
+        assert "mine will end as soon as" in run_here("stop", "mine", *storage)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "Stopped on request. Nothing that was finished is lost" in output
@@ -233,10 +215,10 @@ def guarded(s3_server: str) -> Iterator[Any]:
 
 @pytest.mark.usefixtures("local_ray")
 def test_keys_that_expire_in_the_middle_are_said_and_with_new_ones_nothing_is_lost(
-    dataset: str, backbone: str, bucket: str, undisturbed: Folder, guarded: Any, monkeypatch: pytest.MonkeyPatch
+    one_at_a_time: dict[str, Any], bucket: str, undisturbed: Folder, guarded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweep.heartbeat.HEARTBEAT_SECONDS", 1.0)
-    plan = prepare("mine", SweepConfig(**one_at_a_time(dataset, backbone)))
+    plan = prepare("mine", SweepConfig(**one_at_a_time))
 
     def expire(record: Any, result: dict[str, Any] | None) -> None:
         if record.number == 2:
@@ -254,19 +236,11 @@ DRY_RUN = ["search", "quickstart", "--dry-run", "--tflops", "1", "--storage"]
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_dry_run_leaves_nothing_of_the_experiment(
-    values: dict[str, Any],
-    bucket: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    values: dict[str, Any], bucket: str, tmp_path: Path, run_here: Run
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(values))
-    monkeypatch.setattr(sys, "argv", ["run.py", "search", str(file), "--dry-run", "--storage", f"{bucket}/results"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    output = capsys.readouterr().out
-    assert end.value.code == 0, output
+    output = run_here("search", str(file), "--dry-run", "--storage", f"{bucket}/results")
     assert f"results {bucket}/results/mine" in " ".join(output.split()) and "16 runs" in output
     kinds = {path: kind for path, (kind, *_) in files_below(bucket).items()}
     assert kinds == {f"{bucket[5:]}/results": fs.FileType.Directory}

@@ -12,6 +12,7 @@ from sweep.config import SweepConfig
 from sweep.packing import count_fitting, even_size, keep_longest, size_packs
 from sweep.plan import Plan, prepare
 from sweep.tuner import run_experiment
+from tests.conftest import ONE_THREAD
 from xpe_core.config import RunConfig
 from xpe_core.tokens import load_tokens
 
@@ -20,7 +21,7 @@ def make_plan(values: dict[str, Any], size: Any) -> Plan:
     arms = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
     base = {**values["base"], "max_steps": 20, "eval_steps": 20}
     grid = {"kind": "grid", "base": base, "arms": arms, "seeds": "1-4", "evaluation": values["evaluation"]}
-    return prepare("table", SweepConfig(**grid, resources={"seeds_per_trial": size}))
+    return prepare("table", SweepConfig(**grid, resources={**ONE_THREAD, "seeds_per_trial": size}))
 
 
 def test_what_fits_is_the_first_run_and_as_many_more_as_the_rest_of_the_memory_takes() -> None:
@@ -51,7 +52,7 @@ def test_memory_is_measured_on_the_longest_texts(base: dict[str, Any]) -> None:
 def test_packs_of_measured_size_give_the_numbers_of_whole_ones(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    share = Share(cpus=2, gpus=0.0)
+    share = Share(cpus=1, gpus=0.0)
     assert size_packs(make_plan(values, None), share).pack_size == 4
     assert size_packs(make_plan(values, "auto"), share).pack_size == 4  # this machine has memory for all
     in_whole = run_experiment(make_plan(values, None), tmp_path / "whole")

@@ -11,6 +11,7 @@ from sweep.config import SweepConfig
 from sweep.ledger import TrialRecord
 from sweep.plan import prepare
 from sweep.recorder import _run_row
+from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -40,10 +41,8 @@ def test_a_trial_that_fits_no_node_is_said_before_it_starts(values: dict[str, An
         run_experiment(prepare("mine", sweep), tmp_path)
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_finished_pack_reports_complete_runs_with_their_test_counts(values: dict[str, Any], tmp_path: Path) -> None:
-    folder = run_experiment(prepare("mine", SweepConfig(**{**values, "num_samples": 2})), tmp_path)
-    splits = read_evaluations(folder).group_by("run_id", "split").len().sort("run_id", "split")
+def test_a_finished_pack_reports_complete_runs_with_their_test_counts(undisturbed: Folder) -> None:
+    splits = read_evaluations(undisturbed).group_by("run_id", "split").len().sort("run_id", "split")
     assert dict(splits.group_by("split").agg(pl.col("len").unique()).iter_rows()) == {"test": [3], "validation": [2]}
 
 
