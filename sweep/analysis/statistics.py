@@ -9,12 +9,12 @@ effect divided by the number of seeds, which is too much for the first question 
 Both intervals are BCa's (bias-corrected and accelerated, Efron 1987), stretched about the mean: with ten seeds BCa
 alone covers 90 % instead of 95 % (with six 85 %), as a resampled variance is (n - 1) / n of an unbiased one and normal
 percentiles know nothing of degrees of freedom. Stretched they cover 93.7 to 96.6 % with ten seeds and 46 languages,
-93.3 to 96.4 % with six (five languages: 92.9 to 96.8 %), 92 to 96 % with three: `benchmarks/coverage.py`, 2,000 made
-experiments in each of eight settings, among them accuracies of 50 and 204 examples, and languages near chance.
+93.3 to 96.4 % with six (five languages: 92.9 to 96.8 %), 92 to 96 % with three: `benchmarks/coverage.py`, 2,000
+simulated experiments in each of eight settings, among them accuracies of 50 and 204 examples, languages near chance.
 
 What no interval of ten seeds can know is a part of their distribution that they seldom show. Where most seeds are a
 little above their mean and a few far below (an exponential), it covers 91 to 93 %, with six 90 to 92 %. Where a tenth
-of all seeds collapses, none of ten does in a third of the experiments: 66 to 68 % (six: 56 %); where a third of them
+of all seeds collapses, none of ten does in a third of the experiments: 66 to 68 % (six: 56 %); where a third
 does, 97 to 98 % (six: 91 to 92 %).
 """
 
