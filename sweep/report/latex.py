@@ -1,16 +1,22 @@
 r"""A report's tables in LaTeX, to be pasted into a paper: what each needs stands in a comment at its top.
 
-A table that fits on a page floats, and is scaled down where it is wider than the text. A longer one is a `longtable`,
-which breaks over pages but cannot be scaled: its columns of words are wrapped into what the numbers leave.
+A table that fits on a page floats, one that fits on a few does so in parts; they are scaled down where they are wider
+than the text. A longer one is a `longtable`, which breaks over pages but cannot be scaled: its columns of words are
+wrapped into what the numbers leave.
 """
 
 import re
 import unicodedata
+from dataclasses import replace
 
 from sweep.report.sheet import Sheet
 
+Rows = tuple[tuple[str, ...], ...]
+
 MAX_LINES = 40
 r"""Of `\small` under a caption on a page of an a4 article."""
+MAX_PARTS = 4
+"""Of a table that floats in parts; a longer one breaks over pages."""
 SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0), ("tiny", 5.0))
 """Of a long table's letters, the first in which it fits, with their heights in points."""
 INTERVAL_HEIGHT = 7.0
@@ -54,19 +60,43 @@ SPECIALS = {
 
 
 def to_latex(sheet: Sheet) -> str:
-    """Return a table with booktabs' rules, floating where it fits on a page."""
-    lines = sum(max(cell.count("\n") for cell in row) + 1 for row in sheet.rows)
-    return _long_table(sheet) if lines > MAX_LINES else _floating_table(sheet)
+    """Return a table with booktabs' rules: floating, in parts if longer than a page, or breaking over pages."""
+    parts = _parts(sheet.rows)
+    if len(parts) > MAX_PARTS or any(_lines(part) > MAX_LINES for part in parts):
+        return _long_table(sheet)
+    tables = []
+    for number, rows in enumerate(parts, start=1):
+        title = sheet.title if len(parts) == 1 else f"{sheet.title} ({number} of {len(parts)})"
+        part = replace(sheet, title=title, rows=rows, notes=sheet.notes if number == 1 else ())
+        tables.append(_floating_table(part, _label(sheet) + (f"-{number}" if number > 1 else "")))
+    return "\n".join(tables)
 
 
-def _floating_table(sheet: Sheet) -> str:
+def _parts(rows: Rows) -> list[Rows]:
+    """Return the rows in as few parts as fit on a page each, if no section is longer than a page."""
+    starts = [place for place, row in enumerate(rows) if place == 0 or len(row) == 1]
+    sections = [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
+    parts = [sections[0]]
+    for section in sections[1:]:
+        if _lines(parts[-1] + section) <= MAX_LINES:
+            parts[-1] += section
+        else:
+            parts.append(section)
+    return parts
+
+
+def _lines(rows: Rows) -> int:
+    return sum(max(cell.count("\n") for cell in row) + 1 for row in rows)
+
+
+def _floating_table(sheet: Sheet, label: str) -> str:
     columns = "l" * sheet.left + "r" * (len(sheet.columns) - sheet.left)
     lines = [
         r"% \usepackage[T1]{fontenc} \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering\small\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{_caption(sheet)}}}",
-        rf"\label{{{_label(sheet)}}}",
+        rf"\label{{{label}}}",
         r"\medskip",
         rf"\sbox0{{\begin{{tabular}}{{{columns}}}",
         r"\toprule",
@@ -88,7 +118,7 @@ def _long_table(sheet: Sheet) -> str:
     lines = [
         r"% \usepackage[T1]{fontenc} \usepackage{array,booktabs,longtable}",
         # no head stands alone on the last lines of a page
-        r"\par\vskip0pt plus 9\baselineskip\penalty-250\vskip0pt plus -9\baselineskip",
+        r"\par\ifdim\dimexpr\pagegoal-\pagetotal\relax<12\baselineskip\newpage\fi",
         rf"\begingroup\{size}\setlength{{\tabcolsep}}{{3pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
         rf"\begin{{longtable}}{{{columns}{'r' * (width - sheet.left)}}}",
         rf"\caption{{{_caption(sheet)}}}\label{{{_label(sheet)}}} \\",
