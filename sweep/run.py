@@ -196,7 +196,9 @@ def _run(
         best = best_name(plan.name)
         if folder.read(best) is None:
             raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
-        console.print(f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}{there}", soft_wrap=True)
+        console.print(
+            f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}{there}", soft_wrap=True
+        )
         console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}{there}", soft_wrap=True)
     console.print(f"Tables and charts:    python sweep/run.py report {plan.name} --format html{there}", soft_wrap=True)
 

@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +15,8 @@ from typer.testing import CliRunner
 from sweep.analysis import main_table, read_results
 from sweep.experiments import load_experiment
 from sweep.report import commands
+from sweep.report.latex import LETTERS, escape, to_latex
+from sweep.report.sheet import Sheet
 from sweep.run import app
 from sweep.storage import Folder
 from tests.made_experiments import write_grid, write_replication, write_search
@@ -87,10 +91,38 @@ def test_names_are_text_in_every_form(storage: Path, tmp_path: Path) -> None:
     assert r"\<b\>\_\|\[red\]&%" in header
     assert len(re.findall(r"(?<!\\)\|", header)) == 6  # five columns
     latex = (tmp_path / "latex" / "main.tex").read_text()
-    assert r"\textless{}b\textgreater{}\_|[red]\&\%" in latex
-    rows = [line for line in latex.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert r"\textless{}b\textgreater{}\_\allowbreak{}|[red]\&\%" in latex
+    rows = [line for line in latex.splitlines() if re.search(r" \\\\(\*?\[.*\])?$", line)]
     assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {4}
     assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_pdflatex_sets_every_table_within_the_text_and_over_as_many_pages_as_it_takes(tmp_path: Path) -> None:
+    arms = {**ARMS, NASTY: {"encoder_ratio": 0.7}, "*": {"encoder_ratio": 0.2}, "[x] 多 ǆ ŋ": {"encoder_ratio": 0.3}}
+    write_grid(tmp_path / "made", arms, accuracy, unfinished=["dual"], **SETS)
+    paper = tmp_path / "paper"
+    report(tmp_path, "made", form="latex", to=paper)
+    rows = (("xpe",), *[("kbp_Latn Kabiyè, spoken by many ʼ", "Atlantic-Congo", "51.0 [46.2, 56.7]")] * 200)
+    long = Sheet("long", "By language", ("language", "family", "accuracy [95 %]"), rows, pl.DataFrame(), left=2)
+    (paper / "long.tex").write_text(to_latex(long))
+    names = sorted(file.stem for file in paper.glob("*.tex"))
+    texts = {name: (paper / f"{name}.tex").read_text() for name in names}
+    assert r"\begin{longtable}" in texts["long"] and r"\begin{table}" in texts["cost"]
+    labels = re.findall(r"\\label\{(.*?)\}", "".join(texts.values()))
+    assert len(set(labels)) == len(labels) >= len(names)
+    assert {"tab:differences", "tab:differences-2", "tab:families-1", "tab:families-2"} <= set(labels)
+    packages = {line.removeprefix("% ") for text in texts.values() for line in text.splitlines() if line[:2] == "% "}
+    letters = escape(" ".join(sorted(LETTERS)) + " N’ko – ʼ × − “a” --for `x` \u0301")
+    inputs = "\n".join(rf"\input{{{name}}}" for name in names)
+    document = "\n".join([r"\documentclass[a4paper]{article}", *packages, r"\begin{document}", letters, "", inputs])
+    (paper / "all.tex").write_text(document + "\n" + r"\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all"]
+    for _ in range(2):  # a long table's columns are as wide as the run before found them
+        ran = subprocess.run(command, cwd=paper, capture_output=True, text=True, errors="replace")
+        assert ran.returncode == 0, ran.stdout[-2000:]
+    for wrong in ("Overfull", "Float too large", "multiply defined", "undefined"):
+        assert wrong not in (paper / "all.log").read_text(errors="replace"), ran.stdout[-4000:]
 
 
 def test_a_search_has_rungs_importance_and_its_replications_beside_it(tmp_path: Path) -> None:

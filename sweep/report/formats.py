@@ -1,27 +1,11 @@
-"""A report's tables as files: Markdown, CSV, LaTeX with booktabs. Every file is written whole."""
+"""A report's tables as files: Markdown, CSV, LaTeX (`latex`). Every file is written whole."""
 
 import re
 from collections.abc import Callable, Sequence
 
+from sweep.report.latex import to_latex
 from sweep.report.sheet import Sheet
 from sweep.storage import Folder
-
-LATEX_SPECIALS = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "_": r"\_",
-    "%": r"\%",
-    "&": r"\&",
-    "#": r"\#",
-    "$": r"\$",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "–": "--",
-    "\n": " ",
-}
 
 
 def to_markdown(sheet: Sheet) -> str:
@@ -40,29 +24,6 @@ def to_markdown(sheet: Sheet) -> str:
 def to_csv(sheet: Sheet) -> str:
     """Return the data frame behind a table: accuracies in [0, 1], not rounded."""
     return sheet.frame.write_csv()
-
-
-def to_latex(sheet: Sheet) -> str:
-    r"""Return a `table` with booktabs' rules, to be pasted under `\usepackage{booktabs}`."""
-    width = len(sheet.columns)
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        r"\small",
-        rf"\caption{{{_escape_latex(sheet.title)}. {' '.join(map(_escape_latex, sheet.notes))}}}",
-        rf"\label{{tab:{sheet.name}}}",
-        rf"\begin{{tabular}}{{{'l' * sheet.left}{'r' * (width - sheet.left)}}}",
-        r"\toprule",
-        " & ".join(map(_escape_latex, sheet.columns)) + r" \\",
-    ]
-    for place, row in enumerate(sheet.rows):
-        if len(row) == 1 or place == 0:
-            lines.append(r"\midrule")
-        if len(row) == 1:
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{_escape_latex(row[0])}}}}} \\")
-        else:
-            lines.append(" & ".join(map(_latex_cell, row)) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
 
 FORMATS: dict[str, tuple[str, Callable[[Sheet], str]]] = {
@@ -87,24 +48,3 @@ def write_sheets(sheets: Sequence[Sheet], kind: str, folder: Folder) -> list[str
 def _escape_markdown(text: str) -> str:
     escaped = re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
     return escaped.replace("\n", "<br>")
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(LATEX_SPECIALS.get(letter, letter) for letter in text)
-
-
-def _latex_cell(text: str) -> str:
-    """Return a cell whose numbers have minus signs, and whose interval and second line are small."""
-    value, _, rest = text.partition("\n")
-    value, bracket, bounds = _escape_latex(value).partition(" [")
-    parts = [_sign(value)]
-    if bracket:
-        parts.append(r"{\scriptsize [" + _sign(bounds) + "}")
-    if rest:
-        counts = re.sub(r"(\d) x (\d)", r"\1 $\\times$ \2", _escape_latex(rest))
-        parts.append(r"{\tiny " + counts + "}")
-    return " ".join(parts)
-
-
-def _sign(text: str) -> str:
-    return re.sub(r"(?<![\w.])([+-])(\d[\d.]*)", r"$\1\2$", text)

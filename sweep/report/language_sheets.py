@@ -24,10 +24,11 @@ def extreme_sheets(answers: Answers) -> list[Sheet]:
             rows += [_language_row(row) for row in part.iter_rows(named=True)]
     notes = (
         "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
-        "that. Every language: --languages, or the files of --format csv, markdown or latex.",
+        "that.",
     )
+    hints = ("Every language: --languages, or the files of --format csv, markdown or latex.",)
     title = f"Languages that gain and lose most against {answers.baseline}"
-    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, left=3)]
+    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, hints, left=3)]
 
 
 def language_sheet(answers: Answers) -> Sheet:
@@ -52,9 +53,9 @@ def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[S
             part = start // arms_a_table + 1 if len(arms) > arms_a_table else None
             rows = _kinship_rows(own, by, block)
             title = f"By {by}: accuracy in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
-            notes = ("Intervals are in the files of --format csv.",)
+            hints = ("Intervals are in the files of --format csv.",)
             if rows:
-                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, notes, part))
+                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, (), hints, part))
     return sheets
 
 

@@ -21,6 +21,8 @@ class Sheet:
     """Cells of several lines have line breaks; a row of one cell is a heading."""
     frame: pl.DataFrame
     notes: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    """Where more is to be found; only for who sits before the terminal."""
     part: int | None = None
     """Which part of the data frame's columns or arms it shows, where it shows only a part."""
     left: int = 1

@@ -113,7 +113,7 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
         last = number == len(blocks) - 1
         place = number + 1 if len(blocks) > 1 else None
         said = tuple(notes) if last else ()
-        sheets.append(Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, place))
+        sheets.append(Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, part=place))
     return sheets
 
 

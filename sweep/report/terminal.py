@@ -63,7 +63,7 @@ def print_sheet(console: Console, sheet: Sheet) -> None:
             table.add_section()
         table.add_row(Text(row[0], style="italic"))
     console.print(table)
-    for note in sheet.notes:
+    for note in (*sheet.notes, *sheet.hints):
         console.print(Text(note, style="dim"))
 
 
