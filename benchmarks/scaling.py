@@ -16,7 +16,7 @@ from benchmarks.setting import (
     print_ratios,
     print_table,
 )
-from sweep.cluster import start_ray
+from sweep.cluster.start import start_ray
 from sweep.config import SweepConfig
 from sweep.plan import prepare
 from sweep.tuner import run_experiment

@@ -6,8 +6,8 @@ from typing import Any
 
 import ray
 
-from sweep.capacity import Capacity, Share, find_share
-from sweep.cluster import check_nodes
+from sweep.cluster.capacity import Capacity, Share, find_share
+from sweep.cluster.start import check_nodes
 from sweep.ledger import read_ledger
 from sweep.plan import Plan
 from sweep.storage import Folder

@@ -14,7 +14,7 @@ import ray
 import torch
 from transformers import PreTrainedConfig
 
-from sweep.capacity import Share, is_up
+from sweep.cluster.capacity import Share, is_up
 from sweep.plan import Plan
 from xpe_core.backbones import load_backbone, read_config
 from xpe_core.config import RunConfig

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from sweep.config import SweepConfig
-from sweep.object_storage import is_object_storage
 from sweep.storage import Folder, Place, split_uri
+from sweep.storage.object_storage import is_object_storage
 from sweep.store import read_specification
 from xpe_core.config import RunConfig, build_config, nearest
 from xpe_core.errors import InputError

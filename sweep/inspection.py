@@ -9,8 +9,8 @@ from rich.table import Table
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.ledger import TrialRecord, read_ledger, read_usage
-from sweep.lock import is_running
 from sweep.storage import Folder
+from sweep.storage.lock import is_running
 from sweep.store import read_specification, request_stop
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError

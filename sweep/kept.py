@@ -20,7 +20,7 @@ class Command(TyperCommand):
         """Run it here or there."""
         if ctx.obj is None:
             return super().invoke(ctx)
-        from sweep.launcher import launch
+        from sweep.cluster.launcher import launch
 
         raise typer.Exit(launch(ctx.obj, ctx))
 

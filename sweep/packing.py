@@ -15,7 +15,7 @@ import numpy as np
 import ray
 import torch
 
-from sweep.capacity import Share, find_nodes
+from sweep.cluster.capacity import Share, find_nodes
 from sweep.plan import Plan
 from xpe_core.backbones import load_backbone
 from xpe_core.config import RunConfig

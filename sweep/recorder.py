@@ -18,12 +18,12 @@ from ray import cloudpickle, tune
 from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
+from sweep.cluster.versions import NodeMismatch
 from sweep.ledger import TrialRecord, Usage
 from sweep.searcher import LedgerSearcher
 from sweep.stopping import Stopped, Stopping
 from sweep.store import ExperimentFolder
 from sweep.trial import METRIC
-from sweep.versions import NodeMismatch
 from xpe_core.errors import InputError
 
 STATES = ("complete", "pruned", "failed")

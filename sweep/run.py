@@ -78,8 +78,8 @@ def search(
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
     with ExitStack() as stack:
         if experiment is None:
-            from sweep.capacity import has_gpu
-            from sweep.cluster import start_ray
+            from sweep.cluster.capacity import has_gpu
+            from sweep.cluster.start import start_ray
 
             stack.enter_context(start_ray())
             experiment = _choose_experiment(Console(), has_gpu())
@@ -205,9 +205,9 @@ def _run(
 
 def _estimate(console: Console, plan: "Plan", folder: "Folder", tflops: float | None, price: float | None) -> None:
     """Make the checks of a start, and print what the experiment would take."""
-    from sweep.capacity import is_up
     from sweep.checks import check_start
-    from sweep.cluster import start_ray
+    from sweep.cluster.capacity import is_up
+    from sweep.cluster.start import start_ray
     from sweep.estimate import measure_rate
     from sweep.packing import size_packs
     from sweep.report import print_estimate

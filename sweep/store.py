@@ -12,9 +12,9 @@ The driver is its only writer. A trial's rows are in the tables before the ledge
 quickly one after another are written together. What a killed driver had not written yet never was: the trial goes on
 from its last checkpoint at the next start.
 
-Object storage takes longer and counts requests, so events wait longer there. With the ledger in pieces (`sweep.pieces`)
-and a table's file written again when some of its trials have ended, the bytes written grow with the number of events,
-not with its square.
+Object storage takes longer and counts requests, so events wait longer there. With the ledger in pieces
+(`sweep.storage.pieces`) and a table's file written again when some of its trials have ended, the bytes written grow with
+the number of events, not with its square.
 """
 
 import json
@@ -29,9 +29,9 @@ import yaml
 
 from sweep.config import SweepConfig
 from sweep.ledger import LEDGER, TrialRecord, read_ledger
-from sweep.lock import Lock
-from sweep.object_storage import PATIENT_ATTEMPTS
 from sweep.storage import Folder, Place
+from sweep.storage.lock import Lock
+from sweep.storage.object_storage import PATIENT_ATTEMPTS
 from sweep.tables import TRIALS_A_FILE, Rows, write_rows
 from xpe_core.errors import InputError
 

@@ -20,7 +20,7 @@ import ray
 import torch
 from ray import tune
 
-from sweep.versions import NodeMismatch, check_versions, code_version, package_versions
+from sweep.cluster.versions import NodeMismatch, check_versions, code_version, package_versions
 from xpe_core.backbones import load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import RunConfig

@@ -16,9 +16,10 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from sweep.analysis import best_experiment
-from sweep.capacity import Capacity
 from sweep.checks import check_start, send_data
-from sweep.cluster import start_ray
+from sweep.cluster.capacity import Capacity
+from sweep.cluster.start import start_ray
+from sweep.cluster.versions import package_versions
 from sweep.config import SweepConfig
 from sweep.ledger import Usage, read_ledger, read_usage
 from sweep.packing import size_packs
@@ -29,7 +30,6 @@ from sweep.stopping import Stopping
 from sweep.storage import Folder, Place
 from sweep.store import ExperimentFolder
 from sweep.trial import METRIC, PackTrainable
-from sweep.versions import package_versions
 
 NO_LIMITS = Usage(math.inf, math.inf)
 

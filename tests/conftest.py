@@ -127,7 +127,7 @@ def local_ray() -> Iterator[None]:
     """Start a Ray of two CPUs, in a folder of its own (a short path: Unix sockets allow no long ones)."""
     import ray
 
-    from sweep.cluster import start_ray
+    from sweep.cluster.start import start_ray
 
     folder = tempfile.mkdtemp(prefix="xr", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.capacity import NO_AUTOSCALER, Autoscaler, Capacity, Share, _parse, find_share, has_gpu, read_autoscaler
+from sweep.cluster.capacity import (
+    NO_AUTOSCALER,
+    Autoscaler,
+    Capacity,
+    Share,
+    _parse,
+    find_share,
+    has_gpu,
+    read_autoscaler,
+)
 from sweep.config import SweepConfig
 
 # as `ray up` leaves it on the head: completed with what the cloud says of each kind of machine
@@ -72,7 +81,7 @@ def test_a_cluster_whose_gpus_are_not_started_yet_is_a_cluster_with_gpus(
     assert read_autoscaler() == NO_AUTOSCALER and not has_gpu()
     assert find_share(sweep) == Share(2, 0.0)
     assert Capacity(find_share(sweep))() == 1
-    monkeypatch.setattr("sweep.capacity.read_autoscaler", lambda: _parse(CLOUD))
+    monkeypatch.setattr("sweep.cluster.capacity.read_autoscaler", lambda: _parse(CLOUD))
     assert has_gpu()
     assert find_share(sweep) == Share(1, 1.0)
     capacity = Capacity(Share(1, 1.0))

@@ -9,11 +9,11 @@ import pytest
 
 from sweep.analysis import read_runs
 from sweep.checks import check_room, check_start, estimate_bytes
+from sweep.cluster.versions import NodeMismatch, check_versions, package_versions
 from sweep.config import SweepConfig
 from sweep.plan import prepare
 from sweep.storage import Folder
 from sweep.tuner import run_experiment
-from sweep.versions import NodeMismatch, check_versions, package_versions
 from xpe_core.backbones import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError

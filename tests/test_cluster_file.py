@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweep.cluster_file import COMMANDS, read_cluster
+from sweep.cluster.cluster_file import COMMANDS, read_cluster
 from xpe_core.errors import InputError
 
 ROOT = Path(__file__).parent.parent

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sweep.capacity import Share
+from sweep.cluster.capacity import Share
 from sweep.config import SweepConfig
 from sweep.estimate import estimate, measure_rate
 from sweep.plan import prepare

@@ -12,7 +12,7 @@ import yaml
 from ray._common.utils import get_default_ray_temp_dir
 from rich.console import Console
 
-from sweep.head import Head, _last_line
+from sweep.cluster.head import Head, _last_line
 from xpe_core.errors import InputError
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from sweep.heartbeat import DRIVER
-from sweep.lock import Lock, is_running
 from sweep.storage import Folder
+from sweep.storage.heartbeat import DRIVER
+from sweep.storage.lock import Lock, is_running
 from xpe_core.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 HOLD = """
 import sys, time
-from sweep import heartbeat
-from sweep.lock import Lock
+from sweep.storage import heartbeat
+from sweep.storage.lock import Lock
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 heartbeat.HEARTBEAT_SECONDS = 1.0
@@ -77,7 +77,7 @@ def test_a_driver_elsewhere_is_dead_when_nothing_is_heard_of_it(
     with pytest.raises(InputError, match="process 1 on elsewhere.*killed on another machine lets go after 60 seconds"):
         Lock(folder)
     assert is_running(folder)
-    monkeypatch.setattr("sweep.heartbeat.HEARTBEAT_SECONDS", 0.5)
+    monkeypatch.setattr("sweep.storage.heartbeat.HEARTBEAT_SECONDS", 0.5)
     time.sleep(3)  # the server's clock shows whole seconds
     assert not is_running(folder)
     Lock(folder).release()
@@ -121,7 +121,7 @@ def test_a_driver_lives_as_long_as_its_heartbeat(folder: Folder) -> None:
 def test_a_driver_that_was_paused_for_too_long_says_so_and_writes_no_more(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.heartbeat.HEARTBEAT_SECONDS", 1.0)
+    monkeypatch.setattr("sweep.storage.heartbeat.HEARTBEAT_SECONDS", 1.0)
     with hold(folder) as process:
         process.send_signal(signal.SIGSTOP)
         time.sleep(5)

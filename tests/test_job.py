@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from sweep.job import MARK, Request, _gather, encode, main
-from sweep.launcher import Parcel
+from sweep.cluster.job import MARK, Request, _gather, encode, main
+from sweep.cluster.launcher import Parcel
 
 WITH_JOBS = """
 import os, sys, ray
-from sweep.job import main
+from sweep.cluster.job import main
 ray.init(address="local", num_cpus=1, include_dashboard=True, dashboard_port=0, logging_level="ERROR",
          object_store_memory=100 * 2**20)
 os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
@@ -34,7 +34,7 @@ def bring_code(folder: Path) -> Path:
 def test_a_request_survives_the_shell() -> None:
     request = Request(("search", "a b.yaml", "--set", "languages=['x', \"y\"]"), "xpe-sweep-mine", "mine", "~/r", 80)
     program, flag, module, text = shlex.split(encode(request))
-    assert (program, flag, module) == ("python", "-m", "sweep.job")
+    assert (program, flag, module) == ("python", "-m", "sweep.cluster.job")
     assert json.loads(text)["arguments"] == list(request.arguments)
 
 

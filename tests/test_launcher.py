@@ -7,9 +7,9 @@ import pytest
 import typer
 import yaml
 
-from sweep.launcher import Parcel, launch, make_request, rewrite
+from sweep.cluster.launcher import Parcel, launch, make_request, rewrite
+from sweep.cluster.versions import COMMIT_FILE, code_version
 from sweep.run import app
-from sweep.versions import COMMIT_FILE, code_version
 from xpe_core.errors import InputError
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.lock import Lock, is_running
 from sweep.storage import Folder
+from sweep.storage.lock import Lock, is_running
 from xpe_core.errors import InputError
 
 

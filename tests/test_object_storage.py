@@ -28,9 +28,9 @@ from sweep.config import SweepConfig
 from sweep.experiments import load_experiment, resolve_replication
 from sweep.inspection import print_experiments, print_run, print_status
 from sweep.ledger import read_events, read_ledger
-from sweep.lock import Lock
 from sweep.plan import prepare
 from sweep.storage import Folder
+from sweep.storage.lock import Lock
 from sweep.tuner import run_experiment
 from tests.cluster.kill_driver import compare
 from tests.conftest import Refuse, Run, make_bucket, make_search_in_order
@@ -175,10 +175,10 @@ def test_a_driver_that_was_paused_for_too_long_writes_nothing_more(
 ) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({**values, "num_samples": 64}))
-    start = "import sweep.heartbeat as h; h.HEARTBEAT_SECONDS = 1.0; from sweep.run import main; main()"
+    start = "import sweep.storage.heartbeat as h; h.HEARTBEAT_SECONDS = 1.0; from sweep.run import main; main()"
     arguments = [sys.executable, "-c", start, "search", str(file), "--storage", f"{bucket}/results"]
     environment = {**os.environ, "RAY_ADDRESS": "local"}
-    monkeypatch.setattr("sweep.heartbeat.HEARTBEAT_SECONDS", 1.0)
+    monkeypatch.setattr("sweep.storage.heartbeat.HEARTBEAT_SECONDS", 1.0)
     folder = Folder(f"{bucket}/results/mine")
     with subprocess.Popen(
         arguments, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -217,7 +217,7 @@ def guarded(s3_server: str) -> Iterator[Any]:
 def test_keys_that_expire_in_the_middle_are_said_and_with_new_ones_nothing_is_lost(
     one_at_a_time: dict[str, Any], bucket: str, undisturbed: Folder, guarded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.heartbeat.HEARTBEAT_SECONDS", 1.0)
+    monkeypatch.setattr("sweep.storage.heartbeat.HEARTBEAT_SECONDS", 1.0)
     plan = prepare("mine", SweepConfig(**one_at_a_time))
 
     def expire(record: Any, result: dict[str, Any] | None) -> None:
@@ -296,7 +296,7 @@ def test_a_server_that_does_not_answer_is_said_soon(
     assert sentence in refuse(*DRY_RUN, f"{bucket}/results")
     assert sentence in refuse("list", "--storage", f"{bucket}/results")
     with socket.create_server(("127.0.0.1", 0)) as mute:
-        monkeypatch.setattr("sweep.object_storage.SILENCE_SECONDS", 1.0)
+        monkeypatch.setattr("sweep.storage.object_storage.SILENCE_SECONDS", 1.0)
         threading.Thread(target=_accept, args=(mute,), daemon=True).start()
         address = f"http://127.0.0.1:{mute.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", address)

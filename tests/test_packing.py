@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sweep.analysis import read_evaluations, read_runs
-from sweep.capacity import Share
+from sweep.cluster.capacity import Share
 from sweep.config import SweepConfig
 from sweep.packing import count_fitting, even_size, keep_longest, size_packs
 from sweep.plan import Plan, prepare

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.pieces import GROWTH, SHORT_BYTES, Pieces, read_pieces
 from sweep.storage import Folder
+from sweep.storage.pieces import GROWTH, SHORT_BYTES, Pieces, read_pieces
 from xpe_core.errors import InputError
 
 

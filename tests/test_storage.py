@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
-from sweep.object_storage import PATIENT_ATTEMPTS
 from sweep.storage import Folder, split_uri
+from sweep.storage.object_storage import PATIENT_ATTEMPTS
 from xpe_core.errors import InputError
 
 

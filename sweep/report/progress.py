@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.analysis import ALL_TARGETS, find_best, group_means, of_full_length, read_evaluations, read_runs
-from sweep.capacity import Capacity, Share
 from sweep.checks import estimate_bytes
+from sweep.cluster.capacity import Capacity, Share
 from sweep.estimate import estimate
 from sweep.ledger import TrialRecord
 from sweep.plan import Plan

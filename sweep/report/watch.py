@@ -9,11 +9,11 @@ from rich.text import Text
 from sweep.analysis.answers import Answers
 from sweep.inspection import count_states
 from sweep.ledger import read_events, read_ledger
-from sweep.lock import is_running
 from sweep.report.page import PAGE, build_page
 from sweep.report.sheets import answer_sheets, main_sheets
 from sweep.report.terminal import print_problems, print_sheet
 from sweep.storage import Folder
+from sweep.storage.lock import is_running
 from xpe_core.errors import InputError
 
 POLL_SECONDS = 5.0

@@ -24,7 +24,7 @@ import yaml
 from ray._common.utils import get_default_ray_temp_dir
 
 from sweep.analysis import read_runs
-from sweep.head import Head
+from sweep.cluster.head import Head
 from sweep.ledger import read_events
 from tests.cluster.kill_driver import compare
 from tests.conftest import make_backbone, make_search, write_dataset

@@ -17,8 +17,8 @@ from typing import Union
 import pyarrow as pa
 from pyarrow import fs
 
-from sweep.object_storage import Bucket, connect, describe_error, is_object_storage
-from sweep.pieces import Pieces, last_piece, read_pieces
+from sweep.storage.object_storage import Bucket, connect, describe_error, is_object_storage
+from sweep.storage.pieces import Pieces, last_piece, read_pieces
 from xpe_core.errors import InputError
 
 Place = Union[str, Path, "Folder"]

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.versions import package_versions
+from sweep.cluster.versions import package_versions
 from xpe_core.errors import InputError
 
 MARK = "::xpe-sweep:: "
@@ -66,7 +66,7 @@ def main(text: str) -> None:
 
 def encode(request: Request) -> str:
     """Return the shell's words that run this module with a request."""
-    return f"python -m sweep.job {shlex.quote(json.dumps(asdict(request)))}"
+    return f"python -m sweep.cluster.job {shlex.quote(json.dumps(asdict(request)))}"
 
 
 def _check_packages() -> None:

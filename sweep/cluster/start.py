@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweep.versions import check_versions, package_versions
+from sweep.cluster.versions import check_versions, package_versions
 from xpe_core.checkpoints import is_here
 from xpe_core.errors import InputError
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from rich.console import Console
 
-from sweep.job import MARK
+from sweep.cluster.job import MARK
 from xpe_core.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 INPUTS = "~/xpe-sweep-inputs"
 """On the head: what was brought, each in a folder named by its content."""
 

@@ -4,8 +4,8 @@ import fcntl
 
 from filelock import FileLock, Timeout
 
-from sweep.heartbeat import Heartbeat, has_heartbeat
 from sweep.storage import Folder
+from sweep.storage.heartbeat import Heartbeat, has_heartbeat
 from xpe_core.errors import InputError
 
 LOCK = ".lock"

@@ -18,15 +18,15 @@ COMMIT_FILE = "sweep/commit.txt"
 @cache
 def code_version() -> str:
     """Return the installed version and, in a checkout, its commit (with `+changes` where the tree is not clean)."""
-    folder = Path(__file__).parent
-    written = folder.parent / COMMIT_FILE
+    root = Path(__file__).parents[2]
+    written = root / COMMIT_FILE
     if written.is_file():
         return written.read_text(encoding="utf-8")
     try:
         installed = version("xpe-sweep")
     except PackageNotFoundError:
         installed = "0"
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, timeout=10, env={**os.environ, "LC_ALL": "C"})
     except (OSError, subprocess.TimeoutExpired):

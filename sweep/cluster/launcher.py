@@ -20,15 +20,15 @@ import typer
 import yaml
 from rich.console import Console
 
-from sweep.cluster_file import read_cluster
+from sweep.cluster.cluster_file import read_cluster
+from sweep.cluster.head import INPUTS, Head
+from sweep.cluster.job import OUTBOX, Request, encode
+from sweep.cluster.versions import COMMIT_FILE, code_version
 from sweep.experiments import is_file, load_experiment, name_experiment
-from sweep.head import INPUTS, Head
-from sweep.job import OUTBOX, Request, encode
-from sweep.object_storage import is_object_storage
-from sweep.versions import COMMIT_FILE, code_version
+from sweep.storage.object_storage import is_object_storage
 from xpe_core.errors import InputError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROJECT = ("sweep", "xpe_core", "constraints.txt")
 """What a job needs of the checkout."""
 RESULTS = "~/xpe-sweep-results"
