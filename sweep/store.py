@@ -13,8 +13,8 @@ quickly one after another are written together. What a killed driver had not wri
 from its last checkpoint at the next start.
 
 Object storage takes longer and counts requests, so events wait longer there. With the ledger in pieces
-(`sweep.storage.pieces`) and a table's file written again when some of its trials have ended, the bytes written grow with
-the number of events, not with its square.
+(`sweep.storage.pieces`) and a table's file written again when some of its trials have ended, the bytes written grow
+with the number of events, not with its square.
 """
 
 import json
