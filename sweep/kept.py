@@ -1,5 +1,6 @@
 """The commands for experiments that are kept in the storage: list, status, show, stop, report, best and compare."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -115,4 +116,4 @@ def compare(
 def _report_console() -> Console:
     """Return a console of 100 columns where there is no terminal to fit."""
     console = Console()
-    return console if console.is_terminal else Console(width=100)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=100)

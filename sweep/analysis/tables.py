@@ -13,6 +13,7 @@ import polars as pl
 
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import (
+    MIN_SEEDS,
     NUM_RESAMPLES,
     Array,
     crossed_interval,
@@ -88,8 +89,9 @@ def differences(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
     Columns: source_set, group, arm, baseline, num_pairs (seeds that are complete in both), num_languages, difference
     (mean), low and high (95 % interval for these languages: `statistics.seed_interval`), low_languages and
     high_languages (for languages like these, over seeds and languages: `statistics.crossed_interval`), p (exact
-    sign-flip test over seeds), p_holm (corrected for all rows of this table), detectable (the true difference that so
-    many pairs show with probability 80 %: `statistics.smallest_detectable`), note (why there are no numbers).
+    sign-flip test over seeds), p_holm (corrected for all rows with MIN_SEEDS pairs; null where there are fewer),
+    detectable (the true difference that so many pairs show with probability 80 %: `statistics.smallest_detectable`),
+    note (why there are no numbers).
     """
     rows: list[dict[str, Any]] = []
     pairs: list[Array] = []
@@ -121,7 +123,9 @@ def complete_differences(rows: Sequence[dict[str, Any]], pairs: Sequence[Array])
             low, high = np.clip(crossed_interval(pairs[place]), -1.0, 1.0)
             found[place] |= {"low_languages": low, "high_languages": high, "p": p_value, "detectable": size}
     table = pl.DataFrame([row | one for row, one in zip(rows, found, strict=True)], schema=DIFFERENCE_SCHEMA)
-    p_values = table["p"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    # with fewer pairs no p-value can be small: such a row is no test, and takes nothing from the others
+    tested = table.select(pl.when(pl.col("num_pairs") >= MIN_SEEDS).then("p")).to_series()
+    p_values = tested.cast(pl.Float64).fill_null(np.nan).to_numpy()
     return table.with_columns(p_holm=pl.Series(holm(p_values), dtype=pl.Float64)).with_columns(
         pl.col(pl.Float64).fill_nan(None)
     )

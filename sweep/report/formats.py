@@ -14,8 +14,8 @@ def to_markdown(sheet: Sheet) -> str:
     lines.append("| " + " | ".join(map(_escape_markdown, sheet.columns)) + " |")
     marks = [":--" if place < sheet.left else "--:" for place in range(len(sheet.columns))]
     lines.append("| " + " | ".join(marks) + " |")
-    for row in sheet.rows:
-        cells = [f"**{_escape_markdown(row[0])}**"] if len(row) == 1 else list(map(_escape_markdown, row))
+    for number, row in enumerate(sheet.rows):
+        cells = [f"**{_escape_markdown(row[0])}**"] if len(row) == 1 else _cells(sheet, number, row)
         lines.append("| " + " | ".join([*cells, *[""] * (len(sheet.columns) - len(cells))]) + " |")
     lines += ["", *(f"{_escape_markdown(note)}\n" for note in sheet.notes)]
     return "\n".join(lines).rstrip() + "\n"
@@ -43,6 +43,18 @@ def write_sheets(sheets: Sequence[Sheet], kind: str, folder: Folder) -> list[str
     for name, content in files.items():
         folder.write(name, content.encode())
     return list(files)
+
+
+def _cells(sheet: Sheet, number: int, row: Sequence[str]) -> list[str]:
+    """Return a row's cells; of one that stands out the value is bold."""
+    cells = []
+    for place, text in enumerate(row):
+        value, bracket, rest = text.partition(" [")
+        shown = _escape_markdown(text)
+        if (number, place) in sheet.strong:
+            shown = f"**{_escape_markdown(value)}**{_escape_markdown(bracket + rest)}"
+        cells.append(shown)
+    return cells
 
 
 def _escape_markdown(text: str) -> str:

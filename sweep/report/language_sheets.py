@@ -55,7 +55,7 @@ def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[S
             title = f"By {by}: accuracy in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
             hints = ("Intervals are in the files of --format csv.",)
             if rows:
-                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, (), hints, part))
+                sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, (), hints, part=part))
     return sheets
 
 

@@ -65,9 +65,12 @@ def to_latex(sheet: Sheet) -> str:
     if len(parts) > MAX_PARTS or any(_lines(part) > MAX_LINES for part in parts):
         return _long_table(sheet)
     tables = []
+    start = 0
     for number, rows in enumerate(parts, start=1):
+        strong = frozenset((row - start, place) for row, place in sheet.strong)
+        start += len(rows)
         title = sheet.title if len(parts) == 1 else f"{sheet.title} ({number} of {len(parts)})"
-        part = replace(sheet, title=title, rows=rows, notes=sheet.notes if number == 1 else ())
+        part = replace(sheet, title=title, rows=rows, strong=strong, notes=sheet.notes if number == 1 else ())
         tables.append(_floating_table(part, _label(sheet) + (f"-{number}" if number > 1 else "")))
     return "\n".join(tables)
 
@@ -214,17 +217,19 @@ def _rows(sheet: Sheet, between: str) -> list[str]:
             lines.append(rf"\multicolumn{{{len(sheet.columns)}}}{{l}}{{\textit{{{escape(row[0])}}}}} \\*")
             continue
         second = [cell.partition("\n")[2] for cell in row]
-        lines.append(" & ".join(map(_cell, row)) + (r" \\*[-3pt]" if any(second) else r" \\"))
+        cells = [_cell(cell, (place, column) in sheet.strong) for column, cell in enumerate(row)]
+        lines.append(" & ".join(cells) + (r" \\*[-3pt]" if any(second) else r" \\"))
         if any(second):
             counts = (rf"{{\tiny {_numbers(escape(text))}}}" if text else "" for text in second)
             lines.append(" & ".join(counts) + r" \\[1pt]")
     return lines
 
 
-def _cell(text: str) -> str:
+def _cell(text: str, is_strong: bool) -> str:
     """Return a cell's first line, whose numbers have minus signs, and whose interval is small."""
     value, bounds = _split(text.partition("\n")[0])
     shown = _start(_sign(_numbers(escape(value))))
+    shown = rf"\textbf{{{shown}}}" if is_strong else shown
     return shown + (rf"{{\scriptsize {_sign(escape(bounds))}}}" if bounds else "")
 
 

@@ -23,6 +23,8 @@ class Sheet:
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     """Where more is to be found; only for who sits before the terminal."""
+    strong: frozenset[tuple[int, int]] = frozenset()
+    """Row and column of the cells that stand out."""
     part: int | None = None
     """Which part of the data frame's columns or arms it shows, where it shows only a part."""
     left: int = 1

@@ -8,6 +8,7 @@ import polars as pl
 from sweep.analysis.answers import Answers
 from sweep.analysis.statistics import LEVEL, MIN_SEEDS, POWER, seeds_for, smallest_p
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
+from sweep.report.setup_sheets import setup_sheets
 from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
 
 SIGNIFICANT = 1 - LEVEL
@@ -29,53 +30,64 @@ def all_sheets(answers: Answers) -> list[Sheet]:
         rung_sheets,
         cost_sheets,
         published_sheets,
+        setup_sheets,
     )
     return [sheet for make in makers for sheet in make(answers)]
 
 
 def answer_sheets(answers: Answers) -> list[Sheet]:
     """Return which arm is highest in each row, and whether it is really higher than the baseline."""
-    tested = {(r["source_set"], r["group"], r["arm"]): r for r in answers.differences.iter_rows(named=True)}
-    rows: list[tuple[str, ...]] = []
     averaged = answers.main.filter(pl.col("accuracy").is_not_null())
     chosen = answers.results.chosen_arms
     searched = [cell.arm for cell in answers.results.shown if answers.results.is_searched(cell)]
     fresh = averaged.filter(~pl.col("arm").is_in(searched))
     if any(not _is_baseline(arm, answers.baseline) for arm in fresh["arm"].unique()):
         averaged, chosen = fresh, {}  # what a search found is not the answer where something was run on fresh seeds
-    for source_set, of_source in sections(averaged, "source_set"):
-        rows.append((f"trained on {source_set}",))
-        for group, part in sections(of_source, "group"):
-            best = part.row(int(part["accuracy"].arg_max() or 0), named=True)
-            found = tested.get((source_set, group, best["arm"]))
-            own = (group, best["arm"], interval(best["accuracy"], best["low"], best["high"]))
-            rows.append((*own, *_verdict(best["arm"], found, answers.baseline, best["arm"] in chosen)))
-    if answers.differences.is_empty() or not rows:
+    if averaged["arm"].n_unique() < 2:
         return []
+    keys = ["source_set", "group", "arm"]
+    highest = averaged.sort("accuracy", descending=True, maintain_order=True).unique(keys[:2], keep="first")
+    places = averaged.select(keys[:2]).unique(maintain_order=True)
+    names = ("difference", "low", "high", "p_holm")
+    if answers.differences.is_empty():
+        tested = pl.DataFrame(schema={**dict.fromkeys(keys, pl.String), **dict.fromkeys(names, pl.Float64)})
+    else:
+        tested = answers.differences.select(*keys, *names)
+    found = places.join(highest, on=keys[:2], how="left", maintain_order="left")
+    found = found.join(tested, on=keys, how="left", suffix="_difference", maintain_order="left")
+    verdicts = [_verdict(row, answers, row["arm"] in chosen) for row in found.iter_rows(named=True)]
+    found = found.with_columns(verdict=pl.Series(verdicts, dtype=pl.String))
+    rows: list[tuple[str, ...]] = []
+    for source_set, part in sections(found, "source_set"):
+        rows.append((f"trained on {source_set}",))
+        for row in part.iter_rows(named=True):
+            shown = interval(row["accuracy"], row["low"], row["high"])
+            change = interval(row["difference"], row["low_difference"], row["high_difference"], points)
+            rows.append((row["group"], row["arm"], shown, change, p_value(row["p_holm"]), row["verdict"]))
     columns = ("tested on", "highest", "accuracy [95 %]", "difference [95 %]", "Holm p", "really higher?")
     title = f"The answer: which is highest, and is it really higher than {answers.baseline}"
-    notes = [
-        "really higher: yes where Holm's p is at most 0.05. 'not shown' is no proof of being equal: see what so many "
-        "seeds could have shown."
-    ]
+    notes = ["really higher: yes where Holm's p is at most 0.05. 'not shown' is no proof of being equal."]
+    if answers.differences.is_empty():
+        notes = [f"There is no arm {answers.baseline} to compare with; --baseline ARM names another."]
+    elif impossible := why_impossible(answers.differences):
+        notes.append(impossible)
     if chosen:
         notes.append("not replicated: chosen by these very seeds, so it looks better than it is; run `replicate`.")
-    return [Sheet("answer", title, columns, tuple(rows), averaged, tuple(notes), left=2)]
+    return [Sheet("answer", title, columns, tuple(rows), found, tuple(notes), left=2)]
 
 
 def _is_baseline(arm: str, baseline: str) -> bool:
     return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
 
 
-def _verdict(arm: str, found: dict[str, Any] | None, baseline: str, is_chosen: bool) -> tuple[str, str, str]:
-    if found is None:
-        return "", "", "is the baseline" if _is_baseline(arm, baseline) else "not compared"
-    if found["difference"] is None:
-        return "*", "", "not comparable"
-    shown = interval(found["difference"], found["low"], found["high"], points)
-    is_real = found["p_holm"] is not None and found["p_holm"] <= SIGNIFICANT
-    verdict = "not replicated" if is_chosen else "yes" if is_real else "not shown"
-    return shown, p_value(found["p_holm"]), verdict
+def _verdict(row: dict[str, Any], answers: Answers, is_chosen: bool) -> str:
+    if _is_baseline(row["arm"], answers.baseline):
+        return "is the baseline"
+    if row["difference"] is None:
+        return "not compared"
+    if is_chosen:
+        return "not replicated"
+    return "yes" if row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT else "not shown"
 
 
 def problem_lines(problems: pl.DataFrame) -> list[str]:
@@ -94,7 +106,14 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
     arms = answers.results.arms
     blocks = [arms[start : start + arms_a_table] for start in range(0, len(arms), arms_a_table)]
     found = {(row["source_set"], row["group"], row["arm"]): row for row in answers.main.iter_rows(named=True)}
-    notes = ["In each cell: mean over seeds of the mean over languages, 95 % interval over seeds; seeds x languages."]
+    highest = {
+        (row["source_set"], row["group"]): row["accuracy"]
+        for row in answers.main.group_by("source_set", "group").agg(pl.col("accuracy").max()).iter_rows(named=True)
+    }
+    notes = [
+        "In each cell: mean over seeds of the mean over languages, 95 % interval over seeds (the test examples are "
+        "held fixed); seeds x languages. The highest of a row stands out."
+    ]
     for (source_set, group, arm), row in found.items():
         if row["note"]:
             notes.append(f"* not averaged: {arm} on {source_set}, {group}: {row['note']}")
@@ -103,17 +122,23 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
     sheets = []
     for number, block in enumerate(blocks):
         rows: list[tuple[str, ...]] = []
+        strong = set()
         for source_set in answers.results.source_sets:
             rows.append((f"trained on {source_set}",))
             for group in answers.results.groups:
-                rows.append((group, *(_main_cell(found.get((source_set, group, arm))) for arm in block)))
+                cells = [found.get((source_set, group, arm)) for arm in block]
+                best = highest[source_set, group]
+                strong |= {(len(rows), column) for column, cell in enumerate(cells, 1) if _is_highest(cell, best)}
+                rows.append((group, *map(_main_cell, cells)))
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
         excluded = "" if answers.results.exclude == "none" else f"; {answers.results.exclude} in no group"
         title = f"Test accuracy in %{excluded}{part}"
         last = number == len(blocks) - 1
         place = number + 1 if len(blocks) > 1 else None
         said = tuple(notes) if last else ()
-        sheets.append(Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, part=place))
+        marks = frozenset(strong)
+        sheet = Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, strong=marks, part=place)
+        sheets.append(sheet)
     return sheets
 
 
@@ -146,30 +171,41 @@ def explain_differences(table: pl.DataFrame) -> list[str]:
     notes = [
         "[these lang.]: 95 % interval over seeds, for these languages; [such lang.]: over seeds and languages, for "
         "languages like these (bias-corrected bootstraps). p: exact sign-flip test over seeds; Holm p: corrected for "
-        f"all {table['p'].count()} rows. could show: the true difference that so many seeds show at 5 %, uncorrected, "
-        f"with a probability of {100 * POWER:.0f} %."
+        f"all {table['p_holm'].count()} rows with {MIN_SEEDS} pairs or more. could show: the true difference that the "
+        f"test shows at 5 %, as the only comparison, with a probability of {100 * POWER:.0f} %. [such lang.] may be "
+        "the narrower one, as it learns the noise from languages, too; either may leave out 0 where the exact test, "
+        "which assumes less, has p above 5 %."
     ]
-    compared = table.filter(pl.col("p").is_not_null())
+    compared = table.filter(pl.col("p_holm").is_not_null())
     missing = table.filter(pl.col("note").is_not_null()).unique(["source_set", "arm", "note"], maintain_order=True)
     for row in missing.iter_rows(named=True):
         notes.append(f"* no difference for {row['arm']} on {row['source_set']}: {row['note']}")
+    if few := [count for count in table["num_pairs"].to_list() if 0 < count < MIN_SEEDS]:
+        seeds = f"{max(few)} seed{'s' if max(few) > 1 else ''}"
+        smallest = p_value(smallest_p(max(few)))
+        notes.append(f"With {seeds} no claim at 5 % is possible: p is at least {smallest}; it takes {MIN_SEEDS} seeds.")
     if compared.is_empty():
         return notes
-    counts = compared["num_pairs"].to_list()
-    fewest, most, needed = min(counts), max(counts), seeds_for(len(compared))
-    if fewest < MIN_SEEDS:
-        seeds = f"{fewest} seed{'s' if fewest > 1 else ''}"
-        smallest = p_value(smallest_p(fewest))
-        notes.append(f"With {seeds} no claim at 5 % is possible: p is at least {smallest}; it takes {MIN_SEEDS} seeds.")
-    if MIN_SEEDS <= most < needed:
-        smallest = p_value(smallest_p(most))
-        notes.append(
-            f"With {most} seeds p is at least {smallest}: however large, none of {len(compared)} differences survives "
-            f"Holm's correction. It takes {needed} seeds, or fewer comparisons (compare A B --for GROUP)."
-        )
+    if impossible := why_impossible(table):
+        notes.append(impossible)
     held = compared.filter(pl.col("p_holm") <= SIGNIFICANT)
     notes.append(f"After Holm's correction {len(held)} of {len(compared)} differences are real at 5 %.")
     return notes
+
+
+def why_impossible(table: pl.DataFrame) -> str | None:
+    """Return why no row of `analysis.differences` could be real whatever the numbers; None where one could."""
+    compared = table.filter(pl.col("p_holm").is_not_null())
+    if compared.is_empty():
+        return None
+    most, needed = int(compared["num_pairs"].to_numpy().max()), seeds_for(len(compared))
+    if most >= needed:
+        return None
+    return (
+        f"With {most} seeds p is at least {p_value(smallest_p(most))}: however large, none of {len(compared)} "
+        f"differences survives Holm's correction. It takes {needed} seeds, or fewer comparisons (compare A B --for "
+        "GROUP)."
+    )
 
 
 def curse_sheets(answers: Answers) -> list[Sheet]:
@@ -267,6 +303,10 @@ def published_sheets(answers: Answers) -> list[Sheet]:
     )
     title = "Beside the published table (arXiv:2508.10352, table 1), in %"
     return [Sheet("published", title, columns, tuple(rows), answers.published, notes, left=3)]
+
+
+def _is_highest(row: dict[str, Any] | None, highest: float | None) -> bool:
+    return row is not None and highest is not None and row["accuracy"] == highest
 
 
 def _main_cell(row: dict[str, Any] | None) -> str:

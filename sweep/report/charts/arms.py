@@ -11,6 +11,7 @@ from sweep.report.charts.drawing import (
     PALETTE,
     ROW_PIXELS,
     Chart,
+    bounds,
     chart_of,
     choice,
     color_by,
@@ -29,7 +30,8 @@ def accuracy_chart(answers: Answers) -> Chart | None:
     rows = [
         {
             **{key: row[key] for key in ("source_set", "group", "arm", "num_seeds", "num_languages")},
-            **percents(row, "accuracy", "low", "high"),
+            **percents(row, "accuracy"),
+            **bounds(row, "accuracy"),
             "shown": interval(row["accuracy"], row["low"], row["high"]),
         }
         for row in answers.main.iter_rows(named=True)
@@ -52,7 +54,9 @@ def difference_chart(answers: Answers) -> Chart | None:
     rows = [
         {
             **{key: row[key] for key in ("source_set", "group", "arm", "num_pairs", "num_languages")},
-            **percents(row, "difference", "low", "high", "low_languages", "high_languages"),
+            **percents(row, "difference"),
+            **bounds(row, "difference"),
+            **bounds(row, "difference", "low_languages", "high_languages"),
             "real": row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT,
             "shown": interval(row["difference"], row["low"], row["high"], points),
             "such": interval(row["difference"], row["low_languages"], row["high_languages"], points),
@@ -85,7 +89,8 @@ def published_chart(answers: Answers) -> Chart | None:
         {
             **{key: row[key] for key in ("source_set", "method", "group")},
             **{"arm": row["arm"], "ours": interval(row["accuracy"], row["low"], row["high"])},
-            **percents(row, "published", "accuracy", "low", "high"),
+            **percents(row, "published", "accuracy"),
+            **bounds(row, "accuracy"),
             "theirs": percent(row["published"]),
         }
         for row in answers.published.iter_rows(named=True)

@@ -56,6 +56,7 @@ def finish(
     They are put in last: Altair copies what a chart holds at every step, and checks each row.
     """
     specification = chart.properties(width="container").to_dict()
+    specification["description"] = f"{title}. The tables say the same in numbers."  # read to who does not see it
     specification["autosize"] = {"type": "fit-x", "contains": "padding"}
     return Chart(name, title, {**specification, "datasets": datasets, "config": CONFIG})
 
@@ -99,6 +100,11 @@ def shape_by(field: str, names: Sequence[str]) -> alt.Shape:
 def tooltips(**titles: str) -> list[alt.Tooltip]:
     """Return what is shown where a mark is pointed at: fields with their titles."""
     return [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
+
+
+def bounds(row: dict[str, Any], value: str, low: str = "low", high: str = "high") -> dict[str, float | None]:
+    """Return the ends of a value's interval in percent, the value itself where a single seed has none."""
+    return {end: rounded(row[value] if row[end] is None else row[end]) for end in (low, high)}
 
 
 def percents(row: dict[str, Any], *names: str) -> dict[str, float | None]:

@@ -42,14 +42,16 @@ def language_chart(answers: Answers) -> Chart | None:
         }
         rows.append(
             {
-                **{"cell": f"{row['arm']} on {row['source_set']}", "language": row["language"]},
+                **{"cell": f"{row['arm']} on {row['source_set']}", "arm": row["arm"], "language": row["language"]},
                 **{"accuracy": rounded(row["accuracy"]), "before": rounded(row["accuracy"] - row["difference"])},
                 "shown": interval(row["accuracy"], row["low"], row["high"]),
                 "change": interval(row["difference"], row["difference_low"], row["difference_high"], points),
                 "label": named if (row["source_set"], row["arm"], row["language"]) in extreme else "",
             }
         )
-    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    searched = {cell.arm for cell in answers.results.shown if answers.results.is_searched(cell)}
+    # fresh seeds first: a search's own say more good of what it chose
+    cells = list(dict.fromkeys(row["cell"] for row in sorted(rows, key=lambda row: row["arm"] in searched)))
     cell = choice("cell", "Arm", cells, cells[0])
     tooltip = tooltips(name="language", language="code", family="family", script="script", kind="kind")
     tooltip += tooltips(shown="accuracy [95 %]", change=f"difference to {answers.baseline}")

@@ -7,6 +7,7 @@ from sweep.analysis.answers import Answers
 from sweep.report.charts.drawing import (
     ROW_PIXELS,
     Chart,
+    bounds,
     chart_of,
     choice,
     color_by,
@@ -30,11 +31,12 @@ def promise_chart(answers: Answers) -> Chart | None:
     rows = [
         {
             **{key: row[key] for key in ("replication", "measure")},
-            **{"arm": f"{row['replication']}: {row['arm']}", "held": interval(row[middle], row["low"], row["high"])},
-            **percents(row, "search_accuracy", middle, "low", "high"),
+            "arm": f"{row['replication']}: {row['arm']}",
+            **percents(row, "search_accuracy", "replication_accuracy"),
+            **bounds(row, "replication_accuracy"),
             "promised": percent(row["search_accuracy"]),
+            "held": interval(row["replication_accuracy"], row["low"], row["high"]),
         }
-        for middle in ("replication_accuracy",)
         for row in answers.curse.iter_rows(named=True)
         if row["search_accuracy"] is not None and row["replication_accuracy"] is not None
     ]
@@ -84,7 +86,7 @@ def importance_chart(answers: Answers) -> Chart | None:
 
 def curve_chart(answers: Answers) -> Chart | None:
     """Return every trial's learning curve, the rungs, and where trials were stopped; the experiment is chosen."""
-    rows, steps = [], []
+    rows = []
     for name, table in sections(answers.curves, "experiment"):
         last = table.filter("is_last").sort("step", "accuracy", descending=True)["trial_id"].to_list()[:MAX_CURVES]
         for row in table.filter(pl.col("trial_id").is_in(last)).iter_rows(named=True):

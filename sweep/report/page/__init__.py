@@ -8,6 +8,7 @@ JSON with no `<` holds it in the charts.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,9 +23,9 @@ from altair import SCHEMA_VERSION
 from markupsafe import Markup, escape
 
 from sweep.analysis.answers import Answers
-from sweep.analysis.results import target_groups
 from sweep.report.charts import Chart, all_charts
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
+from sweep.report.setup_sheets import setup_line, setup_sheets
 from sweep.report.sheet import Sheet, interval, points
 from sweep.report.sheets import (
     answer_sheets,
@@ -42,9 +43,10 @@ from sweep.report.sheets import (
 PAGE = "report.html"
 """The name of its file."""
 LANGUAGE_COLUMNS = (
-    *("language", "code", "script", "family", "class", "pretraining", "trained on", "arm"),
+    *("language", "code", "script", "family", "class", "kind", "trained on", "arm"),
     *("accuracy [95 %]", "difference [95 %]"),
 )
+VALUE_AND_BOUNDS = re.compile(r"([+-]?\d[\d.]*) (\[[+-]?\d.*)")
 LANGUAGE_FILTERS = ("trained on", "arm", "family", "script")
 
 
@@ -70,7 +72,7 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
     names = [one.name for one in answers.results.experiments]
     return _template().render(
         title=", ".join(names),
-        experiments=names,
+        facts=setup_line(answers),
         answers=answers,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=status,
@@ -102,6 +104,7 @@ def _sections(answers: Answers) -> list[Section]:
         ),
         Section("importance", "Importance", "What mattered?", charts.get("importance"), mattered),
         Section("curves", "Learning curves", "How did it learn?", charts.get("curves"), []),
+        Section("setup", "Setup", "What was run?", None, setup_sheets(answers)),
         Section("cost", "Cost", "What did it cost?", None, cost_sheets(answers)),
         Section(
             "published",
@@ -115,13 +118,16 @@ def _sections(answers: Answers) -> list[Section]:
 
 def _language_rows(answers: Answers) -> Iterable[Markup]:
     """Yield a row of every language with every arm, with the target groups that it is in."""
-    groups = target_groups(answers.results.languages, answers.results.exclude)
     of_language: dict[str, list[str]] = {code: [] for code in answers.results.languages}
-    for place, codes in enumerate(groups.values()):
-        for code in codes:
-            of_language[code].append(str(place))
-    for row in answers.languages.filter(pl.col("accuracy").is_not_null()).iter_rows(named=True):
+    for group, places in answers.results.groups.items():
+        for place in places:
+            of_language[answers.results.languages[place]].append(group)
+    table = answers.languages.filter(pl.col("accuracy").is_not_null())
+    # first what there is to see: rows of the baseline have no difference
+    table = table.sort(pl.col("difference").is_null(), maintain_order=True)
+    for row in table.iter_rows(named=True):
         pretraining = {True: "seen", False: "unseen", None: "?"}[row["xlmr_seen"]]
+        pretraining += ", low-performing" if row["low_performing"] else ""
         words = (row["name"] or row["language"], row["language"], row["script"] or "", row["family"] or "")
         facts = ("–" if row["joshi_class"] is None else str(row["joshi_class"]), pretraining)
         accuracy = interval(row["accuracy"], row["low"], row["high"])
@@ -147,17 +153,20 @@ def _policy(scripts: Iterable[str]) -> str:
     """Return the content security policy under which these scripts run, and nothing else does."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
+    nothing = "default-src 'none'; base-uri 'none'; form-action 'none'"
+    return f"{nothing}; script-src {allowed}; style-src 'unsafe-inline'; img-src data:"
 
 
 @lru_cache(maxsize=10_000)
-def _cell(text: str, tag: str = "td") -> Markup:
+def _cell(text: str, tag: str = "td", is_strong: bool = False) -> Markup:
     """Return a table's cell; an interval and a second line may be set apart, and names may break at underscores."""
     first, *others = text.split("\n")
-    value, bracket, bounds = first.partition(" [")
-    shown = escape(value).replace("_", Markup("_<wbr>"))
-    if bracket:
-        shown += Markup(' <span class="bounds">[{}</span>').format(bounds)
+    found = VALUE_AND_BOUNDS.fullmatch(first)
+    shown = escape(found[1] if found else first).replace("_", Markup("_<wbr>"))
+    if is_strong:
+        shown = Markup("<b>{}</b>").format(shown)
+    if found:
+        shown += Markup(' <span class="bounds">{}</span>').format(found[2])
     if others:
         shown += Markup("<small>{}</small>").format(" ".join(others))
     return Markup("<{0}>{1}</{0}>").format(Markup(tag), shown)

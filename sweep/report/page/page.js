@@ -19,13 +19,19 @@ document.querySelector("#theme").addEventListener("click", () => {
 });
 
 // tables
-const numberAtStart = /^[+-]?\d+(\.\d+)?/;
+// "29.5", "6 x 16" and "[-1.2, +3.4]" are numbers, which are compared one after the other; other texts are words
+function numbersOf(text) {
+  return /^\[?[+-]?\d/.test(text) ? text.match(/[+-]?\d+(\.\d+)?/g).map(Number) : null;
+}
 
 function compare(one, other, direction) {
-  const [first, second] = [one, other].map((text) => text.match(numberAtStart)?.[0]);
-  if (first !== undefined && second !== undefined) return direction * (Number(first) - Number(second));
+  const [first, second] = [one, other].map(numbersOf);
+  if (first && second) {
+    const place = first.findIndex((number, index) => number !== second[index]);
+    return place < 0 ? 0 : direction * (first[place] - (second[place] ?? -Infinity));
+  }
   // what has no number comes last in both directions
-  if (first !== undefined || second !== undefined) return first !== undefined ? -1 : 1;
+  if (first || second) return first ? -1 : 1;
   return direction * one.localeCompare(other);
 }
 
@@ -42,6 +48,9 @@ function sortTable(table, column, direction) {
   }
 }
 
+const form = document.querySelector(".filters");
+const languages = form?.closest("figure").querySelector("table");
+
 for (const table of document.querySelectorAll("table")) {
   table.querySelectorAll("thead th").forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => {
@@ -49,14 +58,11 @@ for (const table of document.querySelectorAll("table")) {
       const first = head.classList.contains("word") ? 1 : -1;
       const direction = { ascending: -1, descending: 1 }[head.getAttribute("aria-sort")] ?? first;
       sortTable(table, column, direction);
-      if (table.dataset.limit) { keep("sort", JSON.stringify([column, direction])); filter(); }
+      if (table === languages) keep("sort", JSON.stringify([column, direction]));
+      if (table.dataset.limit) showRows(table);
     });
   });
 }
-
-const form = document.querySelector(".filters");
-const languages = document.querySelector("table[data-limit]");
-let isLimited = true;
 
 function isWanted(row, wanted) {
   if (wanted.group && !row.dataset.groups.split(" ").includes(wanted.group)) return false;
@@ -65,21 +71,27 @@ function isWanted(row, wanted) {
     || row.cells[Number(name)].textContent === value);
 }
 
-function filter() {
-  const wanted = Object.fromEntries(new FormData(form));
-  keep("filters", JSON.stringify(wanted));
-  const limit = isLimited ? Number(languages.dataset.limit) : Infinity;
+// a long table shows its first rows, those that are wanted, until all are asked for or it is printed
+function showRows(table, isWhole = table.dataset.whole === "true") {
+  const wanted = table === languages ? Object.fromEntries(new FormData(form)) : {};
+  const limit = isWhole ? Infinity : Number(table.dataset.limit);
+  const rows = [...table.tBodies].flatMap((body) => [...body.rows]);
   let found = 0;
-  for (const row of languages.tBodies[0].rows) {
+  for (const row of rows) {
     const matches = isWanted(row, wanted);
     found += matches;
     row.hidden = !matches || found > limit;
   }
   const shown = Math.min(found, limit);
-  const figure = languages.closest("figure");
+  const figure = table.closest("figure");
   figure.querySelector("output").textContent = `${shown} of ${found} rows shown`
-    + (found < languages.tBodies[0].rows.length ? `, ${languages.tBodies[0].rows.length} without filters` : "");
+    + (found < rows.length ? `, ${rows.length} without filters` : "");
   figure.querySelector(".more").hidden = shown === found;
+}
+
+function filter() {
+  keep("filters", JSON.stringify(Object.fromEntries(new FormData(form))));
+  showRows(languages);
 }
 
 function find(values) {
@@ -91,9 +103,18 @@ if (languages) {
   form.addEventListener("input", filter);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
-  languages.closest("figure").querySelector(".more").addEventListener("click", () => { isLimited = false; filter(); });
   if (kept("sort")) sortTable(languages, ...JSON.parse(kept("sort")));
   find(JSON.parse(kept("filters") ?? "{}"));
+}
+
+for (const table of document.querySelectorAll("table[data-limit]")) {
+  table.closest("figure").querySelector(".more").addEventListener("click", () => {
+    table.dataset.whole = "true";
+    showRows(table);
+  });
+  showRows(table);
+  addEventListener("beforeprint", () => showRows(table, true));
+  addEventListener("afterprint", () => showRows(table));
 }
 
 // charts

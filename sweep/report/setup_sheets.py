@@ -1,0 +1,70 @@
+"""What was run: in a line at a report's top, and in a table of what distinguishes the arms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sweep.analysis.answers import Answers
+from sweep.analysis.results import Cell
+from sweep.report.sheet import Sheet
+from xpe_core.config import RunConfig
+
+GROUP_MEANINGS = {
+    "low_performing": "below 60 % accuracy under full fine-tuning of XLM-R large",
+    "unseen": "not in XLM-R's pretraining",
+    "seen": "in XLM-R's pretraining",
+    "joshi5": "the seven languages of Joshi class 5",
+    "enarzho": "English, Arabic, Chinese",
+}
+ALWAYS_SAID = ("backbone", "dataset", "num_virtual_tokens", "encoder_hidden_size", "max_steps", "batch_size")
+
+
+def setup_line(answers: Answers) -> str:
+    """Return what all arms share, as far as one must know it to read a number."""
+    configs = [cell.config for cell in answers.results.shown]
+    parts = [f"{name} {_join({getattr(config, name) for config in configs})}" for name in ("backbone", "dataset")]
+    counts = [len(cell.seeds) for cell in answers.results.shown if cell.seeds]
+    seeds = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{max(counts, default=0)}"
+    return f"{', '.join(parts)}; {seeds} seed{'' if seeds == '1' else 's'}; {len(answers.results.languages)} languages"
+
+
+def setup_sheets(answers: Answers) -> list[Sheet]:
+    """Return what distinguishes the arms, and in the notes what they share and what groups mean."""
+    cells = answers.results.shown
+    fields = [name for name in RunConfig.model_fields if name not in ("seed", "source_set")]
+    varied = [name for name in fields if len({getattr(cell.config, name) for cell in cells}) > 1]
+    rows = []
+    for arm in answers.results.arms:
+        own = [cell for cell in cells if cell.arm == arm]
+        if len({_values(cell, varied) for cell in own}) == 1:
+            rows.append((arm, "all" if len(own) > 1 else own[0].source_set, *_values(own[0], varied)))
+        else:
+            rows += [(arm, cell.source_set, *_values(cell, varied)) for cell in own]
+    config = cells[0].config
+    shared = [
+        f"{name}={_show(getattr(config, name))}"
+        for name in fields
+        if name not in varied
+        and (name in ALWAYS_SAID or getattr(config, name) != RunConfig.model_fields[name].get_default())
+    ]
+    meanings = [f"{name}: {meaning}" for name, meaning in GROUP_MEANINGS.items() if _is_used(name, answers)]
+    notes = (f"The same for all: {', '.join(shared)}.", f"{'; '.join(meanings)}.")
+    frame = answers.main.select("arm", "source_set", "config_id").unique(maintain_order=True)
+    columns = ("arm", "trained on", *varied)
+    return [Sheet("setup", "What was run", columns, tuple(rows), frame, notes if meanings else notes[:1], left=2)]
+
+
+def _values(cell: Cell, fields: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_show(getattr(cell.config, name)) for name in fields)
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _join(values: set[Any]) -> str:
+    return " and ".join(sorted(map(str, values)))
+
+
+def _is_used(name: str, answers: Answers) -> bool:
+    groups = [group.partition("_without_")[0] for group in answers.results.groups]
+    return name in groups or name in answers.results.source_sets or name == answers.results.exclude
