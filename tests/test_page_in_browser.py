@@ -1,5 +1,6 @@
 """The page in a real Chromium: charts are drawn, tables sort and filter, nothing is asked of the network."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from sweep.report.charts import all_charts
 from sweep.report.page import build_page
 from sweep.report.sheet import interval
 from sweep.storage import Folder
+from tests.made_experiments import write_grid
+from tests.test_analysis_languages import flat
+from tests.test_analysis_tables import ARMS, accuracy
 from tests.test_page import NASTY, make_everything
 
 if TYPE_CHECKING:
@@ -71,6 +75,11 @@ def test_every_chart_is_drawn(page: "sync_api.Page", answers: Answers) -> None:
         assert marks.count() > 0, name
 
 
+def test_a_chart_is_described_to_who_does_not_see_it(page: "sync_api.Page", answers: Answers) -> None:
+    for name, chart in all_charts(answers).items():
+        assert chart.title in (page.locator(f"#chart-{name} .drawing").get_attribute("aria-label") or "")
+
+
 def test_a_name_with_a_script_in_it_is_text(page: "sync_api.Page") -> None:
     assert "xpe-sweep" in page.title()
     assert page.locator("#table-main thead").get_by_text(NASTY).is_visible()
@@ -115,6 +124,49 @@ def test_languages_are_filtered_by_arm_family_group_and_text(page: "sync_api.Pag
     page.fill(".filters input[name='text']", "georgian")
     assert set(_column(page, 1)) == {"kat_Geor"}
     assert len(_column(page, 1)) == len(table.filter(language="kat_Geor"))
+
+
+def test_intervals_and_products_sort_by_their_numbers(page: "sync_api.Page") -> None:
+    for column, pattern in ((4, r"\[([+-][\d.]+)"), (2, r"(\d+) x")):
+        page.locator("#table-differences thead th").nth(column).locator("button").click()
+        texts = page.locator("#table-differences tbody").first.locator(f"td:nth-child({column + 1})").all_inner_texts()
+        values = [float(found[1]) for text in texts if (found := re.match(pattern, text))]
+        assert values == sorted(values, reverse=True) and values[0] != values[-1]
+
+
+def test_a_group_without_languages_moves_no_other_groups_filter(chromium: "sync_api.Browser", tmp_path: Path) -> None:
+    write_grid(tmp_path / "one", ARMS, accuracy, seeds=[1], codes=["kat_Geor"])
+    file = tmp_path / "report.html"
+    file.write_text(build_page(answer([Folder(tmp_path / "one")])), encoding="utf-8")
+    page = chromium.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    _open(page, file)
+    page.select_option(".filters select[name='group']", "seen_without_joshi5")
+    assert set(_column(page, 1)) == {"kat_Geor"}
+    assert said == []  # one seed has no intervals, and the charts are drawn all the same
+    page.close()
+
+
+def test_a_long_table_shows_its_first_rows_until_all_are_asked_for_or_printed(
+    chromium: "sync_api.Browser", tmp_path: Path
+) -> None:
+    arms = {"spt": {"encoder_ratio": 0.0}} | {f"dual_{n}": {"encoder_ratio": n / 100} for n in range(1, 26)}
+    write_grid(tmp_path / "many", arms, flat)
+    file = tmp_path / "report.html"
+    file.write_text(build_page(answer([Folder(tmp_path / "many")])), encoding="utf-8")
+    page = chromium.new_page()
+    _open(page, file)
+    shown = "rows => rows.filter(row => !row.hidden).length"
+    rows = page.locator("#table-differences tbody tr")
+    assert (rows.evaluate_all(shown), rows.count()) == (60, 101)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert rows.evaluate_all(shown) == 101
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert rows.evaluate_all(shown) == 60
+    page.locator("#table-differences .more").click()
+    assert rows.evaluate_all(shown) == 101
+    page.close()
 
 
 def test_what_is_pointed_at_is_said_with_the_tables_numbers(page: "sync_api.Page", answers: Answers) -> None:

@@ -148,6 +148,54 @@ def test_what_a_search_chose_is_not_the_answer_until_fresh_seeds_say_so(tmp_path
     assert "low_performing best " in both and "not replicated" not in both
 
 
+def test_long_names_are_folded_or_put_below_and_no_number_is_cut(tmp_path: Path) -> None:
+    long = "a_name_that_no_one_should_give_to_an_arm_of_theirs"
+    arms = {**ARMS, long: {"encoder_ratio": 0.7}}
+    sources = ["eng_Latn,kat_Geor,tam_Taml,yor_Latn,nqo_Nkoo", "joshi5"]
+    write_grid(tmp_path / "made", arms, accuracy, source_sets=sources)
+    text = report(tmp_path, "made")
+    assert max(map(len, text.splitlines())) <= 100
+    results = read_results([Folder(tmp_path / "made")])
+    for row in main_table(results).iter_rows(named=True):
+        assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+    assert long in "".join(text.split())
+
+
+def test_what_was_run_is_said_at_the_top_and_what_distinguishes_the_arms_at_the_end(storage: Path) -> None:
+    text = report(storage, "made")
+    assert text.startswith("made: backbone FacebookAI/xlm-roberta-large, dataset Davlan/sib200; 6 seeds; 5 languages")
+    setup = text[text.index("What was run") :]
+    assert re.search(r"xpe +all +1 *\n", setup) and re.search(r"dual +all +0\.5 *\n", setup)
+    assert "max_steps=24000" in setup and "low_performing: below 60 % accuracy" in setup
+
+
+def test_the_answers_file_has_the_verdicts(storage: Path) -> None:
+    report(storage, "made", form="csv")
+    found = pl.read_csv(storage / "made" / "report" / "answer.csv")
+    row = found.filter(source_set="joshi5", group="low_performing").row(0, named=True)
+    assert (row["arm"], row["verdict"]) == ("xpe", "not shown")  # six seeds, 16 comparisons
+    assert row["difference"] == pytest.approx(0.135)
+
+
+def test_one_arm_alone_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
+    write_grid(tmp_path / "one", {"spt": {"encoder_ratio": 0.0}}, accuracy)
+    text = report(tmp_path, "one")
+    assert "The answer" not in text and "No differences" not in text
+    write_grid(tmp_path / "two", {name: ARMS[name] for name in ("xpe", "dual")}, accuracy)
+    text = report(tmp_path, "two")
+    assert "There is no arm spt to compare with; --baseline ARM names another." in text
+
+
+def test_a_table_marks_the_highest_of_a_row_in_markdown_and_latex(storage: Path, tmp_path: Path) -> None:
+    for form in ("markdown", "latex"):
+        report(storage, "made", form=form, to=tmp_path / form)
+    rows = [line for line in (tmp_path / "markdown" / "main.md").read_text().splitlines() if "low\\_performing" in line]
+    assert all(re.search(r"\*\*42\.0\*\* ", row) for row in rows) and len(rows) == 2
+    assert (tmp_path / "latex" / "main.tex").read_text().count(
+        r"\textbf{42.0 }"
+    ) == 4  # unseen are the same two languages
+
+
 def test_the_best_is_an_experiment_file_with_the_command_that_replicates_it(tmp_path: Path) -> None:
     write_search(tmp_path / "found", SEARCH, TRIALS, flat)
     ran = CliRunner().invoke(app, ["best", "found", "--for", "low_performing", "--storage", str(tmp_path)])

@@ -1,6 +1,7 @@
 """What was run: in a line at a report's top, and in a table of what distinguishes the arms."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sweep.analysis.answers import Answers
@@ -21,7 +22,9 @@ ALWAYS_SAID = ("backbone", "dataset", "num_virtual_tokens", "encoder_hidden_size
 def setup_line(answers: Answers) -> str:
     """Return what all arms share, as far as one must know it to read a number."""
     configs = [cell.config for cell in answers.results.shown]
-    parts = [f"{name} {_join({getattr(config, name) for config in configs})}" for name in ("backbone", "dataset")]
+    parts = [
+        f"{name} {_join({_short(getattr(config, name)) for config in configs})}" for name in ("backbone", "dataset")
+    ]
     counts = [len(cell.seeds) for cell in answers.results.shown if cell.seeds]
     seeds = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{max(counts, default=0)}"
     return f"{', '.join(parts)}; {seeds} seed{'' if seeds == '1' else 's'}; {len(answers.results.languages)} languages"
@@ -61,8 +64,13 @@ def _show(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _join(values: set[Any]) -> str:
-    return " and ".join(sorted(map(str, values)))
+def _short(name: str) -> str:
+    """Return a name on the hub as it is, and of a path the last part."""
+    return Path(name).name if name.startswith(("/", ".", "~")) else name
+
+
+def _join(values: set[str]) -> str:
+    return " and ".join(sorted(values))
 
 
 def _is_used(name: str, answers: Answers) -> bool:

@@ -6,12 +6,12 @@ from typing import Any
 import polars as pl
 
 from sweep.analysis.answers import Answers
-from sweep.analysis.statistics import LEVEL, MIN_SEEDS, POWER, seeds_for, smallest_p
+from sweep.analysis.statistics import MIN_SEEDS, POWER, smallest_p
+from sweep.report.answer_sheets import SIGNIFICANT, answer_sheets, answering_cells, why_impossible
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.setup_sheets import setup_sheets
 from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
 
-SIGNIFICANT = 1 - LEVEL
 ARMS_A_TABLE = 4
 """Arms side by side in 100 columns."""
 
@@ -35,61 +35,6 @@ def all_sheets(answers: Answers) -> list[Sheet]:
     return [sheet for make in makers for sheet in make(answers)]
 
 
-def answer_sheets(answers: Answers) -> list[Sheet]:
-    """Return which arm is highest in each row, and whether it is really higher than the baseline."""
-    averaged = answers.main.filter(pl.col("accuracy").is_not_null())
-    chosen = answers.results.chosen_arms
-    searched = [cell.arm for cell in answers.results.shown if answers.results.is_searched(cell)]
-    fresh = averaged.filter(~pl.col("arm").is_in(searched))
-    if any(not _is_baseline(arm, answers.baseline) for arm in fresh["arm"].unique()):
-        averaged, chosen = fresh, {}  # what a search found is not the answer where something was run on fresh seeds
-    if averaged["arm"].n_unique() < 2:
-        return []
-    keys = ["source_set", "group", "arm"]
-    highest = averaged.sort("accuracy", descending=True, maintain_order=True).unique(keys[:2], keep="first")
-    places = averaged.select(keys[:2]).unique(maintain_order=True)
-    names = ("difference", "low", "high", "p_holm")
-    if answers.differences.is_empty():
-        tested = pl.DataFrame(schema={**dict.fromkeys(keys, pl.String), **dict.fromkeys(names, pl.Float64)})
-    else:
-        tested = answers.differences.select(*keys, *names)
-    found = places.join(highest, on=keys[:2], how="left", maintain_order="left")
-    found = found.join(tested, on=keys, how="left", suffix="_difference", maintain_order="left")
-    verdicts = [_verdict(row, answers, row["arm"] in chosen) for row in found.iter_rows(named=True)]
-    found = found.with_columns(verdict=pl.Series(verdicts, dtype=pl.String))
-    rows: list[tuple[str, ...]] = []
-    for source_set, part in sections(found, "source_set"):
-        rows.append((f"trained on {source_set}",))
-        for row in part.iter_rows(named=True):
-            shown = interval(row["accuracy"], row["low"], row["high"])
-            change = interval(row["difference"], row["low_difference"], row["high_difference"], points)
-            rows.append((row["group"], row["arm"], shown, change, p_value(row["p_holm"]), row["verdict"]))
-    columns = ("tested on", "highest", "accuracy [95 %]", "difference [95 %]", "Holm p", "really higher?")
-    title = f"The answer: which is highest, and is it really higher than {answers.baseline}"
-    notes = ["really higher: yes where Holm's p is at most 0.05. 'not shown' is no proof of being equal."]
-    if answers.differences.is_empty():
-        notes = [f"There is no arm {answers.baseline} to compare with; --baseline ARM names another."]
-    elif impossible := why_impossible(answers.differences):
-        notes.append(impossible)
-    if chosen:
-        notes.append("not replicated: chosen by these very seeds, so it looks better than it is; run `replicate`.")
-    return [Sheet("answer", title, columns, tuple(rows), found, tuple(notes), left=2)]
-
-
-def _is_baseline(arm: str, baseline: str) -> bool:
-    return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
-
-
-def _verdict(row: dict[str, Any], answers: Answers, is_chosen: bool) -> str:
-    if _is_baseline(row["arm"], answers.baseline):
-        return "is the baseline"
-    if row["difference"] is None:
-        return "not compared"
-    if is_chosen:
-        return "not replicated"
-    return "yes" if row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT else "not shown"
-
-
 def problem_lines(problems: pl.DataFrame) -> list[str]:
     """Return a line a problem, those of the same kind in an arm together."""
     lines = []
@@ -108,7 +53,10 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
     found = {(row["source_set"], row["group"], row["arm"]): row for row in answers.main.iter_rows(named=True)}
     highest = {
         (row["source_set"], row["group"]): row["accuracy"]
-        for row in answers.main.group_by("source_set", "group").agg(pl.col("accuracy").max()).iter_rows(named=True)
+        for row in answering_cells(answers)
+        .group_by("source_set", "group")
+        .agg(pl.col("accuracy").max())
+        .iter_rows(named=True)
     }
     notes = [
         "In each cell: mean over seeds of the mean over languages, 95 % interval over seeds (the test examples are "
@@ -127,7 +75,7 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
             rows.append((f"trained on {source_set}",))
             for group in answers.results.groups:
                 cells = [found.get((source_set, group, arm)) for arm in block]
-                best = highest[source_set, group]
+                best = highest.get((source_set, group))
                 strong |= {(len(rows), column) for column, cell in enumerate(cells, 1) if _is_highest(cell, best)}
                 rows.append((group, *map(_main_cell, cells)))
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
@@ -191,21 +139,6 @@ def explain_differences(table: pl.DataFrame) -> list[str]:
     held = compared.filter(pl.col("p_holm") <= SIGNIFICANT)
     notes.append(f"After Holm's correction {len(held)} of {len(compared)} differences are real at 5 %.")
     return notes
-
-
-def why_impossible(table: pl.DataFrame) -> str | None:
-    """Return why no row of `analysis.differences` could be real whatever the numbers; None where one could."""
-    compared = table.filter(pl.col("p_holm").is_not_null())
-    if compared.is_empty():
-        return None
-    most, needed = int(compared["num_pairs"].to_numpy().max()), seeds_for(len(compared))
-    if most >= needed:
-        return None
-    return (
-        f"With {most} seeds p is at least {p_value(smallest_p(most))}: however large, none of {len(compared)} "
-        f"differences survives Holm's correction. It takes {needed} seeds, or fewer comparisons (compare A B --for "
-        "GROUP)."
-    )
 
 
 def curse_sheets(answers: Answers) -> list[Sheet]:

@@ -9,8 +9,9 @@ from rich.text import Text
 from sweep.analysis.answers import Answers
 from sweep.inspection import count_states
 from sweep.ledger import read_events, read_ledger
+from sweep.report.answer_sheets import answer_sheets
 from sweep.report.page import PAGE, build_page
-from sweep.report.sheets import answer_sheets, main_sheets
+from sweep.report.sheets import main_sheets
 from sweep.report.terminal import print_problems, print_sheet
 from sweep.storage import Folder
 from sweep.storage.lock import is_running

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from sweep.analysis.answers import Answers
+from sweep.report.answer_sheets import SIGNIFICANT
 from sweep.report.charts.drawing import (
     PALETTE,
     ROW_PIXELS,
@@ -22,7 +23,6 @@ from sweep.report.charts.drawing import (
     x_axis,
 )
 from sweep.report.sheet import interval, p_value, percent, points
-from sweep.report.sheets import SIGNIFICANT
 
 
 def accuracy_chart(answers: Answers) -> Chart | None:

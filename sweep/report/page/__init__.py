@@ -23,12 +23,12 @@ from altair import SCHEMA_VERSION
 from markupsafe import Markup, escape
 
 from sweep.analysis.answers import Answers
+from sweep.report.answer_sheets import answer_sheets
 from sweep.report.charts import Chart, all_charts
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.setup_sheets import setup_line, setup_sheets
 from sweep.report.sheet import Sheet, interval, points
 from sweep.report.sheets import (
-    answer_sheets,
     cost_sheets,
     curse_sheets,
     difference_sheets,
