@@ -126,6 +126,19 @@ def test_languages_are_filtered_by_arm_family_group_and_text(page: "sync_api.Pag
     assert len(_column(page, 1)) == len(table.filter(language="kat_Geor"))
 
 
+def test_words_sort_by_all_of_their_letters(chromium: "sync_api.Browser", tmp_path: Path) -> None:
+    arms = {"spt": {"encoder_ratio": 0.0}} | {f"dual_{n}": {"encoder_ratio": n / 100} for n in (70, 30, 50)}
+    write_grid(tmp_path / "made", arms, flat)
+    file = tmp_path / "report.html"
+    file.write_text(build_page(answer([Folder(tmp_path / "made")])), encoding="utf-8")
+    page = chromium.new_page()
+    _open(page, file)
+    page.locator("#table-languages thead th").nth(7).locator("button").click()
+    names = _column(page, 7)
+    assert names == sorted(names) and len(set(names)) == 4
+    page.close()
+
+
 def test_intervals_and_products_sort_by_their_numbers(page: "sync_api.Page") -> None:
     for column, pattern in ((4, r"\[([+-][\d.]+)"), (2, r"(\d+) x")):
         page.locator("#table-differences thead th").nth(column).locator("button").click()

@@ -42,7 +42,7 @@ function sortTable(table, column, direction) {
   });
   for (const body of table.tBodies) {  // rows stay under their heading
     const rows = [...body.rows].filter((row) => !row.classList.contains("heading"));
-    const texts = new Map(rows.map((row) => [row, row.cells[column].firstChild?.textContent.trim() ?? ""]));
+    const texts = new Map(rows.map((row) => [row, row.cells[column].textContent.trim()]));
     rows.sort((one, other) => compare(texts.get(one), texts.get(other), direction));
     body.append(...rows);
   }
