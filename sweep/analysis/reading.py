@@ -188,6 +188,8 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
     running = [record for record in read_ledger(one.folder).values() if record.state is None]
     if left := max(one.sweep.num_samples - len(configs), len(running)):
         problems.add(one.name, f"{left} of {one.sweep.num_samples} configurations have not ended: the best may change")
+    if count := own.filter(pl.col("state") == "complete")["selection_accuracy"].null_count():
+        problems.add(one.name, f"{_runs(count)} complete without a selection accuracy: they may not be the best")
     tried = Counter((row["method"], row["source_set"]) for row in configs.values())
     ranked = [best.config_id for best in rank_configurations(own)]
     best: dict[tuple[str, str], str] = {}
