@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from sweep.analysis import (
@@ -134,6 +135,14 @@ def test_a_configuration_without_a_validation_accuracy_is_not_ranked(tmp_path: P
     assert [best.selection_accuracy for best in rank_configurations(read_runs(tmp_path / "found"))] == [0.6, 0.5]
     problem = "4 runs complete without a selection accuracy: they may not be the best"
     assert results.problems["problem"].to_list() == [problem]
+
+
+def test_a_run_whose_configuration_cannot_be_is_refused(tmp_path: Path) -> None:
+    write_search(tmp_path / "found", SEARCH, TRIALS, flat)
+    part = tmp_path / "found" / "runs" / "part-0000.parquet"
+    pl.read_parquet(part).with_columns(batch_size=pl.lit(None, pl.Int64)).write_parquet(part)
+    with pytest.raises(InputError, match="found/runs, config_id [0-9a-f]{16}: batch_size=None: input should be"):
+        read_results([Folder(tmp_path / "found")])
 
 
 def test_an_unknown_or_ambiguous_name_is_said(results: Results) -> None:

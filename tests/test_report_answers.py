@@ -216,7 +216,7 @@ def test_arms_are_compared_within_the_one_experiment_that_has_both(storage: Path
         (("made:spt", "elsewhere:spt"), "the dataset of elsewhere is cldr, that of made Davlan/sib200"),
         (("broken", "made"), "broken/experiment.yaml is damaged"),
         (("spt", "spt"), "spt is in elsewhere, made: say which, such as elsewhere:spt"),
-        (("peft", "spt"), "there are elsewhere, made, spt, xpe, dual, <b>_|[red]&%; broken was left out: "),
+        (("peft", "spt"), "there are elsewhere, made, spt, xpe, dual, <b>_|[red]&% (broken cannot be read)"),
         (("dual", "spt"), "nothing can be compared: dual - spt: no seed is complete in both"),
     ):
         assert sentence in str(run_command("compare", *names, "--storage", str(storage))[1])

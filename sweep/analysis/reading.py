@@ -19,7 +19,7 @@ from sweep.ledger import read_ledger
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from sweep.tables import SCHEMAS, read_rows
-from xpe_core.config import RunConfig
+from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 from xpe_core.languages import resolve_languages
 
@@ -196,7 +196,8 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
     for config_id in ranked:
         best.setdefault((configs[config_id]["method"], configs[config_id]["source_set"]), config_id)
     for config_id in (*ranked, *sorted(configs.keys() - set(ranked))):
-        config = RunConfig(**{name: configs[config_id][name] for name in RunConfig.model_fields})
+        values = {name: configs[config_id][name] for name in RunConfig.model_fields}
+        config = build_config(RunConfig, values, f"{one.folder / 'runs'}, config_id {config_id}")
         kind = config.method, config.source_set
         is_best = best.get(kind) == config_id
         arm = config.method if is_best else f"{config.method} {config_id[:6]}"

@@ -112,30 +112,31 @@ def compare_two(console: Console, storage: str, first: str, second: str, purpose
     print_sheet(console, difference_sheet(table, f"{first} - {second}, in points of accuracy, paired by seed"))
     arms = table["arm"].unique().to_list() + table["baseline"].unique().to_list()
     print_problems(console, results.problems.filter(pl.col("arm").is_null() | pl.col("arm").is_in(arms)))
-    for line in unreadable:
-        console.print(Text(line), soft_wrap=True)
+    for name, reason in unreadable.items():
+        console.print(Text(f"{name} was left out: {reason}"), soft_wrap=True)
 
 
-def _read_homes(storage: str, first: str, second: str, exclude: str) -> tuple[Results, list[str]]:
+def _read_homes(storage: str, first: str, second: str, exclude: str) -> tuple[Results, dict[str, str]]:
     """Return the experiments that two names stand for, read together, and why others could not be looked into."""
     known = [folder for folder in find_experiments(storage) if (folder / "runs").names(".parquet")]
     if not known:
         raise InputError(f"storage {storage} holds no experiment with results; say where with --storage DIR")
     named = {part for name in (first, second) for part in (name, name.rpartition(":")[0])}
-    each, unreadable = [], []
+    each, unreadable = [], {}
     for folder in known:
         try:
             each.append(read_results([folder], exclude))
         except InputError as error:
             if folder.name in named or len(known) == 1:
                 raise
-            unreadable.append(f"{folder.name} was left out: {error}")
+            unreadable[folder.name] = str(error)
     if not each:
-        raise InputError("; ".join(unreadable))
+        raise InputError(next(iter(unreadable.values())))
     try:
         homes = find_experiments_of(each, first, second)
     except InputError as error:
-        raise InputError("; ".join([str(error), *unreadable])) from None
+        left_out = f" ({', '.join(unreadable)} cannot be read)" if unreadable else ""
+        raise InputError(f"{error}{left_out}") from None
     return read_results([folder for folder in known if folder.name in homes], exclude, merged=False), unreadable
 
 
