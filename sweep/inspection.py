@@ -6,6 +6,7 @@ import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.ledger import TrialRecord, read_ledger, read_usage
@@ -23,19 +24,27 @@ def find_experiments(storage: str) -> list[Folder]:
 
 
 def print_experiments(console: Console, storage: str) -> None:
-    """Print one line an experiment."""
+    """Print one line an experiment; one that cannot be read is damaged, and why stands under the table."""
     folders = find_experiments(storage)
     if not folders:
         raise InputError(f"storage {storage} holds no experiment; say where with --storage DIR")
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("experiment", "kind", "trials", "hours", "driver"):
         table.add_column(name, justify="right" if name == "hours" else "left")
+    damages: list[str] = []
     for folder in folders:
-        kind = read_specification(folder)["kind"]
-        usage = read_usage(folder)
         driver = "running" if is_running(folder) else "–"
-        table.add_row(folder.name, kind, count_states(read_ledger(folder)), f"{usage.hours:.1f}", driver)
+        try:
+            kind = read_specification(folder)["kind"]
+            table.add_row(
+                folder.name, str(kind), count_states(read_ledger(folder)), f"{read_usage(folder).hours:.1f}", driver
+            )
+        except InputError as error:
+            table.add_row(folder.name, "damaged", "–", "–", driver)
+            damages.append(str(error))
     console.print(table)
+    for damage in damages:
+        console.print(Text(damage), soft_wrap=True)
 
 
 def print_status(console: Console, storage: str, name: str) -> None:

@@ -168,12 +168,22 @@ def request_stop(folder: Folder) -> None:
 
 
 def read_specification(place: Place) -> dict[str, Any]:
-    """Return an experiment's specification; InputError where the folder holds none."""
+    """Return an experiment's specification; InputError where the folder holds none, or the file is damaged."""
     folder = Folder(place)
     content = folder.read("experiment.yaml")
     if content is None:
         raise InputError(f"{folder} holds no experiment (no file experiment.yaml)")
-    values: dict[str, Any] = yaml.safe_load(content)
+    return _parse(folder, content)
+
+
+def _parse(folder: Folder, content: bytes) -> dict[str, Any]:
+    """Return what experiment.yaml holds; InputError where no driver wrote it so."""
+    try:
+        values = yaml.safe_load(content.decode())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values) or "kind" not in values:
+        raise InputError(f"{folder}/experiment.yaml is damaged: it is no YAML with a kind; restore it from a copy")
     return values
 
 
@@ -197,7 +207,7 @@ def _compare(folder: Folder, now: Mapping[str, Any]) -> None:
     content = folder.read("experiment.yaml")
     if content is None:
         return
-    old, new = _flatten(yaml.safe_load(content)), _flatten(now)
+    old, new = _flatten(_parse(folder, content)), _flatten(now)
     differences = [
         f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())

@@ -73,6 +73,14 @@ EVALUATION_SCHEMA = pa.schema(
     ]
 )
 SCHEMAS = {"runs": RUN_SCHEMA, "evaluations": EVALUATION_SCHEMA}
+NEEDED = {
+    "runs": (
+        *("run_id", "config_id", "trial_id", "trial_number", "method", "state", "selection_accuracy"),
+        *RunConfig.model_fields,
+    ),
+    "evaluations": ("run_id", "split", "language", "num_examples", "num_correct"),
+}
+"""Columns without which a file says nothing; what another version lacks beside these is null."""
 
 
 def write_rows(folder: Folder, table: str, part: int, run_ids: Sequence[str], rows: Rows) -> None:
@@ -90,7 +98,7 @@ def write_rows(folder: Folder, table: str, part: int, run_ids: Sequence[str], ro
 
 
 def read_rows(folder: Folder, table: str) -> pa.Table | None:
-    """Return a whole table, None where nothing has been written."""
+    """Return a whole table, None where nothing has been written; InputError where a file cannot be read as a part."""
     below = folder / table
     found = []
     for name in below.names(".parquet"):
@@ -98,8 +106,12 @@ def read_rows(folder: Folder, table: str) -> pa.Table | None:
         if part is None:  # deleted since
             continue
         try:
+            columns = set(pa.parquet.read_schema(pa.BufferReader(part)).names)
+            if lacking := [column for column in NEEDED[table] if column not in columns]:
+                reason = f"it lacks the column {', '.join(lacking)}; another version may have written it"
+                raise InputError(f"{below}/{name} cannot be read as a part of the table {table}: {reason}")
             found.append(pa.parquet.read_table(pa.BufferReader(part), schema=SCHEMAS[table]))
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{below}/{name} cannot be read as a part of the table {table}: {reason}") from None
     return pa.concat_tables(found) if found else None

@@ -51,10 +51,13 @@ def write_grid(
     """Write a grid whose runs are all complete, but those of some arms that have not begun."""
     named = {name: dict(arm) for name, arm in arms.items()}
     sweep = SweepConfig(**{"kind": "grid", "arms": named, "seeds": tuple(seeds), **values})
-    ExperimentFolder(folder, sweep, {}).close()
+    opened = ExperimentFolder(folder, sweep, {})
     for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
         if arm not in unfinished:
-            put(folder, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
+            record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
+            opened.append(_suggestion(record))
+            opened.end(record, "complete", None, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
+    opened.close()
     return sweep
 
 
@@ -75,8 +78,7 @@ def write_search(
         config = sweep.config(params)
         identity = (f"t{number}", number, False, dict(params), config.model_dump(), tuple(sweep.seeds))
         record = TrialRecord(*identity)
-        names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
-        opened.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
+        opened.append(_suggestion(record))
         opened.append({"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value})
         runs, rows = make_rows(config, number, sweep.seeds, accuracy, state=state, selection_accuracy=value)
         opened.end(record, state, None, runs, rows if state == "complete" else [])
@@ -88,3 +90,8 @@ def write_replication(folder: Path, best: RunConfig, accuracy: Accuracy, seeds: 
     base = best.model_dump(exclude={"seed", "encoder_ratio"})
     arms = {"best": {"encoder_ratio": best.encoder_ratio}}
     return write_grid(folder, arms, accuracy, seeds, kind="replicate", of=of, base=base)
+
+
+def _suggestion(record: TrialRecord) -> dict[str, Any]:
+    names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
+    return {"event": "suggested", **{name: getattr(record, name) for name in names}}

@@ -171,3 +171,24 @@ def test_what_is_not_comparable_with_the_published_table_is_not_compared(tmp_pat
     assert table["accuracy"].is_null().all()
     write_grid(tmp_path / "other", {"spt": {"encoder_ratio": 0.0}}, flat, base={"backbone": "e5-small"})
     assert published_table(read_results([Folder(tmp_path / "other")])).is_empty()
+
+
+def test_languages_that_the_table_does_not_know_are_of_no_kind(tmp_path: Path) -> None:
+    write_grid(
+        tmp_path / "made", {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}, flat, codes=("A", "B")
+    )
+    results = read_results([Folder(tmp_path / "made")])
+    assert list(results.groups) == ["all_targets"]
+    for by in ("family", "script"):
+        assert kinship_table(results, by).is_empty()
+    assert set(extremes(language_table(results)).filter(rank=1)["language"]) == {"A"}
+
+
+def test_a_difference_that_is_only_rounding_is_neither_gain_nor_loss(tmp_path: Path) -> None:
+    def made(run: RunConfig, code: str) -> float:
+        return 0.2 if run.method == "spt" else {1: 0.3, 2: 0.1}[run.seed]  # 0.3 - 0.2 is a little less than 0.2 - 0.1
+
+    write_grid(tmp_path / "made", {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}, made, seeds=(1, 2))
+    table = language_table(read_results([Folder(tmp_path / "made")]))
+    assert (table.filter(arm="xpe")["difference"] != 0).any()
+    assert extremes(table).is_empty()

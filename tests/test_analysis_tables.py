@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from sweep.analysis import Results, differences, main_table, read_results, target_groups
 from sweep.storage import Folder
@@ -20,7 +21,7 @@ SETS: dict[str, Any] = {"source_sets": ["joshi5", "enarzho"]}
 
 def accuracy(run: RunConfig, code: str) -> float:
     """Return accuracies that rise with the seed, XPE's 10 points higher on the low-performing languages."""
-    level = {"eng_Latn": 0.9, "kat_Geor": 0.6, "tam_Taml": 0.5, "yor_Latn": 0.3, "nqo_Nkoo": 0.2}[code]
+    level = {"eng_Latn": 0.8, "kat_Geor": 0.6, "tam_Taml": 0.5, "yor_Latn": 0.3, "nqo_Nkoo": 0.2}[code]
     gain = 0.1 if run.method == "xpe" and code in ("yor_Latn", "nqo_Nkoo") else 0.0
     return level + gain + 0.01 * run.seed * (2 if run.method == "xpe" else 1)
 
@@ -206,3 +207,102 @@ def test_a_copied_file_of_evaluations_alone_is_named_and_a_broken_one_refused(tm
     part.with_name("copy.parquet").write_bytes(b"half a file")
     with pytest.raises(InputError, match="copy.parquet cannot be read as a part of the table evaluations"):
         read(tmp_path / "made")
+
+
+def test_what_many_seeds_have_more_is_said_once(tmp_path: Path) -> None:
+    sweep = write_grid(tmp_path / "made", ARMS, accuracy, codes=CODES[:4])
+    put(tmp_path / "made", *make_rows(sweep.corners[0], 0, [3, 4, 6], accuracy, CODES, arm="spt"))
+    table = main_table(read(tmp_path / "made"))
+    assert cell(table, "spt", "low_performing", "enarzho")["note"] == "nqo_Nkoo only in seeds 3, 4, 6"
+
+
+def test_experiments_whose_accuracies_do_not_compare_are_refused(tmp_path: Path) -> None:
+    prints = {"backbone": "b", "data": "d"}
+
+    def write(name: str, found: dict[str, str] | None = None, **base: Any) -> None:
+        write_grid(tmp_path / name, ARMS, accuracy, base=base)
+        if found is not None:
+            file = tmp_path / name / "experiment.yaml"
+            file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"fingerprints": found}))
+
+    write("first")
+    write("other", dataset="cldr")
+    write("small", backbone="e5-small")
+    write("marked", prints)
+    write("moved", prints, dataset="cldr")
+    write("newer", {**prints, "data": "e"})
+    write("short", {**prints, "data": "f"}, max_length=32)  # the data's fingerprint is that of cut texts
+    for names, sentence in (
+        (("first", "other"), "first and other cannot .*: the dataset of first is Davlan/sib200, that of other cldr"),
+        (("small", "first"), "the backbone of small is e5-small, that of first FacebookAI/xlm-roberta-large"),
+        (("marked", "newer"), "is Davlan/sib200 of content d, that of newer Davlan/sib200 of content e"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            read(*[tmp_path / name for name in names])
+    for names in (("marked", "moved"), ("marked", "short")):
+        assert len(read(*[tmp_path / name for name in names]).experiments) == 2
+
+
+def test_a_run_with_another_number_of_test_examples_is_marked_and_not_averaged(tmp_path: Path) -> None:
+    sweep = write_grid(tmp_path / "made", ARMS, accuracy)
+    runs, rows = make_rows(sweep.corners[1], 1, [2, 5], accuracy, arm="xpe")
+    fewer = [row | ({"num_examples": 100, "num_correct": 40} if row["language"] == "yor_Latn" else {}) for row in rows]
+    put(tmp_path / "made", runs, fewer)
+    results = read(tmp_path / "made")
+    table, note = main_table(results), "yor_Latn tested on another number of examples than most in seeds 2, 5"
+    found = cell(table, "xpe", "low_performing", "enarzho")
+    assert (found["accuracy"], found["note"]) == (None, note)
+    assert cell(table, "xpe", "seen_without_joshi5", "enarzho")["accuracy"] is not None
+    compared = cell(differences(results), "xpe", "low_performing", "enarzho")
+    assert (compared["difference"], compared["note"]) == (None, f"xpe: {note}")
+    assert results.problems["problem"].to_list() == [f"not averaged where it matters: {note}"]
+
+
+@pytest.mark.parametrize(("size", "correct"), [(0, 0), (200, 201), (200, -1), (None, 3)])
+def test_counts_that_cannot_be_are_refused(tmp_path: Path, size: int | None, correct: int) -> None:
+    sweep = write_grid(tmp_path / "made", ARMS, accuracy)
+    runs, rows = make_rows(sweep.corners[1], 1, [2], accuracy, arm="xpe")
+    put(tmp_path / "made", runs, [{**rows[0], "num_examples": size, "num_correct": correct}, *rows[1:]])
+    run_id = sweep.corners[1].with_seed(2).run_id
+    with pytest.raises(InputError, match=f"made: .* run {run_id} in eng_Latn that {correct} of {size} examples"):
+        read(tmp_path / "made")
+
+
+def test_trials_that_the_ledger_lacks_are_named(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", ARMS, accuracy)
+    ledger = tmp_path / "made" / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    for left, missing in ((lines[:-1], 1), (lines[:-2], 1), ([], 3)):
+        ledger.write_bytes(b"".join(left))
+        problem = f"the ledger lacks the end of {missing} of the 3 trials that have runs: "
+        assert read(tmp_path / "made").problems["problem"].str.starts_with(problem).to_list() == [True]
+    ledger.unlink()
+    assert len(read(tmp_path / "made").problems) == 1
+
+
+def test_runs_that_the_specification_does_not_ask_for_are_named(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", ARMS, accuracy, **SETS)
+    file = tmp_path / "made" / "experiment.yaml"
+    values = yaml.safe_load(file.read_text())
+    del values["arms"]["dual"]
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    results = read(tmp_path / "made")
+    assert results.arms == ["spt", "xpe"]
+    problem = "12 runs of no configuration that experiment.yaml asks for: in no table"
+    assert results.problems["problem"].to_list() == [problem]
+
+
+def test_without_evaluations_of_complete_runs_there_is_nothing_to_say(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", ARMS, accuracy)
+    write_grid(tmp_path / "whole", ARMS, accuracy, seeds=(7, 8))
+    shutil.rmtree(tmp_path / "made" / "evaluations")
+    with pytest.raises(InputError, match="made/evaluations: there are no test results of the 18 runs that are complet"):
+        read(tmp_path / "made")
+    both = read(tmp_path / "made", tmp_path / "whole")
+    assert both.problems["problem"].str.contains("eng_Latn, kat_Geor, nqo_Nkoo and 2 more missing in seeds").sum() == 3
+
+
+def test_an_exclusion_set_of_all_tested_languages_is_refused(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", ARMS, accuracy)
+    with pytest.raises(InputError, match="--exclude all: holds all tested languages"):
+        read(tmp_path / "made", exclude="all")

@@ -90,3 +90,16 @@ def test_a_driver_at_work_is_seen_and_asked_to_stop(storage: str, tmp_path: Path
     again = ExperimentFolder(tmp_path / "mine", SweepConfig(base={"max_steps": 100}), {})
     assert not again.is_asked_to_stop()  # the request was for the driver before
     again.close()
+
+
+def test_a_damaged_experiment_is_a_row_of_the_list_and_the_others_are_listed(
+    storage: str, tmp_path: Path, console: Console
+) -> None:
+    for name, content in (("alien", b"hello"), ("binary", b"\x00\xff")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "experiment.yaml").write_bytes(content)
+    print_experiments(console, storage)
+    text = text_of(console)
+    assert "alien damaged – – –" in text and "binary damaged – – –" in text
+    assert "mine search 1 complete, 1 unfinished 0.0 –" in text
+    assert f"{tmp_path}/alien/experiment.yaml is damaged" in text

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -227,3 +228,80 @@ def test_mistakes_are_one_sentence(storage: Path) -> None:
             report(storage, "made", **arguments)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="holds no experiment 'mdae'"):
         report(storage, "mdae")
+
+
+def test_a_damaged_experiment_that_nobody_asked_for_is_a_problem_and_no_end(tmp_path: Path) -> None:
+    write_search(tmp_path / "found", SEARCH, TRIALS, flat)
+    for name in ("fresh", "broken", "lost"):
+        write_replication(tmp_path / name, SEARCH.config(TRIALS[-1][0]), flat, range(3, 9), "found")
+    part = tmp_path / "broken" / "evaluations" / "part-0000.parquet"
+    part.write_bytes(part.read_bytes()[:-20])
+    (tmp_path / "lost" / "experiment.yaml").write_text("kind: replicate\nof: [")
+    text = " ".join(report(tmp_path, "found").split())
+    assert "The winner's curse: promised and held" in text  # that of the one that is whole
+    assert text.count("found: without its half of the winner's curse, which cannot be read: ") == 2
+    assert "broken/evaluations/part-0000.parquet" in text.replace(" ", "")
+    assert "lost/experiment.yamlisdamaged" in text.replace(" ", "")
+
+
+def run_command(*arguments: str) -> tuple[str, InputError | None]:
+    """Return what a command printed, and how it was refused."""
+    ran = CliRunner().invoke(app, list(arguments))
+    assert ran.exception is None or isinstance(ran.exception, InputError), ran.exception
+    return " ".join(ran.output.split()), ran.exception
+
+
+def test_arms_are_compared_within_the_one_experiment_that_has_both(storage: Path) -> None:
+    write_grid(storage / "elsewhere", {"spt": {"encoder_ratio": 0.0}}, accuracy, base={"dataset": "cldr"})
+    (storage / "broken").mkdir()
+    (storage / "broken" / "experiment.yaml").write_text("hello")
+    (storage / "broken" / "runs").mkdir()
+    (storage / "broken" / "runs" / "part-0000.parquet").write_bytes(b"half")
+    text, error = run_command("compare", "xpe", "spt", "--for", "low_performing", "--storage", str(storage))
+    assert error is None and "low_performing xpe 6 x 2 +13.5" in text
+    assert "broken was left out: " in text
+    for names, sentence in (
+        (("made:spt", "elsewhere:spt"), "the dataset of elsewhere is cldr, that of made Davlan/sib200"),
+        (("broken", "made"), "broken/experiment.yaml is damaged"),
+        (("spt", "spt"), "spt is in elsewhere, made: say which, such as elsewhere:spt"),
+        (("peft", "spt"), "there are elsewhere, made, spt, xpe, dual, <b>_|[red]&% (broken cannot be read)"),
+        (("dual", "spt"), "nothing can be compared: dual - spt: no seed is complete in both"),
+    ):
+        assert sentence in str(run_command("compare", *names, "--storage", str(storage))[1])
+
+
+def test_the_commands_that_are_printed_can_be_pasted(tmp_path: Path) -> None:
+    storage = tmp_path / "my results"
+    write_search(storage / "found", SEARCH, TRIALS, flat)
+    ran = CliRunner().invoke(app, ["best", "found", "--exclude", "eng_Latn, kat_Geor", "--storage", str(storage)])
+    assert ran.exit_code == 0, ran.output
+    lines = [line for line in ran.output.splitlines() if line.startswith("#   python sweep/run.py ")]
+    words = [shlex.split(line.removeprefix("#   ")) for line in lines]
+    exclude = ["--exclude", "eng_Latn, kat_Geor"]
+    assert words[0][2:] == ["best", "found", *exclude, "--storage", str(storage), ">", "found-best.yaml"]
+    assert words[1][2:] == ["replicate", "found-best.yaml", "--storage", str(storage)]
+    assert "The best of 4 finished configurations (6 tried) of found by validation accuracy" in ran.output
+
+
+def test_the_best_is_never_chosen_by_what_is_not_there(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", ARMS, accuracy, unfinished=list(ARMS)[1:])
+    part = tmp_path / "made" / "runs" / "part-0000.parquet"
+    whole = pl.read_parquet(part)
+    whole.with_columns(selection_accuracy=pl.lit(None, pl.Float64)).write_parquet(part)
+    error = run_command("best", "made", "--storage", str(tmp_path))[1]
+    assert "made has no finished configuration with a validation accuracy" in str(error)
+    whole.drop("selection_accuracy").write_parquet(part)
+    for command in ("best", "report"):
+        assert "lacks the column selection_accuracy" in str(run_command(command, "made", "--storage", str(tmp_path))[1])
+
+
+def test_what_an_option_cannot_do_here_is_said(storage: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for options, sentence in (
+        ({"to": tmp_path / "there"}, "--to .*there: nothing is written with --format terminal"),
+        ({"every_language": True, "form": "csv"}, "--languages: is for the terminal"),
+        ({"every_language": True, "watched": True}, "--languages: is for the terminal"),
+        ({"to": tmp_path / "file", "form": "csv"}, "--to .*file: .* no writable folder.; say where with --to DIR"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            report(storage, "made", **options)

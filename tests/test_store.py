@@ -10,8 +10,8 @@ import pytest
 from sweep.config import SweepConfig
 from sweep.ledger import TrialRecord, read_ledger, read_usage
 from sweep.storage import Folder
-from sweep.store import ExperimentFolder
-from sweep.tables import EVALUATION_SCHEMA, RUN_SCHEMA
+from sweep.store import ExperimentFolder, read_specification
+from sweep.tables import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
@@ -252,3 +252,34 @@ def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:
         suggest(folder)
     folder.close()
     open_folder(tmp_path / "x").close()  # nobody holds it
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x00\xff\xfe", b"kind: [grid", b"base: {}", b"1: kind"])
+def test_a_damaged_specification_is_one_sentence_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    open_folder(tmp_path / "x").close()
+    (tmp_path / "x" / "experiment.yaml").write_bytes(content)
+    sentence = f"{tmp_path}/x/experiment.yaml is damaged"
+    with pytest.raises(InputError, match=sentence):
+        read_specification(tmp_path / "x")
+    with pytest.raises(InputError, match=sentence):
+        open_folder(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("runs", "selection_accuracy"), ("runs", "batch_size"), ("evaluations", "num_correct")]
+)
+def test_a_table_of_another_version_that_lacks_what_is_needed_is_refused(
+    tmp_path: Path, table: str, column: str
+) -> None:
+    folder = open_folder(tmp_path / "x")
+    record = suggest(folder)
+    folder.end(record, "complete", None, rows_of(record), counts_of(record))
+    folder.close()
+    part = tmp_path / "x" / table / "part-0000.parquet"
+    whole = pl.read_parquet(part)
+    whole.drop("host" if table == "runs" else "loss").write_parquet(part)  # nothing is computed from these
+    rows = read_rows(Folder(tmp_path / "x"), table)
+    assert rows is not None and len(rows) == 2
+    whole.drop(column).write_parquet(part)
+    with pytest.raises(InputError, match=f"part-0000.parquet cannot be .* {table}: it lacks the column {column};"):
+        read_rows(Folder(tmp_path / "x"), table)

@@ -3,7 +3,7 @@ which languages, and is it real. `read_results` comes first; what the others ret
 """
 
 from sweep.analysis.answers import Answers, answer
-from sweep.analysis.choice import compare, find_cells, parse_weights, rank
+from sweep.analysis.choice import compare, find_cells, find_experiments_of, parse_weights, rank
 from sweep.analysis.configurations import (
     ALL_TARGETS,
     Best,
@@ -39,6 +39,7 @@ __all__ = [
     "extremes",
     "find_best",
     "find_cells",
+    "find_experiments_of",
     "first_error",
     "group_means",
     "importances",

@@ -8,10 +8,10 @@ import polars as pl
 from sweep.analysis.effort import costs, importances, learning_curves, rungs
 from sweep.analysis.per_language import extremes, kinship_table, language_table
 from sweep.analysis.published import published_table, why_not_comparable
-from sweep.analysis.reading import read_results
-from sweep.analysis.results import Results
+from sweep.analysis.reading import PROBLEM_SCHEMA, read_results
+from sweep.analysis.results import Experiment, Results
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
-from sweep.analysis.tradeoff import pareto_front, winners_curse
+from sweep.analysis.tradeoff import CURSE_SCHEMA, name_search, pareto_front, winners_curse
 from sweep.storage import Folder
 from sweep.store import read_specification
 from xpe_core.errors import InputError
@@ -53,6 +53,8 @@ def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str 
     replications; they only serve the winner's curse.
     """
     results = read_results(folders, exclude)
+    curse, problems = _find_curse(results)
+    results = replace(results, problems=pl.concat([results.problems, problems]))
     named = baseline or BASELINE
     has_baseline = any(find_baseline(results, arm, named) for arm in results.arms)
     if baseline is not None and not has_baseline:
@@ -66,7 +68,7 @@ def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str 
         baseline=named,
         main=main,
         differences=differences(results, named) if has_baseline else pl.DataFrame(),
-        curse=_find_curse(results),
+        curse=curse,
         languages=languages,
         extremes=extremes(languages),
         families=kinship_table(results, "family", named),
@@ -81,29 +83,38 @@ def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str 
     )
 
 
-def _find_curse(results: Results) -> pl.DataFrame:
-    """Return the winner's curse of what is among the results; a search or replication is looked for beside its half."""
-    found = []
+def _find_curse(results: Results) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the winner's curse of what is among the results, and why some of it is not there.
+
+    A search or replication is looked for beside its half.
+    """
+    found = [pl.DataFrame(schema=CURSE_SCHEMA)]
+    problems = []
     for one in results.experiments:
-        beside = one.folder.parent
-        if one.sweep.kind == "replicate":
-            of = (one.sweep.of or "").rstrip("/").rsplit("/", 1)[-1]
-            pairs = [(beside / of, one.folder)] if (beside / of).read("experiment.yaml") is not None else []
-        elif one.sweep.kind == "search":
-            own = [beside / name for name in beside.folders()]
-            pairs = [(one.folder, folder) for folder in own if _replicates(folder, one.name)]
-        else:
-            pairs = []
-        for search, replication in pairs:
-            if (search / "runs").names(".parquet") and (replication / "runs").names(".parquet"):
-                halves = [read_results([folder], results.exclude) for folder in (search, replication)]
-                found.append(winners_curse(halves[0], halves[1]))
-    table = pl.concat([winners_curse(replace(results, experiments=()), replace(results, experiments=())), *found])
-    return table.unique(maintain_order=True)
+        for other in _other_halves(one):
+            pair = (other, one.folder) if one.sweep.kind == "replicate" else (one.folder, other)
+            try:
+                if _replicates(pair[1], pair[0].name) and all((half / "runs").names(".parquet") for half in pair):
+                    found.append(winners_curse(*[read_results([half], results.exclude) for half in pair]))
+            except InputError as error:  # nobody has asked for this experiment
+                problem = f"without its half of the winner's curse, which cannot be read: {error}"
+                problems.append({"experiment": one.name, "problem": problem})
+    table = pl.concat(found).unique(maintain_order=True)
+    return table, pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
+
+
+def _other_halves(one: Experiment) -> list[Folder]:
+    """Return the search beside a replication, or what may be the replications beside a search."""
+    beside = one.folder.parent
+    if one.sweep.kind == "replicate":
+        search = beside / name_search(one.sweep.of)
+        return [search] if search.read("experiment.yaml") is not None else []
+    return [beside / name for name in beside.folders()] if one.sweep.kind == "search" else []
 
 
 def _replicates(folder: Folder, name: str) -> bool:
+    """Whether an experiment is a replication of the search of that name."""
     content = folder.read("experiment.yaml")
     if content is None or b"kind: replicate" not in content:
         return False
-    return (read_specification(folder)["of"] or "").rstrip("/").rsplit("/", 1)[-1] == name
+    return name_search(read_specification(folder).get("of")) == name

@@ -50,7 +50,8 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
 
     Columns: config_id, experiment, arm, source_set, method, num_seeds (complete runs), num_failed, score in [0, 1]: the
     selection accuracy, or with `weights` the weighted mean of the test accuracies of target groups. Both are means over
-    seeds in which a failed seed counts as 0: what only sometimes trains is not the best.
+    seeds in which a failed seed counts as 0: what only sometimes trains is not the best. A configuration with a
+    complete run of which the accuracy is not known has no score and is absent.
     """
     rows = []
     for cell in results.cells:
@@ -63,8 +64,10 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
         else:
             sums = [w * cell.accuracies[:, results.groups[g]].mean(axis=1) for g, w in weights.items()]
             values = np.sum(sums, axis=0) / sum(weights.values())
+        if np.isnan(values).any():
+            continue
         failed = cell.states["failed"]
-        score = float(np.nan_to_num(values).sum()) / (len(values) + failed)
+        score = float(values.sum()) / (len(values) + failed)
         facts = (cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method, len(cell.seeds), failed)
         rows.append((*facts, score))
     # a stable sort: of equally good ones the first that was proposed
@@ -77,6 +80,57 @@ def find_cells(results: Results, name: str) -> list[Cell]:
     `name` is an arm, an experiment (all its arms; of a search its best configuration), `EXPERIMENT:arm`, or the first
     digits of a config_id or run_id, also behind `EXPERIMENT:`.
     """
+    if found := _find(results, name):
+        return found
+    raise _unknown(name, [one.name for one in results.experiments], results.arms)
+
+
+def find_experiments_of(each: Sequence[Results], first: str, second: str) -> list[str]:
+    """Return which experiments two names are compared in, out of several that were read one by one.
+
+    Where one experiment has both names, it is this one; else each has its own. InputError where a name is no one's, or
+    stands for several experiments.
+    """
+    homes = []
+    for name in (first, second):
+        experiments = [results.experiments[0].name for results in each]
+        named = [one for one in (name, name.rpartition(":")[0]) if one in experiments][:1]
+        found = [results.experiments[0].name for results in each if not named and _find(results, name)]
+        if not named and not found:
+            raise _unknown(name, experiments, [arm for results in each for arm in results.arms])
+        homes.append(named or found)
+    return list(dict.fromkeys(_choose_homes((first, second), homes)))
+
+
+def compare(results: Results, first: str, second: str, groups: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return the paired difference `first` - `second`, by source set and target group (all, or those of `groups`).
+
+    Columns as those of `tables.differences`; `arm` and `baseline` are the two. Of names that stand for several
+    experiments' arms, those of the one experiment that has both are meant. Where both have one cell each, on different
+    source sets, these are compared, and `source_set` names both. Holm's correction is over all rows. InputError where
+    there is nothing to compare.
+    """
+    names, found = (first, second), (find_cells(results, first), find_cells(results, second))
+    homes = _choose_homes(names, [list(dict.fromkeys(cell.experiment for cell in cells)) for cells in found])
+    ones, others = ([c for c in cells if c.experiment == home] for cells, home in zip(found, homes, strict=True))
+    rows: list[dict[str, Any]] = []
+    pairs = []
+    for one, other in _couples(names, ones, others):
+        source_set = one.source_set if one.source_set == other.source_set else f"{one.source_set} / {other.source_set}"
+        for group in groups or results.groups:
+            row, values = pair(results, one, other, group)
+            rows.append({"source_set": source_set, **row})
+            pairs.append(values)
+    if not any(values.size for values in pairs):
+        notes = dict.fromkeys(f"{row['arm']} - {row['baseline']}: {row['note']}" for row in rows)
+        raise InputError(
+            f"compare {first} {second}: nothing can be compared: {'; '.join(notes) or 'no run is complete'}"
+        )
+    return complete_differences(rows, pairs)
+
+
+def _find(results: Results, name: str) -> list[Cell]:
+    """Return the cells that a name stands for, none where it is no one's."""
     experiment, colon, rest = name.rpartition(":")
     for cells, wanted in (
         (results.cells, name),
@@ -91,38 +145,49 @@ def find_cells(results: Results, name: str) -> list[Cell]:
             return [cell for cell in found if cell.shown] if chosen is None else _of_config(found, chosen)
         if IDENTIFIER.fullmatch(wanted) and (found := _by_digits(cells, wanted)):
             return found
-    known = ", ".join([*(one.name for one in results.experiments), *results.arms][:12])
-    raise InputError(f"{name!r} is no experiment, arm, EXPERIMENT:arm, config_id or run_id here; there are {known}")
+    return []
 
 
-def compare(results: Results, first: str, second: str, groups: Sequence[str] | None = None) -> pl.DataFrame:
-    """Return the paired difference `first` - `second`, by source set and target group (all, or those of `groups`).
+def _unknown(name: str, experiments: Sequence[str], arms: Sequence[str]) -> InputError:
+    known = ", ".join(list(dict.fromkeys([*experiments, *arms]))[:12])
+    return InputError(f"{name!r} is no experiment, arm, EXPERIMENT:arm, config_id or run_id here; there are {known}")
 
-    Columns as those of `tables.differences`; `arm` and `baseline` are the two. Where both have one cell each, on
-    different source sets, these are compared, and `source_set` names both. Holm's correction is over all rows.
+
+def _choose_homes(names: Sequence[str], homes: Sequence[Sequence[str]]) -> tuple[str, str]:
+    """Return which of its experiments each of two names means; InputError where that is not clear."""
+    common = [home for home in homes[0] if home in homes[1]]
+    if len(common) == 1:
+        return common[0], common[0]
+    for name, own in zip(names, homes, strict=True):
+        if len(own) > 1:
+            raise InputError(
+                f"compare {' '.join(names)}: {name} is in {', '.join(own)}: say which, such as {own[0]}:{name}"
+            )
+    return homes[0][0], homes[1][0]
+
+
+def _couples(names: Sequence[str], ones: Sequence[Cell], others: Sequence[Cell]) -> list[tuple[Cell, Cell]]:
+    """Return which cells are compared: on the same source set those of one arm each, of one name, or else of one
+    configuration. InputError where there are none, or they are the same.
     """
-    ones, others = find_cells(results, first), find_cells(results, second)
+    on_same = [(one, other) for one in ones for other in others if one.source_set == other.source_set]
     one_arm_each = all(len({cell.arm for cell in cells}) == 1 for cells in (ones, others))
-    couples = [
-        (one, other)
-        for one in ones
-        for other in others
-        if one.source_set == other.source_set and (one_arm_each or _bare(one) == _bare(other))
-    ]
+    couples = [(one, other) for one, other in on_same if one_arm_each or _bare(one) == _bare(other)]
+    couples = couples or [(one, other) for one, other in on_same if one.config_id == other.config_id]
     if not couples and len(ones) == len(others) == 1:
         couples = [(ones[0], others[0])]
-    couples = [(one, other) for one, other in couples if one is not other]
     if not couples:
-        raise InputError(f"compare {first} {second}: they have no source set and arm in common, or are the same")
-    rows: list[dict[str, Any]] = []
-    pairs = []
-    for one, other in couples:
-        source_set = one.source_set if one.source_set == other.source_set else f"{one.source_set} / {other.source_set}"
-        for group in groups or results.groups:
-            row, values = pair(results, one, other, group)
-            rows.append({"source_set": source_set, **row})
-            pairs.append(values)
-    return complete_differences(rows, pairs)
+        have = [
+            f"{name} has {', '.join(dict.fromkeys(f'{cell.arm} on {cell.source_set}' for cell in cells)) or 'nothing'}"
+            for name, cells in zip(names, (ones, others), strict=True)
+        ]
+        raise InputError(f"compare {' '.join(names)}: no arm and source set is in both: {'; '.join(have)}")
+    different = [
+        (one, other) for one, other in couples if (one.experiment, one.config_id) != (other.experiment, other.config_id)
+    ]
+    if not different:
+        raise InputError(f"compare {' '.join(names)}: they are the same configuration of {couples[0][0].experiment}")
+    return different
 
 
 def _bare(cell: Cell) -> str:
@@ -136,7 +201,7 @@ def _of_config(cells: Sequence[Cell], config_ids: Sequence[str]) -> list[Cell]:
 
 def _by_digits(cells: Sequence[Cell], digits: str) -> list[Cell]:
     """Return the cell whose config_id begins so, or the one run of a cell whose run_id does."""
-    found = [replace(cell, arm=cell.arm) for cell in cells if cell.config_id.startswith(digits)]
+    found = [cell for cell in cells if cell.config_id.startswith(digits)]
     runs = [
         replace(
             cell,
@@ -145,6 +210,7 @@ def _by_digits(cells: Sequence[Cell], digits: str) -> list[Cell]:
             accuracies=cell.accuracies[place : place + 1],
             selection_accuracies=cell.selection_accuracies[place : place + 1],
             foreign={one: codes for one, codes in cell.foreign.items() if one == seed},
+            resized={one: codes for one, codes in cell.resized.items() if one == seed},
             disputed=tuple(one for one in cell.disputed if one == seed),
         )
         for cell in cells

@@ -53,7 +53,7 @@ def rank_configurations(runs: pl.DataFrame, method: str | None = None) -> list[B
     """Return the finished configurations, the best by mean selection accuracy over seeds first.
 
     A failed seed counts as 0: a configuration that only sometimes trains is not the best one. Ties go to the trial that
-    was proposed first.
+    was proposed first. A configuration of which a complete run has no selection accuracy is absent.
     """
     finished = runs.filter(pl.col("state").is_in(["complete", "failed"]))
     if method is not None:
@@ -65,11 +65,12 @@ def rank_configurations(runs: pl.DataFrame, method: str | None = None) -> list[B
             num_seeds=pl.len(),
             num_failed=(pl.col("state") == "failed").sum(),
             first=pl.col("trial_number").min(),
+            unknown=((pl.col("state") == "complete") & pl.col("selection_accuracy").is_null()).any(),
         )
-        .filter(pl.col("num_failed") < pl.col("num_seeds"))
+        .filter((pl.col("num_failed") < pl.col("num_seeds")) & ~pl.col("unknown"))
         .sort("selection_accuracy", "first", descending=[True, False])
     )
-    return [Best(**row) for row in ranked.drop("first").iter_rows(named=True)]
+    return [Best(**row) for row in ranked.drop("first", "unknown").iter_rows(named=True)]
 
 
 def first_error(runs: pl.DataFrame) -> str:

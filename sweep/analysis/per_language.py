@@ -18,6 +18,8 @@ from xpe_core.languages import load_languages
 NUM_EXTREMES = 3
 NUM_RESAMPLES = 1_999
 """Fewer than in the main table: there are hundreds of times as many intervals."""
+ROUNDING = 1e-9
+"""Differences up to this are 0: means of the same counts differ by some 1e-17."""
 LANGUAGE_SCHEMA = {
     "language": pl.String,
     "name": pl.String,
@@ -67,8 +69,8 @@ def extremes(table: pl.DataFrame, count: int = NUM_EXTREMES) -> pl.DataFrame:
     )
     by_cell = ["source_set", "arm"]
     last, first = pl.col("difference").rank("ordinal", descending=True), pl.col("difference").rank("ordinal")
-    gains = cells.filter(pl.col("difference") > 0).with_columns(rank=last.over(by_cell).cast(pl.Int64))
-    losses = cells.filter(pl.col("difference") < 0).with_columns(rank=-first.over(by_cell).cast(pl.Int64))
+    gains = cells.filter(pl.col("difference") > ROUNDING).with_columns(rank=last.over(by_cell).cast(pl.Int64))
+    losses = cells.filter(pl.col("difference") < -ROUNDING).with_columns(rank=-first.over(by_cell).cast(pl.Int64))
     both = pl.concat([gains, losses]).filter(pl.col("rank").abs() <= count)
     both = both.sort(pl.col("rank") < 0, pl.col("rank").abs())
     order = table.select(by_cell).unique(maintain_order=True)
@@ -88,7 +90,8 @@ def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.Dat
             kind = known[code].family if by == "family" else known[code].script
             kinds.setdefault(kind, []).append(place)
     ordered = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
-    sizes = pl.DataFrame({by: [kind for kind, _ in ordered], "num_languages": [len(places) for _, places in ordered]})
+    counts = [(kind, len(places)) for kind, places in ordered]
+    sizes = pl.DataFrame(counts, schema={by: pl.String, "num_languages": pl.Int64}, orient="row")
     measured = _measure(results, baseline, ordered, by)
     return measured.join(sizes, on=by, maintain_order="left").select(*CELL, by, "num_languages", *MEASURED)
 

@@ -1,7 +1,8 @@
 """Experiments read together, and what is wrong with them.
 
 What does not belong into a mean is named in `Results.problems` and never drops out silently: rows that stand twice,
-runs that failed, were pruned or have not ended, languages that a run lacks.
+runs that failed, were pruned, have not ended or are not asked for, languages that a run lacks or was tested on with
+another number of examples, trials that the ledger lacks.
 """
 
 from collections import Counter, defaultdict
@@ -12,11 +13,11 @@ import numpy as np
 import polars as pl
 
 from sweep.analysis.configurations import of_full_length, rank_configurations
+from sweep.analysis.experiments import check_comparable, read_experiment
 from sweep.analysis.results import NO_EXCLUSION, UNFINISHED, Cell, Experiment, Results
-from sweep.config import KINDS_OF_KEY, SweepConfig
 from sweep.ledger import read_ledger
 from sweep.storage import Folder
-from sweep.store import read_specification
+from sweep.storage.lock import is_running
 from sweep.tables import SCHEMAS, read_rows
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
@@ -49,6 +50,7 @@ class _Tested:
     languages: tuple[str, ...]
     accuracies: dict[RunKey, np.ndarray]
     foreign: dict[RunKey, tuple[str, ...]]
+    resized: dict[RunKey, tuple[str, ...]]
     disputed: frozenset[RunKey]
     selection: dict[RunKey, float]
 
@@ -60,16 +62,18 @@ class _Problems(list[dict[str, str | None]]):
         self.append({"experiment": experiment, "arm": arm, "source_set": source_set, "problem": problem})
 
 
-def read_results(folders: Sequence[Folder], exclude: str = "joshi5") -> Results:
+def read_results(folders: Sequence[Folder], exclude: str = "joshi5", merged: bool = True) -> Results:
     """Read experiments for tables without the languages of `exclude` (a group, family, script or code, or `none`).
 
-    InputError where a folder holds no experiment, none of them has results yet, or the exclusion set is unknown.
+    `merged` puts the seeds together that several experiments ran of one arm. InputError where a folder holds no
+    experiment, their accuracies do not compare (another data set or backbone), none of them has results yet, rows are
+    impossible, or the exclusion set is unknown or holds all tested languages.
     """
     if exclude != NO_EXCLUSION:
         resolve_languages(exclude)
-    experiments = tuple(
-        Experiment(folder, _read_sweep(folder)) for folder in {str(folder): folder for folder in folders}.values()
-    )
+    experiments = tuple(map(read_experiment, {str(folder): folder for folder in folders}.values()))
+    for other in experiments[1:]:
+        check_comparable(experiments[0], other)
     problems = _Problems()
     runs, rows = (_read_table(experiments, table) for table in ("runs", "evaluations"))
     if runs.is_empty():
@@ -77,30 +81,27 @@ def read_results(folders: Sequence[Folder], exclude: str = "joshi5") -> Results:
     runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
     complete = runs.filter(pl.col("state") == "complete").select(*RUN, "selection_accuracy")
     rows = rows.filter(pl.col("split") == "test").join(complete.select(RUN), on=RUN, how="semi")
+    _check_counts(rows)
+    if rows.is_empty() and not complete.is_empty():
+        where = ", ".join(str(one.folder / "evaluations") for one in experiments)
+        raise InputError(f"{where}: there are no test results of the {_runs(len(complete))} that are complete")
     rows, disputed_rows = _once(rows, [*RUN, "language"], ["num_examples", "num_correct"], problems)
     selection = {(name, run_id): value for name, run_id, value in complete.iter_rows()}
     tested = _index(rows, disputed_runs | disputed_rows, selection)
-    found = _merge([cell for one in experiments for cell in _find_cells(one, runs, problems)], problems)
+    found = [cell for one in experiments for cell in _find_cells(one, runs, problems)]
+    for one in experiments:
+        _miss_trials(one, runs, problems)
+    if merged:
+        found = _merge(found, problems)
     cells = [_fill(cell, tested) for cell in _name_apart(found, experiments)]
     foreign = {code for codes in tested.foreign.values() for code in codes}
     for cell in cells:
         _judge(cell, tested.languages, frozenset(foreign), problems)
     frame = pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
-    return Results(experiments, exclude, tested.languages, tuple(cells), frozenset(foreign), frame)
-
-
-def _read_sweep(folder: Folder) -> SweepConfig:
-    """Return what an experiment was asked for; its file holds the defaults of other kinds of experiment, too."""
-    values = read_specification(folder)
-    kind = values["kind"]
-    own = {key: value for key, value in values.items() if kind in KINDS_OF_KEY.get(key, (kind,))}
-    own.pop("fingerprints", None)
-    if "space" in own:  # what a dimension does not say is written as null
-        said = {
-            name: {key: value for key, value in one.items() if value is not None} for name, one in own["space"].items()
-        }
-        own["space"] = said
-    return build_config(SweepConfig, own, f"{folder}/experiment.yaml")
+    results = Results(experiments, exclude, tested.languages, tuple(cells), frozenset(foreign), frame)
+    if results.languages and not results.groups:
+        raise InputError(f"--exclude {exclude}: holds all tested languages, so there is no target group to report on")
+    return results
 
 
 def _read_table(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
@@ -126,23 +127,45 @@ def _once(
     return frame.unique(key, keep="first", maintain_order=True), frozenset(disputed.rows())
 
 
+def _check_counts(rows: pl.DataFrame) -> None:
+    """Raise InputError where a row cannot be: no examples, or more correct ones than there are."""
+    possible = pl.col("num_examples").ge(1) & pl.col("num_correct").is_between(0, pl.col("num_examples"))
+    wrong = rows.filter(~possible.fill_null(False))
+    if len(wrong):
+        name, run_id, language, size, correct = wrong.select(*RUN, "language", "num_examples", "num_correct").row(0)
+        more = f", and {len(wrong) - 1} more rows are as impossible" if len(wrong) > 1 else ""
+        raise InputError(
+            f"{name}: evaluations says of run {run_id} in {language} that {correct} of {size} examples are "
+            f"correct{more}; restore the file from a copy"
+        )
+
+
 def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunKey, float]) -> _Tested:
-    """Return accuracies by run, over the languages that most runs were tested on; of equally many the larger set."""
-    by_run = rows.group_by(RUN, maintain_order=True).agg(
-        pl.col("language"), accuracy=pl.col("num_correct") / pl.col("num_examples")
+    """Return accuracies by run, over the languages that most runs were tested on; of equally many the larger set.
+
+    So with the number of test examples of a language: a run with another number has no accuracy there.
+    """
+    sizes = rows.group_by("language", "num_examples").len().sort("len", "num_examples", descending=True)
+    usual = sizes.unique("language", keep="first", maintain_order=True).select("language", usual="num_examples")
+    by_run = (
+        rows.join(usual, on="language", how="left", maintain_order="left")
+        .with_columns(resized=pl.col("num_examples") != pl.col("usual"))
+        .group_by(RUN, maintain_order=True)
+        .agg("language", "resized", accuracy=pl.col("num_correct") / pl.col("num_examples"))
     )
     sets = Counter(tuple(sorted(codes)) for codes in by_run["language"].to_list())
     languages = max(sets, key=lambda codes: (sets[codes], len(codes), codes), default=())
     places = {code: place for place, code in enumerate(languages)}
-    accuracies, foreign = {}, {}
-    for name, run_id, codes, values in by_run.iter_rows():
+    accuracies, foreign, resized = {}, {}, {}
+    for name, run_id, codes, others, values in by_run.iter_rows():
         row = np.full(len(languages), np.nan)
-        row[[places[code] for code in codes if code in places]] = [
-            value for code, value in zip(codes, values, strict=True) if code in places
-        ]
+        for code, is_other, value in zip(codes, others, values, strict=True):
+            if code in places and not is_other:
+                row[places[code]] = value
         accuracies[name, run_id] = row
         foreign[name, run_id] = tuple(sorted(code for code in codes if code not in places))
-    return _Tested(languages, accuracies, foreign, disputed, selection)
+        resized[name, run_id] = tuple(sorted(code for code, other in zip(codes, others, strict=True) if other))
+    return _Tested(languages, accuracies, foreign, resized, disputed, selection)
 
 
 def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Iterator[_Found]:
@@ -154,23 +177,42 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
         for (arm, _), config in zip(one.sweep.cells, one.sweep.corners, strict=True):
             asked = {seed: ((one.name, config.with_seed(seed).run_id), UNFINISHED) for seed in one.sweep.seeds}
             yield _Found(one.name, arm, config, True, asked | rows[config.config_id])
+        known = {config.config_id for config in one.sweep.corners}
+        if count := own.filter(~pl.col("config_id").is_in(known))["run_id"].n_unique():
+            problems.add(one.name, f"{_runs(count)} of no configuration that experiment.yaml asks for: in no table")
         return
-    own = of_full_length(own, one.sweep)
+    whole, own = own, of_full_length(own, one.sweep)
+    if count := whole["run_id"].n_unique() - own["run_id"].n_unique():
+        problems.add(one.name, f"{_runs(count)} of another length than experiment.yaml asks for: in no table")
     configs = {row["config_id"]: row for row in own.iter_rows(named=True)}
     running = [record for record in read_ledger(one.folder).values() if record.state is None]
     if left := max(one.sweep.num_samples - len(configs), len(running)):
         problems.add(one.name, f"{left} of {one.sweep.num_samples} configurations have not ended: the best may change")
+    if count := own.filter(pl.col("state") == "complete")["selection_accuracy"].null_count():
+        problems.add(one.name, f"{_runs(count)} complete without a selection accuracy: they may not be the best")
     tried = Counter((row["method"], row["source_set"]) for row in configs.values())
     ranked = [best.config_id for best in rank_configurations(own)]
     best: dict[tuple[str, str], str] = {}
     for config_id in ranked:
         best.setdefault((configs[config_id]["method"], configs[config_id]["source_set"]), config_id)
     for config_id in (*ranked, *sorted(configs.keys() - set(ranked))):
-        config = RunConfig(**{name: configs[config_id][name] for name in RunConfig.model_fields})
+        values = {name: configs[config_id][name] for name in RunConfig.model_fields}
+        config = build_config(RunConfig, values, f"{one.folder / 'runs'}, config_id {config_id}")
         kind = config.method, config.source_set
         is_best = best.get(kind) == config_id
         arm = config.method if is_best else f"{config.method} {config_id[:6]}"
         yield _Found(one.name, arm, config, is_best, rows[config_id], True, tried[kind])
+
+
+def _miss_trials(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> None:
+    """Say which trials have runs, but no end in the ledger."""
+    of_state = pl.col("state").is_in(["complete", "pruned"])  # others are begun again
+    trials = runs.filter((pl.col("experiment") == one.name) & of_state)["trial_id"].unique()
+    ended = {record.trial_id for record in read_ledger(one.folder).values() if record.state is not None}
+    # a driver writes a trial's rows, and then that it ended
+    if (missing := len(set(trials) - ended)) and not is_running(one.folder):
+        which = f"of {missing} of the {len(trials)} trials that have runs"
+        problems.add(one.name, f"the ledger lacks the end {which}: costs and learning curves are incomplete")
 
 
 def _merge(found: Sequence[_Found], problems: _Problems) -> list[_Found]:
@@ -224,6 +266,7 @@ def _fill(found: _Found, tested: _Tested) -> Cell:
         states={state: states[state] for state in STATES},
         foreign={seed: codes for seed, key in complete.items() if (codes := tested.foreign.get(key, ()))},
         disputed=tuple(seed for seed, key in complete.items() if key in tested.disputed),
+        resized={seed: codes for seed, key in complete.items() if (codes := tested.resized.get(key, ()))},
         num_tried=found.num_tried,
     )
 

@@ -3,13 +3,12 @@
 A *cell* is a configuration with all its runs: of a grid an arm on a source set, of a search one configuration.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from sweep.analysis.configurations import ALL_TARGETS
 from sweep.analysis.statistics import Array
@@ -47,6 +46,8 @@ class Cell:
     """Languages that most other runs do not have, by the seed that has them."""
     disputed: tuple[int, ...]
     """Seeds whose rows stand twice with different numbers."""
+    resized: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Languages that a run was tested on with another number of examples than most, by its seed: NaN there."""
     num_tried: int = 1
     """Of a search: how many configurations of this method and source set were proposed."""
 
@@ -60,13 +61,22 @@ class Cell:
 
         `foreign` are languages that do not belong there, because most runs do not have them.
         """
-        lacking = np.isnan(self.accuracies[:, list(places)])
-        parts = []
-        for seeds, codes in _by_seeds(self.seeds, lacking, [languages[place] for place in places]).items():
-            parts.append(f"{_shorten(codes)} missing in {_name_seeds(seeds)}")
-        for seed, found in self.foreign.items():
-            if more := sorted(foreign.intersection(found)):
-                parts.append(f"{_shorten(more)} only in {_name_seeds([seed])}")
+        missing: dict[int, list[str]] = {}
+        resized: dict[int, list[str]] = {}
+        for seed, row in zip(self.seeds, np.isnan(self.accuracies), strict=True):
+            codes = [languages[place] for place in places if row[place]]
+            resized[seed] = [code for code in codes if code in self.resized.get(seed, ())]
+            missing[seed] = [code for code in codes if code not in resized[seed]]
+        more = {seed: sorted(foreign.intersection(found)) for seed, found in self.foreign.items()}
+        parts = [
+            f"{_shorten(codes)} {what} {_name_seeds(seeds)}"
+            for what, by_seed in (
+                ("missing in", missing),
+                ("only in", more),
+                ("tested on another number of examples than most in", resized),
+            )
+            for seeds, codes in _by_seeds(by_seed).items()
+        ]
         if self.disputed:
             parts.append(f"rows of {_name_seeds(self.disputed)} stand twice with different numbers")
         return "; ".join(parts) or None
@@ -78,6 +88,8 @@ class Experiment:
 
     folder: Folder
     sweep: SweepConfig
+    fingerprints: Mapping[str, str]
+    """Of backbone and data, as its driver found them."""
 
     @property
     def name(self) -> str:
@@ -188,14 +200,15 @@ def _sources(source_set: str, available: Sequence[str]) -> set[str]:
     )
 
 
-def _by_seeds(
-    seeds: Sequence[int], lacking: NDArray[np.bool_], codes: Sequence[str]
-) -> dict[tuple[int, ...], list[str]]:
-    """Return which languages the same seeds lack."""
+def _by_seeds(by_seed: Mapping[int, Sequence[str]]) -> dict[tuple[int, ...], list[str]]:
+    """Return which languages the same seeds have in common, out of the languages of each seed."""
+    seeds: dict[str, list[int]] = {}
+    for seed in sorted(by_seed):
+        for code in by_seed[seed]:
+            seeds.setdefault(code, []).append(seed)
     found: dict[tuple[int, ...], list[str]] = {}
-    for code, column in zip(codes, lacking.T, strict=True):
-        if column.any():
-            found.setdefault(tuple(seed for seed, lacks in zip(seeds, column, strict=True) if lacks), []).append(code)
+    for code in sorted(seeds):
+        found.setdefault(tuple(seeds[code]), []).append(code)
     return found
 
 

@@ -82,13 +82,18 @@ def winners_curse(searched: Results, replicated: Results) -> pl.DataFrame:
     for replication in replicated.experiments:
         if replication.sweep.kind != "replicate" or replication.sweep.of is None:
             continue
-        of = replication.sweep.of.rstrip("/").rsplit("/", 1)[-1]
+        of = name_search(replication.sweep.of)
         promised = {cell.config_id: cell for cell in searched.cells if cell.experiment == of}
         for cell in replicated.shown:
             source = promised.get(cell.config_id)
             if cell.experiment == replication.name and source is not None and source.seeds:
                 rows += _promises(searched, source, replicated, cell)
     return pl.DataFrame(rows, schema=CURSE_SCHEMA)
+
+
+def name_search(of: object) -> str:
+    """Return the name of the experiment that a replication's `of` stands for: its folder's last part."""
+    return str(of or "").rstrip("/").rsplit("/", 1)[-1]
 
 
 def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) -> list[dict[str, Any]]:

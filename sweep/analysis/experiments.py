@@ -1,0 +1,54 @@
+"""What experiments were asked for, and whether their accuracies compare."""
+
+from typing import Any
+
+from sweep.analysis.results import Experiment
+from sweep.config import KINDS_OF_KEY, SweepConfig
+from sweep.storage import Folder
+from sweep.store import read_specification
+from xpe_core.config import build_config
+from xpe_core.errors import InputError
+
+
+def read_experiment(folder: Folder) -> Experiment:
+    """Return what an experiment was asked for; its file holds the defaults of other kinds of experiment, too."""
+    values = read_specification(folder)
+    kind = values["kind"]
+    own = {key: value for key, value in values.items() if kind in KINDS_OF_KEY.get(key, (kind,))}
+    fingerprints = own.pop("fingerprints", None) or {}
+    if isinstance(own.get("space"), dict):  # what a dimension does not say is written as null
+        own["space"] = {name: _said(one) for name, one in own["space"].items()}
+    sweep = build_config(SweepConfig, own, f"{folder}/experiment.yaml")
+    if not isinstance(fingerprints, dict):
+        raise InputError(f"{folder}/experiment.yaml: fingerprints must hold keys of its own, not {fingerprints!r}")
+    return Experiment(folder, sweep, {str(key): str(value) for key, value in fingerprints.items()})
+
+
+def check_comparable(one: Experiment, other: Experiment) -> None:
+    """Raise InputError where two experiments are on another data set or backbone, so that no accuracies compare.
+
+    A folder may have two names, so fingerprints decide where there are any; that of the data also stands for the
+    backbone's tokens, cut to a length.
+    """
+    first, second = one.sweep.corners[0], other.sweep.corners[0]
+    for what, key, by_fingerprint in (
+        ("backbone", "backbone", True),
+        ("dataset", "data", first.max_length == second.max_length),
+    ):
+        names = [config.model_dump()[what] for config in (first, second)]
+        prints = [experiment.fingerprints.get(key) for experiment in (one, other)]
+        if all(prints) and by_fingerprint:
+            differ = prints[0] != prints[1]
+        else:
+            differ = names[0] != names[1]
+        if differ:
+            if names[0] == names[1]:
+                names = [f"{name} of content {found}" for name, found in zip(names, prints, strict=True)]
+            raise InputError(
+                f"{one.name} and {other.name} cannot be compared or stand in one report: the {what} of {one.name} is "
+                f"{names[0]}, that of {other.name} {names[1]}"
+            )
+
+
+def _said(dimension: Any) -> Any:
+    return {k: v for k, v in dimension.items() if v is not None} if isinstance(dimension, dict) else dimension
