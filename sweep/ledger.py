@@ -72,7 +72,10 @@ def read_events(place: Place) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     for number, line in enumerate(Folder(place).read_appended(LEDGER).split(b"\n")[:-1], start=1):
         try:
-            events.append(json.loads(line))
+            event = json.loads(line)
+            if not isinstance(event, dict) or not {"event", "time"} <= event.keys():
+                raise ValueError("no event")
+            events.append(event)
         except ValueError:
             raise InputError(f"{place}: line {number} of {LEDGER} is damaged; restore the file from a copy") from None
     return events

@@ -39,7 +39,9 @@ class Strict(BaseModel):
 
 def join_lists(value: Any) -> Any:
     """Write a list of languages among the choices as one string, as `RunConfig` does."""
-    return [",".join(map(str, one)) if isinstance(one, list) else one for one in value] if value else value
+    if not isinstance(value, list | tuple):
+        return value  # refused by the field's own type
+    return [",".join(map(str, one)) if isinstance(one, list) else one for one in value]
 
 
 class Dimension(Strict):

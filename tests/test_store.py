@@ -135,7 +135,9 @@ def test_a_checkpoint_is_kept_until_its_trial_has_ended(tmp_path: Path) -> None:
     ("line", "sentence"),
     [
         ("{half a line\n", "line 2 of ledger.jsonl is damaged"),
-        ('{"event": "end", "trial_id": "t9", "state": "complete", "error": null}\n', "no beginning of trial t9"),
+        ('"no event"\n', "line 2 of ledger.jsonl is damaged"),
+        ('{"trial_id": "t0"}\n', "line 2 of ledger.jsonl is damaged"),
+        ('{"event": "end", "time": 1, "trial_id": "t9", "state": "complete"}\n', "no beginning of trial t9"),
     ],
 )
 def test_a_damaged_ledger_is_said_in_a_sentence(tmp_path: Path, line: str, sentence: str) -> None:

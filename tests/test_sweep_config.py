@@ -76,6 +76,7 @@ def test_the_centre_of_a_dimension_is_one_of_its_values(dimension: dict[str, Any
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"source_sets": 3}, "source_sets=3"),
         ({"bass": {}}, "unknown key 'bass'; did you mean 'base'"),
         ({"base": {"lerning_rate": 1}}, "unknown key 'lerning_rate'; did you mean 'learning_rate'"),
         ({"space": {"learning_rat": {"choice": [1]}}}, "unknown key 'learning_rat'; did you mean 'learning_rate'"),
