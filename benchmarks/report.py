@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from sweep.config import SweepConfig
-from sweep.storage import Folder
+from sweep.ledger import TrialRecord
 from sweep.store import ExperimentFolder
-from sweep.tables import TRIALS_A_FILE, write_rows
 from xpe_core.languages import load_languages
 
 NUM_RUNS = 1_000
 SOURCE_SETS = ("enarzho", "joshi5", "xlmr_seen", "eng")
+NUM_REPORTS = 20
+"""Of a trial: the points of its learning curve."""
 NUM_EXAMPLES = 204
 """Of a language's test split in SIB-200."""
 
@@ -32,7 +33,7 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
     arms = {"spt": {"encoder_ratio": 0.0}} | {f"dual_{ratio:g}": {"encoder_ratio": ratio} for ratio in ratios[1:-1]}
     arms["xpe"] = {"encoder_ratio": 1.0}
     sweep = SweepConfig(kind="grid", arms=arms, source_sets=SOURCE_SETS, seeds=tuple(seeds))
-    ExperimentFolder(folder, sweep, {}).close()
+    opened = ExperimentFolder(folder, sweep, {})
     generator = np.random.default_rng(0)
     codes = [language.code for language in load_languages()]
     levels = generator.uniform(0.2, 0.9, len(codes))
@@ -47,9 +48,15 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
             for code, correct in zip(codes, generator.binomial(NUM_EXAMPLES, shares).tolist(), strict=True):
                 counts = {"num_examples": NUM_EXAMPLES, "num_correct": correct}
                 evaluations.append({"run_id": run.run_id, "split": "test", "language": code, **counts})
-        ids = [row["run_id"] for row in runs]
-        write_rows(Folder(folder), "runs", number // TRIALS_A_FILE, ids, runs)
-        write_rows(Folder(folder), "evaluations", number // TRIALS_A_FILE, ids, evaluations)
+        record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
+        names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
+        opened.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
+        for report in range(1, NUM_REPORTS + 1):
+            step = config.max_steps * report // NUM_REPORTS
+            reported = {"trial_id": record.trial_id, "step": step, "selection_accuracy": 0.5 * report / NUM_REPORTS}
+            opened.append({"event": "report", **reported})
+        opened.end(record, "complete", None, runs, evaluations)
+    opened.close()
     return len(sweep.cells) * len(seeds)
 
 
