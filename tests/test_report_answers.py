@@ -170,6 +170,14 @@ def test_what_was_run_is_said_at_the_top_and_what_distinguishes_the_arms_at_the_
     assert "max_steps=24000" in setup and "low_performing: below 60 % accuracy" in setup
 
 
+def test_a_search_whose_trials_were_all_stopped_so_far_has_a_report(tmp_path: Path) -> None:
+    write_search(tmp_path / "found", SEARCH, TRIALS[1:2], flat)
+    text = report(tmp_path, "found")
+    assert "no configuration has come to its end yet" in text and "Learning curves at ASHA's rungs" in text
+    report(tmp_path, "found", form="html")
+    assert "How did it learn?" in (tmp_path / "found" / "report" / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_answers_file_has_the_verdicts(storage: Path) -> None:
     report(storage, "made", form="csv")
     found = pl.read_csv(storage / "made" / "report" / "answer.csv")

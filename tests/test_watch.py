@@ -13,6 +13,7 @@ from sweep.config import SweepConfig
 from sweep.report.watch import watch
 from sweep.storage import Folder
 from sweep.store import ExperimentFolder
+from sweep.tables import write_rows
 from tests.made_experiments import make_rows, put, write_grid
 from tests.test_analysis_tables import ARMS, accuracy
 from xpe_core.errors import InputError
@@ -41,6 +42,22 @@ def test_the_page_follows_a_driver_and_the_last_one_stands_still(tmp_path: Path)
     page = (target.read("report.html") or b"").decode()
     assert "data-refresh-seconds" not in page.split("<head>")[0]
     assert "unfinished" not in page.split("<script")[0] and "made: none yet (no driver at work)" in page
+
+
+def test_between_two_tables_of_a_trial_it_tries_again(tmp_path: Path) -> None:
+    folder, target, console = Folder(tmp_path / "made"), Folder(tmp_path / "out"), Console(file=io.StringIO())
+    sweep = SweepConfig(**{"kind": "grid", "arms": ARMS, "seeds": tuple(range(1, 7))})
+    driver = ExperimentFolder(tmp_path / "made", sweep, {})
+    runs, rows = make_rows(sweep.corners[0], 0, range(1, 7), accuracy, arm="spt")
+    write_rows(folder, "runs", 0, [run["run_id"] for run in runs], runs)
+    thread = threading.Thread(target=watch, args=(console, [folder], lambda: answer([folder]), target, 0.05))
+    thread.start()
+    _wait_for("there are no test results of the 6 runs that are complete; trying again", console)
+    put(tmp_path / "made", runs, rows)
+    _wait_for("report.html", console)
+    driver.close()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_without_a_driver_it_writes_once_and_ends(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ ALWAYS_SAID = ("backbone", "dataset", "num_virtual_tokens", "encoder_hidden_size
 def setup_line(answers: Answers) -> str:
     """Return what all arms share, as far as one must know it to read a number."""
     configs = [cell.config for cell in answers.results.shown]
+    if not configs:
+        return "no configuration has come to its end yet"
     parts = [
         f"{name} {_join({_short(getattr(config, name)) for config in configs})}" for name in ("backbone", "dataset")
     ]
@@ -33,6 +35,8 @@ def setup_line(answers: Answers) -> str:
 def setup_sheets(answers: Answers) -> list[Sheet]:
     """Return what distinguishes the arms, and in the notes what they share and what groups mean."""
     cells = answers.results.shown
+    if not cells:
+        return []
     fields = [name for name in RunConfig.model_fields if name not in ("seed", "source_set")]
     varied = [name for name in fields if len({getattr(cell.config, name) for cell in cells}) > 1]
     rows = []

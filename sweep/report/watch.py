@@ -44,7 +44,14 @@ def watch(
         if any((folder / "runs").names(".parquet") for folder in folders):
             if events != before or not running:
                 before = events
-                _show(console, folders, make(), target, poll_seconds if running else None)
+                try:
+                    _show(console, folders, make(), target, poll_seconds if running else None)
+                except InputError as error:
+                    if not running:
+                        raise
+                    # a driver may be between two tables of the same trial
+                    console.print(Text(f"{error}; trying again"), soft_wrap=True)
+                    before = None
         elif not running:
             raise InputError(f"{', '.join(map(str, folders))}: there are no results, and no driver is at work there")
         elif not announced:

@@ -90,7 +90,7 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
 
 def _sections(answers: Answers) -> list[Section]:
     charts = all_charts(answers)
-    everything = len(answers.results.arms)
+    everything = max(len(answers.results.arms), 1)
     main = main_sheets(answers, everything)
     mattered = [*importance_sheets(answers), *rung_sheets(answers)]
     kinship = [*extreme_sheets(answers), *kinship_sheets(answers, everything)]
