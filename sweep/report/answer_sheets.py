@@ -68,7 +68,9 @@ def _verdict(row: dict[str, Any], answers: Answers, is_chosen: bool) -> str:
         return "not compared"
     if is_chosen:
         return "not replicated"
-    return "yes" if row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT else "not shown"
+    # of the seeds that both have, which may be fewer than those of the mean that made it the highest
+    is_higher = row["difference"] > 0 and row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT
+    return "yes" if is_higher else "not shown"
 
 
 def why_impossible(table: pl.DataFrame) -> str | None:

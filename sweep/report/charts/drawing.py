@@ -14,7 +14,8 @@ ROWS = "rows"
 ROW_PIXELS = 17
 """Height of one arm on one source set."""
 PALETTE = [f"var(--series-{number})" for number in range(1, 9)]
-KINDS = ("low-performing", "unseen", "seen", "in no group")
+KINDS = ("low-performing", "unseen", "seen", "in no group", "unknown")
+"""Of languages, as far as the language table knows them."""
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": 'system-ui, "Noto Sans", sans-serif',  # the page's: what is measured is what is shown

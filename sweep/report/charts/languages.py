@@ -117,8 +117,10 @@ def tradeoff_chart(answers: Answers) -> Chart | None:
 
 
 def _kind(row: dict[str, Any]) -> str:
-    if row["excluded"] or row["xlmr_seen"] is None:
+    if row["excluded"]:
         return "in no group"
+    if row["xlmr_seen"] is None:
+        return "unknown"
     return "low-performing" if row["low_performing"] else "seen" if row["xlmr_seen"] else "unseen"
 
 
