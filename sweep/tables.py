@@ -6,7 +6,7 @@ ends, so that a trial that ends twice is counted once, and a reader never sees h
 
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from sweep.storage import Folder
-from xpe_core.config import RunConfig
+from xpe_core.config import LATER, RunConfig
 from xpe_core.errors import InputError
 
 TRIALS_A_FILE = 128
@@ -76,7 +76,7 @@ SCHEMAS = {"runs": RUN_SCHEMA, "evaluations": EVALUATION_SCHEMA}
 NEEDED = {
     "runs": (
         *("run_id", "config_id", "trial_id", "trial_number", "method", "state", "selection_accuracy"),
-        *RunConfig.model_fields,
+        *(name for name in RunConfig.model_fields if name not in LATER),
     ),
     "evaluations": ("run_id", "split", "language", "num_examples", "num_correct"),
 }
@@ -110,8 +110,18 @@ def read_rows(folder: Folder, table: str) -> pa.Table | None:
             if lacking := [column for column in NEEDED[table] if column not in columns]:
                 reason = f"it lacks the column {', '.join(lacking)}; another version may have written it"
                 raise InputError(f"{below}/{name} cannot be read as a part of the table {table}: {reason}")
-            found.append(pa.parquet.read_table(pa.BufferReader(part), schema=SCHEMAS[table]))
+            rows = pa.parquet.read_table(pa.BufferReader(part), schema=SCHEMAS[table])
+            found.append(_fill_in(rows, columns) if table == "runs" else rows)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{below}/{name} cannot be read as a part of the table {table}: {reason}") from None
     return pa.concat_tables(found) if found else None
+
+
+def _fill_in(runs: pa.Table, columns: Collection[str]) -> pa.Table:
+    """Return runs with the values that fields had before there was a column for them."""
+    for name, value in LATER.items():
+        if name not in columns and value is not None:
+            place = runs.schema.get_field_index(name)
+            runs = runs.set_column(place, runs.field(place), pa.array([value] * len(runs), runs.field(place).type))
+    return runs

@@ -7,6 +7,8 @@ from xpe_core.config import RunConfig
 from xpe_core.model import ClassificationHead, PromptAndHead
 from xpe_core.prompts import DualPrompt, build_prompt, mask_shapes
 
+HIDDEN = 32
+
 
 def num_parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
@@ -15,7 +17,8 @@ def num_parameters(module: torch.nn.Module) -> int:
 def draw_masks(config: RunConfig, num_examples: int) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return [
-        2.0 * torch.empty(shape).bernoulli_(0.5, generator=generator) for shape in mask_shapes(config, num_examples)
+        2.0 * torch.empty(shape).bernoulli_(0.5, generator=generator)
+        for shape in mask_shapes(config, num_examples, HIDDEN)
     ]
 
 
@@ -51,9 +54,11 @@ def test_the_encoder_is_an_mlp_with_relu_and_dropout_between_its_layers() -> Non
         for example in range(len(used[0])):
             values: torch.Tensor = weights["embedding.weight"]
             for layer in (0, 1):
-                values = torch.relu(values @ weights[f"layers.{layer}.weight"].T + weights[f"layers.{layer}.bias"])
+                values = torch.relu(
+                    values @ weights[f"encoder.layers.{layer}.weight"].T + weights[f"encoder.layers.{layer}.bias"]
+                )
                 values = values * used[layer][example]
-            expected = values @ weights["out.weight"].T + weights["out.bias"]
+            expected = values @ weights["encoder.out.weight"].T + weights["encoder.out.bias"]
             torch.testing.assert_close(embeddings[example], expected)
 
 
@@ -65,7 +70,7 @@ def test_every_example_of_a_batch_has_dropout_of_its_own_in_the_encoders_tokens_
 
 
 def test_a_prompt_without_an_encoder_takes_no_masks() -> None:
-    assert mask_shapes(RunConfig(encoder_ratio=0.0), 3) == []
+    assert mask_shapes(RunConfig(encoder_ratio=0.0), 3, HIDDEN) == []
 
 
 def test_the_head_starts_as_xlmrs_own() -> None:

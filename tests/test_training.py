@@ -25,11 +25,13 @@ def train_pack(configs: list[RunConfig], **settings: Any) -> tuple[PromptClassif
 
 
 @pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
-@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("ratio", "encoder"), [(0.0, "mlp"), (0.5, "mlp"), (1.0, "mlp"), (0.5, "lstm"), (0.5, "attention"), (0.5, "none")]
+)
 def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
-    base: dict[str, Any], optimizer: str, ratio: float
+    base: dict[str, Any], optimizer: str, ratio: float, encoder: str
 ) -> None:
-    config = RunConfig(**{**base, "optimizer": optimizer, "encoder_ratio": ratio})
+    config = RunConfig(**{**base, "optimizer": optimizer, "encoder_ratio": ratio, "encoder_type": encoder})
     alone, _, _ = train_pack([config.with_seed(3)])
     pack, _, _ = train_pack([config.with_seed(seed) for seed in (1, 2, 3, 4)])
     for name, value in alone.run_parameters(0).items():

@@ -7,8 +7,9 @@ refused.
 N sequences, T text tokens, L tokens of prompt and text, H hidden size.
 """
 
+import hashlib
 import inspect
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -43,6 +44,19 @@ class Backbone(nn.Module):
         """Most tokens of prompt and text together."""
         self._encoders: dict[str, FrozenEncoder] = {}
         self.eval()
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """16 hex digits of the weights: of each tensor its name, its shape and a sample of its numbers.
+
+        The same for a copy in another folder or on the hub, whatever the format of its files.
+        """
+        sha = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            sample = value if value.ndim < 2 else value[:: max(1, len(value) // 8)]
+            sha.update(f"{name} {tuple(value.shape)}".encode())
+            sha.update(sample.float().flatten()[: 8 * 1024].cpu().numpy().tobytes())
+        return sha.hexdigest()[:16]
 
     def embed(self, token_ids: Tensor) -> Tensor:
         """Return the word embeddings [N, T, H] of token ids [N, T], without positions: what `forward` takes."""

@@ -56,9 +56,18 @@ class RunConfig(BaseModel):
     encoder_hidden_size: Int = Field(256, ge=1)
     """Width of the encoder's hidden layers (recipe: 256, a quarter of the backbone's)."""
     encoder_num_layers: Int = Field(2, ge=1, le=16)
-    """Hidden layers of the encoder; 2 means Linear, Linear, Linear with ReLU and dropout between (recipe: 2)."""
+    """Hidden layers of the encoder; 2 means Linear, Linear, Linear with ReLU and dropout between (recipe: 2).
+
+    Of an `lstm` its layers; `attention` and `none` do not read it.
+    """
     encoder_dropout: Float = Field(0.1, ge=0, lt=1)
     """Dropout after each of the encoder's hidden layers (recipe: 0.1)."""
+    encoder_type: Literal["mlp", "lstm", "attention", "none"] = "mlp"
+    """What the input embeddings go through: `mlp` (recipe), `lstm`, `attention`, or `none`."""
+    encoder_num_heads: Int = Field(8, ge=1)
+    """Heads of `encoder_type: attention`; the others do not read it (micm-nlp: 8)."""
+    encoder_input_size: Int | None = Field(None, ge=1)
+    """Size of the encoder's input embeddings; null is the backbone's hidden size (recipe)."""
     head_dropout: Float = Field(0.1, ge=0, lt=1)
     """Dropout before both layers of the classification head (XLM-R's own head: 0.1)."""
     learning_rate: Float = Field(5e-5, gt=0)
@@ -103,6 +112,8 @@ class RunConfig(BaseModel):
     """What the head reads: the first virtual token's position (recipe), or the mean over prompt and text."""
     seed: Int = Field(1, ge=0, lt=2**31)
     """Where the run's weights, data order and dropout come from."""
+    imported: str | None = Field(None, pattern="^[0-9a-f]{16}$")
+    """Fingerprint of the adapter that the run was read from; null for a run that was trained here."""
 
     @model_validator(mode="after")
     def _leave_tokens_for_both_halves(self) -> "RunConfig":
@@ -129,16 +140,34 @@ class RunConfig(BaseModel):
     @property
     def config_id(self) -> str:
         """16 hex digits that stand for every value but the seed."""
-        return digest(self.model_dump(exclude={"seed"}))
+        return digest({name: value for name, value in self._identity.items() if name != "seed"})
 
     @property
     def run_id(self) -> str:
         """16 hex digits that stand for every value and the seed."""
-        return digest(self.model_dump())
+        return digest(self._identity)
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """Return what a run's id is made of; a field that was added later counts where it is not its default."""
+        values = self.model_dump()
+        return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """Return the fields whose values are known: all, but of an imported run what its adapter says."""
+        return self.model_dump(exclude_unset=self.imported is not None)
 
     def with_seed(self, seed: int) -> "RunConfig":
         """Return the same configuration with another seed."""
-        return RunConfig(**{**self.model_dump(), "seed": seed})
+        return RunConfig(**{**self.known, "seed": seed})
+
+
+LATER = {
+    name: RunConfig.model_fields[name].default
+    for name in ("encoder_type", "encoder_num_heads", "encoder_input_size", "imported")
+}
+"""Fields that older experiments lack, with the values that they had then; they are no part of the older runs' ids."""
 
 
 def digest(value: Any) -> str:

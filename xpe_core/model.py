@@ -20,7 +20,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from xpe_core.backbones import Backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.prompts import Masks, build_prompt, mask_shapes
+from xpe_core.prompt_encoders import Masks
+from xpe_core.prompts import build_prompt, mask_shapes
 
 SHARED_FIELDS = (
     "backbone",
@@ -29,6 +30,9 @@ SHARED_FIELDS = (
     "encoder_ratio",
     "encoder_hidden_size",
     "encoder_num_layers",
+    "encoder_type",
+    "encoder_num_heads",
+    "encoder_input_size",
     "optimizer",
     "batch_size",
     "max_steps",
@@ -94,6 +98,7 @@ class PromptClassifier:
     def __init__(self, backbone: Backbone, configs: Sequence[RunConfig], num_classes: int) -> None:
         """Build every run's prompt and head; raise InputError where the configs cannot share a backbone's batch."""
         _check_pack(configs)
+        check_encoder(configs[0], backbone.hidden_size)
         check_positions(configs[0], backbone.max_positions)
         backbone.prepare(configs[0].precision)  # not within a pass, whose memory and time are measured
         self.backbone = backbone
@@ -118,7 +123,7 @@ class PromptClassifier:
         There are none where nothing is to be dropped in any run of the pack.
         """
         config = self.configs[0]
-        in_prompt = mask_shapes(config, num_examples)
+        in_prompt = mask_shapes(config, num_examples, self.backbone.hidden_size)
         in_head = [(num_examples, self.backbone.hidden_size)] * 2
         prompt_rates = [self.configs[place].encoder_dropout for place in places]
         head_rates = [self.configs[place].head_dropout for place in places]
@@ -187,6 +192,23 @@ def check_positions(config: RunConfig, max_positions: int) -> None:
         raise InputError(
             f"num_virtual_tokens={config.num_virtual_tokens} and max_length={config.max_length} need {needed} "
             f"positions; {config.backbone} has {max_positions}"
+        )
+
+
+def check_encoder(config: RunConfig, hidden_size: int) -> None:
+    """Raise InputError where a prompt's encoder cannot be built for a backbone's hidden size."""
+    if config.method == "spt":
+        return
+    size = config.encoder_input_size or hidden_size
+    if config.encoder_type == "attention" and size % config.encoder_num_heads:
+        raise InputError(
+            f"encoder_num_heads={config.encoder_num_heads}: must divide the size of the encoder's input embeddings, "
+            f"which is {size}"
+        )
+    if config.encoder_type == "none" and size != hidden_size:
+        raise InputError(
+            f"encoder_input_size={size}: must be {hidden_size}, the hidden size of {config.backbone}, "
+            "with encoder_type=none"
         )
 
 

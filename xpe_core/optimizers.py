@@ -70,13 +70,14 @@ class StackedOptimizer:
 def rate_and_decay(name: str, config: RunConfig) -> tuple[float, float]:
     """Return the learning rate and weight decay of a parameter of a run, by its name in `PromptAndHead`.
 
-    Biases do not decay, as under transformers' Trainer, which the recipe was run with.
+    Biases and layer norms do not decay, as under transformers' Trainer, which the recipe was run with.
     """
     if name == "prompt.soft.embedding.weight" or (name == "prompt.embedding.weight" and config.method == "spt"):
         return config.prompt_learning_rate, config.prompt_weight_decay
     if name in ("prompt.embedding.weight", "prompt.encoded.embedding.weight"):
         return config.encoder_prompt_learning_rate, config.encoder_prompt_weight_decay
-    return config.learning_rate, 0.0 if name.endswith(".bias") else config.weight_decay
+    *_, module, last = ["", *name.split(".")]
+    return config.learning_rate, 0.0 if "bias" in last or module == "norm" else config.weight_decay
 
 
 def schedule_factors(config: RunConfig) -> list[float]:

@@ -4,19 +4,14 @@ Every prompt is called with dropout masks and returns the virtual tokens' embedd
 texts' own (arXiv:2508.10352, section 3). They differ from example to example by the encoder's dropout alone, so
 without masks, or without an encoder, there is one row for all examples: [1, P, H].
 
-B examples, P virtual tokens, H the backbone's hidden size, W the encoder's.
+B examples, P virtual tokens, H the backbone's hidden size.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from xpe_core.config import RunConfig
-
-Masks = Sequence[Tensor]
-"""What dropout multiplies its inputs with: 0, or 1 / (1 - probability); none in evaluation."""
+from xpe_core.prompt_encoders import Masks, build_encoder, encoder_mask_shapes
 
 
 class SoftPrompt(nn.Module):
@@ -32,23 +27,17 @@ class SoftPrompt(nn.Module):
 
 
 class CrossPromptEncoder(nn.Module):
-    """XPE: input embeddings go through an MLP that all virtual tokens share."""
+    """XPE: input embeddings go through an encoder that all virtual tokens share."""
 
     def __init__(self, config: RunConfig, num_tokens: int, hidden_size: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(num_tokens, hidden_size)
-        widths = [hidden_size] + [config.encoder_hidden_size] * config.encoder_num_layers
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
-        self.out = nn.Linear(widths[-1], hidden_size)
+        input_size = config.encoder_input_size or hidden_size
+        self.embedding = nn.Embedding(num_tokens, input_size)
+        self.encoder = build_encoder(config, input_size, hidden_size)
 
     def forward(self, masks: Masks) -> Tensor:
-        """Return the embeddings [B, P, H], with one mask [B, P, W] a hidden layer, or [1, P, H] without masks."""
-        states = self.embedding.weight[None]
-        for place, layer in enumerate(self.layers):
-            states = functional.relu(layer(states))
-            if masks:
-                states = states * masks[place]
-        return self.out(states)
+        """Return the embeddings [B, P, H], or [1, P, H] without masks."""
+        return self.encoder(self.embedding.weight[None], masks)
 
 
 class DualPrompt(nn.Module):
@@ -76,8 +65,8 @@ def build_prompt(config: RunConfig, hidden_size: int) -> nn.Module:
     return DualPrompt(SoftPrompt(config.num_virtual_tokens - num_encoded, hidden_size), encoded)
 
 
-def mask_shapes(config: RunConfig, num_examples: int) -> list[tuple[int, ...]]:
+def mask_shapes(config: RunConfig, num_examples: int, hidden_size: int) -> list[tuple[int, ...]]:
     """Return the shapes of the masks that the run's prompt takes."""
     if config.method == "spt":
         return []
-    return [(num_examples, config.num_encoder_tokens, config.encoder_hidden_size)] * config.encoder_num_layers
+    return encoder_mask_shapes(config, num_examples, config.encoder_input_size or hidden_size)

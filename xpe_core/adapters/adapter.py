@@ -1,0 +1,126 @@
+"""A trained prompt and its head, as one value: what every format is read into and written from.
+
+H the backbone's hidden size, C classes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from xpe_core.backbones import Backbone
+from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
+from xpe_core.model import Parameters, PromptAndHead, PromptClassifier, check_encoder
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """One run's prompt and head, on the CPU in float32."""
+
+    config: RunConfig
+    """Of the run; where another tool has trained it, only the fields that are set are known."""
+    label_names: tuple[str, ...]
+    """The C classes in the order of the logits."""
+    parameters: Parameters
+    """As `PromptAndHead.state_dict()` names them."""
+    backbone_weights: str | None = None
+    """`Backbone.weights_fingerprint` of the backbone it was trained on, where that is known."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else is known of the run, such as `best_step` and `validation_accuracy`; JSON."""
+
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.parameters["head.dense.weight"].shape[1]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for all that decides what it answers, whatever the format it was read from."""
+        shape = self.config.model_dump(include={"num_virtual_tokens", "pooling", "encoder_ratio", "encoder_type"})
+        sha = hashlib.sha256(json.dumps([shape, self.label_names], sort_keys=True).encode())
+        for name, value in sorted(self.parameters.items()):
+            sha.update(f"{name} {tuple(value.shape)}".encode())
+            sha.update(value.contiguous().numpy().tobytes())
+        return sha.hexdigest()[:16]
+
+    def virtual_tokens(self) -> torch.Tensor:
+        """Return the embeddings of the virtual tokens [P, H]: at inference any prompt is a fixed table."""
+        with torch.inference_mode():
+            modules = PromptAndHead(self.config, self.hidden_size, len(self.label_names))
+            modules.load_state_dict(self.parameters)
+            table: torch.Tensor = modules.prompt([])[0]
+        return table.clone()
+
+
+def check_parameters(adapter: Adapter, where: str) -> Adapter:
+    """Return the adapter; InputError that names `where` if its tensors are not those that its configuration wants."""
+    dense = adapter.parameters.get("head.dense.weight")
+    if dense is None or dense.ndim != 2:
+        raise InputError(f"adapter {where}: it has no classification head (no matrix head.dense.weight)")
+    hidden_size, num_classes = dense.shape[1], len(adapter.label_names)
+    try:
+        check_encoder(adapter.config, hidden_size)
+    except InputError as error:
+        raise InputError(f"adapter {where}: {error}") from None
+    with torch.device("meta"):
+        expected = PromptAndHead(adapter.config, hidden_size, num_classes).state_dict()
+    if missing := sorted(expected.keys() - adapter.parameters.keys()):
+        raise InputError(f"adapter {where}: the tensor {missing[0]} is missing")
+    if unknown := sorted(adapter.parameters.keys() - expected.keys()):
+        raise InputError(f"adapter {where}: the tensor {unknown[0]} belongs to no prompt of its configuration")
+    for name, value in sorted(adapter.parameters.items()):
+        if value.shape != expected[name].shape:
+            raise InputError(
+                f"adapter {where}: the tensor {name} has the shape {list(value.shape)}; "
+                f"its configuration wants {list(expected[name].shape)}"
+            )
+        if not value.isfinite().all():
+            raise InputError(f"adapter {where}: the tensor {name} holds numbers that are not finite")
+    return adapter
+
+
+def take_adapter(
+    model: PromptClassifier, place: int, label_names: Sequence[str], facts: Mapping[str, Any] | None = None
+) -> Adapter:
+    """Return the prompt and head of the run at `place` of a pack, as they stand (after `train`, at their best)."""
+    parameters = {name: value.detach().cpu().float().clone() for name, value in model.run_parameters(place).items()}
+    return Adapter(
+        model.configs[place], tuple(label_names), parameters, model.backbone.weights_fingerprint, dict(facts or {})
+    )
+
+
+def build_classifier(backbone: Backbone, adapters: Sequence[Adapter]) -> PromptClassifier:
+    """Return a pack of adapters on a backbone; InputError where one does not belong on it, or not with the others."""
+    for adapter in adapters:
+        check_backbone(adapter, backbone)
+    classes = adapters[0].label_names
+    for adapter in adapters:
+        if adapter.label_names != classes:
+            raise InputError(
+                f"adapters of one pack must have the same classes in the same order, not {', '.join(classes)} "
+                f"and {', '.join(adapter.label_names)}"
+            )
+    model = PromptClassifier(backbone, [adapter.config for adapter in adapters], len(classes))
+    for name, stacked in model.parameters.items():
+        for place, adapter in enumerate(adapters):
+            stacked[place] = adapter.parameters[name]
+    return model
+
+
+def check_backbone(adapter: Adapter, backbone: Backbone) -> None:
+    """Raise InputError where an adapter was trained on another backbone."""
+    if adapter.hidden_size != backbone.hidden_size:
+        raise InputError(
+            f"the adapter is for a backbone of hidden size {adapter.hidden_size} ({adapter.config.backbone}); "
+            f"{backbone.name} has {backbone.hidden_size}"
+        )
+    if adapter.backbone_weights not in (None, backbone.weights_fingerprint):
+        raise InputError(
+            f"the adapter was trained on a backbone with other weights ({adapter.config.backbone}, "
+            f"{adapter.backbone_weights}); those of {backbone.name} are {backbone.weights_fingerprint}"
+        )

@@ -1,0 +1,94 @@
+"""The project's own format: one safetensors file a run, with everything else as JSON in its header."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from xpe_core.adapters.adapter import Adapter, check_parameters
+from xpe_core.checkpoints import first_line
+from xpe_core.config import RunConfig, build_config
+from xpe_core.errors import InputError
+
+KEY = "xpe_adapter"
+"""The header's key of our JSON."""
+FORMAT = 1
+
+
+class Description(BaseModel):
+    """What is known of an adapter beside its tensors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    format: int = Field(FORMAT, ge=1, le=FORMAT)
+    """Of this description; a larger number is of a newer version."""
+    config: dict[str, Any]
+    """Fields of `RunConfig`."""
+    label_names: tuple[str, ...] = Field(min_length=1)
+    backbone_weights: str | None = None
+    facts: dict[str, Any] = {}
+    fingerprint: str
+    """Of the adapter, to know a damaged one."""
+
+
+def describe(adapter: Adapter) -> dict[str, Any]:
+    """Return the fields of an adapter's `Description`."""
+    return {
+        "format": FORMAT,
+        "config": adapter.config.known,
+        "label_names": list(adapter.label_names),
+        "backbone_weights": adapter.backbone_weights,
+        "facts": dict(adapter.facts),
+        "fingerprint": adapter.fingerprint,
+    }
+
+
+def parse_description(text: str, where: str) -> tuple[Description, RunConfig]:
+    """Return a description and its configuration; InputError that names `where` if it is none."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, Mapping):
+        raise InputError(f"adapter {where}: its description is no JSON object")
+    description = build_config(Description, values, f"adapter {where}")
+    return description, build_config(RunConfig, description.config, f"adapter {where}")
+
+
+def to_bytes(adapter: Adapter) -> bytes:
+    """Return the content of an adapter's file."""
+    tensors = {name: value.contiguous() for name, value in adapter.parameters.items()}
+    return safetensors.torch.save(tensors, {KEY: json.dumps(describe(adapter), ensure_ascii=False)})
+
+
+def write_adapter(adapter: Adapter, path: str | Path) -> None:
+    """Write an adapter's file."""
+    Path(path).write_bytes(to_bytes(adapter))
+
+
+def read_file(path: Path) -> Adapter:
+    """Return the adapter in a file that `write_adapter` wrote; InputError where it is none, or is damaged."""
+    tensors, metadata = read_tensors(path)
+    if KEY not in metadata:
+        raise InputError(f"adapter {path}: it is a safetensors file, but of no adapter of this project")
+    description, config = parse_description(metadata[KEY], str(path))
+    adapter = Adapter(config, description.label_names, tensors, description.backbone_weights, description.facts)
+    check_parameters(adapter, str(path))
+    if adapter.fingerprint != description.fingerprint:
+        raise InputError(f"adapter {path}: it is damaged: its content is not what was written")
+    return adapter
+
+
+def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file as float32 and its metadata; InputError where it is none."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+            return tensors, file.metadata() or {}
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        what = "cannot be read as safetensors (truncated, or of another format; pickles are never opened)"
+        raise InputError(f"adapter {path}: {what}: {first_line(error)}") from None
