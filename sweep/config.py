@@ -98,6 +98,8 @@ class SweepConfig(Strict):
     """
     evaluation: EvaluationConfig = EvaluationConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    keep: Literal["all", "best", "none"] = "all"
+    """Whose trained prompt and head are kept: every finished run's, those of the best configuration, or none."""
 
     space: dict[str, Dimension] = {}
     """Of a search: fields of `RunConfig` that vary."""
@@ -158,6 +160,8 @@ class SweepConfig(Strict):
         for key in (*self.base, *places):
             if key == "seed":
                 raise ValueError("a seed is no hyperparameter; say seeds: [1, 2] instead")
+            if key == "imported":
+                raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
             if key not in RunConfig.model_fields:
                 raise ValueError(nearest(key, RunConfig.model_fields))
             if key in places and key in ("backbone", "dataset"):

@@ -19,6 +19,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from sweep.cluster.versions import NodeMismatch
+from sweep.keeping import keep_adapters
 from sweep.ledger import TrialRecord, Usage
 from sweep.searcher import LedgerSearcher
 from sweep.stopping import Stopped, Stopping
@@ -102,6 +103,10 @@ class Recorder(tune.Callback):
             states = {run["state"] for run in runs}
             error = next((run["error"] for run in runs if run["error"]), None)
             state = next(name for name in STATES if name in states)
+            if result.get("adapters"):
+                ended = {one.trial_id: one for one in self._searcher.records.values() if one.state is not None}
+                record.state = state
+                keep_adapters(self._folder, self._searcher.sweep, ended, record, result["adapters"])
             self._folder.end(record, state, error, runs, result["evaluations"])
         elif self._stopping.cause and trial.trial_id not in self._saved:
             self._save_now(record, trial)

@@ -21,6 +21,8 @@ import torch
 from ray import tune
 
 from sweep.cluster.versions import NodeMismatch, check_versions, code_version, package_versions
+from xpe_core.adapters import take_adapter
+from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones import load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import RunConfig
@@ -59,7 +61,8 @@ class PackTrainable(tune.Trainable):
         """
         training = self._training or self._start()
         if self._trained is not None:
-            return {**self._trained, "finished": True, "done": True, "evaluations": self._test(training)}
+            tested = {"evaluations": self._test(training), "adapters": self._take_adapters(training)}
+            return {**self._trained, **tested, "finished": True, "done": True}
         report = training.report() if training.ended else training.advance(TICK_SECONDS)
         result = {
             "step": training.step,
@@ -136,6 +139,21 @@ class PackTrainable(tune.Trainable):
             for place, run_scores in zip(places, scores, strict=True)
             for row in _rows(runs[place]["run_id"], "test", run_scores)
         ]
+
+    def _take_adapters(self, training: Training) -> dict[str, bytes]:
+        """Return the files of the complete runs' prompts and heads by run_id, where they are kept."""
+        assert self._trained is not None
+        if not self.config["keeps_adapters"]:
+            return {}
+        provenance, files = self._trained["provenance"], {}
+        for place, run in enumerate(self._trained["runs"]):
+            if run["state"] == "complete":
+                facts = {name: run[name] for name in ("run_id", "num_steps", "best_step", "selection_accuracy")}
+                facts |= {"validation_accuracy": run["best_validation_accuracy"]}
+                facts |= {name: provenance[name] for name in ("code_version", "data_fingerprint")}
+                adapter = take_adapter(training.model, place, training.data.label_names, facts)
+                files[run["run_id"]] = to_bytes(adapter)
+        return files
 
 
 def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def _run_trials(
         "data": send_data(plan, capacity),
         "max_length": plan.sweep.corners[0].max_length,
         "checkpoint_seconds": plan.sweep.resources.checkpoint_seconds,
+        "keeps_adapters": plan.sweep.keep != "none",
     }
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong is in the tables and on the screen
     recorder = Recorder(folder, searcher, stopping, listen, say, share.gpus, read_usage(folder.folder), limits)
