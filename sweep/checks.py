@@ -49,7 +49,7 @@ def check_room(plan: Plan, folder: Folder, num_running: int) -> None:
 
 
 def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
-    """Return the bytes that are still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
+    """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
     ended = sum(record.state is not None for record in read_ledger(folder).values())
     num_runs = max(plan.num_trials - ended, 0) * len(plan.sweep.seeds)
     validated = {*plan.selection_languages, *plan.data.resolve(",".join(plan.sweep.used_source_sets))}

@@ -1,4 +1,4 @@
-"""The commands for experiments that are kept in the storage: list, status, show, stop, report, best and compare."""
+"""The commands for experiments that are kept in the storage: from list and status to report, compare and export."""
 
 import os
 from typing import Annotated, Any
@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from typer.core import TyperCommand
+
+from xpe_core.errors import InputError
 
 kept = typer.Typer()
 
@@ -111,6 +113,29 @@ def compare(
     from sweep.report import commands
 
     commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
+
+
+@kept.command()
+def export(
+    name: Kept,
+    to: Annotated[str, typer.Option("--to", help="A new folder, or hub:USER/NAME.")],
+    run_id: Annotated[str | None, typer.Option("--run", help="This run: its id, or its first digits.")] = None,
+    best_run: Annotated[
+        bool, typer.Option("--best", help="The best run of the best configuration (what is done without).")
+    ] = False,
+    all_seeds: Annotated[
+        bool, typer.Option("--all-seeds", help="All runs of the best configuration, each in a folder seed-NN.")
+    ] = False,
+    arm: Annotated[str | None, typer.Option("--arm", help="Of this arm or config_id, not of the best.")] = None,
+    form: Annotated[str, typer.Option("--format", help="peft (loads in stock peft), micm (micm-nlp) or own.")] = "peft",
+    storage: Storage = "results",
+) -> None:
+    """Write trained prompts with their heads as adapters that other tools load."""
+    from sweep import exporting
+
+    if best_run and (run_id is not None or all_seeds):
+        raise InputError("--best is one run; --run and --all-seeds go without it")
+    exporting.export(Console(), storage, name, run_id, all_seeds, arm, to, form)
 
 
 def _report_console() -> Console:
