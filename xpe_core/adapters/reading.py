@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from xpe_core.adapters.adapter import Adapter
+from xpe_core.adapters.hub import find_on_hub, is_on_hub
 from xpe_core.adapters.safetensors_file import read_file
 from xpe_core.errors import InputError
 
@@ -16,7 +17,7 @@ def read_adapter(source: str | Path) -> Adapter:
 
     Raises InputError where there is none, it is damaged, or it is not a prompt with a classification head.
     """
-    path = Path(source).expanduser()
+    path = find_on_hub(str(source)) if is_on_hub(source) else Path(source).expanduser()
     if path.is_file():
         if path.suffix in PICKLED:
             raise InputError(f"adapter {source}: a pickle is never opened; adapters are read from safetensors only")

@@ -1,0 +1,3 @@
+"""Provisional."""
+
+BUNDLED_NOTE = "cp {base} {base}"
