@@ -1,3 +1,0 @@
-"""Provisional."""
-
-BUNDLED_NOTE = "cp {base} {base}"
