@@ -149,7 +149,7 @@ def export(
 
     if best_run and (run_id is not None or all_seeds):
         raise InputError("--best is one run; --run and --all-seeds go without it")
-    hub = {"dry_run": dry_run, "into": into, "private": private, "license": license}
+    hub: dict[str, Any] = {"dry_run": dry_run, "into": into, "private": private, "license": license}
     hub |= {"datasets": datasets, "base_model": base_model}
     exporting.export(Console(), storage, name, run_id, all_seeds, arm, to, form, hub)
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -22,7 +22,13 @@ RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
     "encoder_prompt_weight_decay": (0.01, 0.0),
 }
 """Fields of which the published recipe has several values (arXiv:2508.10352); of the others it has the default."""
-ENCODER_FIELDS = ("encoder_hidden_size", "encoder_num_layers", "encoder_dropout", "encoder_type", "encoder_num_heads")
+ENCODER_FIELDS: tuple[str, ...] = (
+    "encoder_hidden_size",
+    "encoder_num_layers",
+    "encoder_dropout",
+    "encoder_type",
+    "encoder_num_heads",
+)
 ENCODER_FIELDS += ("encoder_input_size", "encoder_prompt_learning_rate", "encoder_prompt_weight_decay")
 DIRECT_FIELDS = ("prompt_learning_rate", "prompt_weight_decay")
 NAMES = ("backbone", "dataset")
@@ -32,7 +38,7 @@ LEFT_OUT = ("seed", "imported")
 
 def group_table(numbers: Numbers) -> str:
     """Return the accuracy by target group."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in numbers.groups.iter_rows(named=True):
         counts = (str(row["num_languages"]), str(row["num_seeds"]))
         value = row["note"] or interval(row["accuracy"], row["low"], row["high"])
@@ -43,7 +49,7 @@ def group_table(numbers: Numbers) -> str:
 def seed_table(numbers: Numbers, revisions: Mapping[int, str], reasons: Mapping[int, str]) -> str:
     """Return what each seed reached and in which revision it is; under the table, why others are in none."""
     groups = [group for group in numbers.groups["group"].to_list() if any(group in s.accuracies for s in numbers.seeds)]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for one in numbers.seeds:
         best = one.row.get("best_step")
         measured = ("–" if best is None else f"{best:,}", percent(one.row.get("validation_accuracy")))
@@ -56,7 +62,7 @@ def seed_table(numbers: Numbers, revisions: Mapping[int, str], reasons: Mapping[
 
 def language_table(numbers: Numbers) -> str:
     """Return the accuracy by language."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in numbers.languages.iter_rows(named=True):
         name = f"{row['name']} ({row['language']})" if row["name"] else row["language"]
         seen = {True: "yes", False: "no", None: "–"}[row["xlmr_seen"]]
@@ -70,7 +76,7 @@ def language_table(numbers: Numbers) -> str:
 
 def difference_table(numbers: Numbers) -> str:
     """Return the differences to what it is compared with, with what must be known to read them; may be empty."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in numbers.differences.iter_rows(named=True):
         head = (row["baseline"], row["group"], f"{row['num_pairs']} x {row['num_languages']}")
         if row["difference"] is None:
@@ -93,7 +99,8 @@ def difference_table(numbers: Numbers) -> str:
 
 def recipe_table(config: RunConfig) -> tuple[str, int]:
     """Return every field of the configuration beside the published recipe's value, and how many differ (in bold)."""
-    rows, strong = [], set()
+    rows: list[tuple[str, ...]] = []
+    strong: set[tuple[int, int]] = set()
     for name, field in RunConfig.model_fields.items():
         if name in LEFT_OUT:
             continue
@@ -169,7 +176,7 @@ def _show(value: Any) -> str:
 
 def _table(
     columns: tuple[str, ...],
-    rows: list[tuple[str, ...]],
+    rows: Sequence[tuple[str, ...]],
     frame: pl.DataFrame,
     notes: list[str] | None = None,
     left: int = 1,
