@@ -9,7 +9,6 @@ import torch
 
 from sweep.config import SweepConfig
 from sweep.keeping import ADAPTERS, SUFFIX
-from sweep.storage import Folder
 from tests.made_experiments import CODES, make_rows, put, write_grid
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.config import RunConfig
@@ -19,7 +18,7 @@ LABELS = ("sports", "travel|<b>", "health")
 HIDDEN_SIZE = 32
 ARMS = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}, "dual_30": {"encoder_ratio": 0.3}}
 HOST = "gpu-node-17"
-PROVENANCE = {
+PROVENANCE: dict[str, Any] = {
     "host": HOST,
     "device": "Some GPU 80GB",
     "code_version": "0.1.0 abcdef123456",
@@ -66,4 +65,4 @@ def make_adapter(run: RunConfig) -> Adapter:
 def fail_run(folder: Path, config: RunConfig, seed: int, number: int, error: str) -> None:
     """Let one seed of a cell have failed, the others being as they were."""
     runs, rows = make_rows(config, number, [seed], make_accuracy)
-    put(Folder(folder).path or folder, [{**runs[0], **PROVENANCE, "state": "failed", "error": error}], [])
+    put(folder, [{**runs[0], **PROVENANCE, "state": "failed", "error": error}], [])
