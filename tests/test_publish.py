@@ -21,12 +21,11 @@ from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
 REPO = "someone/dual-prompts"
-SETTINGS = ("max_length", "num_virtual_tokens", "encoder_hidden_size")
 
 
 def name_settings(backbone: str, dataset: str) -> dict[str, Any]:
     values = {"backbone": backbone, "dataset": dataset, "source_set": "eng_Latn", "num_virtual_tokens": 6}
-    return {**values, "encoder_hidden_size": 16, "max_length": 16}
+    return {**values, "encoder_hidden_size": 16, "max_length": 16, "precision": "float32"}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +133,8 @@ def test_every_setting_is_in_the_card_and_those_that_differ_from_the_recipe_are_
     rows = table_under(card, "## How it was trained")
     assert [row[0].strip("*") for row in rows] == [n for n in RunConfig.model_fields if n not in ("seed", "imported")]
     bold = [row[0].strip("*") for row in rows if row[0].startswith("**")]
-    assert bold == ["backbone", "dataset", "source_set", "num_virtual_tokens", "encoder_hidden_size", "max_length"]
+    given = ["backbone", "dataset", "num_virtual_tokens", "encoder_hidden_size", "max_length", "precision"]
+    assert bold == [*given[:2], "source_set", *given[2:]]
     assert f"{len(bold)} settings differ" in card
 
 

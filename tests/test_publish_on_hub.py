@@ -1,10 +1,13 @@
 """Publishing with the hub's own client, against a hub that runs here."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import constants
 from rich.console import Console
 from typer.testing import CliRunner
@@ -14,6 +17,7 @@ from sweep.publish.upload import upload
 from sweep.run import app
 from sweep.storage import Folder
 from tests.made_adapters import write_experiment
+from tests.test_peft_adapters import classify
 from tests.test_publish import name_settings
 from tests.tiny_hub import TOKEN, USER, Hub, Repository, serve_hub
 from xpe_core.adapters import read_adapter
@@ -219,3 +223,18 @@ def test_the_command_publishes_all_seeds_of_an_arm_or_the_one_run_that_is_named(
     assert sorted(hub.repositories[f"{USER}/one"].branches) == ["main", "seed-02"]
     result = CliRunner().invoke(app, ["export", folder.name, "--to", "folder", "--private", *storage])
     assert str(result.exception) == "--private is for --to hub:USER/NAME"
+
+
+def test_the_cards_lines_load_a_revision_in_stock_peft(
+    hub: Hub, experiment: tuple[Folder, RunConfig], backbone: str
+) -> None:
+    folder, config = experiment
+    encoder = hub.repositories[f"{USER}/encoder"] = Repository(False)
+    encoder.commit("main", read_folder(Path(backbone)))
+    publish_to(REPO, experiment, base_model=f"{USER}/encoder")
+    card = hub.repositories[REPO].files()["README.md"].decode()
+    values: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", card, re.S)[0], values)
+    kept = read_adapter(f"{folder}/adapters/{config.with_seed(3).run_id}.safetensors")
+    expected = classify(replace(kept, backbone_weights=None), values["texts"])
+    torch.testing.assert_close(values["logits"], expected, atol=1e-5, rtol=0)

@@ -135,15 +135,18 @@ def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]
 
 def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
     seed, revision = list(card.revisions.items())[-1]
+    is_elsewhere = on_hub(config.backbone) is None
     note = BUNDLED_NOTE.format(base=BUNDLED).strip() if config.backbone == BUNDLED else ""
+    if is_elsewhere:
+        note = "The encoder was a folder where this was trained: set `base` to where it is on your machine."
     return {
         "main_seed": next(iter(card.revisions)),
         "example": f'`revision="{revision}"` is seed {seed}',
         "sentence": f"{card.sentence[:1].upper()}{card.sentence[1:].rstrip('.')}.",
         "base_note": note,
         "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, revision),
-        "own_snippet": own_snippet(card.repo, revision),
-        "own_command": own_command(card.repo, revision),
+        "own_snippet": own_snippet(card.repo, revision, is_elsewhere),
+        "own_command": own_command(card.repo, revision, is_elsewhere),
         "max_length": config.max_length,
     }
 

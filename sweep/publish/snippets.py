@@ -25,14 +25,16 @@ def peft_snippet(readme: Path, base_model: str, repo: str, revision: str) -> str
     return f"from huggingface_hub import snapshot_download\n{code}"
 
 
-def own_snippet(repo: str, revision: str) -> str:
-    """Return how this project loads it in Python."""
+def own_snippet(repo: str, revision: str, is_elsewhere: bool) -> str:
+    """Return how this project loads it in Python; `is_elsewhere` where the backbone's name leads nowhere."""
+    backbone = ', backbone="FOLDER"' if is_elsewhere else ""
     return f"""from xpe_core import load
 
-classifier = load({json.dumps(f"hub:{repo}@{revision}")})
+classifier = load({json.dumps(f"hub:{repo}@{revision}")}{backbone})
 print(classifier.predict(["A text.", "Another, longer text."]))"""
 
 
-def own_command(repo: str, revision: str) -> str:
+def own_command(repo: str, revision: str, is_elsewhere: bool) -> str:
     """Return how this project's command line uses it."""
-    return f"python sweep/run.py predict hub:{repo}@{revision} --text 'A text.'"
+    backbone = " --backbone FOLDER" if is_elsewhere else ""
+    return f"python sweep/run.py predict hub:{repo}@{revision}{backbone} --text 'A text.'"
