@@ -18,8 +18,6 @@ from sweep.storage import Folder
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
 
-HUB = "hub:"
-
 
 def export(
     console: Console,

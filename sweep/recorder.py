@@ -244,7 +244,7 @@ def identify(record: TrialRecord, seed: int) -> dict[str, Any]:
     """Return the columns of a run's row that are known before it has started."""
     config = record.run_config.with_seed(seed)
     return {
-        **config.model_dump(),
+        **config.known,
         "run_id": config.run_id,
         "config_id": config.config_id,
         "trial_id": record.trial_id,

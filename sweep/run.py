@@ -15,12 +15,22 @@ import typer
 from rich.console import Console
 
 from sweep.config import SweepConfig
-from sweep.experiments import fresh_seeds, is_file, load_experiment, name_experiment, resolve_replication
+from sweep.experiments import (
+    fresh_seeds,
+    is_file,
+    load_experiment,
+    name_evaluation,
+    name_experiment,
+    read_evaluation_values,
+    resolve_replication,
+)
 from sweep.kept import Command, Storage, kept
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sweep.plan import Plan
     from sweep.storage import Folder
 
@@ -137,6 +147,51 @@ def replicate(
     )
 
 
+@app.command(cls=Command)
+def evaluate(
+    adapters: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files or folders: of export, peft or micm-nlp, with folders seed-NN; or hub:USER/NAME@REV."
+        ),
+    ],
+    languages: Annotated[str, typer.Option("--languages", help="A group, family, script, code, or several.")] = "all",
+    dataset: Annotated[str | None, typer.Option("--dataset", help="What to test on (where it was trained).")] = None,
+    max_examples: Annotated[
+        int | None, typer.Option("--max-examples", min=1, help="Test examples a language at most.")
+    ] = None,
+    source_set: Annotated[
+        str | None, typer.Option("--source-set", help="What the adapters were trained on, if they do not say.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", help="Names of unnamed classes in the order of the logits, or: dataset."),
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="max_length, precision or pooling.")] = None,
+    storage: Storage = "results",
+    name: Name = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Test trained adapters, whoever published them, on every language, into the same tables as one's own runs."""
+    values = read_evaluation_values(overrides or [], dataset=dataset, backbone=backbone, source_set=source_set)
+
+    from sweep.evaluating import IN_DATA_SETS_ORDER, build_evaluation, find_adapters, prepare_evaluation
+
+    in_data_sets_order = classes == IN_DATA_SETS_ORDER
+    found = find_adapters(adapters, classes.split(",") if classes and not in_data_sets_order else None)
+    sweep = build_evaluation(found, languages, max_examples, values)
+    name = name or name_evaluation(adapters[0])
+    _run(
+        name,
+        sweep,
+        storage,
+        dry_run,
+        (math.inf, math.inf),
+        prepare_plan=lambda: prepare_evaluation(name, sweep, found, in_data_sets_order),
+    )
+
+
 # not add_typer, which would put them before the searches in --help
 app.registered_commands.extend(kept.registered_commands)
 
@@ -156,8 +211,9 @@ def _run(
     storage: str,
     dry_run: bool,
     limits: tuple[float, float],
-    tflops: float | None,
-    price: float | None,
+    tflops: float | None = None,
+    price: float | None = None,
+    prepare_plan: "Callable[[], Plan] | None" = None,
 ) -> None:
     """Prepare an experiment, say what it will do, run what is left of it, and print the answer."""
     if not NAME.fullmatch(name) or name.strip(".") == "":
@@ -165,24 +221,27 @@ def _run(
     console = Console()
 
     from sweep.analysis import first_error, read_runs
+    from sweep.evaluation_trial import EvaluationTrainable
     from sweep.ledger import Usage, read_ledger
     from sweep.plan import prepare
     from sweep.report import Screen, print_answer, print_plan
     from sweep.stopping import Stopped
     from sweep.storage import Folder
+    from sweep.trial import PackTrainable
     from sweep.tuner import best_name, run_experiment
 
     folder = Folder(storage) / name
     folder.check_writable()
     with console.status("Preparing backbone and data"):
-        plan = prepare(name, sweep)
+        plan = prepare_plan() if prepare_plan else prepare(name, sweep)
     print_plan(console, plan, folder)
     if dry_run:
         _estimate(console, plan, folder, tflops, price)
         return
     try:
         with Screen(console, plan, read_ledger(folder)) as screen:
-            run_experiment(plan, storage, screen.listen, Usage(*limits), say=screen.say)
+            trainable = EvaluationTrainable if sweep.kind == "evaluate" else PackTrainable
+            run_experiment(plan, storage, screen.listen, Usage(*limits), trainable, screen.say)
     except Stopped as stopped:
         message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: the same command goes on from here."
         console.print(message, soft_wrap=True)
@@ -214,6 +273,8 @@ def _estimate(console: Console, plan: "Plan", folder: "Folder", tflops: float | 
 
     with console.status("Checking nodes and storage, and measuring a few training steps"), start_ray():
         share = check_start(plan, folder)
+        if plan.sweep.kind == "evaluate":
+            return
         if is_up(share):  # to wait for a node would be to start one
             plan = size_packs(plan, share)
         rate = tflops * 1e12 if tflops else measure_rate(plan, share)

@@ -1,5 +1,6 @@
 """Where an adapter lies, and in which format."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from xpe_core.adapters.adapter import Adapter
@@ -11,7 +12,7 @@ CONFIG = "adapter_config.json"
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
-def read_adapter(source: str | Path) -> Adapter:
+def read_adapter(source: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
     """Return an adapter from a file of this project, or a folder of peft's or micm-nlp's; nothing in it is executed.
 
     Raises InputError where there is none, it is damaged, or it is not a prompt with a classification head.
