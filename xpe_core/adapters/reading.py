@@ -1,37 +1,58 @@
 """Where an adapter lies, and in which format."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from xpe_core.adapters.adapter import Adapter
+from xpe_core.adapters.layout import CONFIG, name_classes, read_config
+from xpe_core.adapters.micm_folder import is_micm, read_micm
+from xpe_core.adapters.peft_folder import read_peft
 from xpe_core.adapters.safetensors_file import read_file
 from xpe_core.errors import InputError
 
-CONFIG = "adapter_config.json"
-"""What makes a folder an adapter of peft or of micm-nlp."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def read_adapter(source: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
     """Return an adapter from a file of this project, or a folder of peft's or micm-nlp's; nothing in it is executed.
 
-    Raises InputError where there is none, it is damaged, or it is not a prompt with a classification head.
+    `label_names` are the classes in the order of the logits, for an adapter that does not say them. Raises InputError
+    where there is none, it is damaged, it is not a prompt with a classification head, or its classes are others.
     """
     path = Path(source).expanduser()
     if path.is_file():
-        if path.suffix in PICKLED:
-            raise InputError(f"adapter {source}: a pickle is never opened; adapters are read from safetensors only")
-        return read_file(path)
+        return _read_file(path, label_names)
     if not path.is_dir():
         raise InputError(f"adapter {source}: there is no such file or folder")
     if (path / CONFIG).is_file():
-        raise InputError(f"adapter {source}: not yet")
+        return _read_folder(path, label_names)
     files = sorted(path.glob("*.safetensors"))
     if len(files) == 1:
-        return read_file(files[0])
+        return _read_file(files[0], label_names)
     if files:
         names = ", ".join(file.name for file in files[:3])
         raise InputError(f"adapter {source}: the folder holds {len(files)} adapters ({names}, ...); name one of them")
     if pickles := [file.name for file in sorted(path.iterdir()) if file.suffix in PICKLED]:
         raise InputError(f"adapter {source}: it holds only a pickle ({pickles[0]}); adapters are read from safetensors")
     raise InputError(f"adapter {source}: the folder holds neither {CONFIG} nor a .safetensors file")
+
+
+def _read_file(path: Path, label_names: Sequence[str] | None) -> Adapter:
+    if path.suffix in PICKLED:
+        raise InputError(f"adapter {path}: a pickle is never opened; adapters are read from safetensors only")
+    adapter = read_file(path)
+    classes = name_classes(adapter.parameters, adapter.label_names, label_names, path)
+    return replace(adapter, label_names=classes)
+
+
+def _read_folder(folder: Path, label_names: Sequence[str] | None) -> Adapter:
+    values = read_config(folder)
+    if is_micm(values):
+        return read_micm(folder, label_names)
+    if values.get("peft_type") in ("PROMPT_TUNING", "P_TUNING"):
+        return read_peft(folder, label_names)
+    raise InputError(
+        f"adapter {folder}: peft_type {values.get('peft_type')!r}: allowed are PROMPT_TUNING, P_TUNING and XPE, "
+        "with a classification head"
+    )

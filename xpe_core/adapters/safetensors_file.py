@@ -51,7 +51,7 @@ def parse_description(text: str, where: str) -> tuple[Description, RunConfig]:
     """Return a description and its configuration; InputError that names `where` if it is none."""
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, Mapping):
         raise InputError(f"adapter {where}: its description is no JSON object")

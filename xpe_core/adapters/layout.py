@@ -1,0 +1,226 @@
+"""What the adapter folders of peft and of micm-nlp have in common: their files, and the heads of transformers' classes.
+
+`adapter_config.json` says what the adapter is, `adapter_model.safetensors` holds its tensors. A classification head is
+saved as the modules of transformers' `...ForSequenceClassification` that it replaces, behind `base_model.`:
+
+    ours         XLM-R, RoBERTa, CamemBERT    BERT
+    head.dense   classifier.dense             bert.pooler.dense
+    head.out     classifier.out_proj          classifier
+
+Both read the first position and compute `out(tanh(dense(.)))`. ELECTRA and others use the same names with another
+activation, so the type of the base model is looked at where its config.json is on this machine. A BERT adapter whose
+`modules_to_save` had no `pooler` lacks half of its head: it stays that of the checkpoint, or random, and is not read.
+
+Folders that this project writes also have `xpe_sweep.json`, the JSON in the header of its own format.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from xpe_core.adapters.adapter import Adapter
+from xpe_core.adapters.safetensors_file import Description, describe, parse_description, read_tensors
+from xpe_core.checkpoints import find_checkpoint, find_config_file, is_path
+from xpe_core.config import Int, RunConfig, build_config
+from xpe_core.errors import InputError
+from xpe_core.model import Parameters
+
+CONFIG = "adapter_config.json"
+"""What makes a folder an adapter of peft or of micm-nlp."""
+WEIGHTS = "adapter_model.safetensors"
+PICKLE = "adapter_model.bin"
+SIDECAR = "xpe_sweep.json"
+PARTS = ("weight", "bias")
+ROBERTA_HEAD = {"dense": "base_model.classifier.dense", "out": "base_model.classifier.out_proj"}
+BERT_HEAD = {"dense": "base_model.bert.pooler.dense", "out": "base_model.classifier"}
+HEADS = {
+    "bert": BERT_HEAD,
+    "camembert": ROBERTA_HEAD,
+    "roberta": ROBERTA_HEAD,
+    "xlm-roberta": ROBERTA_HEAD,
+    "xlm-roberta-xl": ROBERTA_HEAD,
+}
+"""The types of base models whose classes have our head, and what its layers are called there."""
+MODULES_TO_SAVE = {
+    kind: ["pooler", "classifier"] if head is BERT_HEAD else ["classifier"] for kind, head in HEADS.items()
+}
+"""The modules that are loaded with an adapter, so that none of the head is left as the checkpoint has it."""
+LARGEST = 1 << 16
+"""Of any size in a config, so that a made-up one is refused before a tensor of it is."""
+
+
+class PromptSettings(BaseModel):
+    """The keys of `adapter_config.json` that decide what any prompt with a head computes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    peft_type: str
+    task_type: str | None = None
+    base_model_name_or_path: str | None = None
+    num_virtual_tokens: Int = Field(ge=1, le=LARGEST)
+    token_dim: Int | None = Field(None, ge=1, le=LARGEST)
+    """Of the virtual tokens; null is that of the tensors."""
+    num_transformer_submodules: Int | None = None
+
+
+Settings = TypeVar("Settings", bound=PromptSettings)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return the content of an adapter's `adapter_config.json`; InputError where it is no JSON object."""
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise InputError(f"adapter {folder}: its {CONFIG} is no JSON object")
+    return values
+
+
+def parse_settings(model: type[Settings], values: Mapping[str, Any], folder: Path) -> Settings:
+    """Return the settings in an `adapter_config.json`; InputError where a value is none that is allowed."""
+    settings = build_config(model, values, f"adapter {folder}: {CONFIG}")
+    if settings.num_transformer_submodules not in (None, 1):
+        raise InputError(
+            f"adapter {folder}: {CONFIG}: num_transformer_submodules={settings.num_transformer_submodules}: "
+            "must be 1, as it is of encoders"
+        )
+    return settings
+
+
+def read_weights(folder: Path) -> Parameters:
+    """Return the tensors of an adapter's folder as float32; InputError where they are not in safetensors, or broken."""
+    if (folder / WEIGHTS).is_file():
+        return read_tensors(folder / WEIGHTS)[0]
+    if (folder / PICKLE).is_file():
+        raise InputError(
+            f"adapter {folder}: it holds only a pickle ({PICKLE}), which is never opened; "
+            "adapters are read from safetensors"
+        )
+    raise InputError(f"adapter {folder}: there is {CONFIG}, but no {WEIGHTS}")
+
+
+def read_sidecar(folder: Path) -> tuple[Description, RunConfig] | None:
+    """Return what this project has written of an adapter beside its tensors, or None where another tool wrote it."""
+    path = folder / SIDECAR
+    if not path.is_file():
+        return None
+    try:
+        return parse_description(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"adapter {path}: it is no text in UTF-8") from None
+
+
+def write_folder(adapter: Adapter, folder: Path, config: Mapping[str, Any], tensors: Parameters, readme: str) -> None:
+    """Write an adapter's folder; its `adapter_config.json` comes last, so that half a folder is no adapter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(whole, {"format": "pt"}))
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    for name, values in ((SIDECAR, describe(adapter)), (CONFIG, config)):
+        (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def take_head(tensors: Parameters, base: str | None, folder: Path) -> Parameters:
+    """Move a head out of a folder's tensors and return it by our names; InputError where there is none of ours."""
+    head = ROBERTA_HEAD if f"{ROBERTA_HEAD['dense']}.weight" in tensors else BERT_HEAD
+    if f"{head['out']}.weight" not in tensors:
+        raise InputError(
+            f"adapter {folder}: it has no classification head; allowed are those of XLM-R's and of BERT's class "
+            f"({ROBERTA_HEAD['out']}.weight or {BERT_HEAD['out']}.weight)"
+        )
+    if head is BERT_HEAD and f"{head['dense']}.weight" not in tensors:
+        raise InputError(
+            f"adapter {folder}: half of its head is missing: {head['out']} stands behind BERT's pooler, which is saved "
+            "only where it is one of modules_to_save"
+        )
+    model_type = find_model_type(base)
+    if model_type not in (None, *HEADS):
+        raise InputError(
+            f"adapter {folder}: its base model {base!r} is of the type {model_type!r}, whose class has another head; "
+            f"allowed are {', '.join(HEADS)}"
+        )
+    taken = {}
+    for layer, name in head.items():
+        for part in PARTS:
+            if f"{name}.{part}" not in tensors:
+                raise InputError(f"adapter {folder}: the tensor {name}.{part} is missing")
+            taken[f"head.{layer}.{part}"] = tensors.pop(f"{name}.{part}")
+    return taken
+
+
+def name_head(adapter: Adapter, names: Mapping[str, str]) -> Parameters:
+    """Return an adapter's head by the names that its layers have elsewhere."""
+    return {
+        f"{name}.{part}": adapter.parameters[f"head.{layer}.{part}"] for layer, name in names.items() for part in PARTS
+    }
+
+
+def refuse_others(tensors: Parameters, folder: Path) -> None:
+    """Raise InputError where a tensor is left that would change what the adapter computes."""
+    if tensors:
+        name = min(tensors)
+        raise InputError(f"adapter {folder}: the tensor {name!r} is none of a prompt with a classification head")
+
+
+def name_classes(
+    head: Parameters, known: Sequence[str] | None, given: Sequence[str] | None, where: str | Path
+) -> tuple[str, ...]:
+    """Return the classes of a head: those that are known, else those that are given, else `LABEL_0`, `LABEL_1`, ...
+
+    Raises InputError where there are not as many as the head has, or where others are given than are known.
+    """
+    bias = head["head.out.bias"]
+    if bias.ndim != 1 or not len(bias):
+        raise InputError(f"adapter {where}: the bias of its head has the shape {list(bias.shape)}; wanted is [classes]")
+    unknown = tuple(f"LABEL_{place}" for place in range(len(bias)))
+    for names, source in ((known, SIDECAR), (given, "label_names")):
+        if names is not None and len(names) != len(bias):
+            raise InputError(f"adapter {where}: its head has {len(bias)} classes; {source} names {len(names)}")
+    if given and known and tuple(known) not in (unknown, tuple(given)):
+        raise InputError(
+            f"adapter {where}: its classes are known to be {', '.join(known)}, in this order; "
+            f"label_names cannot make them {', '.join(given)}"
+        )
+    return tuple(given or known or unknown)
+
+
+def check_size(settings: PromptSettings, table: torch.Tensor, folder: Path) -> None:
+    """Raise InputError where a table of virtual tokens is not of the size that the config says."""
+    wanted = [settings.num_virtual_tokens, settings.token_dim or table.shape[-1]]
+    if list(table.shape) != wanted:
+        raise InputError(
+            f"adapter {folder}: its virtual tokens have the shape {list(table.shape)}; {CONFIG} wants {wanted}"
+        )
+
+
+def read_base_config(adapter: Adapter) -> dict[str, Any]:
+    """Return the config.json of an adapter's backbone; InputError where it is not found, or of another size."""
+    name = adapter.config.backbone
+    values: dict[str, Any] = json.loads(find_config_file(name).read_text(encoding="utf-8"))
+    if values.get("hidden_size") != adapter.hidden_size:
+        raise InputError(
+            f"the adapter is for a backbone of hidden size {adapter.hidden_size}; {name} has {values['hidden_size']}"
+        )
+    return values
+
+
+def find_model_type(name: str | None) -> str | None:
+    """Return a backbone's `model_type` where its config.json is on this machine, else None."""
+    if not name:
+        return None
+    try:
+        values = json.loads(find_config_file(name, local_only=True).read_text(encoding="utf-8"))
+        return str(values["model_type"])
+    except (InputError, OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+
+
+def name_base(backbone: str) -> str:
+    """Return what other tools load a backbone by: its hub name, or its folder; `e5-small` is a folder yet to write."""
+    return str(find_checkpoint(backbone)) if is_path(backbone) else backbone

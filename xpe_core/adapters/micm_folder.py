@@ -1,0 +1,259 @@
+"""Adapters as folders of micm-nlp, the package of XPE's authors: the encoder is kept, not only what comes out of it.
+
+`peft_type` is XPE; in adapters of the paper's time it is P_TUNING with an `encoder_ratio`. The tensors of the prompt,
+E standing for `prompt_encoder.`, and our names for them (in DUAL behind `prompt.soft.` and `prompt.encoded.`):
+
+    E embedding.weight        prompt.embedding.weight, the directly trained tokens
+    E xpe_embedding.weight    prompt.embedding.weight, what goes into the encoder
+    E xpe_head.*              prompt.encoder.*: MLP `0`, `3`, ...; LSTM `lstm`, `mlp.0`, `mlp.3`;
+                              ATTN `0.self_attn`, `0.layernorm`, `0.out_proj`, `1.0`, `1.3`; NONE has none
+
+The head lies behind `base_model.`, as transformers' class names it (`layout`). micm-nlp reads the first position only.
+
+It makes int(tokens x ratio) tokens come from the encoder, we make 29 of 100 x 0.29 where floating point falls short of
+it: what is read has the ratio of its tensors, and what is written one that gives as many there.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from xpe_core.adapters.adapter import Adapter, check_parameters
+from xpe_core.adapters.layout import (
+    CONFIG,
+    HEADS,
+    LARGEST,
+    MODULES_TO_SAVE,
+    PARTS,
+    PromptSettings,
+    name_base,
+    name_classes,
+    name_head,
+    parse_settings,
+    read_base_config,
+    read_config,
+    read_sidecar,
+    read_weights,
+    refuse_others,
+    take_head,
+    write_folder,
+)
+from xpe_core.config import Float, Int, RunConfig, build_config
+from xpe_core.errors import InputError
+
+ENCODER_TYPES = {"MLP": "mlp", "LSTM": "lstm", "ATTN": "attention", "NONE": "none"}
+SOFT = "prompt_encoder.embedding.weight"
+ENCODED = "prompt_encoder.xpe_embedding.weight"
+ENCODER = "prompt_encoder.xpe_head."
+TABLE = "prompt_embeddings"
+"""The same prompt once more, as peft saves it; some adapters of the paper's time have it too."""
+README = """\
+# A prompt for {base}
+
+{num_tokens} virtual tokens ({method}) and a classification head for the frozen encoder `{base}`; made by xpe-sweep, in
+the format of micm-nlp. The {num_classes} classes, in the order of the logits: {classes}.
+
+```python
+from micm_nlp.models.xpe import load_xpe_pretrained
+from transformers import AutoModelForSequenceClassification
+
+model = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels={num_classes}).float()
+model = load_xpe_pretrained(model, ".").eval()
+```
+"""
+
+
+class XpeSettings(PromptSettings):
+    """What else decides a prompt of micm-nlp; the defaults are its own."""
+
+    task_type: Literal["SEQ_CLS"]
+    encoder_ratio: Float = Field(0.7, ge=0, le=1)
+    encoder_reparameterization_type: Literal["MLP", "LSTM", "ATTN", "NONE"] = "MLP"
+    encoder_hidden_size: Int | None = Field(None, ge=1, le=LARGEST)
+    encoder_num_layers: Int = Field(2, ge=0, le=LARGEST)
+    encoder_dropout: Float = Field(0.0, ge=0, le=1)
+    encoder_input_size: Int | None = Field(None, ge=0, le=LARGEST)
+    encoder_num_heads: Int = Field(8, ge=1, le=LARGEST)
+
+
+def is_micm(values: Mapping[str, Any]) -> bool:
+    """Whether the content of an `adapter_config.json` is of an adapter of micm-nlp."""
+    return values.get("peft_type") == "XPE" or (values.get("peft_type") == "P_TUNING" and "encoder_ratio" in values)
+
+
+def write_micm(adapter: Adapter, folder: str | Path) -> None:
+    """Write a folder that micm-nlp loads.
+
+    Raises InputError where its classifiers cannot compute what the adapter does, or the backbone's config.json is not
+    found.
+    """
+    config, hidden_size = adapter.config, adapter.hidden_size
+    if config.pooling != "first":
+        raise InputError(f"pooling={config.pooling}: micm-nlp's classifiers read the first position")
+    input_size = config.encoder_input_size or hidden_size
+    if config.method == "dual" and input_size != hidden_size:
+        raise InputError(
+            f"encoder_input_size={input_size}: with DUAL, micm-nlp has directly trained tokens of that size too, "
+            f"which must then be the backbone's, {hidden_size}"
+        )
+    base = read_base_config(adapter)
+    model_type = base["model_type"]
+    if model_type not in HEADS:
+        raise InputError(
+            f"backbone {config.backbone}: transformers' class for {model_type!r}, which micm-nlp uses, has another "
+            f"head; allowed are {', '.join(HEADS)}"
+        )
+    values = {
+        "peft_type": "XPE",
+        "task_type": "SEQ_CLS",
+        "base_model_name_or_path": name_base(config.backbone),
+        "inference_mode": True,
+        "num_virtual_tokens": config.num_virtual_tokens,
+        "token_dim": hidden_size,
+        "num_transformer_submodules": 1,
+        "num_attention_heads": base.get("num_attention_heads"),
+        "num_layers": base.get("num_hidden_layers"),
+        "encoder_ratio": _find_ratio(config),
+        "encoder_reparameterization_type": {ours: theirs for theirs, ours in ENCODER_TYPES.items()}[
+            config.encoder_type
+        ],
+        "encoder_hidden_size": config.encoder_hidden_size,
+        "encoder_num_layers": config.encoder_num_layers,
+        "encoder_dropout": config.encoder_dropout,
+        "encoder_input_size": config.encoder_input_size if config.method == "xpe" else None,
+        "encoder_num_heads": config.encoder_num_heads,
+        "modules_to_save": [*_name_modules(config), *MODULES_TO_SAVE[model_type]],
+    }
+    names = _name_prompt(config)
+    tensors = {theirs: adapter.parameters[ours] for ours, theirs in names.items()}
+    tensors |= name_head(adapter, HEADS[model_type])
+    write_folder(adapter, Path(folder), values, tensors, _write_readme(adapter))
+
+
+def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
+    """Return the adapter in a folder that micm-nlp (or `write_micm`) has saved.
+
+    Its classes are those of `xpe_sweep.json`, else `label_names`, else `LABEL_0`, `LABEL_1`, ... Raises InputError
+    where it is damaged, or no prompt with a classification head.
+    """
+    folder = Path(folder)
+    settings = parse_settings(XpeSettings, read_config(folder), folder)
+    described = read_sidecar(folder)
+    tensors = read_weights(folder)
+    tensors.pop(TABLE, None)
+    head = take_head(tensors, settings.base_model_name_or_path, folder)
+    classes = name_classes(head, described and described[0].label_names, label_names, folder)
+    if settings.token_dim not in (None, head["head.dense.weight"].shape[-1]):
+        raise InputError(
+            f"adapter {folder}: {CONFIG}: token_dim={settings.token_dim}: "
+            f"its head is of size {head['head.dense.weight'].shape[-1]}"
+        )
+    config = _build_config(settings, described and described[1], head["head.dense.weight"].shape[-1], folder)
+    prompt = {}
+    for ours, theirs in _name_prompt(config).items():
+        if theirs not in tensors:
+            raise InputError(f"adapter {folder}: the tensor {theirs} is missing")
+        prompt[ours] = tensors.pop(theirs)
+    refuse_others(tensors, folder)
+    weights, facts = (described[0].backbone_weights, described[0].facts) if described else (None, {})
+    return check_parameters(Adapter(config, classes, {**prompt, **head}, weights, facts), str(folder))
+
+
+def _build_config(settings: XpeSettings, trained: RunConfig | None, hidden_size: int, folder: Path) -> RunConfig:
+    """Return what the settings say of the run, beside what else is known of it."""
+    where = f"adapter {folder}: {CONFIG}"
+    values = trained.model_dump(exclude_unset=True, exclude={"imported"}) if trained else {}
+    if settings.base_model_name_or_path and not trained:
+        values["backbone"] = settings.base_model_name_or_path
+    tokens, ratio = settings.num_virtual_tokens, settings.encoder_ratio
+    values |= {"num_virtual_tokens": tokens, "encoder_ratio": ratio, "pooling": "first"}
+    if ratio:
+        values |= _find_encoder(settings, hidden_size)
+    config = build_config(RunConfig, values, where)
+    if 0 < ratio < 1 and config.num_encoder_tokens != _count_encoded(tokens, ratio):
+        config = build_config(RunConfig, {**values, "encoder_ratio": _count_encoded(tokens, ratio) / tokens}, where)
+    return config
+
+
+def _find_encoder(settings: XpeSettings, hidden_size: int) -> dict[str, Any]:
+    """Return the fields that decide the encoder; what its type does not read is left out."""
+    encoder_type = ENCODER_TYPES[settings.encoder_reparameterization_type]
+    values: dict[str, Any] = {"encoder_type": encoder_type}
+    if settings.encoder_input_size:
+        values["encoder_input_size"] = settings.encoder_input_size
+    if encoder_type != "none":
+        values["encoder_hidden_size"] = settings.encoder_hidden_size or hidden_size
+        values["encoder_dropout"] = settings.encoder_dropout
+    if encoder_type == "attention":
+        values["encoder_num_heads"] = settings.encoder_num_heads
+    if encoder_type == "mlp":
+        values["encoder_num_layers"] = max(settings.encoder_num_layers, 1)  # of 0, micm-nlp makes 1
+    if encoder_type == "lstm":
+        values["encoder_num_layers"] = settings.encoder_num_layers
+    return values
+
+
+def _count_encoded(num_tokens: int, ratio: float) -> int:
+    """Return how many tokens of a DUAL prompt come from the encoder in micm-nlp."""
+    return max(1, min(num_tokens - 1, int(num_tokens * ratio)))
+
+
+def _find_ratio(config: RunConfig) -> float:
+    """Return a ratio with which micm-nlp has as many tokens come from the encoder as we do."""
+    tokens, encoded, ratio = config.num_virtual_tokens, config.num_encoder_tokens, config.encoder_ratio
+    if config.method == "dual" and _count_encoded(tokens, ratio) != encoded:
+        ratio = encoded / tokens
+        while _count_encoded(tokens, ratio) < encoded:
+            ratio = math.nextafter(ratio, 1)
+    return ratio
+
+
+def _name_prompt(config: RunConfig) -> dict[str, str]:
+    """Return the names of a prompt's tensors in micm-nlp by ours."""
+    if config.method == "spt":
+        return {"prompt.embedding.weight": SOFT}
+    prefix = "prompt." if config.method == "xpe" else "prompt.encoded."
+    names = {"prompt.soft.embedding.weight": SOFT} if config.method == "dual" else {}
+    names[f"{prefix}embedding.weight"] = ENCODED
+    return names | {f"{prefix}encoder.{ours}": ENCODER + theirs for ours, theirs in _name_encoder(config).items()}
+
+
+def _name_encoder(config: RunConfig) -> dict[str, str]:
+    """Return the names of an encoder's tensors in micm-nlp's `xpe_head` by those in our module."""
+    layers: dict[str, str] = {}
+    tensors: dict[str, str] = {}
+    if config.encoder_type == "mlp":
+        layers = {f"layers.{place}": f"{3 * place}" for place in range(config.encoder_num_layers)}
+        layers["out"] = f"{3 * config.encoder_num_layers}"
+    elif config.encoder_type == "lstm":
+        layers = {"dense": "mlp.0", "out": "mlp.3"}
+        for layer in range(config.encoder_num_layers):
+            for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                for name in (f"lstm.{part}_l{layer}", f"lstm.{part}_l{layer}_reverse"):
+                    tensors[name] = name
+    elif config.encoder_type == "attention":
+        tensors = {f"attention.in_proj_{part}": f"0.self_attn.in_proj_{part}" for part in PARTS}
+        layers = {"attention.out_proj": "0.self_attn.out_proj", "norm": "0.layernorm", "projection": "0.out_proj"}
+        layers |= {"dense": "1.0", "out": "1.3"}
+    return tensors | {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs in layers.items() for part in PARTS}
+
+
+def _name_modules(config: RunConfig) -> list[str]:
+    """Return the parts of a prompt that micm-nlp saves."""
+    return {"spt": ["embedding"], "xpe": ["xpe_embedding", "xpe_head"]}.get(
+        config.method, ["embedding", "xpe_embedding", "xpe_head"]
+    )
+
+
+def _write_readme(adapter: Adapter) -> str:
+    config = adapter.config
+    return README.format(
+        base=name_base(config.backbone),
+        num_tokens=config.num_virtual_tokens,
+        method=config.method.upper(),
+        num_classes=len(adapter.label_names),
+        classes=", ".join(f"`{name}`" for name in adapter.label_names),
+    )
