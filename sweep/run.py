@@ -7,16 +7,19 @@ at once.
 import math
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from sweep.config import SweepConfig
 from sweep.experiments import fresh_seeds, is_file, load_experiment, name_experiment, resolve_replication
-from sweep.kept import Command, Storage, kept
+from sweep.kept import Command, LogDir, Storage, kept
+from sweep.logs.tools import find_places, parse_tools
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
@@ -38,6 +41,7 @@ MaxHours = Annotated[float, typer.Option("--max-hours", min=0, help="Hours that 
 MaxGpuHours = Annotated[float, typer.Option("--max-gpu-hours", min=0, help="GPU-hours that it may take in all.")]
 Rate = Annotated[float | None, typer.Option("--tflops", min=0, help="Estimate with so many 10^12 operations a second.")]
 Price = Annotated[float | None, typer.Option("--price", min=0, help="Of an hour of one such device, for the estimate.")]
+LogTo = Annotated[list[str] | None, typer.Option("--log-to", help="Live to tensorboard, mlflow, wandb, or several.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -71,8 +75,11 @@ def search(
     max_gpu_hours: MaxGpuHours = math.inf,
     tflops: Rate = None,
     price: Price = None,
+    log_to: LogTo = None,
+    log_dir: LogDir = None,
 ) -> None:
     """Find the best configuration of an experiment; the same command again goes on where it was interrupted."""
+    tools = parse_tools("--log-to", log_to or ())
     pins = [*(overrides or []), *([f"num_samples={num_samples}"] if num_samples is not None else []), *_pin(seeds)]
     if experiment is not None:
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
@@ -85,7 +92,7 @@ def search(
             experiment = _choose_experiment(Console(), has_gpu())
         default_name, sweep = load_experiment(experiment, pins)
         _check_kind(sweep, "search", experiment)
-        _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
+        _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price, tools, log_dir)
 
 
 @app.command(cls=Command)
@@ -100,11 +107,14 @@ def grid(
     max_gpu_hours: MaxGpuHours = math.inf,
     tflops: Rate = None,
     price: Price = None,
+    log_to: LogTo = None,
+    log_dir: LogDir = None,
 ) -> None:
     """Run every arm on every source set with every seed; the same command again runs what is left."""
+    tools = parse_tools("--log-to", log_to or ())
     default_name, sweep = load_experiment(experiment, [*(overrides or []), *_pin(seeds)])
     _check_kind(sweep, "grid", experiment)
-    _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
+    _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price, tools, log_dir)
 
 
 @app.command(cls=Command)
@@ -119,8 +129,11 @@ def replicate(
     max_gpu_hours: MaxGpuHours = math.inf,
     tflops: Rate = None,
     price: Price = None,
+    log_to: LogTo = None,
+    log_dir: LogDir = None,
 ) -> None:
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
+    tools = parse_tools("--log-to", log_to or ())
     if is_file(of) and load_experiment(of)[1].kind == "replicate":
         sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
@@ -134,6 +147,8 @@ def replicate(
         (max_hours, max_gpu_hours),
         tflops,
         price,
+        tools,
+        log_dir,
     )
 
 
@@ -158,6 +173,8 @@ def _run(
     limits: tuple[float, float],
     tflops: float | None,
     price: float | None,
+    tools: Sequence[str],
+    log_dir: str | None,
 ) -> None:
     """Prepare an experiment, say what it will do, run what is left of it, and print the answer."""
     if not NAME.fullmatch(name) or name.strip(".") == "":
@@ -165,30 +182,21 @@ def _run(
     console = Console()
 
     from sweep.analysis import first_error, read_runs
-    from sweep.ledger import Usage, read_ledger
     from sweep.plan import prepare
-    from sweep.report import Screen, print_answer, print_plan
-    from sweep.stopping import Stopped
+    from sweep.report import print_answer, print_plan
     from sweep.storage import Folder
-    from sweep.tuner import best_name, run_experiment
+    from sweep.tuner import best_name
 
     folder = Folder(storage) / name
     folder.check_writable()
+    places = find_places(tools, folder, log_dir)
     with console.status("Preparing backbone and data"):
         plan = prepare(name, sweep)
     print_plan(console, plan, folder)
     if dry_run:
         _estimate(console, plan, folder, tflops, price)
         return
-    try:
-        with Screen(console, plan, read_ledger(folder)) as screen:
-            run_experiment(plan, storage, screen.listen, Usage(*limits), say=screen.say)
-    except Stopped as stopped:
-        message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: the same command goes on from here."
-        console.print(message, soft_wrap=True)
-        raise typer.Exit(stopped.exit_code) from None
-    except KeyboardInterrupt:  # before the first trial
-        raise typer.Exit(130) from None
+    _drive(console, plan, folder, limits, places)
     print_answer(console, plan, folder)
     there = f" --storage {quote(storage)}" if storage != "results" else ""
     console.print(f"Per-language results: {folder / 'runs'} and {folder / 'evaluations'} (Parquet)", soft_wrap=True)
@@ -201,6 +209,36 @@ def _run(
         )
         console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}{there}", soft_wrap=True)
     console.print(f"Tables and charts:    python sweep/run.py report {plan.name} --format html{there}", soft_wrap=True)
+
+
+def _drive(
+    console: Console,
+    plan: "Plan",
+    folder: "Folder",
+    limits: tuple[float, float],
+    places: Mapping[str, Path | None],
+) -> None:
+    """Run what is left of an experiment, on the screen and in the tools that have `places`."""
+    from sweep.ledger import TrialRecord, Usage, read_ledger
+    from sweep.logs.live import LiveLogs
+    from sweep.report import Screen
+    from sweep.stopping import Stopped
+    from sweep.tuner import run_experiment
+
+    try:
+        with Screen(console, plan, read_ledger(folder)) as screen, LiveLogs(places, folder, screen.say) as logs:
+
+            def listen(record: TrialRecord, result: dict[str, Any] | None) -> None:
+                screen.listen(record, result)
+                logs.listen(record, result)
+
+            run_experiment(plan, folder.parent, listen, Usage(*limits), say=screen.say)
+    except Stopped as stopped:
+        message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: the same command goes on from here."
+        console.print(message, soft_wrap=True)
+        raise typer.Exit(stopped.exit_code) from None
+    except KeyboardInterrupt:  # before the first trial
+        raise typer.Exit(130) from None
 
 
 def _estimate(console: Console, plan: "Plan", folder: "Folder", tflops: float | None, price: float | None) -> None:
