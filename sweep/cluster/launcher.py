@@ -198,6 +198,8 @@ def rewrite(command: str, context: typer.Context, parcel: Parcel) -> list[str]:
                 key, equals, text = override.partition("=")
                 text = parcel.add_value(key, text) if key in BROUGHT_FIELDS else text
                 arguments += [parameter.opts[0], f"{key}{equals}{text}"]
+        elif isinstance(value, list | tuple):
+            arguments += [word for one in value for word in (parameter.opts[0], str(one))]
         elif value != parameter.default:
             arguments += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
     return [*arguments[:1], *named, *arguments[1:]]
