@@ -17,6 +17,7 @@ from rich.console import Console
 from sweep.config import SweepConfig
 from sweep.experiments import fresh_seeds, is_file, load_experiment, name_experiment, resolve_replication
 from sweep.kept import Command, Storage, kept
+from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
@@ -138,7 +139,7 @@ def replicate(
 
 
 # not add_typer, which would put them before the searches in --help
-app.registered_commands.extend(kept.registered_commands)
+app.registered_commands.extend([*kept.registered_commands, *using.registered_commands])
 
 
 def _pin(seeds: str | None) -> list[str]:
