@@ -130,7 +130,7 @@ def compare(
     commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
 
 
-@kept.command()
+@kept.command(cls=LocalCommand)
 def export(
     name: Kept,
     to: Annotated[str, typer.Option("--to", help="A new folder, or hub:USER/NAME.")],

@@ -27,6 +27,7 @@ from sweep.experiments import (
 )
 from sweep.kept import Command, LogDir, Storage, kept
 from sweep.logs.tools import find_places, parse_tools
+from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
@@ -210,7 +211,7 @@ def evaluate(
 
 
 # not add_typer, which would put them before the searches in --help
-app.registered_commands.extend(kept.registered_commands)
+app.registered_commands.extend([*kept.registered_commands, *using.registered_commands])
 
 
 def _pin(seeds: str | None) -> list[str]:
