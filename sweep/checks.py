@@ -52,6 +52,8 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
     ended = sum(record.state is not None for record in read_ledger(folder).values())
     num_runs = max(plan.num_trials - ended, 0) * len(plan.sweep.seeds)
+    if plan.sweep.kind == "evaluate":
+        return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
     validated = {*plan.selection_languages, *plan.data.resolve(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
     hidden_size = find_hidden_size(plan.sweep.corners[0].backbone)

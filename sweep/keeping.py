@@ -4,16 +4,15 @@ A run's file is written before the ledger says that its trial has ended, so a fi
 overwrites it. With `keep: best` the folder holds those of the best configuration so far, with all its seeds.
 """
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
 from sweep.config import SweepConfig
 from sweep.ledger import TrialRecord
 from sweep.storage import Folder
 from sweep.store import ExperimentFolder
-from xpe_core.adapters import Adapter, read_adapter
+from xpe_core.adapters import Adapter
+from xpe_core.adapters.safetensors_file import from_bytes
 from xpe_core.errors import InputError
 
 ADAPTERS = "adapters"
@@ -64,12 +63,7 @@ def read_kept(folder: Folder, run_id: str) -> Adapter:
             f"{folder} holds no adapter of run {run_id} ({ADAPTERS}/{run_id}{SUFFIX}): it was not kept "
             "(keep: all, best or none in the experiment's file), or trained by an older version"
         )
-    if folder.path is not None:
-        return read_adapter(folder.path / ADAPTERS / f"{run_id}{SUFFIX}")
-    with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
-        file = Path(scratch) / f"{run_id}{SUFFIX}"
-        file.write_bytes(content)
-        return read_adapter(file)
+    return from_bytes(content, f"{folder}/{ADAPTERS}/{run_id}{SUFFIX}")
 
 
 def kept_run_ids(folder: Folder) -> set[str]:
