@@ -223,6 +223,8 @@ def test_the_command_publishes_all_seeds_of_an_arm_or_the_one_run_that_is_named(
     assert sorted(hub.repositories[f"{USER}/one"].branches) == ["main", "seed-02"]
     result = CliRunner().invoke(app, ["export", folder.name, "--to", "folder", "--private", *storage])
     assert str(result.exception) == "--private is for --to hub:USER/NAME"
+    result = CliRunner().invoke(app, ["export", folder.name, "--best", "--to", f"hub:{REPO}", *storage])
+    assert str(result.exception).startswith("--best is one run; to the hub go all seeds of a configuration")
 
 
 def test_the_cards_lines_load_a_revision_in_stock_peft(

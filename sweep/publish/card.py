@@ -142,7 +142,7 @@ def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
     return {
         "main_seed": next(iter(card.revisions)),
         "example": f'`revision="{revision}"` is seed {seed}',
-        "sentence": f"{card.sentence[:1].upper()}{card.sentence[1:].rstrip('.')}.",
+        "sentence": wording.say_format(card.sentence),
         "base_note": note,
         "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, revision),
         "own_snippet": own_snippet(card.repo, revision, is_elsewhere),

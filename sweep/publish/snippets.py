@@ -22,7 +22,7 @@ def peft_snippet(readme: Path, base_model: str, repo: str, revision: str) -> str
     lines = f"folder = snapshot_download({json.dumps(repo)}, revision={json.dumps(revision)})"
     code = FOLDER_LINE.sub(lambda _: lines, found[1], count=1)
     code = BASE_LINE.sub(lambda _: f"base = {json.dumps(base_model)}", code, count=1)
-    return f"from huggingface_hub import snapshot_download\n{code}"
+    return code.replace("import torch\n", "import torch\nfrom huggingface_hub import snapshot_download\n", 1)
 
 
 def own_snippet(repo: str, revision: str, is_elsewhere: bool) -> str:

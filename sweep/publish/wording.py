@@ -19,6 +19,7 @@ METHOD_NAMES = {
 FEW_SEEDS = 6
 """With fewer no claim at 5 % is possible."""
 SHOWN_LANGUAGES = 12
+SHOWN_WORST = 5
 LOW_ACCURACY = 0.5
 HUB = "https://huggingface.co"
 PUBLIC_DATA = {
@@ -114,12 +115,12 @@ def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str])
     ]
     accuracies = numbers.languages.drop_nulls("accuracy")
     if low := len(accuracies.filter(accuracies["accuracy"] < LOW_ACCURACY)):
-        worst = accuracies.sort("accuracy", "language").head(5)
+        worst = accuracies.sort("accuracy", "language").head(min(low, SHOWN_WORST))
         named = ", ".join(
             f"{row['name'] or row['language']} {percent(row['accuracy'])}" for row in worst.iter_rows(named=True)
         )
         said.append(
-            f"In {low} of {len(accuracies)} tested languages it is right in less than half of the cases; worst are "
+            f"In {low} of {len(accuracies)} tested languages it is right in less than half of the cases; the lowest: "
             f"{escape_markdown(named)} (%)."
         )
     if about := PUBLIC_DATA.get(config.dataset.rsplit("/", 1)[-1].lower().replace("-", "")):
@@ -134,6 +135,11 @@ def compare_with_recipe(config: RunConfig, num_differing: int) -> str:
         return "It is the published recipe."
     which = "One setting differs" if num_differing == 1 else f"{num_differing} settings differ"
     return f"{which} from it and {'is' if num_differing == 1 else 'are'} bold: the published figures are no yardstick."
+
+
+def say_format(sentence: str) -> str:
+    """Return what PEFT can do with the files, as it is said in front of the lines that do it."""
+    return sentence.replace("peft ", "PEFT ", 1).replace("README.md applies it", "the lines below apply it") + "."
 
 
 def link(name: str, kind: str = "") -> str:
