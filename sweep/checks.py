@@ -49,9 +49,11 @@ def check_room(plan: Plan, folder: Folder, num_running: int) -> None:
 
 
 def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
-    """Return the bytes that are still to be written at most: tables, ledger, and the checkpoints of what runs."""
+    """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
     ended = sum(record.state is not None for record in read_ledger(folder).values())
     num_runs = max(plan.num_trials - ended, 0) * len(plan.sweep.seeds)
+    if plan.sweep.kind == "evaluate":
+        return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
     validated = {*plan.selection_languages, *plan.data.resolve(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
     hidden_size = find_hidden_size(plan.sweep.corners[0].backbone)
@@ -59,7 +61,8 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     most = max(count_trained_parameters(corner, hidden_size, num_classes) for corner in plan.sweep.corners)
     running = min(num_running, max(plan.num_trials - ended, 0))
     checkpoints = running * len(plan.sweep.seeds) * most * CHECKPOINT_COPIES * 4
-    return rows * ROW_BYTES + num_runs * RUN_BYTES + checkpoints
+    num_kept = {"all": num_runs, "best": 2 * len(plan.sweep.seeds), "none": 0}[plan.sweep.keep]
+    return rows * ROW_BYTES + num_runs * RUN_BYTES + checkpoints + num_kept * most * 4
 
 
 def send_data(plan: Plan, capacity: Capacity) -> dict[int, Any]:

@@ -17,6 +17,8 @@ from xpe_core.config import Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
+UNKNOWN_SOURCES = "unknown"
+"""The source set of an adapter that does not say what it was trained on."""
 MAX_SEEDS = 1000
 MAX_CORNERS = 4096
 """Combinations of a space's extreme values that are checked before anything starts."""
@@ -43,8 +45,10 @@ def parse_seeds(value: Any) -> Any:
 DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
 KINDS_OF_KEY = {
     **dict.fromkeys(("space", "zipped", "num_samples", "sampler", "search_seed", "scheduler"), ("search",)),
-    **dict.fromkeys(("arms", "source_sets"), ("grid", "replicate")),
+    "arms": ("grid", "replicate", "evaluate"),
+    "source_sets": ("grid", "replicate"),
     **dict.fromkeys(("of", "top"), ("replicate",)),
+    "adapters": ("evaluate",),
 }
 """Keys that only some kinds of experiment have."""
 
@@ -85,8 +89,10 @@ class ResourcesConfig(Strict):
 class SweepConfig(Strict):
     """An experiment: which configurations are run with which seeds, and where they are tested."""
 
-    kind: Literal["search", "grid", "replicate"] = "search"
-    """`search` proposes configurations, `grid` runs the named ones, `replicate` the best of another experiment."""
+    kind: Literal["search", "grid", "replicate", "evaluate"] = "search"
+    """`search` proposes configurations, `grid` runs the named ones, `replicate` the best of another experiment;
+    `evaluate` trains nothing and tests adapters.
+    """
     base: dict[str, Any] = {}
     """Fields of `RunConfig` that are the same in all trials."""
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(parse_seeds), Field(min_length=1)] = (1, 2)
@@ -98,6 +104,8 @@ class SweepConfig(Strict):
     """
     evaluation: EvaluationConfig = EvaluationConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    keep: Literal["all", "best", "none"] = "all"
+    """Whose trained prompt and head are kept: every finished run's, those of the best configuration, or none."""
 
     space: dict[str, Dimension] = {}
     """Of a search: fields of `RunConfig` that vary."""
@@ -122,6 +130,9 @@ class SweepConfig(Strict):
     top: Int = Field(1, ge=1)
     """Of a replication: how many of the best configurations are run again."""
 
+    adapters: dict[str, dict[Seed, str]] = {}
+    """Of an evaluation: each arm's adapters, one a seed, by their fingerprints."""
+
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
         for name, kinds in KINDS_OF_KEY.items():
@@ -136,6 +147,8 @@ class SweepConfig(Strict):
             raise ValueError("arms is missing: a grid names at least one, such as arms: {spt: {encoder_ratio: 0}}")
         elif self.kind == "replicate" and not self.of:
             raise ValueError("of is missing: a replication names the experiment whose best is run again")
+        elif self.kind == "evaluate" and (not self.arms or self.arms.keys() != self.adapters.keys()):
+            raise ValueError("adapters: an evaluation has one arm or more, each with its adapters")
         try:
             longest = self.longest
         except InputError as error:
@@ -158,6 +171,8 @@ class SweepConfig(Strict):
         for key in (*self.base, *places):
             if key == "seed":
                 raise ValueError("a seed is no hyperparameter; say seeds: [1, 2] instead")
+            if key == "imported" and self.kind != "evaluate" and (key in places or self.base[key] is not None):
+                raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
             if key not in RunConfig.model_fields:
                 raise ValueError(nearest(key, RunConfig.model_fields))
             if key in places and key in ("backbone", "dataset"):
@@ -253,6 +268,17 @@ class SweepConfig(Strict):
     def used_source_sets(self) -> tuple[str, ...]:
         """All source sets that a trial may train on."""
         return tuple(dict.fromkeys(corner.source_set for corner in self.corners))
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """Return the seeds that an arm is run with: those of its adapters in an evaluation, else all."""
+        return tuple(self.adapters[arm]) if self.kind == "evaluate" else self.seeds
+
+    @property
+    def num_runs(self) -> int:
+        """Runs in all, if nothing was added to the experiment."""
+        if self.kind == "search":
+            return self.num_samples * len(self.seeds)
+        return sum(len(self.seeds_of(arm)) for arm, _ in self.cells)
 
     @property
     def cells(self) -> list[tuple[str, str | None]]:

@@ -2,6 +2,7 @@
 stands for.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,12 @@ from sweep.store import read_specification
 from xpe_core.config import RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
+HUB = "hub:"
+"""Begins the name of an adapter on the hub: hub:USER/NAME, hub:USER/NAME@REVISION."""
+SEED = re.compile(r"seed[-_]?0*(\d+)")
+"""What a folder or a hub's revision is called that holds one seed's adapter."""
+OF_EVALUATIONS = ("max_length", "precision", "pooling")
+"""Fields of `RunConfig` that decide how an adapter is tested."""
 FIELD_PLACES = ("base", "space", "arms", "zipped")
 """Keys under which fields of `RunConfig` stand: these are set by their own names."""
 
@@ -81,6 +88,32 @@ def name_experiment(command: str, source: str) -> str:
     if command != "replicate" or (is_file(source) and load_experiment(source)[1].kind == "replicate"):
         return name
     return f"{name}-replication"
+
+
+def name_evaluation(source: str) -> str:
+    """Return the name of an evaluation of adapters, of which `source` is the first, where none is given."""
+    if source.startswith(HUB):
+        stem = source.removeprefix(HUB).partition("@")[0].rpartition("/")[2]
+    else:
+        path = Path(source).expanduser().absolute()
+        stem = path.parent.name if SEED.fullmatch(path.name) or path.name == "adapters" else path.stem
+    stem = re.sub(r"[^\w.-]+", "-", stem)
+    return f"{stem}-evaluation"
+
+
+def read_evaluation_values(overrides: Sequence[str], **given: str | None) -> dict[str, Any]:
+    """Return the fields of `RunConfig` that hold for all adapters of an evaluation, paths made absolute."""
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise InputError(f"--set {override}: must look like key=value")
+        if key not in OF_EVALUATIONS:
+            known = ", ".join(OF_EVALUATIONS)
+            raise InputError(f"--set {override}: nothing is trained, so allowed are {known}")
+        values[key] = yaml.safe_load(text)
+    base: dict[str, Any] = _make_paths_absolute({"base": values})["base"]
+    return base
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -151,7 +184,7 @@ def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
     for method, ratio in (("spt", 0.0), ("xpe", 1.0)):
         if method not in found and not any(config.method == method for config in found.values()):
             found[method] = RunConfig(**{**best.model_dump(), "encoder_ratio": ratio})
-    arms = {name: config.model_dump(exclude={"seed"}) for name, config in found.items()}
+    arms = {name: config.model_dump(exclude={"seed", "imported"}) for name, config in found.items()}
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
     values = sweep.model_dump(exclude_unset=True)

@@ -59,7 +59,7 @@ def print_status(console: Console, storage: str, name: str) -> None:
         what = record.arm or " ".join(f"{key}={_short(value)}" for key, value in record.params.items())
         value = "–" if record.value is None else f"{100 * record.value:.1f}"
         state = record.state or ("running" if running else "to go on")
-        steps = f"{max(record.reports, default=0)}/{record.config['max_steps']}"
+        steps = f"{max(record.reports, default=0)}/{record.run_config.max_steps}"
         table.add_row(f"{record.number + 1}", state, steps, value, what or record.run_config.method)
     console.print(table)
     at_work = "A driver is at work on it." if running else "No driver is at work on it."

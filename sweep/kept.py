@@ -1,4 +1,4 @@
-"""The commands for experiments that are kept in the storage: list, status, show, stop, report, best and compare."""
+"""The commands for experiments that are kept in the storage: from list and status to report, compare and export."""
 
 import os
 from typing import Annotated, Any
@@ -7,10 +7,14 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from sweep.logs.tools import find_places, parse_tools
+from xpe_core.errors import InputError
+
 kept = typer.Typer()
 
 Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
 Exclude = Annotated[str, typer.Option("--exclude", help="Languages in no target group: a group, codes, or none.")]
+LogDir = Annotated[str | None, typer.Option("--log-dir", help="Folder for logs here (NAME/logs below the storage).")]
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
 
@@ -24,6 +28,19 @@ class Command(TyperCommand):
         from sweep.cluster.launcher import launch
 
         raise typer.Exit(launch(ctx.obj, ctx))
+
+
+class LocalCommand(TyperCommand):
+    """A command that reads what is here."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run it here; InputError where it is asked for on a cluster."""
+        if ctx.obj is not None:
+            raise InputError(
+                f"--cluster {ctx.obj} {ctx.info_name}: {ctx.info_name} runs here, on results that were brought here "
+                "or are in object storage; leave --cluster out"
+            )
+        return super().invoke(ctx)
 
 
 @kept.command(name="list", cls=Command)
@@ -60,7 +77,7 @@ def stop(name: Kept, storage: Storage = "results") -> None:
     stop_experiment(Console(), storage, name)
 
 
-@kept.command()
+@kept.command(cls=LocalCommand)
 def report(
     names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
     baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
@@ -83,7 +100,7 @@ def report(
     commands.report(_report_console(), storage, names, baseline, exclude, form, to, languages, watch)
 
 
-@kept.command()
+@kept.command(cls=LocalCommand)
 def best(
     name: Kept,
     purpose: Annotated[
@@ -99,7 +116,7 @@ def best(
     commands.best(Console(), storage, name, purpose, method, exclude)
 
 
-@kept.command()
+@kept.command(cls=LocalCommand)
 def compare(
     first: Annotated[str, typer.Argument(help="An arm, EXPERIMENT:arm, config_id, run_id or experiment.")],
     second: Annotated[str, typer.Argument(help="What it is compared with.")],
@@ -111,6 +128,59 @@ def compare(
     from sweep.report import commands
 
     commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
+
+
+@kept.command(cls=LocalCommand)
+def export(
+    name: Kept,
+    to: Annotated[str, typer.Option("--to", help="A new folder, or hub:USER/NAME.")],
+    run_id: Annotated[str | None, typer.Option("--run", help="This run: its id, or its first digits.")] = None,
+    best_run: Annotated[
+        bool, typer.Option("--best", help="The best run of the best configuration (what is done without).")
+    ] = False,
+    all_seeds: Annotated[
+        bool, typer.Option("--all-seeds", help="All runs of the best configuration, each in a folder seed-NN.")
+    ] = False,
+    arm: Annotated[str | None, typer.Option("--arm", help="Of this arm or config_id, not of the best.")] = None,
+    form: Annotated[str, typer.Option("--format", help="peft (loads in stock peft), micm (micm-nlp) or own.")] = "peft",
+    storage: Storage = "results",
+) -> None:
+    """Write trained prompts with their heads as adapters that other tools load."""
+    from sweep import exporting
+
+    if best_run and (run_id is not None or all_seeds):
+        raise InputError("--best is one run; --run and --all-seeds go without it")
+    exporting.export(Console(), storage, name, run_id, all_seeds, arm, to, form)
+
+
+@kept.command(name="log", cls=LocalCommand)
+def log_experiment(
+    name: Kept,
+    to: Annotated[list[str], typer.Option("--to", help="tensorboard, mlflow, wandb, or several.")],
+    log_dir: LogDir = None,
+    storage: Storage = "results",
+) -> None:
+    """Write an experiment's results to TensorBoard, MLflow or W&B; what is there already is not written again."""
+    tools = parse_tools("--to", to)
+    from sweep.inspection import find_experiment
+    from sweep.logs.afterwards import write_logs
+
+    folder = find_experiment(storage, name)
+    write_logs(Console(), folder, find_places(tools, folder, log_dir))
+
+
+@kept.command(cls=LocalCommand)
+def dashboard(
+    name: Kept,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8080,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    storage: Storage = "results",
+) -> None:
+    """Show a search in the Optuna dashboard, in a browser; a running one is kept up to date."""
+    from sweep.dashboard import serve
+    from sweep.inspection import find_experiment
+
+    serve(Console(), find_experiment(storage, name), host, port)
 
 
 def _report_console() -> Console:

@@ -1,8 +1,9 @@
 """An experiment whose backbone and data are there: what it will run, and what that is estimated to cost."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from sweep.config import SweepConfig
+from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from xpe_core.backbones import find_max_positions
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.languages import TARGET_GROUPS
@@ -21,6 +22,8 @@ class Plan:
     selection_languages: tuple[str, ...]
     """What a trial is chosen by, the same for every trial, so that accuracies compare; empty where none is chosen."""
     target_languages: tuple[str, ...]
+    adapters: Mapping[str, bytes] = field(default_factory=dict)
+    """Of an evaluation: the adapters' files by run_id."""
 
     @property
     def chosen_by_targets(self) -> tuple[str, ...]:
@@ -32,7 +35,8 @@ class Plan:
     def trained_on_targets(self) -> dict[str, int]:
         """How many target languages each source set trains on, where it does: they are not zero-shot there."""
         targets = set(self.target_languages) & set(self.data.resolve(TARGET_GROUPS[-1]))
-        counts = {name: len(targets & set(self.data.resolve(name))) for name in self.sweep.used_source_sets}
+        known = [name for name in self.sweep.used_source_sets if name != UNKNOWN_SOURCES]
+        counts = {name: len(targets & set(self.data.resolve(name))) for name in known}
         return {name: count for name, count in counts.items() if count}
 
     @property
@@ -43,7 +47,9 @@ class Plan:
     @property
     def num_trials(self) -> int:
         """Trials in all, where nothing was added to the experiment: a grid's cells may be several packs each."""
-        return self.num_configurations * -(-len(self.sweep.seeds) // self.pack_size)
+        if self.sweep.kind == "search":
+            return self.num_configurations
+        return sum(-(-len(self.sweep.seeds_of(arm)) // self.pack_size) for arm, _ in self.sweep.cells)
 
     @property
     def pack_size(self) -> int:

@@ -70,7 +70,7 @@ def propose_cells(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Ite
     """Yield a grid's cells that are not in the ledger, in packs of `seeds_per_trial`."""
     known = {run_id for record in records.values() for run_id in record.run_ids}
     for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True):
-        missing = [seed for seed in sweep.seeds if config.with_seed(seed).run_id not in known]
+        missing = [seed for seed in sweep.seeds_of(arm) if config.with_seed(seed).run_id not in known]
         asked = sweep.resources.seeds_per_trial
         size = asked if isinstance(asked, int) else max(len(missing), 1)
         for start in range(0, len(missing), size):

@@ -8,6 +8,7 @@
 - The first trials all die of the same error: the experiment ends and says it once.
 """
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from sweep.cluster.versions import NodeMismatch
+from sweep.keeping import keep_adapters
 from sweep.ledger import TrialRecord, Usage
 from sweep.searcher import LedgerSearcher
 from sweep.stopping import Stopped, Stopping
@@ -98,10 +100,14 @@ class Recorder(tune.Callback):
         if checkpoint is not None and not result["done"]:
             self._folder.write_checkpoint(record.trial_id, checkpoint)
         if result["done"]:
-            runs = [_run_row(record, result, place) for place in range(len(record.seeds))]
+            runs = [describe_run(record, result, place) for place in range(len(record.seeds))]
             states = {run["state"] for run in runs}
             error = next((run["error"] for run in runs if run["error"]), None)
             state = next(name for name in STATES if name in states)
+            if result.get("adapters"):
+                ended = {one.trial_id: one for one in self._searcher.records.values() if one.state is not None}
+                record.state = state
+                keep_adapters(self._folder, self._searcher.sweep, ended, record, result["adapters"])
             self._folder.end(record, state, error, runs, result["evaluations"])
         elif self._stopping.cause and trial.trial_id not in self._saved:
             self._save_now(record, trial)
@@ -150,9 +156,7 @@ class Recorder(tune.Callback):
 
     def _write_report(self, record: TrialRecord, result: dict[str, Any]) -> None:
         record.reports[result["step"]] = result[METRIC]
-        accuracies = [run["validation_accuracy"] for run in result["runs"]]
-        event = {"event": "report", "trial_id": record.trial_id, "step": result["step"], METRIC: result[METRIC]}
-        self._folder.append({**event, "validation_accuracies": accuracies, **self._take_gpus()})
+        self._folder.append({**describe_report(record, result), **self._take_gpus()})
 
     def _save_now(self, record: TrialRecord, trial: Trial) -> None:
         """Fetch a checkpoint from the trial's worker, which has nothing to do until this driver says so."""
@@ -239,7 +243,7 @@ def identify(record: TrialRecord, seed: int) -> dict[str, Any]:
     """Return the columns of a run's row that are known before it has started."""
     config = record.run_config.with_seed(seed)
     return {
-        **config.model_dump(),
+        **config.known,
         "run_id": config.run_id,
         "config_id": config.config_id,
         "trial_id": record.trial_id,
@@ -249,7 +253,25 @@ def identify(record: TrialRecord, seed: int) -> dict[str, Any]:
     }
 
 
-def _run_row(record: TrialRecord, result: dict[str, Any], place: int) -> dict[str, Any]:
+def describe_report(record: TrialRecord, result: dict[str, Any]) -> dict[str, Any]:
+    """Return a worker's report as the ledger has it; lists are in the order of the trial's seeds.
+
+    A run that ended before the pack has fewer `num_steps` than the report's `step`; its values are those of its end. A
+    mean loss that there is none of is null.
+    """
+    event = {"event": "report", "trial_id": record.trial_id, "step": result["step"], METRIC: result[METRIC]}
+    runs = result["runs"]
+    return {
+        **event,
+        "num_steps": [run["num_steps"] for run in runs],
+        "validation_accuracies": [run["validation_accuracy"] for run in runs],
+        "selection_accuracies": [run["selection_accuracy"] for run in runs],
+        "train_losses": [run["train_loss"] if math.isfinite(run["train_loss"]) else None for run in runs],
+    }
+
+
+def describe_run(record: TrialRecord, result: dict[str, Any], place: int) -> dict[str, Any]:
+    """Return the row of `runs` of one of a trial's runs, after its worker's last report."""
     run = result["runs"][place]
     # where the scheduler stopped the trial, also a run that had ended by itself was never tested
     state = run["state"] if result["finished"] or run["state"] == "failed" else "pruned"

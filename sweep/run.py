@@ -7,6 +7,7 @@ at once.
 import math
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
@@ -15,14 +16,25 @@ import typer
 from rich.console import Console
 
 from sweep.config import SweepConfig
-from sweep.experiments import fresh_seeds, is_file, load_experiment, name_experiment, resolve_replication
-from sweep.kept import Command, Storage, kept
+from sweep.experiments import (
+    fresh_seeds,
+    is_file,
+    load_experiment,
+    name_evaluation,
+    name_experiment,
+    read_evaluation_values,
+    resolve_replication,
+)
+from sweep.kept import Command, LogDir, Storage, kept
+from sweep.logs.tools import find_places, parse_tools
+from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sweep.plan import Plan
-    from sweep.storage import Folder
 
 NAME = re.compile(r"[\w.-]{1,100}")
 
@@ -38,6 +50,7 @@ MaxHours = Annotated[float, typer.Option("--max-hours", min=0, help="Hours that 
 MaxGpuHours = Annotated[float, typer.Option("--max-gpu-hours", min=0, help="GPU-hours that it may take in all.")]
 Rate = Annotated[float | None, typer.Option("--tflops", min=0, help="Estimate with so many 10^12 operations a second.")]
 Price = Annotated[float | None, typer.Option("--price", min=0, help="Of an hour of one such device, for the estimate.")]
+LogTo = Annotated[list[str] | None, typer.Option("--log-to", help="Live to tensorboard, mlflow, wandb, or several.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -71,8 +84,11 @@ def search(
     max_gpu_hours: MaxGpuHours = math.inf,
     tflops: Rate = None,
     price: Price = None,
+    log_to: LogTo = None,
+    log_dir: LogDir = None,
 ) -> None:
     """Find the best configuration of an experiment; the same command again goes on where it was interrupted."""
+    tools = parse_tools("--log-to", log_to or ())
     pins = [*(overrides or []), *([f"num_samples={num_samples}"] if num_samples is not None else []), *_pin(seeds)]
     if experiment is not None:
         load_experiment(experiment, pins)  # a mistake in it is answered before the slow imports below
@@ -85,7 +101,7 @@ def search(
             experiment = _choose_experiment(Console(), has_gpu())
         default_name, sweep = load_experiment(experiment, pins)
         _check_kind(sweep, "search", experiment)
-        _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
+        _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price, tools, log_dir)
 
 
 @app.command(cls=Command)
@@ -100,11 +116,14 @@ def grid(
     max_gpu_hours: MaxGpuHours = math.inf,
     tflops: Rate = None,
     price: Price = None,
+    log_to: LogTo = None,
+    log_dir: LogDir = None,
 ) -> None:
     """Run every arm on every source set with every seed; the same command again runs what is left."""
+    tools = parse_tools("--log-to", log_to or ())
     default_name, sweep = load_experiment(experiment, [*(overrides or []), *_pin(seeds)])
     _check_kind(sweep, "grid", experiment)
-    _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price)
+    _run(name or default_name, sweep, storage, dry_run, (max_hours, max_gpu_hours), tflops, price, tools, log_dir)
 
 
 @app.command(cls=Command)
@@ -119,8 +138,11 @@ def replicate(
     max_gpu_hours: MaxGpuHours = math.inf,
     tflops: Rate = None,
     price: Price = None,
+    log_to: LogTo = None,
+    log_dir: LogDir = None,
 ) -> None:
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
+    tools = parse_tools("--log-to", log_to or ())
     if is_file(of) and load_experiment(of)[1].kind == "replicate":
         sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
@@ -134,11 +156,62 @@ def replicate(
         (max_hours, max_gpu_hours),
         tflops,
         price,
+        tools,
+        log_dir,
+    )
+
+
+@app.command(cls=Command)
+def evaluate(
+    adapters: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files or folders: of export, peft or micm-nlp, with folders seed-NN; or hub:USER/NAME@REV."
+        ),
+    ],
+    languages: Annotated[str, typer.Option("--languages", help="A group, family, script, code, or several.")] = "all",
+    dataset: Annotated[str | None, typer.Option("--dataset", help="What to test on (where it was trained).")] = None,
+    max_examples: Annotated[
+        int | None, typer.Option("--max-examples", min=1, help="Test examples a language at most.")
+    ] = None,
+    source_set: Annotated[
+        str | None, typer.Option("--source-set", help="What the adapters were trained on, if they do not say.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", help="Names of unnamed classes in the order of the logits, or: dataset."),
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="max_length, precision or pooling.")] = None,
+    storage: Storage = "results",
+    name: Name = None,
+    dry_run: DryRun = False,
+    log_to: LogTo = None,
+    log_dir: LogDir = None,
+) -> None:
+    """Test trained adapters, whoever published them, on every language, into the same tables as one's own runs."""
+    tools = parse_tools("--log-to", log_to or ())
+    values = read_evaluation_values(overrides or [], dataset=dataset, backbone=backbone, source_set=source_set)
+
+    from sweep.evaluating import IN_DATA_SETS_ORDER, build_evaluation, find_adapters, prepare_evaluation
+
+    in_data_sets_order = classes == IN_DATA_SETS_ORDER
+    found = find_adapters(adapters, classes.split(",") if classes and not in_data_sets_order else None)
+    sweep = build_evaluation(found, languages, max_examples, values)
+    name = name or name_evaluation(adapters[0])
+    _run(
+        name,
+        sweep,
+        storage,
+        dry_run,
+        tools=tools,
+        log_dir=log_dir,
+        prepare_plan=lambda: prepare_evaluation(name, sweep, found, in_data_sets_order),
     )
 
 
 # not add_typer, which would put them before the searches in --help
-app.registered_commands.extend(kept.registered_commands)
+app.registered_commands.extend([*kept.registered_commands, *using.registered_commands])
 
 
 def _pin(seeds: str | None) -> list[str]:
@@ -155,69 +228,34 @@ def _run(
     sweep: SweepConfig,
     storage: str,
     dry_run: bool,
-    limits: tuple[float, float],
-    tflops: float | None,
-    price: float | None,
+    limits: tuple[float, float] = (math.inf, math.inf),
+    tflops: float | None = None,
+    price: float | None = None,
+    tools: Sequence[str] = (),
+    log_dir: str | None = None,
+    prepare_plan: "Callable[[], Plan] | None" = None,
 ) -> None:
     """Prepare an experiment, say what it will do, run what is left of it, and print the answer."""
     if not NAME.fullmatch(name) or name.strip(".") == "":
         raise InputError(f"--name {name!r}: must be 1 to 100 letters, digits, dots, dashes and underscores")
     console = Console()
 
-    from sweep.analysis import first_error, read_runs
-    from sweep.ledger import Usage, read_ledger
+    from sweep import running
     from sweep.plan import prepare
-    from sweep.report import Screen, print_answer, print_plan
-    from sweep.stopping import Stopped
+    from sweep.report import print_plan
     from sweep.storage import Folder
-    from sweep.tuner import best_name, run_experiment
 
     folder = Folder(storage) / name
     folder.check_writable()
+    places = find_places(tools, folder, log_dir)
     with console.status("Preparing backbone and data"):
-        plan = prepare(name, sweep)
+        plan = prepare_plan() if prepare_plan else prepare(name, sweep)
     print_plan(console, plan, folder)
     if dry_run:
-        _estimate(console, plan, folder, tflops, price)
+        running.estimate(console, plan, folder, tflops, price)
         return
-    try:
-        with Screen(console, plan, read_ledger(folder)) as screen:
-            run_experiment(plan, storage, screen.listen, Usage(*limits), say=screen.say)
-    except Stopped as stopped:
-        message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: the same command goes on from here."
-        console.print(message, soft_wrap=True)
-        raise typer.Exit(stopped.exit_code) from None
-    except KeyboardInterrupt:  # before the first trial
-        raise typer.Exit(130) from None
-    print_answer(console, plan, folder)
-    there = f" --storage {quote(storage)}" if storage != "results" else ""
-    console.print(f"Per-language results: {folder / 'runs'} and {folder / 'evaluations'} (Parquet)", soft_wrap=True)
-    if sweep.kind == "search":
-        best = best_name(plan.name)
-        if folder.read(best) is None:
-            raise InputError(f"no trial of {plan.name} was completed: {first_error(read_runs(folder))}")
-        console.print(
-            f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}{there}", soft_wrap=True
-        )
-        console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}{there}", soft_wrap=True)
-    console.print(f"Tables and charts:    python sweep/run.py report {plan.name} --format html{there}", soft_wrap=True)
-
-
-def _estimate(console: Console, plan: "Plan", folder: "Folder", tflops: float | None, price: float | None) -> None:
-    """Make the checks of a start, and print what the experiment would take."""
-    from sweep.checks import check_start
-    from sweep.cluster.capacity import is_up
-    from sweep.cluster.start import start_ray
-    from sweep.estimate import measure_rate
-    from sweep.packing import size_packs
-    from sweep.report import print_estimate
-
-    with console.status("Checking nodes and storage, and measuring a few training steps"), start_ray():
-        share = check_start(plan, folder)
-        if is_up(share):  # to wait for a node would be to start one
-            plan = size_packs(plan, share)
-        rate = tflops * 1e12 if tflops else measure_rate(plan, share)
-        print_estimate(console, plan, folder, share, rate, measured=not tflops, price=price)
+    running.drive(console, plan, folder, limits, places)
+    running.print_end(console, plan, folder, f" --storage {quote(storage)}" if storage != "results" else "")
 
 
 def _choose_experiment(console: Console, has_gpu: bool) -> str:

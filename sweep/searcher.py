@@ -117,7 +117,7 @@ class LedgerSearcher(Searcher):
             number=len(self.records),
             baseline=proposal.baseline,
             params=dict(proposal.params),
-            config=config.model_dump(),
+            config=config.known,
             seeds=proposal.seeds,
             arm=proposal.arm,
         )

@@ -6,6 +6,7 @@
     runs/part-0000.parquet         one row a run
     evaluations/part-0000.parquet  one row a run, split and language
     checkpoints/<trial_id>.safetensors   of trials that have not ended
+    adapters/<run_id>.safetensors  the trained prompt and head of a finished run (`sweep.keeping`)
     <name>-best.yaml               the best configuration of a search, ready to run again
 
 The driver is its only writer. A trial's rows are in the tables before the ledger says that it ended; events that come
@@ -35,7 +36,7 @@ from sweep.storage.object_storage import PATIENT_ATTEMPTS
 from sweep.tables import TRIALS_A_FILE, Rows, write_rows
 from xpe_core.errors import InputError
 
-MAY_CHANGE = ("num_samples", "resources")
+MAY_CHANGE = ("num_samples", "resources", "keep")
 """Keys of the specification that may differ when an experiment is started again; seeds and steps may grow."""
 FLUSH_SECONDS = 0.5
 """Events that follow one another within this time are written together: each write waits for the disk."""
@@ -116,6 +117,16 @@ class ExperimentFolder:
         with self._keep_failure():
             return self.folder.read(_checkpoint(trial_id))
 
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file of the experiment's."""
+        with self._writing():
+            self.folder.write(name, content)
+
+    def delete_file(self, name: str) -> None:
+        """Delete a file of the experiment's."""
+        with self._writing():
+            self.folder.delete(name)
+
     def is_asked_to_stop(self) -> bool:
         """Whether someone has asked for it with `request_stop`."""
         with self._keep_failure():
@@ -124,8 +135,7 @@ class ExperimentFolder:
     def write_yaml(self, name: str, values: Mapping[str, Any], comment: str = "") -> None:
         """Write a YAML file, under a comment."""
         text = comment + yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-        with self._writing():
-            self.folder.write(name, text.encode())
+        self.write_file(name, text.encode())
 
     def _drop_old_checkpoints(self) -> None:
         """Delete the checkpoints of trials that have ended: a driver was killed after it had written that."""

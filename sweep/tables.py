@@ -42,6 +42,8 @@ RUN_SCHEMA = pa.schema(
         ("state", pa.string()),  # complete, pruned, failed
         ("error", pa.string()),
         *((name, _arrow_type(field.annotation)) for name, field in RunConfig.model_fields.items()),
+        ("adapter", pa.string()),  # of an evaluation: where it was read from
+        ("adapter_fingerprint", pa.string()),
         ("num_steps", pa.int64()),
         ("best_step", pa.int64()),
         ("validation_accuracy", pa.float64()),  # of the kept checkpoint, mean over the source languages

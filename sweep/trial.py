@@ -10,7 +10,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -21,14 +21,16 @@ import torch
 from ray import tune
 
 from sweep.cluster.versions import NodeMismatch, check_versions, code_version, package_versions
-from xpe_core.backbones import load_backbone
+from xpe_core.adapters import take_adapter
+from xpe_core.adapters.safetensors_file import to_bytes
+from xpe_core.backbones import Backbone, load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.evaluation import LanguageScore, evaluate
 from xpe_core.meter import measure_peak
 from xpe_core.model import PromptClassifier
 from xpe_core.progress import Report
-from xpe_core.tokens import load_tokens
+from xpe_core.tokens import TokenisedData, load_tokens
 from xpe_core.training import Training
 
 METRIC = "selection_accuracy"
@@ -59,7 +61,8 @@ class PackTrainable(tune.Trainable):
         """
         training = self._training or self._start()
         if self._trained is not None:
-            return {**self._trained, "finished": True, "done": True, "evaluations": self._test(training)}
+            tested = {"evaluations": self._test(training), "adapters": self._take_adapters(training)}
+            return {**self._trained, **tested, "finished": True, "done": True}
         report = training.report() if training.ended else training.advance(TICK_SECONDS)
         result = {
             "step": training.step,
@@ -78,7 +81,7 @@ class PackTrainable(tune.Trainable):
                 "runs": [_describe_run(report, place, model) for place in range(len(report.runs))],
                 "evaluations": _validation_rows(report),
                 "provenance": {
-                    **_provenance(model.backbone.name, model.device.type),
+                    **find_provenance(model.backbone.name, model.device.type),
                     "data_fingerprint": training.data.fingerprint,
                 },
             }
@@ -103,18 +106,7 @@ class PackTrainable(tune.Trainable):
 
     def _start(self) -> Training:
         """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
-        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
-        first = configs[0]
-        check_versions(platform.node(), package_versions(), self.config["versions"])
-        sent = self.config["data"].get(first.max_length)
-        data = load_tokens(first.dataset, first.backbone, first.max_length) if sent is None else ray.get(sent)
-        found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
-        if first.max_length == self.config["max_length"] and found != self.config["fingerprints"]:
-            raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
-        if self.config["device"] == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            torch.cuda.set_per_process_memory_fraction(min(self.config["gpus"], 1.0))  # Ray does not see to it
-        backbone = load_backbone(first.backbone, self.config["device"])
+        configs, data, backbone = load_inputs(self.config)
         model = PromptClassifier(backbone, configs, len(data.label_names))
         self._training = Training(model, data, self.config["selection_languages"] or None)
         if self.config["checkpoint"] is not None:
@@ -134,8 +126,43 @@ class PackTrainable(tune.Trainable):
         return rows + [
             row
             for place, run_scores in zip(places, scores, strict=True)
-            for row in _rows(runs[place]["run_id"], "test", run_scores)
+            for row in make_rows(runs[place]["run_id"], "test", run_scores)
         ]
+
+    def _take_adapters(self, training: Training) -> dict[str, bytes]:
+        """Return the files of the complete runs' prompts and heads by run_id, where they are kept."""
+        assert self._trained is not None
+        if not self.config["keeps_adapters"]:
+            return {}
+        provenance, files = self._trained["provenance"], {}
+        for place, run in enumerate(self._trained["runs"]):
+            if run["state"] == "complete":
+                facts = {name: run[name] for name in ("run_id", "num_steps", "best_step", "selection_accuracy")}
+                facts |= {"validation_accuracy": run["best_validation_accuracy"]}
+                facts |= {name: provenance[name] for name in ("code_version", "data_fingerprint")}
+                adapter = take_adapter(training.model, place, training.data.label_names, facts)
+                files[run["run_id"]] = to_bytes(adapter)
+        return files
+
+
+def load_inputs(constants: Mapping[str, Any]) -> tuple[list[RunConfig], TokenisedData, Backbone]:
+    """Return a trial's configurations, one a seed, and data and backbone as this process caches them.
+
+    `constants` are what the driver gives to a trial. NodeMismatch where this node has other packages, another backbone
+    or other data than the driver.
+    """
+    configs = [RunConfig(**constants["config"]).with_seed(seed) for seed in constants["seeds"]]
+    first = configs[0]
+    check_versions(platform.node(), package_versions(), constants["versions"])
+    sent = constants["data"].get(first.max_length)
+    data = load_tokens(first.dataset, first.backbone, first.max_length) if sent is None else ray.get(sent)
+    found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
+    if first.max_length == constants["max_length"] and found != constants["fingerprints"]:
+        raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
+    if constants["device"] == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.set_per_process_memory_fraction(min(constants["gpus"], 1.0))  # Ray does not see to it
+    return configs, data, load_backbone(first.backbone, constants["device"])
 
 
 def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[str, Any]:
@@ -149,19 +176,21 @@ def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[s
         "peak_share": report.work.peak_share(measure_peak(model.backbone, model.configs[0].precision)),
         "num_runs_in_pack": len(report.runs),
         "num_trained_parameters": sum(value.numel() for value in model.run_parameters(place).values()),
-        "peak_memory_bytes": _peak_memory_bytes(model.device),
+        "peak_memory_bytes": measure_memory_bytes(model.device),
     }
 
 
 def _validation_rows(report: Report) -> list[dict[str, Any]]:
-    return [row for run in report.runs for row in _rows(run.run_id, "validation", run.validation_scores)]
+    return [row for run in report.runs for row in make_rows(run.run_id, "validation", run.validation_scores)]
 
 
-def _rows(run_id: str, split: str, scores: Sequence[LanguageScore]) -> list[dict[str, Any]]:
+def make_rows(run_id: str, split: str, scores: Sequence[LanguageScore]) -> list[dict[str, Any]]:
+    """Return a run's rows of the table `evaluations`."""
     return [{"run_id": run_id, "split": split, **asdict(score)} for score in scores]
 
 
-def _peak_memory_bytes(device: torch.device) -> int:
+def measure_memory_bytes(device: torch.device) -> int:
+    """Return the most memory that was in use: of the GPU, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # of the process so far: an actor's earlier trials count in; macOS counts in bytes, Linux in KiB
@@ -169,7 +198,7 @@ def _peak_memory_bytes(device: torch.device) -> int:
 
 
 @cache
-def _provenance(backbone: str, device: str) -> dict[str, str]:
+def find_provenance(backbone: str, device: str) -> dict[str, str]:
     """Return where this process's numbers come from."""
     return {
         "code_version": code_version(),

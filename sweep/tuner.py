@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
@@ -98,6 +99,8 @@ def _run_trials(
         "data": send_data(plan, capacity),
         "max_length": plan.sweep.corners[0].max_length,
         "checkpoint_seconds": plan.sweep.resources.checkpoint_seconds,
+        "keeps_adapters": plan.sweep.keep != "none",
+        "adapters": {run_id: ray.put(content) for run_id, content in plan.adapters.items()},
     }
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong is in the tables and on the screen
     recorder = Recorder(folder, searcher, stopping, listen, say, share.gpus, read_usage(folder.folder), limits)

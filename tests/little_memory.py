@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from xpe_core import evaluation, passes
+from xpe_core import batches, passes
 from xpe_core.backbones import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.evaluation import evaluate
@@ -41,7 +41,7 @@ def main(dataset: str, backbone: str) -> None:
     )
     train(config, [1])  # what is loaded and cached once is in memory after it
     passes.CPU_POSITIONS = 1_000_000
-    evaluation.BATCH_TOKENS["cpu"] = 1_000_000
+    batches.BATCH_TOKENS["cpu"] = 1_000_000
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM_BYTES, hard))
@@ -62,7 +62,7 @@ def train(config: RunConfig, seeds: list[int]) -> dict[str, object]:
         ran_out.append(str(error))  # the error itself would hold what it had in memory
         return is_out_of_memory(error)
 
-    passes.is_out_of_memory = evaluation.is_out_of_memory = count
+    passes.is_out_of_memory = batches.is_out_of_memory = count
     sizes: list[int] = []
     run = training._passes.run
 
@@ -75,7 +75,7 @@ def train(config: RunConfig, seeds: list[int]) -> dict[str, object]:
     training._passes.run = watch  # type: ignore[method-assign]
     reports = [training.advance() for _ in range(NUM_STEPS)]  # an epoch is one batch: there is one every step
     scores = evaluate(model, data, "test", ["eng_Latn", "deu_Latn", "kat_Geor", "yor_Latn"])
-    passes.is_out_of_memory = evaluation.is_out_of_memory = is_out_of_memory
+    passes.is_out_of_memory = batches.is_out_of_memory = is_out_of_memory
     return {
         "positions": max(sizes),
         "out_of_memory": len(ran_out),

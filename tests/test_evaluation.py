@@ -6,8 +6,9 @@ import torch
 
 from tests.conftest import LANGUAGES
 from xpe_core.backbones import load_backbone
+from xpe_core.batches import BATCH_TOKENS
 from xpe_core.config import RunConfig
-from xpe_core.evaluation import BATCH_TOKENS, LanguageScore, evaluate, macro_f1, mean_accuracy
+from xpe_core.evaluation import LanguageScore, evaluate, macro_f1, mean_accuracy
 from xpe_core.model import PromptAndHead, PromptClassifier
 from xpe_core.tokens import load_tokens
 

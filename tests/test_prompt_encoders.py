@@ -19,7 +19,7 @@ def configure(kind: str, **values: object) -> RunConfig:
         encoder_hidden_size=6,
         encoder_type=kind,
         encoder_num_heads=4,
-        **values,  # type: ignore[arg-type]
+        **values,
     )
 
 

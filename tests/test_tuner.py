@@ -10,7 +10,7 @@ from sweep.analysis import read_evaluations
 from sweep.config import SweepConfig
 from sweep.ledger import TrialRecord
 from sweep.plan import prepare
-from sweep.recorder import _run_row
+from sweep.recorder import describe_run
 from sweep.storage import Folder
 from sweep.tuner import run_experiment
 from xpe_core.config import RunConfig
@@ -25,7 +25,7 @@ def rows_of(*runs: dict[str, Any], finished: bool) -> list[str]:
     config = RunConfig()
     record = TrialRecord("t", 0, False, {}, config.model_dump(), tuple(range(1, len(runs) + 1)))
     result = {"runs": runs, "finished": finished, "provenance": {}}
-    return [_run_row(record, result, place)["state"] for place in range(len(runs))]
+    return [describe_run(record, result, place)["state"] for place in range(len(runs))]
 
 
 def test_a_run_of_a_stopped_trial_is_pruned_even_where_it_had_ended_by_itself() -> None:

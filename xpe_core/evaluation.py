@@ -5,20 +5,16 @@ Counts are what is kept; rates are derived from them, so that groups of language
 R runs, M examples, C classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from xpe_core.cores import fill_cores, map_on_cores
+from xpe_core.batches import run_in_batches
 from xpe_core.model import PromptClassifier
-from xpe_core.passes import is_out_of_memory
 from xpe_core.tokens import TokenisedData
-
-BATCH_TOKENS = {"cpu": 2_048, "cuda": 131_072}
-"""Tokens of one evaluation batch, prompt, padding and all runs counted; on a CPU small batches stay in its caches."""
 
 
 @dataclass(frozen=True)
@@ -108,46 +104,5 @@ def _predict(
         predictions[:, chosen] = logits.argmax(-1).cpu().numpy()
         losses[:, chosen] = loss.view(len(places), -1).cpu().numpy()
 
-    widths = lengths[order] + prompts.shape[2]
-    budget = BATCH_TOKENS.get(model.device.type, BATCH_TOKENS["cuda"]) // len(places)
-    if model.device.type == "cpu":
-        num_batches = fill_cores(-(-int(widths.sum()) // budget))
-        # the longest first, so that no core ends long after the others
-        batches = _batches(widths, -(-int(widths.sum()) // num_batches))[::-1]
-        fitted = map_on_cores(lambda rows: _fits(predict, rows), batches)
-        waiting = [half for rows, fits in zip(batches, fitted, strict=True) if not fits for half in _halve(rows)]
-    else:
-        waiting = _batches(widths, budget)[::-1]
-    while waiting:
-        if not _fits(predict, rows := waiting.pop()):
-            torch.cuda.empty_cache()  # does nothing without a GPU
-            waiting += _halve(rows)
+    run_in_batches(lengths[order] + prompts.shape[2], predict, model.device, len(places))
     return predictions, losses
-
-
-def _fits(predict: Callable[[slice], None], rows: slice) -> bool:
-    """Predict, or say that memory is too small for so many examples; what torch raises where it is for one."""
-    try:
-        predict(rows)
-    except (RuntimeError, MemoryError) as error:
-        if rows.stop - rows.start == 1 or not is_out_of_memory(error):
-            raise
-        return False
-    return True
-
-
-def _halve(rows: slice) -> list[slice]:
-    """Return the second half and the first, which is taken next."""
-    middle = (rows.start + rows.stop) // 2
-    return [slice(middle, rows.stop), slice(rows.start, middle)]
-
-
-def _batches(lengths: np.ndarray, budget: int) -> list[slice]:
-    """Cut ascending lengths into slices of at most `budget` padded tokens, at least one example each."""
-    slices: list[slice] = []
-    start = 0
-    for stop in range(1, len(lengths) + 1):
-        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > budget:
-            slices.append(slice(start, stop))
-            start = stop
-    return slices

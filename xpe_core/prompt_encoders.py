@@ -132,10 +132,11 @@ def build_encoder(config: RunConfig, input_size: int, hidden_size: int) -> nn.Mo
 def encoder_mask_shapes(config: RunConfig, num_examples: int, input_size: int) -> list[tuple[int, ...]]:
     """Return the shapes of the masks that a run's encoder takes."""
     tokens, width = (num_examples, config.num_encoder_tokens), config.encoder_hidden_size
+    hidden: tuple[int, ...] = (*tokens, width)
     if config.encoder_type == "none":
         return []
     if config.encoder_type == "attention":
-        return [(*tokens, input_size), (*tokens, width)]
+        return [(*tokens, input_size), hidden]
     if config.encoder_type == "lstm":
-        return [(*tokens, 2 * width)] * (config.encoder_num_layers - 1) + [(*tokens, width)]
-    return [(*tokens, width)] * config.encoder_num_layers
+        return [(*tokens, 2 * width)] * (config.encoder_num_layers - 1) + [hidden]
+    return [hidden] * config.encoder_num_layers

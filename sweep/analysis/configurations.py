@@ -126,7 +126,7 @@ def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int
     values = sweep.model_dump(mode="json")
     return {
         "kind": "search",
-        "base": config.model_dump(exclude={"seed"}),
+        "base": config.model_dump(exclude={"seed", "imported"}),
         "num_samples": 1,
         "seeds": list(seeds),
         **({"scheduler": values["scheduler"]} if sweep.kind == "search" else {}),

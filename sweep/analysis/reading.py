@@ -175,7 +175,7 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
         rows[config_id][seed] = (one.name, run_id), state
     if one.sweep.kind != "search":
         for (arm, _), config in zip(one.sweep.cells, one.sweep.corners, strict=True):
-            asked = {seed: ((one.name, config.with_seed(seed).run_id), UNFINISHED) for seed in one.sweep.seeds}
+            asked = {seed: ((one.name, config.with_seed(seed).run_id), UNFINISHED) for seed in one.sweep.seeds_of(arm)}
             yield _Found(one.name, arm, config, True, asked | rows[config.config_id])
         known = {config.config_id for config in one.sweep.corners}
         if count := own.filter(~pl.col("config_id").is_in(known))["run_id"].n_unique():

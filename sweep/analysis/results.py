@@ -12,7 +12,7 @@ import polars as pl
 
 from sweep.analysis.configurations import ALL_TARGETS
 from sweep.analysis.statistics import Array
-from sweep.config import SweepConfig
+from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from sweep.storage import Folder
 from xpe_core.config import METHODS, RunConfig
 from xpe_core.languages import GROUPS, load_languages, resolve_languages
@@ -194,6 +194,8 @@ def target_groups(languages: Sequence[str], exclude: str = "joshi5") -> dict[str
 
 def _sources(source_set: str, available: Sequence[str]) -> set[str]:
     """Return the languages of a source set that the language table knows."""
+    if source_set == UNKNOWN_SOURCES:
+        return set()
     known = [name for name in source_set.split(",") if name not in available]
     return {name for name in source_set.split(",") if name in available} | (
         set(resolve_languages(known)) if known else set()

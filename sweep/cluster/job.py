@@ -25,7 +25,10 @@ MARK = "::xpe-sweep:: "
 """Begins a line that is for the launcher."""
 OUTBOX = "~/xpe-sweep-outbox"
 """Where results wait for being fetched."""
-BROUGHT = ("experiment.yaml", "ledger.jsonl", "*-best.yaml", "report*", "runs/*.parquet", "evaluations/*.parquet")
+BROUGHT = (
+    *("experiment.yaml", "ledger.jsonl", "*-best.yaml", "report*"),
+    *("runs/*.parquet", "evaluations/*.parquet", "adapters/*.safetensors"),
+)
 """What of an experiment's folder is brought home: all but checkpoints, with which two drivers could go on."""
 RAYS_LINES = re.compile(r"Running entrypoint for job |.*INFO job_(manager|supervisor)\.py|.*INFO worker\.py:\d+ --")
 

@@ -24,7 +24,7 @@ from sweep.cluster.cluster_file import read_cluster
 from sweep.cluster.head import INPUTS, Head
 from sweep.cluster.job import OUTBOX, Request, encode
 from sweep.cluster.versions import COMMIT_FILE, code_version
-from sweep.experiments import is_file, load_experiment, name_experiment
+from sweep.experiments import HUB, SEED, is_file, load_experiment, name_evaluation, name_experiment
 from sweep.storage.object_storage import is_object_storage
 from xpe_core.errors import InputError
 
@@ -33,7 +33,7 @@ PROJECT = ("sweep", "xpe_core", "constraints.txt")
 """What a job needs of the checkout."""
 RESULTS = "~/xpe-sweep-results"
 """On the head: the storage of what is started with `--cluster`."""
-RUNS = ("search", "grid", "replicate")
+RUNS = ("search", "grid", "replicate", "evaluate")
 BROUGHT_FIELDS = ("dataset", "backbone")
 """Fields of `RunConfig` that may be a path."""
 EMBEDDED = ("cldr", "e5-small")
@@ -85,6 +85,15 @@ class Parcel:
         if field == "backbone":
             self.backbones.append(there)
         return there
+
+    def add_adapter(self, source: str) -> str:
+        """Return an adapter's place on the head; one here is put in, one of many seeds with the others."""
+        path = Path(source).expanduser()
+        if source.startswith(HUB) or not path.exists():
+            return source
+        if SEED.fullmatch(path.name):
+            return f"{self.add(path.absolute().parent)}/{path.name}"
+        return self.add(path)
 
     def add_project(self) -> str:
         """Put the code in, with the commit that it is, and return the folder on the head."""
@@ -174,6 +183,10 @@ def rewrite(command: str, context: typer.Context, parcel: Parcel) -> list[str]:
         value: Any = context.params[str(parameter.name)]
         if parameter.name == "storage":
             arguments += ["--storage", value if "://" in value else RESULTS]
+        elif parameter.name == "adapters":
+            named += [parcel.add_adapter(source) for source in value]
+        elif parameter.name in BROUGHT_FIELDS and value is not None:
+            arguments += [parameter.opts[0], parcel.add_value(parameter.name, value)]
         elif parameter.name in ("experiment", "of"):
             if value is None:
                 raise InputError(f"with --cluster {command} wants an experiment: a shipped one's name or a YAML file")
@@ -185,6 +198,8 @@ def rewrite(command: str, context: typer.Context, parcel: Parcel) -> list[str]:
                 key, equals, text = override.partition("=")
                 text = parcel.add_value(key, text) if key in BROUGHT_FIELDS else text
                 arguments += [parameter.opts[0], f"{key}{equals}{text}"]
+        elif isinstance(value, list | tuple):
+            arguments += [word for one in value for word in (parameter.opts[0], str(one))]
         elif value != parameter.default:
             arguments += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
     return [*arguments[:1], *named, *arguments[1:]]
@@ -194,10 +209,13 @@ def make_request(command: str, arguments: list[str], params: Mapping[str, Any], 
     """Return what the head is asked for: a job for what takes long, else the command itself."""
     if command not in RUNS:
         return Request(tuple(arguments), columns=columns)
-    source = params["of"] if command == "replicate" else params["experiment"]
-    if command != "replicate":
-        load_experiment(source, params["overrides"] or ())  # a mistake in it is answered before a machine is asked
-    name = params["name"] or name_experiment(command, source)
+    if command == "evaluate":
+        name = params["name"] or name_evaluation(params["adapters"][0])
+    else:
+        source = params["of"] if command == "replicate" else params["experiment"]
+        if command != "replicate":
+            load_experiment(source, params["overrides"] or ())  # a mistake in it is answered before a machine is asked
+        name = params["name"] or name_experiment(command, source)
     storage = "" if "://" in params["storage"] or params["dry_run"] else RESULTS
     suffix = "-dry-run" if params["dry_run"] else ""
     return Request(tuple(arguments), f"xpe-sweep-{name}{suffix}", name, storage, columns)

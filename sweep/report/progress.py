@@ -34,6 +34,9 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
+    if sweep.kind == "evaluate":
+        print_evaluation(console, plan, folder)
+        return
     seeds = f"seeds {_shorten(sweep.seeds)}"
     table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
     table.add_row("backbone", Text(config.backbone))
@@ -55,6 +58,26 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
         table.add_row("searched", f"{', '.join(lists)} together, {len(next(iter(lists.values())))} values")
     for arm, values in sweep.arms.items():
         table.add_row("arm", Text(f"{arm}: {' '.join(f'{name}={_number(value)}' for name, value in values.items())}"))
+    table.add_row("results", Text(str(folder)))
+    console.print(table)
+
+
+def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
+    """Print which adapters are tested on what."""
+    sweep, config = plan.sweep, plan.sweep.corners[0]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("experiment", f"{plan.name}: {sweep.num_runs} adapters are tested, nothing is trained")
+    table.add_row("backbone", Text(config.backbone))
+    table.add_row("data", Text(f"{config.dataset} ({len(plan.data.languages)} languages)"))
+    places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
+    table.add_row("tested on", f"{len(plan.target_languages)} languages, {len(places):,} texts")
+    for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
+        what = f"{corner.method}, {corner.num_virtual_tokens} tokens, trained on {corner.source_set}"
+        table.add_row("arm", Text(f"{arm}: {what}; seeds {_shorten(sweep.seeds_of(arm))}"))
+    for source_set, count in plan.trained_on_targets.items():
+        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
     table.add_row("results", Text(str(folder)))
     console.print(table)
 
@@ -148,8 +171,8 @@ class Screen:
         )
         lines = [Text(), counts]
         for record in running:
-            steps = f"step {self._steps[record.trial_id]}/{record.config['max_steps']}"
-            if record.trial_id in self._trained:
+            steps = f"step {self._steps[record.trial_id]}/{record.run_config.max_steps}"
+            if record.trial_id in self._trained or self._plan.sweep.kind == "evaluate":
                 steps = f"testing on {len(self._plan.target_languages)}"
             lines.append(Text(f"  {steps:<16} {_percent(record.value):>6}  {self._describe(record)}"))
         complete = [record for record in self._records.values() if record.state == "complete"]
@@ -160,7 +183,7 @@ class Screen:
 
     def _describe(self, record: TrialRecord) -> str:
         if record.arm is not None:
-            return f"{record.arm} on {record.config['source_set']}"
+            return f"{record.arm} on {record.run_config.source_set}"
         values = [f"{name}={_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
 
@@ -170,7 +193,7 @@ class Screen:
         done = float(self._num_ended)
         for record in self._records.values():
             if record.state is None:
-                done += self._steps[record.trial_id] / record.config["max_steps"]
+                done += self._steps[record.trial_id] / record.run_config.max_steps
         left = max(self._plan.num_trials, len(self._records)) - len([r for r in self._records.values() if r.state])
         return f"about {_duration(gone / done * left)} to go" if done else "starting"
 

@@ -16,6 +16,8 @@ GROUP_MEANINGS = {
     "joshi5": "the seven languages of Joshi class 5",
     "enarzho": "English, Arabic, Chinese",
 }
+NOT_KNOWN = "not known"
+"""Stands for what an adapter that was trained elsewhere does not say."""
 ALWAYS_SAID = ("backbone", "dataset", "num_virtual_tokens", "encoder_hidden_size", "max_steps", "batch_size")
 
 
@@ -37,8 +39,8 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
     cells = answers.results.shown
     if not cells:
         return []
-    fields = [name for name in RunConfig.model_fields if name not in ("seed", "source_set")]
-    varied = [name for name in fields if len({getattr(cell.config, name) for cell in cells}) > 1]
+    fields = [name for name in RunConfig.model_fields if name not in ("seed", "source_set", "imported")]
+    varied = [name for name in fields if len({cell.config.known.get(name, NOT_KNOWN) for cell in cells}) > 1]
     rows = []
     for arm in answers.results.arms:
         own = [cell for cell in cells if cell.arm == arm]
@@ -46,12 +48,12 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
             rows.append((arm, "all" if len(own) > 1 else own[0].source_set, *_values(own[0], varied)))
         else:
             rows += [(arm, cell.source_set, *_values(cell, varied)) for cell in own]
-    config = cells[0].config
+    known = cells[0].config.known
     shared = [
-        f"{name}={_show(getattr(config, name))}"
+        f"{name}={_show(known.get(name, NOT_KNOWN))}"
         for name in fields
         if name not in varied
-        and (name in ALWAYS_SAID or getattr(config, name) != RunConfig.model_fields[name].get_default())
+        and (name in ALWAYS_SAID or (name in known and known[name] != RunConfig.model_fields[name].get_default()))
     ]
     meanings = [f"{name}: {meaning}" for name, meaning in GROUP_MEANINGS.items() if _is_used(name, answers)]
     notes = (f"The same for all: {', '.join(shared)}.", f"{'; '.join(meanings)}.")
@@ -61,7 +63,7 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
 
 
 def _values(cell: Cell, fields: Sequence[str]) -> tuple[str, ...]:
-    return tuple(_show(getattr(cell.config, name)) for name in fields)
+    return tuple(_show(cell.config.known.get(name, NOT_KNOWN)) for name in fields)
 
 
 def _show(value: Any) -> str:

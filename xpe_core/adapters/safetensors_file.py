@@ -72,23 +72,39 @@ def write_adapter(adapter: Adapter, path: str | Path) -> None:
 
 def read_file(path: Path) -> Adapter:
     """Return the adapter in a file that `write_adapter` wrote; InputError where it is none, or is damaged."""
-    tensors, metadata = read_tensors(path)
+    return from_bytes(_read(path), str(path))
+
+
+def from_bytes(content: bytes, where: str) -> Adapter:
+    """Return the adapter in the content of a file of `where`; InputError where it is none, or is damaged."""
+    tensors, metadata = _parse(content, where)
     if KEY not in metadata:
-        raise InputError(f"adapter {path}: it is a safetensors file, but of no adapter of this project")
-    description, config = parse_description(metadata[KEY], str(path))
+        raise InputError(f"adapter {where}: it is a safetensors file, but of no adapter of this project")
+    description, config = parse_description(metadata[KEY], where)
     adapter = Adapter(config, description.label_names, tensors, description.backbone_weights, description.facts)
-    check_parameters(adapter, str(path))
+    check_parameters(adapter, where)
     if adapter.fingerprint != description.fingerprint:
-        raise InputError(f"adapter {path}: it is damaged: its content is not what was written")
+        raise InputError(f"adapter {where}: it is damaged: its content is not what was written")
     return adapter
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Return the tensors of a safetensors file as float32 and its metadata; InputError where it is none."""
+    return _parse(_read(path), str(path))
+
+
+def _read(path: Path) -> bytes:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}
-            return tensors, file.metadata() or {}
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"adapter {path}: {error.strerror}") from None
+
+
+def _parse(content: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        tensors = {name: value.float() for name, value in safetensors.torch.load(content).items()}
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
         what = "cannot be read as safetensors (truncated, or of another format; pickles are never opened)"
-        raise InputError(f"adapter {path}: {what}: {first_line(error)}") from None
+        raise InputError(f"adapter {where}: {what}: {first_line(error)}") from None
+    size = int.from_bytes(content[:8], "little")  # of the header, which was just found to be sound
+    return tensors, json.loads(content[8 : 8 + size]).get("__metadata__") or {}

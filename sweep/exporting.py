@@ -1,0 +1,124 @@
+"""`export`: trained prompts of an experiment, in the formats that other tools load.
+
+Folders are written under a temporary name and renamed, so what stands there is whole.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+from rich.text import Text
+
+from sweep.analysis import rank_configurations, read_runs
+from sweep.inspection import find_experiment
+from sweep.keeping import kept_run_ids, read_kept
+from sweep.storage import Folder
+from xpe_core.adapters import Adapter, write_adapter
+from xpe_core.errors import InputError
+
+
+def export(
+    console: Console,
+    storage: str,
+    name: str,
+    run_id: str | None,
+    all_seeds: bool,
+    arm: str | None,
+    to: str,
+    form: str,
+) -> None:
+    """Write the chosen runs' adapters to a folder, one run into it and several into its subfolders seed-NN."""
+    if form not in WRITERS:
+        raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
+    folder = find_experiment(storage, name)
+    chosen = choose_runs(folder, run_id, all_seeds, arm)
+    target = Path(to).expanduser()
+    places = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}
+    adapters = {place: read_kept(folder, row["run_id"]) for place, row in places.items()}
+    said = write_folder(adapters, target, WRITERS[form])
+    for place, row in places.items():
+        console.print(Text(f"run {row['run_id']} (seed {row['seed']}): {target / place}"), soft_wrap=True)
+    console.print(Text(said), soft_wrap=True)
+
+
+def choose_runs(folder: Folder, run_id: str | None, all_seeds: bool, arm: str | None) -> pl.DataFrame:
+    """Return the rows of the runs that are meant, by seed; InputError where there are none.
+
+    Without a `run_id` (or its first digits) these are of the best configuration, of an `arm` or a config_id if given:
+    all of its seeds, or the run with the best validation accuracy.
+    """
+    runs = read_runs(folder).filter(pl.col("state") == "complete")
+    if run_id is not None:
+        if all_seeds or arm is not None:
+            raise InputError("--run names one run; --all-seeds and --arm go without it")
+        found = runs.filter(pl.col("run_id").str.starts_with(run_id))
+        if len(found) != 1:
+            known = f"could be {', '.join(found['run_id'].to_list()[:5])}" if len(found) else "is no finished run"
+            raise InputError(f"--run {run_id!r} {known} of {folder.name}; its table `runs` has the ids")
+        return found
+    if arm is not None:
+        of_arm = runs.filter((pl.col("arm") == arm) | pl.col("config_id").str.starts_with(arm))
+        if not len(of_arm):
+            known = ", ".join(runs["arm"].drop_nulls().unique().sort()) or "none, so give a config_id"
+            raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; its arms are {known}")
+        runs = of_arm
+    if not (ranked := rank_configurations(runs)):
+        raise InputError(f"{folder} has no finished run to export")
+    if arm is not None and len({best.config_id for best in ranked}) > 1:
+        ids = ", ".join(
+            f"{row['source_set']}: {row['config_id']}"
+            for row in runs.unique("config_id").sort("source_set").iter_rows(named=True)
+        )
+        raise InputError(f"--arm {arm}: is trained on several source sets; give one of the config_ids ({ids})")
+    of_best = runs.filter(pl.col("config_id") == ranked[0].config_id).sort("seed")
+    if all_seeds:
+        return of_best
+    here = of_best.filter(pl.col("run_id").is_in(sorted(kept_run_ids(folder))))
+    return (here if len(here) else of_best).sort("validation_accuracy", "seed", descending=[True, False]).head(1)
+
+
+def write_folder(adapters: Mapping[str, Adapter], target: Path, write: Callable[[Adapter, Path], str]) -> str:
+    """Write adapters into subfolders of a new folder (into itself where the name is empty), all or none of them.
+
+    Returns what `write` says of the last of them.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"--to {target}: is there already and not empty; name another folder, or delete it first")
+    unfinished = target.absolute().with_name(f".{target.absolute().name}.unfinished")
+    said = ""
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for name, adapter in adapters.items():
+            (unfinished / name).mkdir(parents=True)
+            said = write(adapter, unfinished / name)
+        if target.exists():
+            target.rmdir()
+        unfinished.rename(target)
+    except OSError as error:
+        raise InputError(f"--to {target}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return said
+
+
+def _write_own(adapter: Adapter, folder: Path) -> str:
+    write_adapter(adapter, folder / "adapter.safetensors")
+    return "It is in this project's own format: python sweep/run.py predict FOLDER --text '...'"
+
+
+def _write_peft(adapter: Adapter, folder: Path) -> str:
+    from xpe_core.adapters.peft_folder import write_peft
+
+    return write_peft(adapter, folder)
+
+
+def _write_micm(adapter: Adapter, folder: Path) -> str:
+    from xpe_core.adapters.micm_folder import write_micm
+
+    write_micm(adapter, folder)
+    return "It is in micm-nlp's format (peft_type XPE)."
+
+
+WRITERS: dict[str, Callable[[Adapter, Path], str]] = {"peft": _write_peft, "micm": _write_micm, "own": _write_own}

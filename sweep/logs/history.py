@@ -1,0 +1,217 @@
+"""What an experiment's runs have to say to a tool: parameters, a point at every report, results at the end.
+
+Built from the ledger and the tables, or from a driver's news while it goes on; both give the same.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweep.analysis import target_groups
+from sweep.ledger import TrialRecord, read_events
+from sweep.recorder import STATES
+from sweep.storage import Folder
+from sweep.storage.lock import is_running
+from sweep.tables import read_rows
+from xpe_core.config import RunConfig, digest
+
+RUNNING = "running"
+UNFINISHED = "unfinished"
+"""The state of a run that has not ended, with and without a driver at work on it."""
+SUMMARY = ("best_step", "train_seconds", "num_trained_parameters")
+"""Columns of `runs` that are results as they are."""
+REPORTED = {
+    "validation_accuracy": "validation_accuracies",
+    "selection_accuracy": "selection_accuracies",
+    "train_loss": "train_losses",
+}
+"""Metrics of a point, and the lists of a ledger's report that hold them."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run at one of its reports."""
+
+    step: int
+    time: float
+    """When the driver wrote it, in seconds since 1970."""
+    metrics: dict[str, float]
+
+
+@dataclass
+class RunHistory:
+    """One run so far."""
+
+    run_id: str
+    seed: int
+    params: dict[str, Any]
+    """Its configuration, with method, arm, seed, run_id, config_id and experiment; what is None is left out."""
+    state: str = RUNNING
+    """`running`, `unfinished`, `complete`, `pruned` or `failed`."""
+    error: str | None = None
+    points: dict[int, Point] = field(default_factory=dict)
+    """By step, in ascending order."""
+    results: dict[str, float] = field(default_factory=dict)
+    """At its end: test accuracy by target group and by language, in [0, 1], and what `SUMMARY` says."""
+
+    @property
+    def num_steps(self) -> int:
+        """The step of its last point, 0 where there is none."""
+        return max(self.points, default=0)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it came to an end."""
+        return self.state in STATES
+
+    def digest(self) -> str:
+        """Return what is another one as soon as there is something new to write."""
+        points = {str(point.step): point.metrics for point in self.points.values()}
+        return digest([self.run_id, self.state, self.error, points, self.results])
+
+
+@dataclass
+class ConfigurationHistory:
+    """A configuration with its runs."""
+
+    config_id: str
+    name: str
+    """Short and fit for a folder: the number of its first trial, its arm or method, and digits of its id."""
+    params: dict[str, Any]
+    """As a run's, without what is a seed's own."""
+    runs: dict[str, RunHistory] = field(default_factory=dict)
+    """By run_id."""
+
+    @property
+    def state(self) -> str:
+        """The first of these that one of its runs is in: running, unfinished, complete, pruned, failed."""
+        states = {run.state for run in self.runs.values()}
+        return next(state for state in (RUNNING, UNFINISHED, *STATES) if state in states)
+
+    @property
+    def complete(self) -> list[RunHistory]:
+        """Its complete runs."""
+        return [run for run in self.runs.values() if run.state == "complete"]
+
+    def mean_results(self) -> dict[str, float]:
+        """Return the means over the complete runs of what all of them have."""
+        runs = self.complete
+        names = [name for name in runs[0].results if all(name in run.results for run in runs)] if runs else []
+        return {name: math.fsum(run.results[name] for run in runs) / len(runs) for name in names}
+
+
+class Histories(dict[str, ConfigurationHistory]):
+    """An experiment's configurations by config_id, in the order of their first trials."""
+
+    def __init__(self, experiment: str) -> None:
+        super().__init__()
+        self.experiment = experiment
+        self._trials: dict[str, list[RunHistory]] = {}
+
+    @classmethod
+    def read(cls, folder: Folder) -> "Histories":
+        """Return what ledger and tables of an experiment say; InputError where they are damaged."""
+        histories = cls(folder.name)
+        ended: dict[str, tuple[str, str | None]] = {}
+        for event in read_events(folder):
+            if event["event"] == "suggested":
+                names = ("trial_id", "number", "baseline", "params", "config")
+                record = TrialRecord(**{n: event[n] for n in names}, seeds=tuple(event["seeds"]), arm=event.get("arm"))
+                histories.begin(record)
+            elif event["event"] == "report":
+                histories.report(event)
+                ended.pop(event["trial_id"], None)  # it had crashed and is run again
+            elif event["event"] == "end":
+                ended[event["trial_id"]] = event["state"], event["error"]
+        rows = {row["run_id"]: row for row in _read(folder, "runs")}
+        tested: dict[str, list[Mapping[str, Any]]] = {}
+        for row in _read(folder, "evaluations"):
+            tested.setdefault(row["run_id"], []).append(row)
+        for trial_id, (_, error) in ended.items():
+            ids = [run.run_id for run in histories._trials[trial_id]]
+            found = [rows.get(run_id, {"run_id": run_id, "state": "failed", "error": error}) for run_id in ids]
+            histories.end(trial_id, found, [row for run_id in ids for row in tested.get(run_id, ())])
+        if not is_running(folder):
+            histories.pause()
+        return histories
+
+    def begin(self, record: TrialRecord) -> str:
+        """Take a trial that is run, or run again, and return its config_id."""
+        if record.trial_id not in self._trials:
+            self._trials[record.trial_id] = self._add(record)
+        for run in self._trials[record.trial_id]:
+            run.state, run.error, run.results = RUNNING, None, {}
+        return record.config_id
+
+    def report(self, event: Mapping[str, Any]) -> None:
+        """Take a report as the ledger has it; what a run had reported before counts as it was then."""
+        steps = event.get("num_steps")
+        for place, run in enumerate(self._trials[event["trial_id"]]):
+            has_ended = steps is not None and steps[place] != event["step"]  # before the pack
+            if has_ended or event["step"] <= run.num_steps:
+                continue
+            values = {name: event[lists][place] for name, lists in REPORTED.items() if lists in event}
+            metrics = {name: value for name, value in values.items() if value is not None}
+            run.points[event["step"]] = Point(event["step"], event["time"], metrics)
+
+    def end(self, trial_id: str, runs: Iterable[Mapping[str, Any]], evaluations: Iterable[Mapping[str, Any]]) -> None:
+        """Take a trial's rows of both tables."""
+        tested: dict[str, dict[str, float]] = {}
+        for row in evaluations:
+            if row["split"] == "test":
+                accuracy = row["num_correct"] / row["num_examples"]
+                tested.setdefault(row["run_id"], {})[row["language"]] = accuracy
+        known = {run.run_id: run for run in self._trials[trial_id]}
+        for row in runs:
+            run = known[row["run_id"]]
+            run.state, run.error = row["state"], row.get("error")
+            run.results = {name: row[name] for name in SUMMARY if row.get(name) is not None}
+            if row.get("validation_accuracy") is not None:
+                run.results["best_validation_accuracy"] = row["validation_accuracy"]
+            run.results |= _by_language(tested.get(run.run_id, {}))
+
+    def pause(self) -> set[str]:
+        """Take note that no driver is at work any more, and return the configurations that have not ended."""
+        paused = set()
+        for config_id, configuration in self.items():
+            for run in configuration.runs.values():
+                if not run.has_ended:
+                    run.state = UNFINISHED
+                    paused.add(config_id)
+        return paused
+
+    def _add(self, record: TrialRecord) -> list[RunHistory]:
+        """Make the histories of a trial's runs, below their configuration."""
+        config = record.run_config
+        named = {"experiment": self.experiment, "config_id": config.config_id, "method": config.method}
+        own = {**config.model_dump(exclude={"seed"}), **named, "arm": record.arm}
+        params = {name: value for name, value in own.items() if value is not None}
+        label = "".join(
+            letter if letter.isalnum() or letter in "._-" else "_" for letter in record.arm or config.method
+        )
+        name = f"{record.number + 1:03}-{label[:60]}-{config.config_id[:6]}"
+        configuration = self.setdefault(config.config_id, ConfigurationHistory(config.config_id, name, params))
+        runs = []
+        for seed in record.seeds:
+            run_id = RunConfig(**{**record.config, "seed": seed}).run_id
+            run = RunHistory(run_id, seed, {**configuration.params, "seed": seed, "run_id": run_id})
+            runs.append(configuration.runs.setdefault(run_id, run))
+        return runs
+
+
+def _by_language(accuracies: Mapping[str, float]) -> dict[str, float]:
+    """Return a run's test accuracies by target group, each the mean of its languages, and by language."""
+    groups = {name: codes for name, codes in target_groups(sorted(accuracies)).items() if codes}
+    return {
+        **{
+            f"test_accuracy/{name}": math.fsum(accuracies[c] for c in codes) / len(codes)
+            for name, codes in groups.items()
+        },
+        **{f"test_accuracy_by_language/{code}": accuracy for code, accuracy in sorted(accuracies.items())},
+    }
+
+
+def _read(folder: Folder, table: str) -> list[dict[str, Any]]:
+    rows = read_rows(folder, table)
+    return [] if rows is None else rows.to_pylist()

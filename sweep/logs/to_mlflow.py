@@ -1,0 +1,161 @@
+"""MLflow: a parent run a configuration, with the means over its complete seeds, and below it a run a seed.
+
+Runs are found again by their tags `experiment` and `run_id` (a parent by `config_id`). Without MLFLOW_TRACKING_URI they
+go to an SQLite file: MLflow 3 has given up its store of plain files.
+"""
+
+import logging
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing is sent that nobody asked for
+
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.entities import Metric, Param, RunTag  # noqa: E402
+
+from sweep.logs.history import RUNNING, UNFINISHED, ConfigurationHistory, RunHistory  # noqa: E402
+from sweep.logs.tools import hide_secrets  # noqa: E402
+
+STATUS = {
+    RUNNING: "RUNNING",
+    UNFINISHED: "SCHEDULED",  # it goes on at the next start
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "failed": "FAILED",
+}
+MAX_METRICS = 1000
+"""Of one request."""
+PAGE = 1000
+LONGEST_TAG = 4000
+
+
+@dataclass
+class _Found:
+    """What MLflow has of a run."""
+
+    id: str
+    digest: str | None = None
+    step: int | None = None
+    """Of its last point; None where that has not been looked up."""
+    state: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The latest value of each."""
+
+
+class MLflowWriter:
+    """Writes to one MLflow experiment."""
+
+    def __init__(self, place: Path | None, experiment: str) -> None:
+        for name in ("mlflow", "alembic"):  # what goes wrong is raised
+            logging.getLogger(name).setLevel(logging.ERROR)
+        uri, artifacts = os.environ.get("MLFLOW_TRACKING_URI"), None
+        if not uri:
+            assert place is not None
+            place.mkdir(parents=True, exist_ok=True)
+            uri, artifacts = f"sqlite:///{place / 'mlflow.db'}", (place / "artifacts").as_uri()
+        self.where = hide_secrets(uri)
+        self._experiment = experiment
+        self._client = MlflowClient(tracking_uri=uri)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment
+        known = self._client.get_experiment_by_name(name)
+        self._experiment_id = (
+            self._client.create_experiment(name, artifact_location=artifacts) if known is None else known.experiment_id
+        )
+        self._found = self._find_runs()
+
+    def write(self, configuration: ConfigurationHistory) -> None:
+        """Write what MLflow lacks of a configuration."""
+        name, params = configuration.name, configuration.params
+        parent = self._find(configuration.config_id, name, {"config_id": configuration.config_id}, params)
+        for run in configuration.runs.values():
+            own = {"config_id": configuration.config_id, "run_id": run.run_id, "mlflow.parentRunId": parent.id}
+            child = self._find(run.run_id, f"{name}-seed-{run.seed}", own, run.params)
+            if child.digest != run.digest():
+                self._write_run(child, run)
+        complete = configuration.complete
+        means = {**configuration.mean_results(), "num_complete_seeds": float(len(complete))}
+        self._write_results(parent, means, len(complete), time.time())  # its steps: more seeds make a newer value
+        self._set_state(parent, configuration.state)
+
+    def close(self) -> None:
+        """Do nothing: every request was sent when it was made."""
+
+    def _find_runs(self) -> dict[str, _Found]:
+        """Return what is there of the experiment's configurations and runs, by their ids."""
+        found: dict[str, _Found] = {}
+        query, token = f"tags.experiment = '{self._experiment}'", None
+        while True:
+            page = self._client.search_runs([self._experiment_id], query, max_results=PAGE, page_token=token)
+            for run in page:
+                tags = run.data.tags
+                key = tags.get("run_id") or tags.get("config_id")
+                if key is not None:
+                    found[key] = _Found(
+                        run.info.run_id, tags.get("digest"), None, tags.get("state"), dict(run.data.metrics)
+                    )
+            token = page.token
+            if not token:
+                return found
+
+    def _find(self, key: str, name: str, tags: dict[str, str], params: dict[str, Any]) -> _Found:
+        """Return a run, which is made where there is none."""
+        if key not in self._found:
+            tags = {**tags, "experiment": self._experiment, "method": str(params["method"])}
+            made = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
+            self._found[key] = _Found(made.info.run_id, step=0)
+        found = self._found[key]
+        if found.state is None:  # a writer that was killed may not have come so far
+            self._client.log_batch(found.id, params=[Param(name, str(value)) for name, value in params.items()])
+        return found
+
+    def _write_run(self, found: _Found, run: RunHistory) -> None:
+        if found.step is None:
+            written = [self._client.get_metric_history(found.id, name) for name in _first_names(run)]
+            found.step = max((metric.step for metrics in written for metric in metrics), default=0)
+        metrics = [
+            Metric(name, value, int(1000 * point.time), point.step)
+            for point in run.points.values()
+            if point.step > found.step
+            for name, value in point.metrics.items()
+        ]
+        self._log(found, metrics)
+        found.step = run.num_steps
+        if run.has_ended:
+            end = max((point.time for point in run.points.values()), default=time.time())
+            self._write_results(found, run.results, run.num_steps, end)
+        if run.error:
+            self._client.set_tag(found.id, "error", run.error.strip().splitlines()[-1][:LONGEST_TAG])
+        self._set_state(found, run.state)
+        if run.state != RUNNING:
+            digest = run.digest()
+            self._client.set_tag(found.id, "digest", digest)
+            found.digest = digest
+
+    def _write_results(self, found: _Found, results: dict[str, float], step: int, seconds: float) -> None:
+        """Write the results that are not there, or are others."""
+        new = {name: float(value) for name, value in results.items() if found.metrics.get(name) != value}
+        self._log(found, [Metric(name, value, int(1000 * seconds), step) for name, value in new.items()])
+
+    def _log(self, found: _Found, metrics: list[Metric]) -> None:
+        for start in range(0, len(metrics), MAX_METRICS):
+            self._client.log_batch(found.id, metrics=metrics[start : start + MAX_METRICS])
+        found.metrics |= {metric.key: metric.value for metric in metrics}
+
+    def _set_state(self, found: _Found, state: str) -> None:
+        if found.state == state:
+            return
+        status = STATUS[state]
+        self._client.log_batch(found.id, tags=[RunTag("state", state)])
+        if status in ("RUNNING", "SCHEDULED"):
+            self._client.update_run(found.id, status=status)
+        else:
+            self._client.set_terminated(found.id, status=status)
+        found.state = state
+
+
+def _first_names(run: RunHistory) -> list[str]:
+    """Return the names of what a run's first point has: every point has it."""
+    return list(next(iter(run.points.values())).metrics) if run.points else []

@@ -1,0 +1,83 @@
+"""TensorBoard: a folder a configuration, in it a folder a seed with its event file.
+
+The event files are written with tensorboardX, which Ray brings; its record writer and not its SummaryWriter, whose
+thread keeps a full disk to itself. The HParams page compares configurations: seeds of one are a group there.
+"""
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import RecordWriter
+
+from sweep.logs.history import RUNNING, ConfigurationHistory, RunHistory
+from sweep.logs.marks import empty, is_written, mark
+
+OF_A_SEED = ("seed", "run_id")
+
+
+class TensorBoardWriter:
+    """Writes event files below a folder."""
+
+    def __init__(self, place: Path) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        self.where = str(place)
+        self._place = place
+        self._open: dict[str, _EventFile] = {}
+
+    def write(self, configuration: ConfigurationHistory) -> None:
+        """Write what the event files lack of a configuration."""
+        for run in configuration.runs.values():
+            folder, digest = self._place / configuration.name / f"seed-{run.seed}", run.digest()
+            file = self._open.get(run.run_id)
+            if file is None:
+                if is_written(folder, digest):
+                    continue
+                empty(folder)
+                file = self._open[run.run_id] = _EventFile(folder)
+            file.write(run)
+            if run.state != RUNNING:
+                self._open.pop(run.run_id).close()
+                mark(folder, digest)
+
+    def close(self) -> None:
+        """Close the event files of what still runs."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+class _EventFile:
+    """A run's event file."""
+
+    def __init__(self, folder: Path) -> None:
+        name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
+        self._records = RecordWriter(str(folder / name))
+        self._add(time.time(), file_version="brain.Event:2")
+        self._step = 0
+
+    def write(self, run: RunHistory) -> None:
+        """Write the points that are new and, at its end, the results."""
+        for point in run.points.values():
+            if point.step > self._step:
+                for name, value in point.metrics.items():
+                    self._add(point.time, step=point.step, summary=summary.scalar(name, value))
+                self._step = point.step
+        if run.has_ended:
+            end = max((point.time for point in run.points.values()), default=time.time())
+            for name, value in run.results.items():
+                self._add(end, step=run.num_steps, summary=summary.scalar(name, value))
+            params = {name: value for name, value in run.params.items() if name not in OF_A_SEED}
+            last = run.points[run.num_steps].metrics if run.points else {}
+            for part in summary.hparams({**params, "state": run.state}, {**last, **run.results}):
+                self._add(end, summary=part)
+        self._records.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._records.close()
+
+    def _add(self, wall_time: float, **values: Any) -> None:
+        self._records.write(Event(wall_time=wall_time, **values).SerializeToString())

@@ -1,0 +1,106 @@
+"""Which tools there are, what each wants, and where it writes."""
+
+import os
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sweep.storage import Folder
+from xpe_core.errors import InputError
+
+if TYPE_CHECKING:
+    from sweep.logs.history import ConfigurationHistory
+
+TOOLS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
+"""The package that writes for each."""
+INSTALL = "pip install -c constraints.txt -e '.[tools]'"
+SECRETS = ("WANDB_API_KEY", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN")
+"""Variables whose values are in no message."""
+
+
+class Writer(Protocol):
+    """Brings one tool to what histories say."""
+
+    where: str
+    """What a person opens or is told, without passwords."""
+
+    def write(self, configuration: "ConfigurationHistory") -> None:
+        """Write what the tool lacks of a configuration; whatever the tool's package raises comes through."""
+
+    def close(self) -> None:
+        """Finish what is open."""
+
+
+def parse_tools(option: str, values: Sequence[str]) -> tuple[str, ...]:
+    """Return the tools of an option, given several times or with commas; InputError names the option.
+
+    The packages must be installed, which is looked at without importing them.
+    """
+    named = [name.strip() for value in values for name in value.split(",")]
+    for name in named:
+        if name not in TOOLS:
+            raise InputError(
+                f"{option} {name}: must be {', '.join(TOOLS)}, or several of these with commas between them"
+            )
+        if find_spec(TOOLS[name]) is None:
+            raise InputError(f"{option} {name} wants the package {TOOLS[name]}, which is not installed: {INSTALL}")
+    return tuple(dict.fromkeys(named))
+
+
+def find_places(tools: Sequence[str], folder: Folder, log_dir: str | None) -> dict[str, Path | None]:
+    """Return each tool's folder on this machine; None where it has a server, and the experiment is in object storage.
+
+    InputError where a tool writes files and there is no folder for them: object storage takes whole files only.
+    """
+    if log_dir is not None and "://" in log_dir:
+        raise InputError(f"--log-dir {log_dir}: must be a folder on this machine")
+    if log_dir is not None:
+        above: Path | None = Path(log_dir).expanduser().absolute() / folder.name
+    else:
+        above = None if folder.path is None else folder.path.absolute() / "logs"
+    for tool in tools:
+        if above is None and not has_server(tool):
+            server = {"mlflow": "set MLFLOW_TRACKING_URI or ", "wandb": "log in to W&B or "}.get(tool, "")
+            raise InputError(f"{tool} cannot write to {folder}, object storage: {server}say where with --log-dir DIR")
+    return {tool: above / tool if above is not None else None for tool in tools}
+
+
+def has_server(tool: str) -> bool:
+    """Whether a tool sends what it is told to a server, and needs no folder."""
+    if tool == "wandb":
+        from sweep.logs.to_wandb import find_mode
+
+        return find_mode() != "offline"
+    return tool == "mlflow" and bool(os.environ.get("MLFLOW_TRACKING_URI"))
+
+
+def open_writer(tool: str, place: Path | None, experiment: str) -> Writer:
+    """Open a tool; whatever its package raises comes through."""
+    if tool == "tensorboard":
+        from sweep.logs.to_tensorboard import TensorBoardWriter
+
+        assert place is not None
+        return TensorBoardWriter(place)
+    if tool == "mlflow":
+        from sweep.logs.to_mlflow import MLflowWriter
+
+        return MLflowWriter(place, experiment)
+    from sweep.logs.to_wandb import WandbWriter
+
+    return WandbWriter(place, experiment)
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return a tool's error in one line, without passwords."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return hide_secrets(lines[0])[:300]
+
+
+def hide_secrets(text: str) -> str:
+    """Return a text without the users and passwords of its URIs and the values of `SECRETS`."""
+    for name in SECRETS:
+        if value := os.environ.get(name):
+            text = text.replace(value, "***")
+    return re.sub(r"://[^/\s@]+@", "://***@", text)

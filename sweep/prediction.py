@@ -1,0 +1,69 @@
+"""The command `predict`: texts from somewhere, through a trained adapter, to somewhere."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sweep.answers import AnswerLines, choose_format, open_output
+from sweep.texts import open_texts, read_standard_input
+from xpe_core.classifier import TextClassifier, cut_windows, load, window_sizes
+from xpe_core.errors import InputError
+
+BROKEN_PIPE = 141
+"""The exit status where nobody reads on, as a shell gives it to a process that the signal ends."""
+
+
+def predict(
+    adapter: str,
+    texts: Sequence[str],
+    file: Path | None,
+    to: Path | None,
+    form: str | None,
+    with_probabilities: bool,
+    backbone: str | None,
+    device: str | None,
+    precision: str | None,
+) -> int:
+    """Answer texts as they come and return the exit status."""
+    if texts and file is not None:
+        raise InputError("--text and --file cannot be given together")
+    shown = choose_format(form, to)
+    given: Iterable[str] | None = texts or (open_texts(file) if file is not None else None)
+    try:
+        with open_output(to) as write:
+            classifier = load(adapter, device, precision, backbone)
+            if texts and form is None and to is None and sys.stdout.isatty():
+                _print_table(classifier, texts, with_probabilities)
+                return 0
+            lines = AnswerLines(shown, classifier.label_names, with_probabilities)
+            write(lines.header())
+            for window in _windows(given):
+                write(lines.lines(window, classifier.probabilities(window)))
+    except BrokenPipeError:
+        # what is still buffered has nowhere to go when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _windows(texts: Iterable[str] | None) -> Iterator[list[str]]:
+    return read_standard_input(window_sizes()) if texts is None else cut_windows(texts)
+
+
+def _print_table(classifier: TextClassifier, texts: Sequence[str], with_probabilities: bool) -> None:
+    table = Table(box=None, pad_edge=False)
+    classes = classifier.label_names if with_probabilities else ()
+    for name in ("label", "probability", *classes):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    table.add_column("text", overflow="fold")
+    probabilities = classifier.probabilities(texts)
+    for text, row, answer in zip(texts, probabilities, classifier.choose(probabilities), strict=True):
+        others = [f"{value:.4f}" for value in row] if with_probabilities else []
+        table.add_row(answer.label, f"{answer.probability:.4f}", *others, text)
+    Console().print(table, markup=False)

@@ -1,0 +1,172 @@
+"""Texts to be classified: from a file, or from standard input as they come, in windows of bounded size.
+
+Text lines and `.tsv` files have no quoting, as SIB-200's have none; `.csv` files have the usual one.
+"""
+
+import csv
+import json
+import os
+import select
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from xpe_core.errors import InputError
+
+COLUMN = "text"
+READ_BYTES = 1 << 20
+WAIT_SECONDS = 0.05
+"""How long a window that is not full waits for more lines before it is answered."""
+
+
+def open_texts(path: Path) -> Iterator[str]:
+    """Return the texts of a file, read as they are taken.
+
+    `.tsv`, `.csv`, `.jsonl` and `.parquet` have a column `text`; any other file has one text a line. Raises InputError
+    at once where it cannot be opened or has no such column, and on the way where a row is damaged, naming it.
+    """
+    if not path.is_file():
+        what = "it is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(f"--file {path}: {what}")
+    readers: dict[str, Callable[[Path], Iterator[str]]] = {
+        ".tsv": _read_table,
+        ".csv": _read_table,
+        ".jsonl": _read_json_lines,
+        ".parquet": _read_parquet,
+    }
+    try:
+        return readers.get(path.suffix, _read_lines)(path)
+    except OSError as error:
+        raise InputError(f"--file {path}: cannot be read: {error.strerror}") from None
+
+
+def read_standard_input(sizes: Iterator[int]) -> Iterator[list[str]]:
+    """Yield the lines of standard input in windows of at most these sizes; a slow writer's lines do not wait for more.
+
+    Every line is a text, an empty one, too. Raises InputError where one is no UTF-8.
+    """
+    descriptor = sys.stdin.fileno()
+    buffered, number, ended = [b""], 0, False
+    waiting: list[bytes] = []
+    for size in sizes:
+        while len(waiting) < size and not ended:
+            if waiting and not select.select([descriptor], [], [], WAIT_SECONDS)[0]:
+                break
+            block = os.read(descriptor, READ_BYTES)
+            ended = not block
+            buffered.append(block)
+            if b"\n" in block or ended:
+                *lines, rest = b"".join(buffered).split(b"\n")
+                buffered = [rest]
+                waiting += lines
+        if ended and buffered != [b""]:
+            waiting.append(b"".join(buffered))
+            buffered = [b""]
+        if not waiting:
+            return
+        window, waiting = waiting[:size], waiting[size:]
+        yield [_decode(line, f"standard input, line {number + place}") for place, line in enumerate(window, start=1)]
+        number += len(window)
+
+
+def _decode(line: bytes, where: str) -> str:
+    """Return a line as text, without its end and, in the first, without a byte order mark."""
+    try:
+        text = line.rstrip(b"\r\n").decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: the byte 0x{line[error.start]:02x} is no UTF-8") from None
+    return text.removeprefix("\ufeff") if where.endswith("line 1") else text
+
+
+def _read_lines(path: Path) -> Iterator[str]:
+    file = path.open("rb")
+
+    def read() -> Iterator[str]:
+        with file:
+            for number, line in enumerate(file, start=1):
+                yield _decode(line, f"--file {path}, line {number}")
+
+    return read()
+
+
+def _read_table(path: Path) -> Iterator[str]:
+    csv.field_size_limit(sys.maxsize)  # texts have any length
+    lines = _read_lines_with_ends(path)
+    dialect: dict[str, Any] = {"strict": True}
+    if path.suffix == ".tsv":
+        dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    rows = csv.reader(lines, **dialect)
+    try:
+        header = next(rows, [])
+    except csv.Error as error:
+        raise InputError(f"--file {path}, line 1: {error}") from None
+    place = _find_column(path, header)
+
+    def read() -> Iterator[str]:
+        try:
+            for row in rows:
+                if len(row) != len(header) and not (len(header) == 1 and not row):  # an empty line is an empty text
+                    where = f"--file {path}, line {rows.line_num}"
+                    raise InputError(f"{where}: {len(row)} fields where the header has {len(header)}")
+                yield row[place] if row else ""
+        except csv.Error as error:
+            raise InputError(f"--file {path}, line {rows.line_num}: {error}") from None
+
+    return read()
+
+
+def _read_lines_with_ends(path: Path) -> Iterator[str]:
+    """Yield lines with their ends, which are part of a quoted field."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            end = b"\r\n" if line.endswith(b"\r\n") else b"\n" if line.endswith(b"\n") else b""
+            yield _decode(line, f"--file {path}, line {number}") + end.decode()
+
+
+def _read_json_lines(path: Path) -> Iterator[str]:
+    lines = _read_lines(path)
+
+    def read() -> Iterator[str]:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"--file {path}, line {number}: is no JSON: {error}") from None
+            text = row.get(COLUMN) if isinstance(row, dict) else None
+            yield _check_text(text, f"--file {path}, line {number}")
+
+    return read()
+
+
+def _read_parquet(path: Path) -> Iterator[str]:
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"--file {path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    _find_column(path, file.schema_arrow.names)
+
+    def read() -> Iterator[str]:
+        number = 0
+        with file:
+            for batch in file.iter_batches(batch_size=1024, columns=[COLUMN]):
+                for text in batch.column(0).to_pylist():
+                    number += 1
+                    yield _check_text(text, f"--file {path}, row {number}")
+
+    return read()
+
+
+def _find_column(path: Path, header: list[str]) -> int:
+    if COLUMN not in header:
+        raise InputError(f"--file {path}: no column {COLUMN!r}; its columns are {', '.join(header) or 'none'}")
+    return header.index(COLUMN)
+
+
+def _check_text(text: Any, where: str) -> str:
+    if not isinstance(text, str):
+        found = "there is none" if text is None else f"it is of the type {type(text).__name__}"
+        raise InputError(f"{where}: {COLUMN!r} must be a string; {found}")
+    return text

@@ -1,0 +1,37 @@
+"""The command that uses a trained adapter: predict."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+using = typer.Typer()
+
+
+@using.command()
+def predict(
+    adapter: Annotated[str, typer.Argument(help="A trained adapter: its file or folder.")],
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="One text a line, or a .tsv, .csv, .jsonl or .parquet with a column text."),
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File for the answers (standard output).")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="tsv, csv or jsonl (as --to ends, else tsv).")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Those of all classes, too.")] = False,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="The adapter's backbone in another place: a folder or hub name.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1 (a GPU, if any).")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32 or bfloat16 (as trained, where the device has it).")
+    ] = None,
+) -> None:
+    """Classify texts with a trained adapter: label, probability and text, a line each, in the order of the texts.
+
+    Without --text and --file: standard input, one text a line.
+    """
+    from sweep import prediction
+
+    status = prediction.predict(adapter, text or [], file, to, form, probabilities, backbone, device, precision)
+    raise typer.Exit(status)

@@ -1,0 +1,226 @@
+"""A trained adapter at work: texts in any language in, labels and probabilities out.
+
+Texts are tokenised as in training and answered in windows: within one, every text is computed once, those of similar
+length together. What is held in memory is a window, however many texts there are.
+
+N texts, C classes.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from xpe_core.adapters import Adapter, build_classifier, read_adapter
+from xpe_core.backbones import Backbone, load_backbone, load_tokenizer
+from xpe_core.batches import run_in_batches
+from xpe_core.config import RunConfig, build_config
+from xpe_core.errors import InputError
+
+WINDOW = 4_096
+"""Texts at most that are sorted and computed together."""
+FIRST_WINDOW = 256
+"""Texts of a stream's first window, so that its first answers come soon; each next one has twice as many."""
+
+_TOKENIZING = threading.Lock()
+"""A tokenizer keeps the length at which it cuts, and cannot be told it by two threads at once."""
+
+
+class Answer(NamedTuple):
+    """What one text was classified as."""
+
+    label: str
+    probability: float
+    """Of this label, in [0, 1]."""
+
+
+class TextClassifier:
+    """An adapter on its backbone; it may be used from several threads."""
+
+    def __init__(self, adapter: Adapter, backbone: Backbone) -> None:
+        """Put them together; InputError where the adapter does not belong on this backbone."""
+        self.adapter = adapter
+        self.label_names = adapter.label_names
+        """The C classes in the order of the probabilities."""
+        self._tokenizer = load_tokenizer(backbone.name)
+        self._model = build_classifier(backbone, [adapter])
+        with torch.inference_mode():
+            self._prompts = self._model.embed_prompts(self._model.parameters)  # [1, 1, P, H]: the same for every text
+
+    @property
+    def precision(self) -> str:
+        """`float32` or `bfloat16`: of the backbone's matrix products."""
+        return self._model.configs[0].precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._model.device
+
+    def predict(self, texts: Iterable[str]) -> list[Answer]:
+        """Return the most probable label of every text, in their order; InputError where one is no string."""
+        return self.choose(self.probabilities(texts))
+
+    def probabilities(self, texts: Iterable[str]) -> np.ndarray:
+        """Return the probabilities of all classes [N, C], float32; InputError where a text is no string."""
+        parts = [np.empty((0, len(self.label_names)), dtype=np.float32)]
+        place = 0
+        for window in cut_windows(texts, WINDOW):
+            parts.append(self._answer(window, place))
+            place += len(window)
+        return np.concatenate(parts)
+
+    def stream(self, texts: Iterable[str]) -> Iterator[Answer]:
+        """Yield the answers to texts of any number, in their order, reading no further than a window ahead.
+
+        Raises InputError where one is no string; the answers to all windows before it have been given then.
+        """
+        place = 0
+        for window in cut_windows(texts):
+            yield from self.choose(self._answer(window, place))
+            place += len(window)
+
+    def choose(self, probabilities: np.ndarray) -> list[Answer]:
+        """Return the answers that probabilities [N, C] stand for."""
+        labels = probabilities.argmax(-1)
+        chosen = np.take_along_axis(probabilities, labels[:, None], -1)[:, 0]
+        return [
+            Answer(self.label_names[label], probability)
+            for label, probability in zip(labels.tolist(), chosen.tolist(), strict=True)
+        ]
+
+    def _answer(self, texts: Sequence[str], place: int) -> np.ndarray:
+        """Return the probabilities [N, C] of one window, whose first text is the one at `place` of all."""
+        _check_texts(texts, place)
+        places: dict[str, int] = {}
+        which = [places.setdefault(text, len(places)) for text in texts]
+        rows = self._tokenize(list(places), texts, place)
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        order = np.argsort(lengths, kind="stable")
+        probabilities = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
+
+        @torch.inference_mode()
+        def classify(batch: slice) -> None:
+            chosen = order[batch]
+            token_ids = self._pad([rows[row] for row in chosen], lengths[chosen])[None]  # [1, B, T]
+            parameters = self._model.parameters
+            logits = self._model.classify(parameters, self._prompts, token_ids, lengths[chosen])  # [1, B, C]
+            probabilities[chosen] = logits[0].softmax(-1).cpu().numpy()
+
+        run_in_batches(lengths[order] + self._prompts.shape[2], classify, self.device)
+        return probabilities[which]
+
+    def _tokenize(self, distinct: list[str], texts: Sequence[str], place: int) -> list[list[int]]:
+        """Return the token ids of every distinct text, cut off as in training."""
+        max_length = self.adapter.config.max_length
+        try:
+            with _TOKENIZING:
+                encoded = self._tokenizer(
+                    distinct,
+                    truncation=True,
+                    max_length=max_length,
+                    return_attention_mask=False,
+                    return_token_type_ids=False,
+                )
+        except (UnicodeEncodeError, TypeError):
+            _check_characters(texts, place)
+            raise
+        rows: list[list[int]] = encoded["input_ids"]
+        return rows
+
+    def _pad(self, rows: Sequence[Sequence[int]], lengths: np.ndarray) -> torch.Tensor:
+        """Return token ids [B, T]."""
+        inside = np.arange(int(lengths.max())) < lengths[:, None]
+        token_ids = np.full(inside.shape, self._tokenizer.pad_token_id, dtype=np.int64)
+        token_ids[inside] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+        return torch.from_numpy(token_ids).to(self.device)
+
+
+def load(
+    adapter: str | Path | Adapter,
+    device: str | None = None,
+    precision: str | None = None,
+    backbone: str | None = None,
+) -> TextClassifier:
+    """Return a classifier from an adapter: a file, a folder, or what `read_adapter` takes or returns.
+
+    `device` is `cpu`, `cuda` or `cuda:1` (None: a GPU where there is one); `precision` is `float32` or `bfloat16`
+    (None: as it was trained, but float32 on a CPU without bfloat16); `backbone` is a folder or hub name that holds
+    the adapter's backbone (None: the name in the adapter). Raises InputError where one of them cannot be used.
+    """
+    chosen = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
+    where = find_device(device)
+    config = build_config(
+        RunConfig,
+        {**chosen.config.known, "precision": precision or choose_precision(chosen.config, where)},
+        "the classifier",
+    )
+    chosen = Adapter(config, chosen.label_names, chosen.parameters, chosen.backbone_weights, chosen.facts)
+    return TextClassifier(chosen, load_backbone(backbone or config.backbone, where))
+
+
+def window_sizes(first: int = FIRST_WINDOW) -> Iterator[int]:
+    """Yield `first`, then twice as many, and so on up to WINDOW, without end."""
+    while True:
+        yield min(first, WINDOW)
+        first *= 2
+
+
+def cut_windows(texts: Iterable[str], first: int = FIRST_WINDOW) -> Iterator[list[str]]:
+    """Yield the texts in lists of the sizes that `window_sizes` yields."""
+    if isinstance(texts, str | bytes):
+        raise InputError("texts: must be a list, or another iterable, of strings; this is a single one")
+    remaining = iter(texts)
+    for size in window_sizes(first):
+        if not (window := list(islice(remaining, size))):
+            return
+        yield window
+
+
+def find_device(name: str | None) -> torch.device:
+    """Return the device of a name, by default a GPU where there is one; InputError where this machine has no such."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device={name!r}: must be cpu, cuda, or one GPU such as cuda:1")
+    num_gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= num_gpus:
+        raise InputError(f"device={name!r}: this machine has {num_gpus or 'no'} GPU{'s' if num_gpus > 1 else ''}")
+    return device
+
+
+def choose_precision(config: RunConfig, device: torch.device) -> str:
+    """Return what an adapter was trained in, where that is known and the device has it in hardware; else float32."""
+    if "precision" not in config.model_fields_set and config.imported is not None:
+        return "float32"
+    if config.precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
+        return "float32"
+    return config.precision
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; where it does not, float32 is faster."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _check_texts(texts: Sequence[str], place: int) -> None:
+    for number, text in enumerate(texts, start=place + 1):
+        if not isinstance(text, str):
+            raise InputError(f"text {number} is no string but of the type {type(text).__name__}")
+
+
+def _check_characters(texts: Sequence[str], place: int) -> None:
+    """Refuse what has no UTF-8, the one thing that a tokenizer cannot take."""
+    for number, text in enumerate(texts, start=place + 1):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"text {number} holds half a character (a lone surrogate), which no text may") from None
