@@ -1,14 +1,54 @@
-"""Train small prompts in front of a frozen multilingual encoder, many runs at a time, and use what was trained."""
+"""Train small prompts in front of a frozen multilingual encoder, many runs at a time, and use what was trained.
+
+What one needs to train, test, keep and use prompts is here by name; the modules hold the rest.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xpe_core.classifier import load
+    from xpe_core.adapters import Adapter, read_adapter, take_adapter, write_adapter, write_micm, write_peft
+    from xpe_core.backbones import load_backbone
+    from xpe_core.classifier import TextClassifier, load
+    from xpe_core.config import RunConfig
+    from xpe_core.errors import InputError
+    from xpe_core.evaluation import evaluate, mean_accuracy
+    from xpe_core.model import PromptClassifier
+    from xpe_core.tokens import load_tokens
+    from xpe_core.training import train
 
-__all__ = ["load"]
+__all__ = [
+    "Adapter",
+    "InputError",
+    "PromptClassifier",
+    "RunConfig",
+    "TextClassifier",
+    "evaluate",
+    "load",
+    "load_backbone",
+    "load_tokens",
+    "mean_accuracy",
+    "read_adapter",
+    "take_adapter",
+    "train",
+    "write_adapter",
+    "write_micm",
+    "write_peft",
+]
 
-LAZY = {"load": "xpe_core.classifier"}
+LAZY = {
+    **dict.fromkeys(
+        ("Adapter", "read_adapter", "take_adapter", "write_adapter", "write_micm", "write_peft"), "xpe_core.adapters"
+    ),
+    "InputError": "xpe_core.errors",
+    "PromptClassifier": "xpe_core.model",
+    "RunConfig": "xpe_core.config",
+    **dict.fromkeys(("TextClassifier", "load"), "xpe_core.classifier"),
+    **dict.fromkeys(("evaluate", "mean_accuracy"), "xpe_core.evaluation"),
+    "load_backbone": "xpe_core.backbones",
+    "load_tokens": "xpe_core.tokens",
+    "train": "xpe_core.training",
+}
 """Names that are looked up in a module when they are first used: Torch takes seconds to import."""
 
 
@@ -16,3 +56,7 @@ def __getattr__(name: str) -> Any:
     if name not in LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return vars(import_module(LAZY[name]))[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *LAZY})
