@@ -245,7 +245,7 @@ def change_tensors(folder: Path, **values: torch.Tensor | None) -> None:
         ({"num_virtual_tokens": None}, "num_virtual_tokens=None: input should be a valid integer"),
         ({"num_virtual_tokens": [6]}, "num_virtual_tokens=[6]: input should be a valid integer"),
         ({"num_virtual_tokens": "6"}, "num_virtual_tokens='6': input should be a valid integer"),
-        ({"num_virtual_tokens": True}, "must be a number, not true or false"),
+        ({"num_virtual_tokens": True}, "num_virtual_tokens=True: input should be a valid integer"),
         ({"num_virtual_tokens": 7}, "have the shape [6, 32]; adapter_config.json wants [7, 32]"),
         ({"num_virtual_tokens": 10**30}, "less than or equal to 65536"),
         ({"token_dim": 16}, "have the shape [6, 32]; adapter_config.json wants [6, 16]"),

@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.safetensors_file import Description, describe, parse_description, read_tensors
 from xpe_core.checkpoints import find_checkpoint, find_config_file, is_path
-from xpe_core.config import Int, RunConfig, build_config
+from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 from xpe_core.model import Parameters
 
@@ -62,10 +62,10 @@ class PromptSettings(BaseModel):
     peft_type: str
     task_type: str | None = None
     base_model_name_or_path: str | None = None
-    num_virtual_tokens: Int = Field(ge=1, le=LARGEST)
-    token_dim: Int | None = Field(None, ge=1, le=LARGEST)
+    num_virtual_tokens: int = Field(ge=1, le=LARGEST)
+    token_dim: int | None = Field(None, ge=1, le=LARGEST)
     """Of the virtual tokens; null is that of the tensors."""
-    num_transformer_submodules: Int | None = None
+    num_transformer_submodules: int | None = None
 
 
 Settings = TypeVar("Settings", bound=PromptSettings)

@@ -41,7 +41,7 @@ from xpe_core.adapters.layout import (
     take_head,
     write_folder,
 )
-from xpe_core.config import Float, Int, RunConfig, build_config
+from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 
 ENCODER_TYPES = {"MLP": "mlp", "LSTM": "lstm", "ATTN": "attention", "NONE": "none"}
@@ -70,13 +70,14 @@ class XpeSettings(PromptSettings):
     """What else decides a prompt of micm-nlp; the defaults are its own."""
 
     task_type: Literal["SEQ_CLS"]
-    encoder_ratio: Float = Field(0.7, ge=0, le=1)
+    encoder_ratio: float = Field(0.7, ge=0, le=1)
+    """Of all digits, since micm-nlp cuts off its product with the tokens."""
     encoder_reparameterization_type: Literal["MLP", "LSTM", "ATTN", "NONE"] = "MLP"
-    encoder_hidden_size: Int | None = Field(None, ge=1, le=LARGEST)
-    encoder_num_layers: Int = Field(2, ge=0, le=LARGEST)
-    encoder_dropout: Float = Field(0.0, ge=0, le=1)
-    encoder_input_size: Int | None = Field(None, ge=0, le=LARGEST)
-    encoder_num_heads: Int = Field(8, ge=1, le=LARGEST)
+    encoder_hidden_size: int | None = Field(None, ge=1, le=LARGEST)
+    encoder_num_layers: int = Field(2, ge=0, le=LARGEST)
+    encoder_dropout: float = Field(0.0, ge=0, le=1)
+    encoder_input_size: int | None = Field(None, ge=0, le=LARGEST)
+    encoder_num_heads: int = Field(8, ge=1, le=LARGEST)
 
 
 def is_micm(values: Mapping[str, Any]) -> bool:
@@ -116,7 +117,7 @@ def write_micm(adapter: Adapter, folder: str | Path) -> None:
         "num_transformer_submodules": 1,
         "num_attention_heads": base.get("num_attention_heads"),
         "num_layers": base.get("num_hidden_layers"),
-        "encoder_ratio": _find_ratio(config),
+        "encoder_ratio": find_ratio(config),
         "encoder_reparameterization_type": {ours: theirs for theirs, ours in ENCODER_TYPES.items()}[
             config.encoder_type
         ],
@@ -162,6 +163,16 @@ def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     return check_parameters(Adapter(config, classes, {**prompt, **head}, weights, facts), str(folder))
 
 
+def find_ratio(config: RunConfig) -> float:
+    """Return a ratio with which micm-nlp has as many tokens come from the encoder as we do."""
+    tokens, encoded, ratio = config.num_virtual_tokens, config.num_encoder_tokens, config.encoder_ratio
+    if config.method == "dual" and _count_encoded(tokens, ratio) != encoded:
+        ratio = encoded / tokens
+        while _count_encoded(tokens, ratio) < encoded:
+            ratio = math.nextafter(ratio, 1)
+    return ratio
+
+
 def _build_config(settings: XpeSettings, trained: RunConfig | None, hidden_size: int, folder: Path) -> RunConfig:
     """Return what the settings say of the run, beside what else is known of it."""
     where = f"adapter {folder}: {CONFIG}"
@@ -199,16 +210,6 @@ def _find_encoder(settings: XpeSettings, hidden_size: int) -> dict[str, Any]:
 def _count_encoded(num_tokens: int, ratio: float) -> int:
     """Return how many tokens of a DUAL prompt come from the encoder in micm-nlp."""
     return max(1, min(num_tokens - 1, int(num_tokens * ratio)))
-
-
-def _find_ratio(config: RunConfig) -> float:
-    """Return a ratio with which micm-nlp has as many tokens come from the encoder as we do."""
-    tokens, encoded, ratio = config.num_virtual_tokens, config.num_encoder_tokens, config.encoder_ratio
-    if config.method == "dual" and _count_encoded(tokens, ratio) != encoded:
-        ratio = encoded / tokens
-        while _count_encoded(tokens, ratio) < encoded:
-            ratio = math.nextafter(ratio, 1)
-    return ratio
 
 
 def _name_prompt(config: RunConfig) -> dict[str, str]:
