@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.text import Text
 
 from sweep.analysis import rank_configurations, read_runs
+from sweep.experiments import HUB
 from sweep.inspection import find_experiment
 from sweep.keeping import kept_run_ids, read_kept
 from sweep.storage import Folder
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
 
-HUB = "hub:"
 HUB_OPTIONS = {
     **{"dry_run": "--dry-run", "into": "--folder", "private": "--private"},
     **{"license": "--license", "datasets": "--dataset", "base_model": "--base-model"},
