@@ -1,5 +1,6 @@
 """The trial of an evaluation: an arm's adapters in one pack, tested on the target languages, trained no further."""
 
+import math
 from typing import Any
 
 import ray
@@ -41,6 +42,7 @@ class EvaluationTrainable(tune.Trainable):
                 "run_id": run_id,
                 "state": "complete",
                 "error": None,
+                "train_loss": math.nan,
                 "best_validation_accuracy": adapter.facts.get("validation_accuracy"),
                 "selection_accuracy": None,
                 "num_runs_in_pack": len(adapters),

@@ -6,6 +6,7 @@ Folders are written under a temporary name and renamed, so what stands there is 
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from rich.console import Console
@@ -18,6 +19,13 @@ from sweep.storage import Folder
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
 
+HUB = "hub:"
+HUB_OPTIONS = {
+    **{"dry_run": "--dry-run", "into": "--folder", "private": "--private"},
+    **{"license": "--license", "datasets": "--dataset", "base_model": "--base-model"},
+}
+"""Parameters of `publish`, and what they are called on the command line."""
+
 
 def export(
     console: Console,
@@ -28,8 +36,18 @@ def export(
     arm: str | None,
     to: str,
     form: str,
+    options: Mapping[str, Any],
 ) -> None:
-    """Write the chosen runs' adapters to a folder, one run into it and several into its subfolders seed-NN."""
+    """Write the chosen runs' adapters to a folder, one run into it and several into its subfolders seed-NN.
+
+    To `hub:USER/NAME` all seeds of a configuration are published, or the one run that is named; `options` are those of
+    `publish`.
+    """
+    if to.startswith(HUB):
+        _publish(console, find_experiment(storage, name), run_id, arm, to, form, options)
+        return
+    if given := [name for name, value in options.items() if value]:
+        raise InputError(f"{HUB_OPTIONS[given[0]]} is for --to hub:USER/NAME")
     if form not in WRITERS:
         raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
     folder = find_experiment(storage, name)
@@ -41,6 +59,25 @@ def export(
     for place, row in places.items():
         console.print(Text(f"run {row['run_id']} (seed {row['seed']}): {target / place}"), soft_wrap=True)
     console.print(Text(said), soft_wrap=True)
+
+
+def _publish(
+    console: Console,
+    folder: Folder,
+    run_id: str | None,
+    arm: str | None,
+    to: str,
+    form: str,
+    options: Mapping[str, Any],
+) -> None:
+    from sweep.publish import publish
+
+    if form != "peft":
+        raise InputError(f"--format {form}: what is published is in PEFT's format")
+    chosen = choose_runs(folder, run_id, run_id is None, arm)
+    seeds = chosen["seed"].to_list() if run_id is not None else None
+    given = {name: value for name, value in options.items() if value}
+    publish(console, folder, to, chosen["config_id"][0], seeds, **given)
 
 
 def choose_runs(folder: Folder, run_id: str | None, all_seeds: bool, arm: str | None) -> pl.DataFrame:

@@ -143,6 +143,20 @@ def export(
     ] = False,
     arm: Annotated[str | None, typer.Option("--arm", help="Of this arm or config_id, not of the best.")] = None,
     form: Annotated[str, typer.Option("--format", help="peft (loads in stock peft), micm (micm-nlp) or own.")] = "peft",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="To the hub: upload nothing, write what would be to --folder.")
+    ] = False,
+    into: Annotated[str | None, typer.Option("--folder", help="Of a dry run (NAME/publish below the storage).")] = None,
+    private: Annotated[bool, typer.Option("--private", help="On the hub: make the repository a private one.")] = False,
+    license: Annotated[
+        str | None, typer.Option("--license", help="On the hub: the adapters' licence (apache-2.0).")
+    ] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Option("--dataset", help="On the hub: the data set's name there, USER/NAME.")
+    ] = None,
+    base_model: Annotated[
+        str | None, typer.Option("--base-model", help="On the hub: the backbone's name there, USER/NAME.")
+    ] = None,
     storage: Storage = "results",
 ) -> None:
     """Write trained prompts with their heads as adapters that other tools load."""
@@ -150,7 +164,11 @@ def export(
 
     if best_run and (run_id is not None or all_seeds):
         raise InputError("--best is one run; --run and --all-seeds go without it")
-    exporting.export(Console(), storage, name, run_id, all_seeds, arm, to, form)
+    if best_run and to.startswith(exporting.HUB):
+        raise InputError("--best is one run; to the hub go all seeds of a configuration, or the run that --run names")
+    hub: dict[str, Any] = {"dry_run": dry_run, "into": into, "private": private, "license": license}
+    hub |= {"datasets": datasets, "base_model": base_model}
+    exporting.export(Console(), storage, name, run_id, all_seeds, arm, to, form, hub)
 
 
 @kept.command(name="log", cls=LocalCommand)

@@ -10,14 +10,14 @@ from sweep.storage import Folder
 
 def to_markdown(sheet: Sheet) -> str:
     """Return a table in GitHub's Markdown, with its title and notes."""
-    lines = [f"### {_escape_markdown(sheet.title)}", ""]
-    lines.append("| " + " | ".join(map(_escape_markdown, sheet.columns)) + " |")
+    lines = [f"### {escape_markdown(sheet.title)}", ""]
+    lines.append("| " + " | ".join(map(escape_markdown, sheet.columns)) + " |")
     marks = [":--" if place < sheet.left else "--:" for place in range(len(sheet.columns))]
     lines.append("| " + " | ".join(marks) + " |")
     for number, row in enumerate(sheet.rows):
-        cells = [f"**{_escape_markdown(row[0])}**"] if len(row) == 1 else _cells(sheet, number, row)
+        cells = [f"**{escape_markdown(row[0])}**"] if len(row) == 1 else _cells(sheet, number, row)
         lines.append("| " + " | ".join([*cells, *[""] * (len(sheet.columns) - len(cells))]) + " |")
-    lines += ["", *(f"{_escape_markdown(note)}\n" for note in sheet.notes)]
+    lines += ["", *(f"{escape_markdown(note)}\n" for note in sheet.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -50,13 +50,14 @@ def _cells(sheet: Sheet, number: int, row: Sequence[str]) -> list[str]:
     cells = []
     for place, text in enumerate(row):
         value, bracket, rest = text.partition(" [")
-        shown = _escape_markdown(text)
+        shown = escape_markdown(text)
         if (number, place) in sheet.strong:
-            shown = f"**{_escape_markdown(value)}**{_escape_markdown(bracket + rest)}"
+            shown = f"**{escape_markdown(value)}**{escape_markdown(bracket + rest)}"
         cells.append(shown)
     return cells
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, also in a table's cell."""
     escaped = re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text)
     return escaped.replace("\n", "<br>")

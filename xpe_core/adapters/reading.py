@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xpe_core.adapters.adapter import Adapter
+from xpe_core.adapters.hub import find_on_hub, is_on_hub
 from xpe_core.adapters.layout import CONFIG, name_classes, read_config
 from xpe_core.adapters.micm_folder import is_micm, read_micm
 from xpe_core.adapters.peft_folder import read_peft
@@ -17,10 +18,11 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 def read_adapter(source: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
     """Return an adapter from a file of this project, or a folder of peft's or micm-nlp's; nothing in it is executed.
 
+    Either may be on the hub, as `hub:USER/NAME` or `hub:USER/NAME@REVISION`.
     `label_names` are the classes in the order of the logits, for an adapter that does not say them. Raises InputError
     where there is none, it is damaged, it is not a prompt with a classification head, or its classes are others.
     """
-    path = Path(source).expanduser()
+    path = find_on_hub(str(source)) if is_on_hub(source) else Path(source).expanduser()
     if path.is_file():
         return _read_file(path, label_names)
     if not path.is_dir():

@@ -1,0 +1,5 @@
+"""A configuration's trained prompts for others: all seeds as revisions of one repository, under a model card."""
+
+from sweep.publish.publishing import publish
+
+__all__ = ["publish"]

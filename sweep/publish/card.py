@@ -1,0 +1,167 @@
+"""The model card: what the hub reads in its YAML header, and what people read below.
+
+It is rendered from numbers only, without a date, so that the same experiment always gives the same bytes.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from sweep.publish import tables, wording
+from sweep.publish.naming import on_hub, publish_config
+from sweep.publish.numbers import Numbers
+from sweep.publish.snippets import own_command, own_snippet, peft_snippet
+from sweep.publish.wording import count
+from sweep.report.formats import escape_markdown
+from xpe_core.adapters.peft_readme import BUNDLED_NOTE
+from xpe_core.checkpoints import BUNDLED
+from xpe_core.config import RunConfig
+
+FOLDED_FROM = 30
+"""Languages from which their table is folded."""
+MARK = "xpe_sweep"
+"""Our own key of the YAML header: which configuration a repository holds."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says beside the numbers."""
+
+    repo: str
+    """USER/NAME on the hub."""
+    license: str
+    """The hub's id of the adapter's licence."""
+    datasets: tuple[str, ...]
+    """The data set's names on the hub, where they were given."""
+    base_model: str | None
+    """The backbone's name on the hub, where it was given."""
+    label_names: tuple[str, ...]
+    revisions: Mapping[int, str]
+    """Where each published seed's adapter is, by seed; the first one is also `main`."""
+    reasons: Mapping[int, str]
+    """Why other seeds are not published."""
+    fingerprints: Mapping[str, str]
+    """Of the adapters, by revision."""
+    sentence: str
+    """What stock PEFT can do with the files."""
+    readme: Path
+    """Of an adapter, as its writer wrote it: the lines that load it."""
+
+
+def render_card(numbers: Numbers, card: Card) -> str:
+    """Return the text of README.md."""
+    config = publish_config(numbers.cell.config, card.base_model, next(iter(card.datasets), None))
+    template = files("sweep.publish").joinpath("card.md.jinja").read_text(encoding="utf-8")
+    values = {**_describe(numbers, card, config), **_usage(card, config), **_tabulate(numbers, card, config)}
+    text = str(ModelCard.from_template(_header(numbers, card, config), template_str=template, **values))
+    return text.rstrip() + "\n"
+
+
+def read_mark(text: str) -> str | None:
+    """Return the config_id that a card was made for, None where it is no card of ours."""
+    try:
+        mark = ModelCard(text, ignore_metadata_errors=True).data.get(MARK)
+    except ValueError:
+        return None
+    return str(mark["config_id"]) if isinstance(mark, dict) and "config_id" in mark else None
+
+
+def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
+    datasets = list(card.datasets) or [name for name in [on_hub(config.dataset)] if name]
+    return ModelCardData(
+        license=card.license,
+        base_model=on_hub(config.backbone) or config.backbone,
+        library_name="peft",
+        pipeline_tag="text-classification",
+        language=_language_codes(numbers.sources),
+        datasets=datasets or None,
+        metrics=["accuracy"],
+        tags=["xpe-sweep", "prompt-tuning", "soft-prompt", "cross-lingual", config.method, "arxiv:2508.10352"],
+        model_name=card.repo.split("/")[-1],
+        eval_results=_eval_results(numbers, datasets[0] if datasets else config.dataset),
+        **{MARK: {"config_id": numbers.cell.config_id, "seeds": list(card.revisions)}},
+    )
+
+
+def _eval_results(numbers: Numbers, dataset: str) -> list[EvalResult]:
+    """Return one result a target group, accuracy in [0, 1]."""
+    return [
+        EvalResult(
+            task_type="text-classification",
+            task_name="Cross-lingual text classification",
+            dataset_type=dataset,
+            dataset_name=f"{dataset}, {count(row['num_languages'], 'language')}: {row['group']}",
+            dataset_config=row["group"],
+            dataset_split="test",
+            metric_type="accuracy",
+            metric_name=f"Accuracy (mean over {count(row['num_seeds'], 'seed')})",
+            metric_value=round(row["accuracy"], 4),
+        )
+        for row in numbers.groups.iter_rows(named=True)
+        if row["accuracy"] is not None
+    ]
+
+
+def _language_codes(codes: Sequence[str]) -> list[str]:
+    """Return the ISO 639 codes of the languages trained on, and `multilingual`."""
+    found = [code.split("_")[0].lower() for code in codes]
+    return [*dict.fromkeys(code for code in found if re.fullmatch("[a-z]{2,3}", code)), "multilingual"]
+
+
+def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]:
+    parameters = " and ".join(f"{int(value):,}" for value in numbers.values("num_trained_parameters"))
+    return {
+        "title": escape_markdown(card.repo.split("/")[-1]),
+        "summary": wording.summarise(numbers, config, len(card.revisions)),
+        "warnings": wording.warn(numbers, len(card.revisions)),
+        "method": wording.describe_method(config),
+        "backbone": wording.link(config.backbone),
+        "dataset": wording.link(config.dataset, "datasets/"),
+        "sources": wording.describe_sources(numbers, config.source_set),
+        "labels": ", ".join(map(escape_markdown, card.label_names)),
+        "parameters": parameters or "not recorded",
+        "groups": wording.describe_groups(numbers),
+        "limits": wording.list_limits(numbers, config, card.label_names),
+        "license": escape_markdown(card.license),
+        "data_license": wording.say_license(config.dataset, "datasets/"),
+        "backbone_license": wording.say_license(config.backbone),
+    }
+
+
+def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
+    seed, revision = list(card.revisions.items())[-1]
+    is_elsewhere = on_hub(config.backbone) is None
+    note = BUNDLED_NOTE.format(base=BUNDLED).strip() if config.backbone == BUNDLED else ""
+    if is_elsewhere:
+        note = "The encoder was a folder where this was trained: set `base` to where it is on your machine."
+    return {
+        "main_seed": next(iter(card.revisions)),
+        "example": f'`revision="{revision}"` is seed {seed}',
+        "sentence": wording.say_format(card.sentence),
+        "base_note": note,
+        "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, revision),
+        "own_snippet": own_snippet(card.repo, revision, is_elsewhere),
+        "own_command": own_command(card.repo, revision, is_elsewhere),
+        "max_length": config.max_length,
+    }
+
+
+def _tabulate(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]:
+    recipe_table, num_differing = tables.recipe_table(config)
+    return {
+        "group_table": tables.group_table(numbers),
+        "seed_table": tables.seed_table(numbers, card.revisions, card.reasons),
+        "difference_table": tables.difference_table(numbers),
+        "num_languages": count(len(numbers.languages), "language"),
+        "num_trained": len(numbers.languages.filter("trained")),
+        "language_table": tables.language_table(numbers),
+        "folded": len(numbers.languages) >= FOLDED_FROM,
+        "recipe_said": wording.compare_with_recipe(config, num_differing),
+        "recipe_table": recipe_table,
+        "provenance_table": tables.provenance_table(numbers, card.fingerprints),
+    }

@@ -1,0 +1,40 @@
+"""The lines of code with which a published adapter is used."""
+
+import json
+import re
+from pathlib import Path
+
+from xpe_core.errors import InputError
+
+PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
+FOLDER_LINE = re.compile(r"^folder = .*$", re.MULTILINE)
+BASE_LINE = re.compile(r"^base = .*$", re.MULTILINE)
+
+
+def peft_snippet(readme: Path, base_model: str, repo: str, revision: str) -> str:
+    """Return how stock PEFT and transformers load a revision: what an adapter's own README.md says of its folder.
+
+    The adapter's files decide how (with the head in them, or beside them), so its writer says it and not the card.
+    """
+    found = PYTHON.search(readme.read_text(encoding="utf-8"))
+    if found is None:
+        raise InputError(f"{readme.name} of the adapter has no lines that load it")
+    lines = f"folder = snapshot_download({json.dumps(repo)}, revision={json.dumps(revision)})"
+    code = FOLDER_LINE.sub(lambda _: lines, found[1], count=1)
+    code = BASE_LINE.sub(lambda _: f"base = {json.dumps(base_model)}", code, count=1)
+    return code.replace("import torch\n", "import torch\nfrom huggingface_hub import snapshot_download\n", 1)
+
+
+def own_snippet(repo: str, revision: str, is_elsewhere: bool) -> str:
+    """Return how this project loads it in Python; `is_elsewhere` where the backbone's name leads nowhere."""
+    backbone = ', backbone="FOLDER"' if is_elsewhere else ""
+    return f"""from xpe_core import load
+
+classifier = load({json.dumps(f"hub:{repo}@{revision}")}{backbone})
+print(classifier.predict(["A text.", "Another, longer text."]))"""
+
+
+def own_command(repo: str, revision: str, is_elsewhere: bool) -> str:
+    """Return how this project's command line uses it."""
+    backbone = " --backbone FOLDER" if is_elsewhere else ""
+    return f"python sweep/run.py predict hub:{repo}@{revision}{backbone} --text 'A text.'"

@@ -1,0 +1,187 @@
+"""A model card's tables, as Markdown. What users have named is escaped; accuracies are in percent."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from sweep.publish.naming import without_paths
+from sweep.publish.numbers import Numbers, Seed
+from sweep.report.answer_sheets import SIGNIFICANT
+from sweep.report.formats import to_markdown
+from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
+from sweep.report.sheets import explain_differences
+from xpe_core.config import RunConfig
+
+RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
+    "encoder_ratio": (0.0, 0.3, 0.7, 1.0),
+    "source_set": ("eng", "enarzho", "joshi5", "xlmr_seen"),
+    "encoder_prompt_learning_rate": (5e-5, 5e-3),
+    "encoder_prompt_weight_decay": (0.01, 0.0),
+}
+"""Fields of which the published recipe has several values (arXiv:2508.10352); of the others it has the default."""
+ENCODER_FIELDS: tuple[str, ...] = (
+    "encoder_hidden_size",
+    "encoder_num_layers",
+    "encoder_dropout",
+    "encoder_type",
+    "encoder_num_heads",
+)
+ENCODER_FIELDS += ("encoder_input_size", "encoder_prompt_learning_rate", "encoder_prompt_weight_decay")
+DIRECT_FIELDS = ("prompt_learning_rate", "prompt_weight_decay")
+NAMES = ("backbone", "dataset")
+RECIPE_NOTE = re.compile(r"\s*\([^()]*recipe[^()]*\)")
+LEFT_OUT = ("seed", "imported")
+
+
+def group_table(numbers: Numbers) -> str:
+    """Return the accuracy by target group."""
+    rows: list[tuple[str, ...]] = []
+    for row in numbers.groups.iter_rows(named=True):
+        counts = (str(row["num_languages"]), str(row["num_seeds"]))
+        value = row["note"] or interval(row["accuracy"], row["low"], row["high"])
+        rows.append((row["group"], *counts, value, percent(row["spread"])))
+    return _table(("tested on", "languages", "seeds", "accuracy [95 %]", "spread over seeds"), rows, numbers.groups)
+
+
+def seed_table(numbers: Numbers, revisions: Mapping[int, str], reasons: Mapping[int, str]) -> str:
+    """Return what each seed reached and in which revision it is; under the table, why others are in none."""
+    groups = [group for group in numbers.groups["group"].to_list() if any(group in s.accuracies for s in numbers.seeds)]
+    rows: list[tuple[str, ...]] = []
+    for one in numbers.seeds:
+        best = one.row.get("best_step")
+        measured = ("–" if best is None else f"{best:,}", percent(one.row.get("validation_accuracy")))
+        accuracies = [percent(one.accuracies.get(group)) for group in groups]
+        rows.append((str(one.seed), revisions.get(one.seed, "none"), one.run_id, *measured, *accuracies))
+    notes = [f"Seed {seed} is not published: {reason}." for seed, reason in reasons.items()]
+    columns = ("seed", "revision", "run", "best step", "validation", *groups)
+    return _table(columns, rows, numbers.groups, notes, left=3)
+
+
+def language_table(numbers: Numbers) -> str:
+    """Return the accuracy by language."""
+    rows: list[tuple[str, ...]] = []
+    for row in numbers.languages.iter_rows(named=True):
+        name = f"{row['name']} ({row['language']})" if row["name"] else row["language"]
+        seen = {True: "yes", False: "no", None: "–"}[row["xlmr_seen"]]
+        value = interval(row["accuracy"], row["low"], row["high"])
+        ends = "–" if row["worst"] is None else f"{percent(row['worst'])} to {percent(row['best'])}"
+        trained = "yes" if row["trained"] else "no"
+        rows.append((name, row["family"] or "–", trained, seen, value, percent(row["spread"]), ends))
+    columns = ("language", "family", "trained on", "in XLM-R's pretraining", "accuracy [95 %]", "spread", "seeds from")
+    return _table(columns, rows, numbers.languages, left=4)
+
+
+def difference_table(numbers: Numbers) -> str:
+    """Return the differences to what it is compared with, with what must be known to read them; may be empty."""
+    rows: list[tuple[str, ...]] = []
+    for row in numbers.differences.iter_rows(named=True):
+        head = (row["baseline"], row["group"], f"{row['num_pairs']} x {row['num_languages']}")
+        if row["difference"] is None:
+            rows.append((*head, "*", "", "", "", ""))
+            continue
+        ends = row["low_languages"], row["high_languages"]
+        such = "–" if None in ends else f"[{points(ends[0])}, {points(ends[1])}]"
+        could = "–" if row["detectable"] is None else f"{100 * row['detectable']:.1f}"
+        found = interval(row["difference"], row["low"], row["high"], points)
+        rows.append((*head, found, such, p_value(row["p"]), p_value(row["p_holm"]), could))
+    if not rows:
+        return ""
+    notes = _judge(numbers.differences)
+    notes += [note.replace(" (compare A B --for GROUP)", "") for note in explain_differences(numbers.differences)]
+    for arm, count in numbers.results.chosen_arms.items():
+        notes.append(f"{arm} is the best of {count}, chosen by these seeds: its figures look better than they are.")
+    columns = ("compared with", "tested on", "pairs x lang.", "difference [these lang.]", "[such lang.]")
+    return _table((*columns, "p", "Holm p", "could show"), rows, numbers.differences, notes, left=2)
+
+
+def recipe_table(config: RunConfig) -> tuple[str, int]:
+    """Return every field of the configuration beside the published recipe's value, and how many differ (in bold)."""
+    rows: list[tuple[str, ...]] = []
+    strong: set[tuple[int, int]] = set()
+    for name, field in RunConfig.model_fields.items():
+        if name in LEFT_OUT:
+            continue
+        value, recipe = getattr(config, name), RECIPE_CHOICES.get(name, (field.get_default(),))
+        is_read = name not in {"spt": ENCODER_FIELDS, "xpe": DIRECT_FIELDS}.get(config.method, ())
+        if is_read and value not in recipe and not (name in NAMES and _bare(value) in map(_bare, recipe)):
+            strong |= {(len(rows), 0), (len(rows), 1), (len(rows), 2)}
+        shown = _show(value) if is_read else f"{_show(value)} (not read)"
+        meaning = RECIPE_NOTE.sub("", (field.description or "").split("\n")[0]).replace("`", "")
+        rows.append((name, shown, " or ".join(map(_show, recipe)), meaning))
+    columns = ("field", "value", "published recipe", "what it is")
+    return _table(columns, rows, pl.DataFrame(), left=4, strong=frozenset(strong)), len(strong) // 3
+
+
+def provenance_table(numbers: Numbers, fingerprints: Mapping[str, str]) -> str:
+    """Return where the numbers come from."""
+    versions = ", ".join(f"{package} {version}" for package, version in numbers.packages.items())
+    found = {
+        "experiment": f"{numbers.experiment.name} ({numbers.experiment.sweep.kind})",
+        "arm": numbers.cell.arm,
+        "configuration (config_id)": numbers.cell.config_id,
+        "code": "; ".join(numbers.values("code_version")),
+        "packages": versions,
+        "device": "; ".join(numbers.values("device")),
+        "trained parameters": "; ".join(f"{int(value):,}" for value in numbers.values("num_trained_parameters")),
+        "backbone's fingerprint": _fingerprint(numbers, "backbone"),
+        "data's fingerprint": _fingerprint(numbers, "data"),
+        "adapters' fingerprints": ", ".join(f"{where} {found}" for where, found in fingerprints.items()),
+    }
+    rows = [(what, value or "not recorded") for what, value in found.items()]
+    return _table(("what", "value"), rows, pl.DataFrame(), left=2)
+
+
+def explain_missing(one: Seed) -> str:
+    """Return why a seed has no adapter, in a few words and without paths of the machine."""
+    if one.state == "complete":
+        return "its adapter was not kept"
+    error = str(one.row.get("error") or "").strip()
+    return one.state + (f" ({without_paths(error.splitlines()[-1])})" if error else "")
+
+
+def _judge(differences: pl.DataFrame) -> list[str]:
+    """Return a sentence for each it is compared with: on how many groups it is really higher or lower."""
+    said = []
+    for name, part in sections(differences, "baseline"):
+        real = part.filter(pl.col("p_holm") <= SIGNIFICANT)
+        higher = real.filter(pl.col("difference") > 0)["group"].to_list()
+        lower = real.filter(pl.col("difference") < 0)["group"].to_list()
+        counted = len(part.drop_nulls("difference"))
+        found = [
+            f"really {what} on {', '.join(groups)}" for what, groups in (("higher", higher), ("lower", lower)) if groups
+        ]
+        if left := counted - len(higher) - len(lower):
+            found.append(f"not to be told apart on {left} of {counted} groups")
+        if found:
+            said.append(f"Compared with {name} it is {' and '.join(found)}.")
+    return said
+
+
+def _fingerprint(numbers: Numbers, what: str) -> str:
+    found = numbers.values(f"{what}_fingerprint") or [numbers.experiment.fingerprints.get(what, "")]
+    return "; ".join(found)
+
+
+def _bare(name: str) -> str:
+    """Return a hub name or folder's last part as it compares."""
+    return name.rsplit("/", 1)[-1].lower().replace("-", "")
+
+
+def _show(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value) if value is None else str(value)
+
+
+def _table(
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[str, ...]],
+    frame: pl.DataFrame,
+    notes: list[str] | None = None,
+    left: int = 1,
+    strong: frozenset[tuple[int, int]] = frozenset(),
+) -> str:
+    """Return a table without a title: the card's headings are its own."""
+    sheet = Sheet("card", "", columns, tuple(rows), frame, tuple(notes or ()), strong=strong, left=left)
+    return to_markdown(sheet).split("\n", 2)[2].rstrip()

