@@ -83,7 +83,7 @@ def build_evaluation(
     for one in sorted(found, key=lambda one: (one.arm, one.seed)):
         adapters[one.arm][one.seed] = one.adapter.fingerprint
         if one.arm not in arms:
-            known = {**one.adapter.config.known, **values, "imported": one.adapter.fingerprint}
+            known = {**one.adapter.known, **values, "imported": one.adapter.fingerprint}
             known = {"source_set": UNKNOWN_SOURCES, "precision": "float32", "max_length": 164, **known}
             arms[one.arm] = {name: value for name, value in known.items() if name != "seed"}
     base = {}

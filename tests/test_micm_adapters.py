@@ -27,14 +27,14 @@ from tests.test_peft_adapters import (
     make_backbone,
     refusal,
 )
-from xpe_core.adapters import Adapter, read_adapter, write_micm
+from xpe_core.adapters import Adapter, read_adapter, write_adapter, write_micm, write_peft
 from xpe_core.adapters.micm_folder import find_ratio
 from xpe_core.backbones import load_tokenizer
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
 KINDS = ("xlm-roberta", "bert")
-ENCODERS = {
+ENCODERS: dict[str, dict[str, Any]] = {
     "mlp-1": {"encoder_reparameterization_type": "MLP", "encoder_num_layers": 1},
     "mlp-2": {"encoder_reparameterization_type": "MLP", "encoder_num_layers": 2},
     "mlp-4": {"encoder_reparameterization_type": "MLP", "encoder_num_layers": 4},
@@ -221,6 +221,18 @@ def folder(ours: dict[str, tuple[str, Adapter, Path]], tmp_path: Path) -> Path:
     target = shutil.copytree(ours["xlm-roberta-mlp-0.5"][2], tmp_path / "one")
     (target / "xpe_sweep.json").unlink()
     return target
+
+
+def test_what_another_tool_does_not_say_stays_unknown_in_any_format_it_is_written_to(folder: Path) -> None:
+    adapter = read_adapter(folder)
+    write_adapter(adapter, folder.parent / "own.safetensors")
+    write_micm(adapter, folder.parent / "micm")
+    for source in ("own.safetensors", "micm"):
+        found = read_adapter(folder.parent / source)
+        assert found.known == adapter.known and found.fingerprint == adapter.fingerprint
+    write_peft(adapter, folder.parent / "peft")
+    known = {"backbone", "num_virtual_tokens", "encoder_ratio", "pooling"}
+    assert read_adapter(folder.parent / "peft").known.keys() == known
 
 
 def test_an_adapter_of_a_class_that_micm_nlp_has_no_head_for_is_not_written(places: dict[str, str]) -> None:

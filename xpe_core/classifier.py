@@ -199,7 +199,7 @@ def find_device(name: str | None) -> torch.device:
 
 def choose_precision(config: RunConfig, device: torch.device) -> str:
     """Return what an adapter was trained in, where that is known and the device has it in hardware; else float32."""
-    if "precision" not in config.model_fields_set and config.imported is not None:
+    if "precision" not in config.model_fields_set:
         return "float32"
     if config.precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
         return "float32"

@@ -38,6 +38,11 @@ class Adapter:
         """H."""
         return self.parameters["head.dense.weight"].shape[1]
 
+    @property
+    def known(self) -> dict[str, Any]:
+        """Fields of the configuration whose values are known."""
+        return self.config.model_dump(exclude_unset=True)
+
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that stand for all that decides what it answers, whatever the format it was read from."""
@@ -89,9 +94,8 @@ def take_adapter(
 ) -> Adapter:
     """Return the prompt and head of the run at `place` of a pack, as they stand (after `train`, at their best)."""
     parameters = {name: value.detach().cpu().float().clone() for name, value in model.run_parameters(place).items()}
-    return Adapter(
-        model.configs[place], tuple(label_names), parameters, model.backbone.weights_fingerprint, dict(facts or {})
-    )
+    config = RunConfig(**model.configs[place].known)  # of a run that was trained here, defaults are known too
+    return Adapter(config, tuple(label_names), parameters, model.backbone.weights_fingerprint, dict(facts or {}))
 
 
 def build_classifier(backbone: Backbone, adapters: Sequence[Adapter]) -> PromptClassifier:

@@ -15,7 +15,9 @@ TEMPLATE = """\
 {base_note}
 The {num_classes} classes, in the order of the logits: {classes}.
 
-{head_note} Numbers are those of a backbone in float32, without dropout. `xpe_sweep.json` has the configuration of the
+{head_note}
+
+Numbers are those of a backbone in float32, without dropout. `xpe_sweep.json` has the configuration of the
 run, and is needed by no other tool.
 
 ```python

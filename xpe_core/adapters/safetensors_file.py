@@ -39,7 +39,7 @@ def describe(adapter: Adapter) -> dict[str, Any]:
     """Return the fields of an adapter's `Description`."""
     return {
         "format": FORMAT,
-        "config": adapter.config.known,
+        "config": adapter.known,
         "label_names": list(adapter.label_names),
         "backbone_weights": adapter.backbone_weights,
         "facts": dict(adapter.facts),
