@@ -15,7 +15,7 @@ import pytest
 from pyarrow import fs
 
 from sweep.storage import Folder, split_uri
-from sweep.storage.object_storage import PATIENT_ATTEMPTS
+from sweep.storage.object_storage import PATIENT_ATTEMPTS, is_missing
 from xpe_core.errors import InputError
 
 
@@ -124,6 +124,21 @@ def test_what_grew_on_a_file_system_grows_on_in_object_storage(bucket: str) -> N
     there.write("ledger.jsonl", b"one\n")
     there.append("ledger.jsonl", b"two\n")
     assert there.read_appended("ledger.jsonl") == b"one\ntwo\n"
+
+
+def test_a_file_that_is_deleted_between_its_opening_and_its_reading_is_a_missing_one(
+    bucket: str, s3_server: str
+) -> None:
+    system = fs.S3FileSystem(endpoint_override=s3_server)
+    Folder(bucket).write("a", b"x")
+    with system.open_input_stream(f"{bucket[5:]}/a") as stream:
+        Folder(bucket).delete("a")
+        with pytest.raises(OSError) as error:
+            stream.read()
+    assert is_missing(error.value)
+    with pytest.raises(OSError) as error:
+        system.get_file_info(fs.FileSelector("no-such-bucket"))
+    assert not is_missing(error.value)
 
 
 def test_small_files_are_one_request(bucket: str, s3_server: str) -> None:

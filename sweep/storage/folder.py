@@ -17,7 +17,7 @@ from typing import Union
 import pyarrow as pa
 from pyarrow import fs
 
-from sweep.storage.object_storage import Bucket, connect, describe_error, is_object_storage
+from sweep.storage.object_storage import Bucket, connect, describe_error, is_missing, is_object_storage
 from sweep.storage.pieces import Pieces, last_piece, read_pieces
 from xpe_core.errors import InputError
 
@@ -87,7 +87,11 @@ class Folder:
             if self._bucket is None:
                 return _read(Path(self._root, name))
             with self._bucket.system.open_input_stream(f"{self._root}/{name}") as stream:
-                return bytes(stream.read())
+                try:
+                    return bytes(stream.read())
+                except OSError as error:
+                    if not is_missing(error):
+                        raise
         return None
 
     def write(self, name: str, content: bytes) -> None:
