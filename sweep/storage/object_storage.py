@@ -104,11 +104,6 @@ def connect(uri: str) -> tuple[Bucket, str]:
     return Bucket(region, endpoint, options.get("scheme"), f"?{query}" if query else ""), path
 
 
-def is_missing(error: OSError) -> bool:
-    """Whether a file was there when it was opened, and had been deleted when its content was asked for."""
-    return bool(re.search(r"AWS Error (RESOURCE_NOT_FOUND|NO_SUCH_KEY) ", str(error)))
-
-
 def describe_error(error: OSError, server: str) -> str:
     """Return what is wrong in a few words, without anything that a server may have repeated of the keys."""
     text = str(error).splitlines()[0]
