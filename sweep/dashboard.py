@@ -77,11 +77,11 @@ class DashboardStudy:
 
     def _go_on(self, record: TrialRecord, trial_id: int) -> None:
         """Add what a trial that was running has reported since."""
-        for step, value in sorted(record.reports.items())[self._num_reports[record.trial_id] :]:
-            self.storage.set_trial_intermediate_value(trial_id, step, value)
+        for step, reported in sorted(record.reports.items())[self._num_reports[record.trial_id] :]:
+            self.storage.set_trial_intermediate_value(trial_id, step, reported)
         if record.state is not None:
-            for name, value in _describe(record).items():
-                self.storage.set_trial_user_attr(trial_id, name, value)
+            for name, attribute in _describe(record).items():
+                self.storage.set_trial_user_attr(trial_id, name, attribute)
             state, value = _find_end(record)
             self.storage.set_trial_state_values(trial_id, state, None if value is None else [value])
 

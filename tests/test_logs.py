@@ -111,7 +111,9 @@ def in_mlflow(folder: Folder) -> tuple[dict[str, MlflowRun], dict[str, MlflowRun
     """Return parents by config_id, seeds' runs by run_id, and these runs' values; no step may stand twice."""
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/logs/mlflow/mlflow.db")
     experiment = client.get_experiment_by_name(folder.name)
-    parents, runs, values = {}, {}, {}
+    parents: dict[str, MlflowRun] = {}
+    runs: dict[str, MlflowRun] = {}
+    values: dict[str, Values] = {}
     for run in client.search_runs([experiment.experiment_id]):
         tags = run.data.tags
         if "run_id" not in tags:

@@ -9,7 +9,7 @@ import netrc
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from sweep.logs.history import RUNNING, ConfigurationHistory, RunHistory
@@ -17,16 +17,17 @@ from sweep.logs.marks import empty, is_written, mark
 
 HOST = "https://api.wandb.ai"
 PROJECT = "xpe-sweep"
+Mode = Literal["online", "offline", "disabled", "shared"]
+MODES: dict[str, Mode] = {"online": "online", "offline": "offline", "disabled": "disabled", "shared": "shared"}
 KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 FAILED = 1
 """The exit status that W&B shows as failed."""
 
 
-def find_mode() -> str:
+def find_mode() -> Mode:
     """Return `online` where one is logged in, else `offline`; or what WANDB_MODE says."""
-    mode = os.environ.get("WANDB_MODE", "")
-    if mode:
-        return "offline" if mode == "dryrun" else mode
+    if mode := os.environ.get("WANDB_MODE"):
+        return MODES.get(mode, "offline")
     if any(os.environ.get(name) for name in KEYS):
         return "online"
     file = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
