@@ -15,12 +15,13 @@ import torch
 
 from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from sweep.experiments import HUB, SEED
+from sweep.keeping import SUFFIX
 from sweep.plan import Plan
 from xpe_core.adapters import Adapter, check_backbone, read_adapter
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones import find_max_positions, load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig, build_config, digest
 from xpe_core.errors import InputError
 from xpe_core.model import check_positions
 from xpe_core.tokens import TokenisedData, load_tokens
@@ -38,37 +39,44 @@ class Found:
     """Its path, or its name on the hub."""
     arm: str
     seed: int
+    family: str
+    """What the adapters of its arm have in common: where they come from, and what is known of their configuration."""
     adapter: Adapter
 
 
 def find_adapters(sources: Iterable[str], classes: Sequence[str] | None) -> list[Found]:
     """Read adapters from files, folders, folders of folders seed-NN, folders of run files, and the hub.
 
-    `classes` names the classes of adapters that do not name them themselves, in the order of their logits. InputError
-    where one cannot be read, or two of one arm have the same seed.
+    Seeds of one arm are runs of this project that differ in nothing else, folders seed-NN beside one another, and
+    revisions seed-NN of one repository; any other adapter is an arm by itself. `classes` names the classes of adapters
+    that do not name them themselves, in the order of their logits. InputError where one cannot be read, is given
+    twice, or has the seed of another one of its arm.
     """
-    found: list[tuple[str, str, int | None, Adapter]] = []
-    for source in sources:
-        for one in _expand(source):
-            adapter = read_adapter(one, classes)
-            seed = adapter.config.seed if "seed" in adapter.config.model_fields_set else _read_seed(one)
-            found.append((one, _name(one, adapter), seed, adapter))
-    by_arm: dict[tuple[str, str], list[tuple[str, int | None, Adapter]]] = defaultdict(list)
-    for one, name, seed, adapter in found:
-        by_arm[name, _kind(adapter.config)].append((one, seed, adapter))
-    names = [name for name, _ in by_arm]
-    arms: list[Found] = []
-    for (name, kind), members in by_arm.items():
-        arm = name if names.count(name) == 1 else f"{name}-{kind[:6]}"
-        taken = {seed for _, seed, _ in members if seed is not None}
-        free = (number for number in range(1, 1_000_000) if number not in taken)
-        for one, seed, adapter in members:
-            arms.append(Found(one, arm, next(free) if seed is None else seed, adapter))
-        numbers = [each.seed for each in arms if each.arm == arm]
-        if twice := [number for number in numbers if numbers.count(number) > 1]:
-            which = " and ".join(each.source for each in arms if each.arm == arm and each.seed == twice[0])
-            raise InputError(f"{which} are both seed {twice[0]} of {arm}: give one of them")
-    return arms
+    if classes is not None and (len(set(classes)) < len(classes) or not all(classes)):
+        raise InputError(f"--classes {','.join(classes)}: must be different names, none of them empty")
+    read = [(one, _read(one, classes)) for source in sources for one in _expand(source)]
+    first: dict[str, str] = {}
+    for source, adapter in read:
+        if (other := first.get(adapter.fingerprint)) is not None:
+            raise InputError(f"{other} and {source} are the same adapter: give one of them")
+        first[adapter.fingerprint] = source
+    families: dict[str, list[tuple[str, Adapter]]] = defaultdict(list)
+    for source, adapter in read:
+        families[digest([_origin(source, adapter), _kind(adapter)])].append((source, adapter))
+    names = {family: _name(*members[0]) for family, members in families.items()}
+    found = []
+    for family, members in families.items():
+        alike = [one for one, name in names.items() if name == names[family]]
+        arm = names[family] if len(alike) == 1 else f"{names[family]}-{family[:6]}"
+        seeds = [_read_seed(*member) for member in members]
+        if twice := [seed for seed in seeds if seed is not None and seeds.count(seed) > 1]:
+            which = [source for (source, _), seed in zip(members, seeds, strict=True) if seed == twice[0]]
+            raise InputError(f"{' and '.join(which)} are both seed {twice[0]} of {arm}: give one of them")
+        found += [
+            Found(source, arm, 1 if seed is None else seed, family, adapter)
+            for (source, adapter), seed in zip(members, seeds, strict=True)
+        ]
+    return found
 
 
 def build_evaluation(
@@ -82,8 +90,9 @@ def build_evaluation(
     adapters: dict[str, dict[int, str]] = defaultdict(dict)
     for one in sorted(found, key=lambda one: (one.arm, one.seed)):
         adapters[one.arm][one.seed] = one.adapter.fingerprint
+        _check_values(one, values)
         if one.arm not in arms:
-            known = {**one.adapter.known, **values, "imported": one.adapter.fingerprint}
+            known = {**one.adapter.known, **values, "imported": one.family}
             known = {"source_set": UNKNOWN_SOURCES, "precision": "float32", "max_length": 164, **known}
             arms[one.arm] = {name: value for name, value in known.items() if name != "seed"}
     base = {}
@@ -171,22 +180,58 @@ def _expand(source: str) -> list[str]:
     return [str(file) for file in files] if len(files) > 1 else [source]
 
 
-def _read_seed(source: str) -> int | None:
-    last = source.rpartition("@")[2] if source.startswith(HUB) else Path(source).stem
-    matched = SEED.fullmatch(last)
+def _check_values(one: Found, values: Mapping[str, Any]) -> None:
+    """Raise InputError where what an adapter says of its training would be overruled."""
+    for field in ("source_set", "pooling"):
+        known = one.adapter.known.get(field)
+        if field in values and known not in (None, values[field]):
+            raise InputError(f"{one.source}: its {field} is {known}, and cannot be made {values[field]}")
+
+
+def _read(source: str, classes: Sequence[str] | None) -> Adapter:
+    try:
+        return read_adapter(source, classes)
+    except InputError as error:
+        raise InputError(str(error).replace("label_names", "--classes")) from None
+
+
+def _split(source: str) -> tuple[str, str]:
+    """Return the last part of a source, which may be a seed's name, and what stands before it."""
+    if source.startswith(HUB):
+        repository, _, revision = source.partition("@")
+        return revision, repository
+    path = Path(source).expanduser().resolve()
+    return path.name.removesuffix(SUFFIX), str(path.parent)
+
+
+def _read_seed(source: str, adapter: Adapter) -> int | None:
+    if "seed" in adapter.known:
+        return adapter.config.seed
+    matched = SEED.fullmatch(_split(source)[0])
     return int(matched[1]) if matched else None
+
+
+def _is_own(source: str, adapter: Adapter) -> bool:
+    """Whether a source is a run's file, as experiments keep them."""
+    return "run_id" in adapter.facts and _split(source)[0] == adapter.facts["run_id"]
+
+
+def _origin(source: str, adapter: Adapter) -> str:
+    """Return what adapters that are seeds of one arm have in common in their places."""
+    last, before = _split(source)
+    if _is_own(source, adapter):
+        return "run"
+    return before if SEED.fullmatch(last) else source
 
 
 def _name(source: str, adapter: Adapter) -> str:
     """Return what an adapter's arm is called: its folder or repository without the seed, or what it is."""
-    if source.startswith(HUB):
-        return source.removeprefix(HUB).partition("@")[0].rpartition("/")[2]
-    path = Path(source).expanduser().resolve()
-    if path.stem == adapter.facts.get("run_id"):
+    last, before = _split(source)
+    if _is_own(source, adapter):
         return adapter.config.method
-    return path.parent.name if SEED.fullmatch(path.stem) else path.stem
+    return before.rpartition("/")[2] if SEED.fullmatch(last) or source.startswith(HUB) else last
 
 
-def _kind(config: RunConfig) -> str:
-    """Return what the adapters of one arm have in common."""
-    return RunConfig(**{**config.known, "seed": 0}).config_id
+def _kind(adapter: Adapter) -> dict[str, Any]:
+    """Return what is known of a configuration without its seed."""
+    return {name: value for name, value in adapter.known.items() if name not in ("seed", "imported")}

@@ -1,6 +1,5 @@
 """The trial of an evaluation: an arm's adapters in one pack, tested on the target languages, trained no further."""
 
-import math
 from typing import Any
 
 import ray
@@ -42,7 +41,6 @@ class EvaluationTrainable(tune.Trainable):
                 "run_id": run_id,
                 "state": "complete",
                 "error": None,
-                "train_loss": math.nan,
                 "best_validation_accuracy": adapter.facts.get("validation_accuracy"),
                 "selection_accuracy": None,
                 "num_runs_in_pack": len(adapters),
@@ -59,7 +57,7 @@ class EvaluationTrainable(tune.Trainable):
             "restored_step": 0,
             "node": ray.get_runtime_context().get_node_id(),
             METRIC: 0.0,  # nothing is chosen here; Tune wants a number
-            "tick": False,
+            "tick": True,  # of what is no training there is nothing to report but its end
             "trained": True,
             "finished": True,
             "done": True,

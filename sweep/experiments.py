@@ -13,7 +13,7 @@ import yaml
 from sweep.config import SweepConfig
 from sweep.storage import Folder, Place, split_uri
 from sweep.storage.object_storage import is_object_storage
-from sweep.store import read_specification
+from sweep.store import NO_TRAINING, read_specification
 from xpe_core.config import RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
@@ -21,7 +21,7 @@ HUB = "hub:"
 """Begins the name of an adapter on the hub: hub:USER/NAME, hub:USER/NAME@REVISION."""
 SEED = re.compile(r"seed[-_]?0*(\d+)")
 """What a folder or a hub's revision is called that holds one seed's adapter."""
-OF_EVALUATIONS = ("max_length", "precision", "pooling")
+OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling")
 """Fields of `RunConfig` that decide how an adapter is tested."""
 FIELD_PLACES = ("base", "space", "arms", "zipped")
 """Keys under which fields of `RunConfig` stand: these are set by their own names."""
@@ -215,6 +215,8 @@ def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int]
     """Return an experiment's best configurations with SPT and XPE, the seeds it used, and how it evaluated."""
     from sweep.analysis import rank_configurations, read_runs  # slow to import, and seldom needed
 
+    if read_specification(folder)["kind"] == "evaluate":
+        raise InputError(f"{folder} {NO_TRAINING}: there is no configuration to replicate")
     runs = read_runs(folder)
     rows = {row["config_id"]: row for row in runs.iter_rows(named=True)}
     ranked = rank_configurations(runs)

@@ -3,6 +3,7 @@
 Folders are written under a temporary name and renamed, so what stands there is whole.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,10 +14,13 @@ from rich.console import Console
 from rich.text import Text
 
 from sweep.analysis import rank_configurations, read_runs
+from sweep.analysis.configurations import of_full_length
+from sweep.analysis.experiments import read_experiment
 from sweep.experiments import HUB
 from sweep.inspection import find_experiment
 from sweep.keeping import kept_run_ids, read_kept
 from sweep.storage import Folder
+from sweep.store import NO_TRAINING
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
 
@@ -52,7 +56,7 @@ def export(
         raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
     folder = find_experiment(storage, name)
     chosen = choose_runs(folder, run_id, all_seeds, arm)
-    target = Path(to).expanduser()
+    target = Path(os.path.normpath(Path(to).expanduser()))
     places = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}
     adapters = {place: read_kept(folder, row["run_id"]) for place, row in places.items()}
     said = write_folder(adapters, target, WRITERS[form])
@@ -86,6 +90,9 @@ def choose_runs(folder: Folder, run_id: str | None, all_seeds: bool, arm: str | 
     Without a `run_id` (or its first digits) these are of the best configuration, of an `arm` or a config_id if given:
     all of its seeds, or the run with the best validation accuracy.
     """
+    sweep = read_experiment(folder).sweep
+    if sweep.kind == "evaluate":
+        raise InputError(f"{folder.name} {NO_TRAINING}: its table `runs` says where they lie")
     runs = read_runs(folder).filter(pl.col("state") == "complete")
     if run_id is not None:
         if all_seeds or arm is not None:
@@ -95,11 +102,14 @@ def choose_runs(folder: Folder, run_id: str | None, all_seeds: bool, arm: str | 
             known = f"could be {', '.join(found['run_id'].to_list()[:5])}" if len(found) else "is no finished run"
             raise InputError(f"--run {run_id!r} {known} of {folder.name}; its table `runs` has the ids")
         return found
+    runs = of_full_length(runs, sweep)
     if arm is not None:
-        of_arm = runs.filter((pl.col("arm") == arm) | pl.col("config_id").str.starts_with(arm))
+        of_arm = runs.filter((pl.col("arm") == arm) | (pl.col("config_id").str.starts_with(arm) & bool(arm)))
         if not len(of_arm):
-            known = ", ".join(runs["arm"].drop_nulls().unique().sort()) or "none, so give a config_id"
-            raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; its arms are {known}")
+            arms = ", ".join(runs["arm"].drop_nulls().unique().sort())
+            ids = ", ".join(f"{best.config_id} ({best.method})" for best in rank_configurations(runs)[:5])
+            known = f"its arms are {arms}" if arms else f"it has no arms; give a config_id, such as {ids}"
+            raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; {known}")
         runs = of_arm
     if not (ranked := rank_configurations(runs)):
         raise InputError(f"{folder} has no finished run to export")
@@ -108,7 +118,7 @@ def choose_runs(folder: Folder, run_id: str | None, all_seeds: bool, arm: str | 
             f"{row['source_set']}: {row['config_id']}"
             for row in runs.unique("config_id").sort("source_set").iter_rows(named=True)
         )
-        raise InputError(f"--arm {arm}: is trained on several source sets; give one of the config_ids ({ids})")
+        raise InputError(f"--arm {arm}: has several configurations; give one of the config_ids ({ids})")
     of_best = runs.filter(pl.col("config_id") == ranked[0].config_id).sort("seed")
     if all_seeds:
         return of_best

@@ -1,6 +1,7 @@
 """What is kept in a storage: experiments, how far they are, and single runs."""
 
 from collections import Counter
+from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -60,6 +61,8 @@ def print_status(console: Console, storage: str, name: str) -> None:
         value = "–" if record.value is None else f"{100 * record.value:.1f}"
         state = record.state or ("running" if running else "to go on")
         steps = f"{max(record.reports, default=0)}/{record.run_config.max_steps}"
+        if record.run_config.imported is not None:  # it is tested, not trained
+            steps = "–"
         table.add_row(f"{record.number + 1}", state, steps, value, what or record.run_config.method)
     console.print(table)
     at_work = "A driver is at work on it." if running else "No driver is at work on it."
@@ -68,18 +71,20 @@ def print_status(console: Console, storage: str, name: str) -> None:
 
 def print_run(console: Console, storage: str, run_id: str) -> None:
     """Print a run's configuration, origin and accuracy by language."""
-    for folder in find_experiments(storage):
+    name, _, digits = run_id.rpartition(":")
+    found: list[tuple[Folder, dict[str, Any]]] = []
+    for folder in [find_experiment(storage, name)] if name else find_experiments(storage):
         try:
-            runs = read_runs(folder).filter(pl.col("run_id").str.starts_with(run_id))
+            runs = read_runs(folder).filter(pl.col("run_id").str.starts_with(digits))
         except InputError:
             continue
-        if len(runs) > 1:
-            raise InputError(f"run {run_id!r} could be {', '.join(runs['run_id'].to_list()[:5])}; give more digits")
-        if len(runs):
-            break
-    else:
+        found += [(folder, row) for row in runs.iter_rows(named=True)]
+    if not found:
         raise InputError(f"storage {storage} holds no run {run_id!r}; the column run_id of a table `runs` has them")
-    row = runs.row(0, named=True)
+    if len(found) > 1:
+        known = [f"{folder.name}:{row['run_id']}" for folder, row in found[:5]]
+        raise InputError(f"run {run_id!r} could be {', '.join(known)}; give more digits, or its experiment like this")
+    folder, row = found[0]
     console.print(f"run {row['run_id']} of {folder.name}", highlight=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")

@@ -1,7 +1,7 @@
 """The trained prompts of finished runs: `adapters/<run_id>.safetensors` in an experiment's folder.
 
 A run's file is written before the ledger says that its trial has ended, so a finished run always has one; a retry
-overwrites it. With `keep: best` the folder holds those of the best configuration so far, with all its seeds.
+overwrites it. With `keep: best` those of a configuration go as soon as all seeds of a better one have ended.
 """
 
 from collections import defaultdict
@@ -26,33 +26,40 @@ def keep_adapters(
     record: TrialRecord,
     adapters: Mapping[str, bytes],
 ) -> None:
-    """Write the files, by run_id, of a trial that is complete, as far as the experiment keeps them.
+    """Write the files, by run_id, of a trial that has ended, and delete what the experiment does not keep any more.
 
     `records` are all trials that have ended, without this one or with it.
     """
-    kept = set(adapters)
-    if sweep.keep == "best":
-        kept = find_best_runs(sweep, {**records, record.trial_id: record})
     for run_id, content in adapters.items():
-        if run_id in kept:
-            opened.write_file(f"{ADAPTERS}/{run_id}{SUFFIX}", content)
+        opened.write_file(f"{ADAPTERS}/{run_id}{SUFFIX}", content)
     if sweep.keep == "best":
-        for name in (opened.folder / ADAPTERS).names(SUFFIX):
-            if name.removesuffix(SUFFIX) not in kept:
-                opened.delete_file(f"{ADAPTERS}/{name}")
+        beaten = find_beaten_runs(sweep, {**records, record.trial_id: record})
+        for run_id in sorted(kept_run_ids(opened.folder) & beaten):
+            opened.delete_file(f"{ADAPTERS}/{run_id}{SUFFIX}")
 
 
-def find_best_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> set[str]:
-    """Return the run_ids of the configuration with the best mean selection accuracy over seeds, empty without one."""
-    values: dict[str, list[float]] = defaultdict(list)
-    run_ids: dict[str, set[str]] = defaultdict(set)
-    for record in records.values():
-        if record.state == "complete" and record.value is not None and sweep.has_full_length(record.config):
-            values[record.config_id] += [record.value] * len(record.seeds)
-            run_ids[record.config_id].update(record.run_ids)
-    if not values:
+def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> set[str]:
+    """Return the run_ids of all configurations that have been run with every seed, but for the best of these.
+
+    The best has the highest mean selection accuracy over seeds, a failed seed counting as 0, as in
+    `rank_configurations`; of equals it is the first. A configuration with seeds to come is not judged yet.
+    """
+    trials: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in sorted(records.values(), key=lambda record: record.number):
+        if sweep.has_full_length(record.config):
+            trials[record.config_id].append(record)
+    means: dict[str, float] = {}
+    for config_id, own in trials.items():
+        seeds = [seed for record in own for seed in record.seeds]
+        if set(seeds) >= set(sweep.seeds) and any(record.state == "complete" for record in own):
+            total = sum((record.value or 0.0) * len(record.seeds) for record in own if record.state == "complete")
+            means[config_id] = total / len(seeds)
+    if not means:
         return set()
-    return run_ids[max(values, key=lambda config_id: sum(values[config_id]) / len(values[config_id]))]
+    best = max(means, key=lambda config_id: means[config_id])
+    shorter = [record for record in records.values() if not sweep.has_full_length(record.config)]
+    beaten = [record for config_id in means if config_id != best for record in trials[config_id]]
+    return {run_id for record in (*beaten, *shorter) for run_id in record.run_ids}
 
 
 def read_kept(folder: Folder, run_id: str) -> Adapter:

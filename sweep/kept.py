@@ -61,7 +61,8 @@ def status(name: Kept, storage: Storage = "results") -> None:
 
 @kept.command(cls=Command)
 def show(
-    run_id: Annotated[str, typer.Argument(help="A run's id, or its first digits.")], storage: Storage = "results"
+    run_id: Annotated[str, typer.Argument(help="A run's id, or its first digits (or EXPERIMENT:ID).")],
+    storage: Storage = "results",
 ) -> None:
     """Show a run: its configuration, where it came from, and its result by language."""
     from sweep.inspection import print_run

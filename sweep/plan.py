@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sweep.config import UNKNOWN_SOURCES, SweepConfig
-from xpe_core.backbones import find_max_positions
+from xpe_core.backbones import find_hidden_size, find_max_positions
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.languages import TARGET_GROUPS
-from xpe_core.model import check_positions
+from xpe_core.model import check_encoder, check_positions
 from xpe_core.tokens import TokenisedData, check_splits, load_tokens
 
 
@@ -62,8 +62,10 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
     """Fetch, tokenise and check whatever the experiment needs; InputError where something is missing."""
     config = sweep.corners[0]
     max_positions = find_max_positions(config.backbone)
+    hidden_size = find_hidden_size(config.backbone)
     for corner in sweep.corners:
         check_positions(corner, max_positions)
+        check_encoder(corner, hidden_size)
     data = load_tokens(config.dataset, config.backbone, config.max_length)
     source_sets = [data.resolve(source_set) for source_set in sweep.used_source_sets]
     every_source = [language for source_set in source_sets for language in source_set]

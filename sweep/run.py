@@ -196,7 +196,8 @@ def evaluate(
     from sweep.evaluating import IN_DATA_SETS_ORDER, build_evaluation, find_adapters, prepare_evaluation
 
     in_data_sets_order = classes == IN_DATA_SETS_ORDER
-    found = find_adapters(adapters, classes.split(",") if classes and not in_data_sets_order else None)
+    names = None if classes is None or in_data_sets_order else [name.strip() for name in classes.split(",")]
+    found = find_adapters(adapters, names)
     sweep = build_evaluation(found, languages, max_examples, values)
     name = name or name_evaluation(adapters[0])
     _run(

@@ -38,6 +38,7 @@ from xpe_core.errors import InputError
 
 MAY_CHANGE = ("num_samples", "resources", "keep")
 """Keys of the specification that may differ when an experiment is started again; seeds and steps may grow."""
+NO_TRAINING = "is an evaluation, which tests adapters and trains none"
 FLUSH_SECONDS = 0.5
 """Events that follow one another within this time are written together: each write waits for the disk."""
 OBJECT_FLUSH_SECONDS = 2.0
@@ -217,11 +218,18 @@ def _compare(folder: Folder, now: Mapping[str, Any]) -> None:
     content = folder.read("experiment.yaml")
     if content is None:
         return
-    old, new = _flatten(_parse(folder, content)), _flatten(now)
+    before = _parse(folder, content)
+    if before["kind"] != now["kind"]:
+        kinds = f"its kind is {before['kind']}, this one's is {now['kind']}"
+        raise InputError(f"{folder} holds another experiment: {kinds}; give this one a --name of its own")
+    old, new = _flatten(before), _flatten(now)
+    grows = ("adapters", "arms") if now["kind"] == "evaluate" else ()
     differences = [
         f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not _may_change(key, old.get(key), new.get(key))
+        if old.get(key) != new.get(key)
+        and not _may_change(key, old.get(key), new.get(key))
+        and not (key not in old and key.split(".")[0] in grows)
     ]
     if differences:
         raise InputError(

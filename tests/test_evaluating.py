@@ -13,6 +13,7 @@ from sweep.evaluating import build_evaluation, find_adapters, order_classes
 from sweep.experiments import name_evaluation, read_evaluation_values
 from sweep.run import app
 from sweep.storage import Folder
+from sweep.store import ExperimentFolder
 from tests.test_adapters import make_adapter
 from xpe_core.adapters import Adapter, build_classifier, read_adapter, write_adapter
 from xpe_core.backbones import load_backbone
@@ -48,7 +49,7 @@ def evaluated(undisturbed: Folder, tmp_path_factory: pytest.TempPathFactory) -> 
     sources = [str(storage / "mine"), str(storage / "theirs" / "seed-07.safetensors")]
     options = ["--languages", "kat_Geor,yor_Latn,eng_Latn", "--max-examples", "10", "--set", "max_length=16"]
     output = evaluate(storage, *sources, *options, "--name", "both")
-    assert "3 adapters are tested, nothing is trained" in output and "mine: " in output
+    assert "3 adapters to be tested, nothing is trained" in output and "mine: " in output
     return storage
 
 
@@ -72,7 +73,7 @@ def test_an_evaluated_run_says_where_its_adapter_lies_and_only_what_is_known_of_
     runs = read_runs(evaluated / "both")
     foreign, own = (runs.filter(pl.col("arm") == arm).row(0, named=True) for arm in ("theirs", "mine"))
     assert foreign["seed"] == 7 and foreign["adapter"].endswith("theirs/seed-07.safetensors")
-    assert foreign["adapter_fingerprint"] == read_adapter(evaluated / "theirs").fingerprint == foreign["imported"]
+    assert foreign["adapter_fingerprint"] == read_adapter(evaluated / "theirs").fingerprint
     assert foreign["source_set"] == "unknown" and foreign["learning_rate"] is None and foreign["max_steps"] is None
     assert (own["seed"], own["learning_rate"], own["source_set"]) == (1, 5e-3, "eng_Latn,deu_Latn")
     best = find_best(read_runs(undisturbed))
@@ -81,14 +82,38 @@ def test_an_evaluated_run_says_where_its_adapter_lies_and_only_what_is_known_of_
     assert own["validation_accuracy"] == trained["validation_accuracy"][0] and own["run_id"] != trained["run_id"][0]
 
 
-def test_the_same_command_again_tests_nothing_twice_and_another_adapter_is_refused(evaluated: Path) -> None:
+SOURCES = ("mine", "theirs/seed-07.safetensors")
+OPTIONS = ("--languages", "kat_Geor,yor_Latn,eng_Latn", "--max-examples", "10", "--set", "max_length=16")
+
+
+def test_the_same_command_again_tests_nothing_twice_and_another_adapter_in_its_place_is_refused(
+    evaluated: Path, tmp_path: Path
+) -> None:
+    sources = [str(evaluated / source) for source in SOURCES]
     ledger = (evaluated / "both" / "ledger.jsonl").read_bytes()
-    sources = [str(evaluated / "mine"), str(evaluated / "theirs" / "seed-07.safetensors")]
-    options = ["--languages", "kat_Geor,yor_Latn,eng_Latn", "--max-examples", "10", "--set", "max_length=16"]
-    evaluate(evaluated, *sources, *options, "--name", "both")
+    evaluate(evaluated, *sources, *OPTIONS, "--name", "both")
     assert (evaluated / "both" / "ledger.jsonl").read_bytes() == ledger
-    with pytest.raises(InputError, match="holds another experiment"):
-        evaluate(evaluated, sources[0], *options, "--name", "both")
+    file = evaluated / "theirs" / "seed-07.safetensors"
+    content, other = file.read_bytes(), read_adapter(evaluated / "mine" / "seed-02")
+    write_adapter(replace(read_adapter(file), parameters=other.parameters, facts={}), file)
+    try:
+        with pytest.raises(InputError, match="holds another experiment: adapters.theirs.7 was"):
+            evaluate(evaluated, *sources, *OPTIONS, "--name", "both")
+    finally:
+        file.write_bytes(content)
+
+
+def test_an_evaluation_grows_by_arms_and_seeds(base: dict[str, Any], tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write(tmp_path / "a" / f"seed-0{seed}.safetensors", make_adapter(base, seed=seed))
+    write(tmp_path / "b.safetensors", make_adapter(base, encoder_ratio=1.0))
+    grown = [["a/seed-02"], ["a/seed-01", "a/seed-02"], ["a/seed-01", "a/seed-02", "b"]]
+    for sources in grown:
+        files = [str(tmp_path / f"{source}.safetensors") for source in sources]
+        sweep = build_evaluation(find_adapters(files, None), "all", None, {})
+        ExperimentFolder(tmp_path / "grown", sweep, {}).close()
+    with pytest.raises(InputError, match="holds another experiment: adapters.b.1 was"):
+        ExperimentFolder(tmp_path / "grown", build_evaluation(find_adapters(files[:2], None), "all", None, {}), {})
 
 
 def test_evaluated_adapters_stand_in_a_report(evaluated: Path) -> None:
@@ -133,32 +158,61 @@ def write(folder: Path, adapter: Adapter) -> str:
     return str(folder)
 
 
-def test_adapters_that_differ_only_in_their_seed_are_one_arm(base: dict[str, Any], tmp_path: Path) -> None:
-    first, second = (make_adapter(base, seed=seed) for seed in (1, 2))
-    other = make_adapter(base, encoder_ratio=1.0)
-    sources = [write(tmp_path / "a" / f"{one.fingerprint}.safetensors", one) for one in (first, second, other)]
-    write(tmp_path / "b" / "seed-01.safetensors", replace(first, facts={"run_id": "seed-01"}))
-    found = find_adapters([str(tmp_path / "a")], None)
-    assert len({one.arm for one in found}) == 3 and len(found) == len(sources) == 3
-    for place, one in enumerate((first, second, other)):
-        write(tmp_path / "c" / f"r{place}.safetensors", replace(one, facts={"run_id": f"r{place}"}))
-    found = find_adapters([str(tmp_path / "c")], None)
-    assert sorted((one.arm, one.seed) for one in found) == [("dual", 1), ("dual", 2), ("xpe", 1)]
-    sweep = build_evaluation(found, "all", None, {})
-    assert sweep.adapters == {"dual": {1: first.fingerprint, 2: second.fingerprint}, "xpe": {1: other.fingerprint}}
+def arms_of(*sources: Path) -> list[tuple[str, int]]:
+    return sorted((one.arm, one.seed) for one in find_adapters([str(source) for source in sources], None))
+
+
+def test_seeds_beside_one_another_are_one_arm_and_so_are_an_experiments_runs(
+    base: dict[str, Any], tmp_path: Path
+) -> None:
+    made = [make_adapter(base, seed=1), make_adapter(base, seed=2), make_adapter(base, encoder_ratio=1.0)]
+    for place, one in enumerate(made):
+        write(tmp_path / "runs" / f"r{place}.safetensors", replace(one, facts={"run_id": f"r{place}"}))
+    assert arms_of(tmp_path / "runs") == [("dual", 1), ("dual", 2), ("xpe", 1)]
+    for place, one in enumerate(made[:2], start=1):
+        write(tmp_path / "dual-0.3" / f"seed-0{place}.safetensors", one)
+    assert arms_of(tmp_path / "dual-0.3") == [("dual-0.3", 1), ("dual-0.3", 2)]
+    sweep = build_evaluation(find_adapters([str(tmp_path / "runs")], None), "all", None, {})
     assert sweep.num_runs == 3 and sweep.seeds_of("xpe") == (1,)
-    with pytest.raises(InputError, match="are both seed 1 of dual: give one of them"):
-        find_adapters([str(tmp_path / "c"), str(tmp_path / "c" / "r0.safetensors")], None)
+    assert sweep.adapters["dual"] == {1: made[0].fingerprint, 2: made[1].fingerprint}
+
+
+def test_adapters_that_have_only_their_name_in_common_are_arms_by_themselves(
+    base: dict[str, Any], tmp_path: Path
+) -> None:
+    made = [make_adapter(base, seed=seed) for seed in (1, 2)]
+    for place, one in zip("ab", made, strict=True):
+        write(tmp_path / place / "model.safetensors", one)
+    (first, _), (second, _) = arms_of(tmp_path / "a" / "model.safetensors", tmp_path / "b" / "model.safetensors")
+    assert first != second and first.startswith("model-") and second.startswith("model-")
+
+
+def test_an_adapter_given_twice_and_two_of_one_seed_are_refused(base: dict[str, Any], tmp_path: Path) -> None:
+    one, other = make_adapter(base), replace(make_adapter(base, seed=2), config=make_adapter(base).config)
+    write(tmp_path / "x" / "seed-01.safetensors", one)
+    write(tmp_path / "y.safetensors", one)
+    with pytest.raises(InputError, match="seed-01.safetensors and .*y.safetensors are the same adapter: give one"):
+        arms_of(tmp_path / "x" / "seed-01.safetensors", tmp_path / "y.safetensors")
+    write(tmp_path / "x" / "seed-02.safetensors", other)
+    with pytest.raises(InputError, match="are both seed 1 of x: give one of them"):
+        arms_of(tmp_path / "x")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["NOWHERE"], "there is no such file or folder"),
-        (["MINE", "--set", "learning_rate=1"], "nothing is trained, so allowed are max_length, precision, pooling"),
+        (
+            ["MINE", "--set", "learning_rate=1"],
+            "nothing is trained, so allowed are backbone, dataset, source_set, max_length",
+        ),
         (["MINE", "--languages", "nowhere"], "nowhere"),
         (["MINE", "--dataset", "cldr"], "the adapter has no class"),
         (["MINE", "--backbone", "BERT"], "backbone"),
+        (["MINE", "--source-set", "kat_Geor"], "its source_set is eng_Latn,deu_Latn, and cannot be made kat_Geor"),
+        (["MINE", "--set", "pooling=first"], "its pooling is mean, and cannot be made first"),
+        (["MINE", "--classes", "a,,b"], "--classes a,,b: must be different names, none of them empty"),
+        (["MINE", "--classes", "a,b,c"], "--classes cannot make them a, b, c"),
     ],
 )
 def test_what_cannot_be_tested_is_one_sentence(evaluated: Path, bert: str, arguments: list[str], message: str) -> None:
@@ -177,3 +231,15 @@ def test_an_evaluation_is_named_after_its_first_adapter() -> None:
         "backbone": "e5-small",
         "precision": "float32",
     }
+
+
+def test_what_only_trained_runs_have_is_not_made_up_for_an_evaluation(evaluated: Path, tmp_path: Path) -> None:
+    run_id = read_runs(evaluated / "both")["run_id"][0]
+    for command in (["best", "both"], ["replicate", "both"], ["export", "both", "--to", str(tmp_path / "x")]):
+        result = CliRunner().invoke(app, [*command, "--storage", str(evaluated)])
+        assert isinstance(result.exception, InputError)
+        assert "is an evaluation, which tests adapters and trains none" in str(result.exception)
+    status = CliRunner().invoke(app, ["status", "both", "--storage", str(evaluated)]).output
+    assert "0.0" not in status.split("2 complete")[0] and "2 complete" in status
+    shown = CliRunner().invoke(app, ["show", f"both:{run_id}", "--storage", str(evaluated)]).output
+    assert run_id in shown and "not known" not in shown

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from sweep.analysis import find_best, read_evaluations, read_runs
 from sweep.config import SweepConfig
-from sweep.keeping import find_best_runs, keep_adapters, kept_run_ids, read_kept
+from sweep.keeping import find_beaten_runs, keep_adapters, kept_run_ids, read_kept
 from sweep.ledger import TrialRecord
 from sweep.run import app
 from sweep.storage import Folder
@@ -54,14 +54,23 @@ def make_records(config: RunConfig, *trials: tuple[float, str, float, tuple[int,
     return records
 
 
-def test_the_best_runs_are_all_seeds_of_the_configuration_with_the_best_mean() -> None:
+def test_what_is_beaten_are_all_seeds_of_all_configurations_but_the_one_with_the_best_mean() -> None:
     sweep, config = SweepConfig(seeds=(1, 2)), RunConfig()
-    added = [(0.0, "complete", 0.6, (1, 2)), (1.0, "complete", 0.7, (1, 2)), (1.0, "complete", 0.4, (3, 4))]
-    records = make_records(config, *added, (0.5, "pruned", 0.9, (1, 2)))
-    assert find_best_runs(sweep, records) == set(records["t0"].run_ids)
-    records = make_records(config, *added[:2], (1.0, "complete", 0.6, (3, 4)))
-    assert find_best_runs(sweep, records) == {*records["t1"].run_ids, *records["t2"].run_ids}
-    assert find_best_runs(sweep, {}) == set()
+    first, second = (0.0, "complete", 0.6, (1, 2)), (1.0, "complete", 0.7, (1, 2))
+    records = make_records(config, first, second, (0.5, "pruned", 0.9, (1, 2)))
+    assert find_beaten_runs(sweep, records) == set(records["t0"].run_ids)
+    records = make_records(config, first, second, (1.0, "complete", 0.4, (3, 4)))  # a mean of 0.55
+    assert find_beaten_runs(sweep, records) == {*records["t1"].run_ids, *records["t2"].run_ids}
+    assert find_beaten_runs(sweep, {}) == set()
+
+
+def test_a_configuration_with_seeds_to_come_is_not_judged_and_a_failed_one_counts_as_nothing() -> None:
+    sweep, config = SweepConfig(seeds=(1, 2)), RunConfig()
+    first = (0.0, "complete", 0.6, (1, 2))
+    records = make_records(config, first, (1.0, "complete", 0.7, (1,)))
+    assert find_beaten_runs(sweep, records) == set()
+    records = make_records(config, first, (1.0, "complete", 0.7, (1,)), (1.0, "failed", 0.0, (2,)))
+    assert find_beaten_runs(sweep, records) == {*records["t1"].run_ids, *records["t2"].run_ids}
 
 
 def test_with_keep_best_only_the_best_so_far_is_there(tmp_path: Path) -> None:

@@ -232,6 +232,19 @@ def change_tensors(folder: Path, **values: torch.Tensor | None) -> None:
     path = folder / "adapter_model.safetensors"
     tensors = {**safetensors.torch.load(path.read_bytes()), **values}
     safetensors.torch.save_file({name: value for name, value in tensors.items() if value is not None}, path)
+    described = json.loads((folder / "xpe_sweep.json").read_text())
+    (folder / "xpe_sweep.json").write_text(json.dumps({**described, "files": {}}))  # so that it is not merely damaged
+
+
+def test_a_file_that_is_not_what_was_written_is_refused(exported: Exported, tmp_path: Path) -> None:
+    for case, name in (
+        (("bert", "spt", "first"), "adapter_model.safetensors"),
+        (("bert", "dual", "mean"), "head.safetensors"),
+    ):
+        folder = shutil.copytree(exported[case][1], tmp_path / name)
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert f"{name} is damaged, or was changed" in refusal(folder)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class RunConfig(BaseModel):
     seed: Int = Field(1, ge=0, lt=2**31)
     """Where the run's weights, data order and dropout come from."""
     imported: str | None = Field(None, pattern="^[0-9a-f]{16}$")
-    """Fingerprint of the adapter that the run was read from; null for a run that was trained here."""
+    """Stands for the adapters that the run was read from, all seeds alike; null for a run that was trained here."""
 
     @model_validator(mode="after")
     def _leave_tokens_for_both_halves(self) -> "RunConfig":

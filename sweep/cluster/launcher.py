@@ -169,7 +169,7 @@ def _wake(console: Console, head: Head, name: str, may_start: bool) -> None:
     with console.status(f"Looking for cluster {name}"):
         is_up = head.is_up()
     if not is_up and not may_start:
-        raise InputError(f"cluster {name} is not up; search, grid and replicate start it")
+        raise InputError(f"cluster {name} is not up; search, grid, replicate and evaluate start it")
     if not is_up:
         console.print(f"Cluster {name} is not up: starting it (ray up), which takes minutes the first time.")
         with console.status("ray up"):
@@ -202,6 +202,8 @@ def rewrite(command: str, context: typer.Context, parcel: Parcel) -> list[str]:
             arguments += [word for one in value for word in (parameter.opts[0], str(one))]
         elif value != parameter.default:
             arguments += [parameter.opts[0]] if value is True else [parameter.opts[0], str(value)]
+    if command == "evaluate" and context.params["name"] is None:  # there its adapters lie in folders of other names
+        arguments += ["--name", name_evaluation(context.params["adapters"][0])]
     return [*arguments[:1], *named, *arguments[1:]]
 
 

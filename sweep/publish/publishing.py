@@ -15,6 +15,8 @@ from sweep.publish.numbers import read_numbers
 from sweep.publish.revisions import MAIN, Request, build_revisions, describe_names
 from sweep.publish.upload import check_token, parse_target, upload
 from sweep.storage import Folder
+from xpe_core.checkpoints import is_path
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
 LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
@@ -46,6 +48,7 @@ def publish(
     if not dry_run:
         check_token()
     numbers = read_numbers(folder, config_id, exclude)
+    _check_names(numbers.cell.config, base_model, datasets)
     request = Request(repo, license, tuple(datasets), base_model, seeds)
     with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
         built = Path(scratch)
@@ -61,6 +64,16 @@ def publish(
             built, repo, list(revisions.values()), config_id, private, lambda line: console.print(Text(line))
         )
     console.print(Text(f"Published: {address}"), soft_wrap=True)
+
+
+def _check_names(config: RunConfig, base_model: str | None, datasets: Sequence[str]) -> None:
+    """Refuse to give a backbone or data set another name than the one that it has; folders have none."""
+    for option, own, given in (
+        ("--base-model", config.backbone, base_model),
+        ("--dataset", config.dataset, datasets[0] if datasets else None),
+    ):
+        if given not in (None, own) and not is_path(own):
+            raise InputError(f"{option} {given}: is for what was a folder or file; this was trained with {own}")
 
 
 def _check_options(

@@ -20,6 +20,7 @@ from sweep.report.sheet import percent
 from sweep.report.sheets import all_sheets, difference_sheet
 from sweep.report.terminal import print_problems, print_report, print_sheet
 from sweep.storage import Folder
+from sweep.store import NO_TRAINING, read_specification
 from xpe_core.config import METHODS
 from xpe_core.errors import InputError
 
@@ -73,7 +74,10 @@ def best(console: Console, storage: str, name: str, purpose: str | None, method:
     """Print the best configuration as an experiment file; what is said about it stands in comments."""
     if method is not None and method not in METHODS:
         raise InputError(f"--method {method}: must be one of {', '.join(METHODS)}")
-    results = read_results([find_experiment(storage, name)], exclude)
+    folder = find_experiment(storage, name)
+    if read_specification(folder)["kind"] == "evaluate":
+        raise InputError(f"{name} {NO_TRAINING}; report and compare show which of them is best")
+    results = read_results([folder], exclude)
     weights = None if purpose is None else parse_weights(purpose, list(results.groups))
     ranked = rank(results, weights, method)
     if ranked.is_empty():

@@ -68,11 +68,11 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("experiment", f"{plan.name}: {sweep.num_runs} adapters are tested, nothing is trained")
+    table.add_row("experiment", f"{plan.name}: {_count(sweep.num_runs, 'adapter')} to be tested, nothing is trained")
     table.add_row("backbone", Text(config.backbone))
-    table.add_row("data", Text(f"{config.dataset} ({len(plan.data.languages)} languages)"))
+    table.add_row("data", Text(f"{config.dataset} ({_count(len(plan.data.languages), 'language')})"))
     places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
-    table.add_row("tested on", f"{len(plan.target_languages)} languages, {len(places):,} texts")
+    table.add_row("tested on", f"{_count(len(plan.target_languages), 'language')}, {len(places):,} texts")
     for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
         what = f"{corner.method}, {corner.num_virtual_tokens} tokens, trained on {corner.source_set}"
         table.add_row("arm", Text(f"{arm}: {what}; seeds {_shorten(sweep.seeds_of(arm))}"))
@@ -145,7 +145,7 @@ class Screen:
         if record.state is None:
             return
         self._num_ended += 1
-        detail = f"step {self._steps[record.trial_id]}"
+        detail = f"step {self._steps[record.trial_id]}" if record.reports else ""
         if record.error:
             detail = record.error.strip().splitlines()[-1]
         line = Text.assemble(
@@ -250,7 +250,8 @@ def most_frequent_class(plan: Plan) -> float:
 
 def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.DataFrame) -> None:
     """Print every cell of a grid or a replication by target group."""
-    table, groups = _start_table(means, "arm", "trained on", "seeds", "valid.")
+    is_chosen = plan.sweep.kind != "evaluate"  # there is no validation accuracy of what was trained elsewhere
+    table, groups = _start_table(means, "arm", "trained on", "seeds", *(["valid."] if is_chosen else []))
     notes: list[str] = []
     for (arm, _), config in zip(plan.sweep.cells, plan.sweep.corners, strict=True):
         own = runs.filter(pl.col("config_id") == config.config_id)
@@ -259,7 +260,7 @@ def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.Data
             notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
         chosen = _percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
         cells = [_cell(console, means, config.config_id, group) if len(complete) else "–" for group in groups]
-        table.add_row(arm, config.source_set, str(len(complete)), chosen, *cells)
+        table.add_row(arm, config.source_set, str(len(complete)), *([chosen] if is_chosen else []), *cells)
     seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
     console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
     console.print(table)
@@ -280,7 +281,8 @@ def _start_table(means: pl.DataFrame, *names: str) -> tuple[Table, list[str]]:
         groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(names):
-        table.add_column(name, justify="left" if place == 0 or name == "trained on" else "right", no_wrap=True)
+        is_text = place == 0 or name == "trained on"
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for group in groups:
         table.add_column("\n".join([*group.split("_"), f"({sizes[group]})"]), justify="right", no_wrap=True)
     return table, groups
@@ -301,6 +303,10 @@ def _describe(dimension: Dimension) -> str:
     low, high = dimension.bounds
     step = f" in steps of {_number(dimension.step)}" if dimension.step else ""
     return f"from {_number(low)} to {_number(high)}{', logarithmic' if dimension.log_uniform else step}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _number(value: Any) -> str:

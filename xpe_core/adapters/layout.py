@@ -14,6 +14,7 @@ activation, so the type of the base model is looked at where its config.json is 
 Folders that this project writes also have `xpe_sweep.json`, the JSON in the header of its own format.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -111,9 +112,16 @@ def read_sidecar(folder: Path) -> tuple[Description, RunConfig] | None:
     if not path.is_file():
         return None
     try:
-        return parse_description(path.read_text(encoding="utf-8"), str(path))
+        description, config = parse_description(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError):
         raise InputError(f"adapter {path}: it is no text in UTF-8") from None
+    for name, digest in description.files.items():
+        file = folder / Path(name).name
+        if not file.is_file() or _digest(file) != digest:
+            raise InputError(
+                f"adapter {folder}: {file.name} is damaged, or was changed: it is not what was written with {SIDECAR}"
+            )
+    return description, config
 
 
 def write_folder(adapter: Adapter, folder: Path, config: Mapping[str, Any], tensors: Parameters, readme: str) -> None:
@@ -122,8 +130,17 @@ def write_folder(adapter: Adapter, folder: Path, config: Mapping[str, Any], tens
     whole = {name: value.contiguous() for name, value in tensors.items()}
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(whole, {"format": "pt"}))
     (folder / "README.md").write_text(readme, encoding="utf-8")
-    for name, values in ((SIDECAR, describe(adapter)), (CONFIG, config)):
+    described = {
+        **describe(adapter),
+        "files": {file.name: _digest(file) for file in sorted(folder.glob("*.safetensors"))},
+    }
+    for name, values in ((SIDECAR, described), (CONFIG, config)):
         (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def take_head(tensors: Parameters, base: str | None, folder: Path) -> Parameters:

@@ -37,7 +37,13 @@ def read_adapter(source: str | Path, label_names: Sequence[str] | None = None) -
         raise InputError(f"adapter {source}: the folder holds {len(files)} adapters ({names}, ...); name one of them")
     if pickles := [file.name for file in sorted(path.iterdir()) if file.suffix in PICKLED]:
         raise InputError(f"adapter {source}: it holds only a pickle ({pickles[0]}); adapters are read from safetensors")
-    raise InputError(f"adapter {source}: the folder holds neither {CONFIG} nor a .safetensors file")
+    below = [child.name for child in sorted(path.iterdir()) if child.is_dir() and _is_adapter(child)]
+    hint = f"; below it are {', '.join(below[:3])}{', ...' if len(below) > 3 else ''}: name one" if below else ""
+    raise InputError(f"adapter {source}: the folder holds neither {CONFIG} nor a .safetensors file{hint}")
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / CONFIG).is_file() or any(folder.glob("*.safetensors"))
 
 
 def _read_file(path: Path, label_names: Sequence[str] | None) -> Adapter:

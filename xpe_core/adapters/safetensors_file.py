@@ -33,6 +33,8 @@ class Description(BaseModel):
     facts: dict[str, Any] = {}
     fingerprint: str
     """Of the adapter, to know a damaged one."""
+    files: dict[str, str] = {}
+    """Where it stands beside files of another format: the SHA-256 of each, likewise."""
 
 
 def describe(adapter: Adapter) -> dict[str, Any]:
@@ -102,9 +104,16 @@ def _read(path: Path) -> bytes:
 
 def _parse(content: bytes, where: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
-        tensors = {name: value.float() for name, value in safetensors.torch.load(content).items()}
+        tensors = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         what = "cannot be read as safetensors (truncated, or of another format; pickles are never opened)"
         raise InputError(f"adapter {where}: {what}: {first_line(error)}") from None
+    for name, value in sorted(tensors.items()):
+        if not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise InputError(
+                f"adapter {where}: the tensor {name} is of type {kind}; allowed are floating-point numbers"
+            )
+    tensors = {name: value.float() for name, value in tensors.items()}
     size = int.from_bytes(content[:8], "little")  # of the header, which was just found to be sound
     return tensors, json.loads(content[8 : 8 + size]).get("__metadata__") or {}
