@@ -27,6 +27,7 @@ def predict(
     backbone: str | None,
     device: str | None,
     precision: str | None,
+    label_names: Sequence[str] | None,
 ) -> int:
     """Answer texts as they come and return the exit status."""
     if texts and file is not None:
@@ -35,7 +36,7 @@ def predict(
     given: Iterable[str] | None = texts or (open_texts(file) if file is not None else None)
     try:
         with open_output(to) as write:
-            classifier = load(adapter, device, precision, backbone)
+            classifier = load(adapter, device, precision, backbone, label_names)
             if texts and form is None and to is None and sys.stdout.isatty():
                 _print_table(classifier, texts, with_probabilities)
                 return 0

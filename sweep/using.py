@@ -10,7 +10,7 @@ using = typer.Typer()
 
 @using.command()
 def predict(
-    adapter: Annotated[str, typer.Argument(help="A trained adapter: its file or folder.")],
+    adapter: Annotated[str, typer.Argument(help="A trained adapter: a file, a folder, or hub:USER/NAME.")],
     text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")] = None,
     file: Annotated[
         Path | None,
@@ -21,6 +21,9 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Those of all classes, too.")] = False,
     backbone: Annotated[
         str | None, typer.Option("--backbone", help="The adapter's backbone in another place: a folder or hub name.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Names of unnamed classes in the order of the logits: a,b,c.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1 (a GPU, if any).")] = None,
     precision: Annotated[
@@ -33,5 +36,6 @@ def predict(
     """
     from sweep import prediction
 
-    status = prediction.predict(adapter, text or [], file, to, form, probabilities, backbone, device, precision)
+    names = classes.split(",") if classes else None
+    status = prediction.predict(adapter, text or [], file, to, form, probabilities, backbone, device, precision, names)
     raise typer.Exit(status)

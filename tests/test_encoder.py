@@ -20,17 +20,9 @@ from transformers import (
     XLMRobertaModel,
 )
 
+from xpe_core.attention import append_column, attend, differentiate_attention
 from xpe_core.backbones import Backbone
-from xpe_core.encoder import (
-    FrozenEncoder,
-    _append_column,
-    _attend,
-    _CpuLayer,
-    _differentiate_attention,
-    _mask_scores,
-    _run_layer,
-    can_encode,
-)
+from xpe_core.encoder import FrozenEncoder, _CpuLayer, _mask_scores, _run_layer, can_encode
 
 SIZES: dict[str, Any] = {
     "vocab_size": 20,
@@ -144,12 +136,12 @@ def test_attention_is_as_exact_wherever_the_scores_lie(shift: float, size: float
     query, key, value = (torch.randn(2, 4, 5, 8, generator=generator) for _ in range(3))
     query[..., 0], key[..., 0] = 1, shift
     gradient = size * torch.randn(2, 5, 32, generator=generator)
-    flat = query.flatten(0, 1), key.flatten(0, 1), _append_column(value, None)
-    weights, weighed = _attend(*flat)
+    flat = query.flatten(0, 1), key.flatten(0, 1), append_column(value, None)
+    weights, weighed = attend(*flat)
     weighed = weighed.unflatten(0, (2, 4)).transpose(1, 2)
     attended, sums = weighed[..., :-1] / weighed[..., -1:], weighed[..., -1:]
     rows = [gradient.flatten(0, 1), attended.flatten(2).flatten(0, 1)]
-    found = _differentiate_attention(rows[0], *flat, weights, rows[1], sums, False)
+    found = differentiate_attention(rows[0], *flat, weights, rows[1], sums, False)
 
     wide = [part.double().requires_grad_() for part in (query, key, value)]
     expected = ((wide[0] @ wide[1].mT).softmax(-1) @ wide[2]).transpose(1, 2)

@@ -8,6 +8,7 @@ N texts, C classes.
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from xpe_core.backbones import Backbone, load_backbone, load_tokenizer
 from xpe_core.batches import run_in_batches
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
+from xpe_core.packed_layer import has_bfloat16
 
 WINDOW = 4_096
 """Texts at most that are sorted and computed together."""
@@ -145,22 +147,23 @@ def load(
     device: str | None = None,
     precision: str | None = None,
     backbone: str | None = None,
+    label_names: Sequence[str] | None = None,
 ) -> TextClassifier:
     """Return a classifier from an adapter: a file, a folder, or what `read_adapter` takes or returns.
 
     `device` is `cpu`, `cuda` or `cuda:1` (None: a GPU where there is one); `precision` is `float32` or `bfloat16`
     (None: as it was trained, but float32 on a CPU without bfloat16); `backbone` is a folder or hub name that holds
-    the adapter's backbone (None: the name in the adapter). Raises InputError where one of them cannot be used.
+    the adapter's backbone (None: the name in the adapter); `label_names` are the classes in the order of the logits,
+    for an adapter that does not say them. Raises InputError where one of them cannot be used.
     """
-    chosen = adapter if isinstance(adapter, Adapter) else read_adapter(adapter)
+    chosen = adapter if isinstance(adapter, Adapter) else read_adapter(adapter, label_names)
     where = find_device(device)
     config = build_config(
         RunConfig,
-        {**chosen.config.known, "precision": precision or choose_precision(chosen.config, where)},
+        {**chosen.known, "precision": precision or choose_precision(chosen.config, where)},
         "the classifier",
     )
-    chosen = Adapter(config, chosen.label_names, chosen.parameters, chosen.backbone_weights, chosen.facts)
-    return TextClassifier(chosen, load_backbone(backbone or config.backbone, where))
+    return TextClassifier(replace(chosen, config=config), load_backbone(backbone or config.backbone, where))
 
 
 def window_sizes(first: int = FIRST_WINDOW) -> Iterator[int]:
@@ -204,11 +207,6 @@ def choose_precision(config: RunConfig, device: torch.device) -> str:
     if config.precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
         return "float32"
     return config.precision
-
-
-def has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware; where it does not, float32 is faster."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _check_texts(texts: Sequence[str], place: int) -> None:

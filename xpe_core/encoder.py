@@ -8,8 +8,7 @@ are transformers' own up to rounding.
 S sequences, L tokens, H hidden size, A attention heads, D = H / A.
 """
 
-import math
-from collections.abc import Sequence
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +17,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from xpe_core.attention import append_column, attend, differentiate_attention, join_heads, split_heads
+from xpe_core.packed_layer import PackedLayer, can_pack
+
 MODEL_TYPES = ("bert", "camembert", "roberta", "xlm-roberta")
 MASKED = -1e9
 """Added to the scores of padding; not the least number, so that sums with it stay finite."""
-LARGE = 1e15
-"""Sums of exponentials are used as they are up to here, and down to its inverse."""
+
+_PACKING = threading.Lock()
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
     """One layer's weights, in the order of use."""
 
     projection: Tensor
@@ -54,6 +56,7 @@ class FrozenEncoder:
         self._embeddings = model.embeddings
         with torch.no_grad():
             self._layers = [_read_layer(layer, dtype) for layer in model.encoder.layer]
+        self._packed: list[PackedLayer] = []
 
     def __call__(self, embeddings: Tensor, mask: Tensor | None, only_first: bool = False) -> Tensor:
         """Return last hidden states [S, L, H] of embeddings [S, L, H], or [S, 1, H] of the first position.
@@ -62,15 +65,25 @@ class FrozenEncoder:
         """
         hidden = self._embeddings(inputs_embeds=embeddings).to(self.dtype)
         on_cpu = hidden.device.type == "cpu"
+        packed = self._pack() if on_cpu and torch.is_inference_mode_enabled() else []
         bias = None if mask is None or on_cpu else _mask_scores(mask, self.dtype)
         for place, layer in enumerate(self._layers):
             num_queried = 1 if only_first and place == len(self._layers) - 1 else hidden.shape[1]
-            if on_cpu:
+            if packed:
+                hidden = packed[place](hidden, mask, self.num_heads, num_queried)
+            elif on_cpu:
                 hidden = _CpuLayer.apply(hidden, layer, mask, self.num_heads, num_queried)
             else:
                 queried = hidden if num_queried == hidden.shape[1] else hidden[:, :num_queried]
                 hidden = _run_layer(layer, queried, hidden, bias, self.num_heads)
         return hidden
+
+    def _pack(self) -> list[PackedLayer]:
+        """Return the layers for answers on this CPU, or none where it has no faster ones; made the first time."""
+        with _PACKING:
+            if not self._packed and self.dtype == torch.bfloat16 and can_pack():
+                self._packed = [PackedLayer(layer) for layer in self._layers]
+        return self._packed
 
 
 def can_encode(model: PreTrainedModel) -> bool:
@@ -83,7 +96,7 @@ def can_encode(model: PreTrainedModel) -> bool:
     )
 
 
-def _run_layer(layer: _Layer, queried: Tensor, hidden: Tensor, bias: Tensor | None, num_heads: int) -> Tensor:
+def _run_layer(layer: Layer, queried: Tensor, hidden: Tensor, bias: Tensor | None, num_heads: int) -> Tensor:
     """Return a layer's output [S, Q, H] at the positions of `queried`, the first ones of `hidden` [S, L, H]."""
     size = hidden.shape[-1]
     if queried is hidden:
@@ -103,15 +116,11 @@ def _run_layer(layer: _Layer, queried: Tensor, hidden: Tensor, bias: Tensor | No
 
 
 class _CpuLayer(torch.autograd.Function):
-    """The same layer for CPUs, where memory traffic decides: buffers are reused, sums go into matrix products.
-
-    Attention is written out as batched products of exponentials with the values, whose sums are one more column. At
-    these lengths PyTorch's fused kernel for CPUs is slower, and its backward pass in bfloat16 took most of a step.
-    """
+    """The same layer for CPUs, where memory traffic decides: buffers are reused, sums go into matrix products."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, layer: _Layer, mask: Tensor | None, num_heads: int, num_queried: int
+        ctx: Any, hidden: Tensor, layer: Layer, mask: Tensor | None, num_heads: int, num_queried: int
     ) -> Tensor:
         """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L]."""
         num_sequences, _, size = hidden.shape
@@ -123,9 +132,9 @@ class _CpuLayer(torch.autograd.Function):
             query = torch.addmm(layer.projection_bias[:size], queried, layer.projection[:size].T)
             query = query.unflatten(0, (num_sequences, -1))
             key, value = functional.linear(hidden, layer.projection[size:]).chunk(2, dim=-1)
-        query, key = (_split_heads(part, num_heads).flatten(0, 1) for part in (query, key))
-        value = _append_column(_split_heads(value, num_heads), mask)
-        weights, weighed = _attend(query, key, value)
+        query, key = (split_heads(part, num_heads).flatten(0, 1) for part in (query, key))
+        value = append_column(split_heads(value, num_heads), mask)
+        weights, weighed = attend(query, key, value)
         weighed = weighed.unflatten(0, (num_sequences, num_heads)).transpose(1, 2)  # [S, Q, A, D + 1]
         attended, sums = torch.empty_like(weighed[..., :-1], memory_format=torch.contiguous_format), weighed[..., -1:]
         attended = torch.div(weighed[..., :-1], sums, out=attended).flatten(2).flatten(0, 1)  # [SQ, H]
@@ -150,84 +159,16 @@ class _CpuLayer(torch.autograd.Function):
         of_normed = of_out.addmm_(of_wide, layer.widen)
         of_mixed = _differentiate_norm(of_normed, mixed, mixed_mean, mixed_scale, layer.attention_norm)
         of_attended = torch.mm(of_mixed, layer.attention_out)
-        of_query, *of_key_value = _differentiate_attention(
+        of_query, *of_key_value = differentiate_attention(
             of_attended, query, key, value, weights, attended, sums, ctx.is_padded
         )
         if query.shape[1] == ctx.shape[1]:
-            of_projected = _join_heads([of_query, *of_key_value], num_heads)
+            of_projected = join_heads([of_query, *of_key_value], num_heads)
             return of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape), None, None, None, None
-        of_hidden = torch.mm(_join_heads(of_key_value, num_heads), layer.projection[size:]).view(ctx.shape)
-        of_queried = of_mixed.addmm_(_join_heads([of_query], num_heads), layer.projection[:size])
+        of_hidden = torch.mm(join_heads(of_key_value, num_heads), layer.projection[size:]).view(ctx.shape)
+        of_queried = of_mixed.addmm_(join_heads([of_query], num_heads), layer.projection[:size])
         of_hidden[:, : query.shape[1]] += of_queried.unflatten(0, (ctx.shape[0], -1))
         return of_hidden, None, None, None, None
-
-
-def _split_heads(states: Tensor, num_heads: int) -> Tensor:
-    """Return a view [S, A, L, D] of states [S, L, H]."""
-    return states.unflatten(-1, (num_heads, -1)).transpose(1, 2)
-
-
-def _join_heads(parts: Sequence[Tensor], num_heads: int) -> Tensor:
-    """Return K tensors [SA, L, D] side by side [SL, KH]."""
-    by_position = [part.unflatten(0, (-1, num_heads)).transpose(1, 2) for part in parts]
-    return torch.stack(by_position, dim=2).flatten(2).flatten(0, 1)
-
-
-def _append_column(value: Tensor, mask: Tensor | None) -> Tensor:
-    """Return values [S, A, L, D] as [SA, L, D + 1]: the last column is 1, and all of padding (`mask` [S, L]) is 0."""
-    extended = value.new_empty(*value.shape[:-1], value.shape[-1] + 1)
-    if mask is None:
-        extended[..., :-1], extended[..., -1] = value, 1
-    else:
-        seen = mask.to(value.dtype)[:, None, :, None]
-        torch.mul(value, seen, out=extended[..., :-1])
-        extended[..., -1:] = seen
-    return extended.flatten(0, 1)
-
-
-def _attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Return exponentials of the scores [SA, Q, L], and the sums of values that they weigh [SA, Q, D + 1].
-
-    The greatest score is subtracted only where the sums are so large or small that they, or what is divided by them on
-    the way back, would come near the ends of float32's range.
-    """
-    weights = torch.bmm(query, key.mT).exp_()
-    weighed = torch.bmm(weights, value)
-    least, greatest = weighed[..., -1].aminmax()
-    if not (least > 1 / LARGE and greatest < LARGE):
-        scores = torch.bmm(query, key.mT).masked_fill_(value[..., -1][:, None] == 0, -math.inf)
-        weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
-        weighed = torch.bmm(weights, value)
-    return weights, weighed
-
-
-def _differentiate_attention(
-    gradient: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    weights: Tensor,
-    attended: Tensor,
-    sums: Tensor,
-    is_padded: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of queries [SA, Q, D], keys and values [SA, L, D], given that of the output [SQ, H].
-
-    Values weighed with exponentials, and their sums, are one tensor here too, of D + 1 columns.
-    """
-    num_heads = sums.shape[2]  # of [S, Q, A, 1]
-    of_sums = (gradient * attended).unflatten(-1, (num_heads, -1)).sum(-1, keepdim=True).neg_().view_as(sums)
-    gradient = gradient.unflatten(0, sums.shape[:2])  # [S, Q, H]
-    sums = sums.transpose(1, 2)
-    of_weighed = query.new_empty(*sums.shape[:-1], value.shape[-1])  # [S, A, Q, D + 1]
-    torch.div(_split_heads(gradient, num_heads), sums, out=of_weighed[..., :-1])
-    torch.div(of_sums.transpose(1, 2), sums, out=of_weighed[..., -1:])
-    of_weighed = of_weighed.flatten(0, 1)
-    of_scores = torch.bmm(of_weighed, value.mT).mul_(weights)
-    of_value = torch.bmm(weights.mT, of_weighed[..., :-1])
-    if is_padded:
-        of_value *= value[..., -1:]
-    return torch.bmm(of_scores, key), torch.bmm(of_scores.mT, query), of_value
 
 
 def _differentiate_norm(
@@ -244,7 +185,7 @@ def _mask_scores(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(mask == 0, MASKED)[:, None, None]
 
 
-def _read_layer(layer: Any, dtype: torch.dtype) -> _Layer:
+def _read_layer(layer: Any, dtype: torch.dtype) -> Layer:
     attention, after = layer.attention.self, layer.attention.output
     scale = attention.attention_head_size**-0.5
     projection = torch.cat([attention.query.weight * scale, attention.key.weight, attention.value.weight])
@@ -257,7 +198,7 @@ def _read_layer(layer: Any, dtype: torch.dtype) -> _Layer:
     def read_norm(norm: nn.LayerNorm) -> tuple[Tensor, Tensor, float]:
         return cast(norm.weight), cast(norm.bias), norm.eps
 
-    return _Layer(
+    return Layer(
         projection=cast(projection),
         projection_bias=cast(projection_bias),
         attention_out=cast(after.dense.weight),
