@@ -1,5 +1,6 @@
 """A tiny real backbone, a tiny real data set, and one local Ray for all tests."""
 
+import json
 import os
 import random
 import re
@@ -124,16 +125,22 @@ def base(dataset: str, backbone: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
-    """Start a Ray of two CPUs, in a folder of its own (a short path: Unix sockets allow no long ones)."""
+    """Start a Ray of two CPUs, in a folder of its own (a short path: Unix sockets allow no long ones).
+
+    Its workers are preloaded; those of a command that a test runs start as a user's do.
+    """
     import ray
 
     from sweep.cluster.start import start_ray
+    from tests.preloaded_workers import preloaded_workers
 
     folder = tempfile.mkdtemp(prefix="xr", dir="/tmp")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, preloaded_workers(folder) as runtime_env:
         patch.setenv("RAY_ADDRESS", "local")
         patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": runtime_env}))
         with start_ray(num_cpus=2):
+            patch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
             yield
     assert not ray.is_initialized()
     shutil.rmtree(folder, ignore_errors=True)

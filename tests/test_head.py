@@ -93,6 +93,7 @@ def test_a_head_without_ray_is_not_up(head: Head, tmp_path: Path) -> None:
     assert not head.is_up()
 
 
+@pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)} on PATH")
 def test_a_head_that_cannot_be_reached_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "key").touch(mode=0o600)
     head = make_head(tmp_path, "echo no way to this machine >&2; exit 1 #")

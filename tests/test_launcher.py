@@ -1,5 +1,6 @@
 """What goes to a cluster's head and under which names; `tests/cluster/three_hosts.py` does it for real."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,7 @@ def test_a_mistake_in_the_experiment_is_answered_before_a_machine_is_asked() -> 
         make_request("search", [], context.params, 80)
 
 
+@pytest.mark.skipif(shutil.which("ssh") is None or shutil.which("rsync") is None, reason="no ssh, or no rsync, on PATH")
 def test_results_are_not_brought_over_those_of_an_experiment_that_ran_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

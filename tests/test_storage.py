@@ -126,6 +126,28 @@ def test_what_grew_on_a_file_system_grows_on_in_object_storage(bucket: str) -> N
     assert there.read_appended("ledger.jsonl") == b"one\ntwo\n"
 
 
+def test_a_file_that_is_deleted_while_it_is_read_is_a_missing_one(bucket: str) -> None:
+    content = b"x" * 100_000
+    reader, writer = Folder(bucket), Folder(bucket)
+
+    latest = "0"
+
+    def come_and_go() -> None:
+        nonlocal latest
+        for number in range(30):  # as a ledger's pieces do, no name twice
+            latest = str(number)
+            writer.write(latest, content)
+            time.sleep(0.005)
+            writer.delete(latest)
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    found = set()
+    while thread.is_alive():
+        found.add(reader.read(latest))
+    assert found == {None, content}
+
+
 def test_small_files_are_one_request(bucket: str, s3_server: str) -> None:
     with fs.S3FileSystem(endpoint_override=s3_server).open_output_stream(f"{bucket[5:]}/a") as stream:
         stream.write(b"x")

@@ -24,7 +24,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import special
 
 Array = NDArray[np.float64]
 
@@ -233,6 +233,8 @@ def _count_as_far(values: Array, signs: Array, seen: Array) -> Array:
 @cache
 def _detectable_ratio(num_seeds: int, alpha: float, power: float) -> float:
     """Return the detectable mean in standard deviations of the differences."""
+    from scipy import optimize, stats  # as slow to import as all else that reads results
+
     critical = stats.t.ppf(1 - alpha / 2, num_seeds - 1)
     noise = np.random.default_rng(0).normal(size=(NUM_SIMULATED, num_seeds))
 

@@ -86,8 +86,7 @@ class Folder:
         with self.explain("read"), suppress(FileNotFoundError):
             if self._bucket is None:
                 return _read(Path(self._root, name))
-            with self._bucket.system.open_input_stream(f"{self._root}/{name}") as stream:
-                return bytes(stream.read())
+            return _read_object(self._bucket.system, f"{self._root}/{name}")
         return None
 
     def write(self, name: str, content: bytes) -> None:
@@ -233,6 +232,17 @@ class Folder:
         below, suffix = self._pieces_of(name)
         last = last_piece(below, suffix)
         return Path(self._root, name) if last is None else Path(below._root, last)
+
+
+def _read_object(system: fs.FileSystem, path: str) -> bytes:
+    """Return an object's content; FileNotFoundError also where it is deleted between its opening and its reading."""
+    with system.open_input_stream(path) as stream:
+        try:
+            return bytes(stream.read())
+        except OSError:  # which of many errors depends on size and server
+            if system.get_file_info(path).type == fs.FileType.NotFound:
+                raise FileNotFoundError(path) from None
+            raise
 
 
 def _read(path: Path) -> bytes:
