@@ -44,6 +44,11 @@ def test_what_names_nothing_here_stays_as_it_is(parcel: Parcel) -> None:
     assert list(parcel.folder.iterdir()) == []
 
 
+def test_an_option_that_is_given_several_times_is_so_there(parcel: Parcel) -> None:
+    arguments = rewrite("search", parse("search", "quickstart", "--log-to", "mlflow", "--log-to", "wandb"), parcel)
+    assert " ".join(arguments).endswith(" --log-to mlflow --log-to wandb")
+
+
 def test_a_local_storage_is_where_results_are_brought_and_a_uri_is_the_clusters(parcel: Parcel) -> None:
     local = parse("search", "quickstart", "--storage", "somewhere")
     assert "~/xpe-sweep-results" in rewrite("search", local, parcel) and "somewhere" not in rewrite(

@@ -281,7 +281,9 @@ def test_a_run_that_was_interrupted_goes_on_in_mlflow_as_the_same_one(logged: Fo
     client = MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
     found = []
     for configuration in (half, whole[half.config_id]):
-        open_writer("mlflow", place, "interrupted").write(configuration)
+        writer = open_writer("mlflow", place, "interrupted")
+        writer.write(configuration)
+        writer.close()
         experiment = client.get_experiment_by_name("interrupted")
         found.append({run.data.tags.get("run_id"): run for run in client.search_runs([experiment.experiment_id])})
     first, last = found
@@ -309,6 +311,15 @@ def test_a_run_that_was_interrupted_is_written_anew_where_it_is_files(
             (file,) = (tmp_path / run.run_id).rglob("*.wandb")
             steps = [record.history.step.num for record in in_wandb(file) if record.history.item]
             assert steps == [20, 40, 60]
+
+
+def test_what_a_driver_is_writing_is_not_written_by_another_process(
+    logged: Folder, tmp_path: Path, refuse: Refuse
+) -> None:
+    writer = open_writer("tensorboard", tmp_path / "mine" / "tensorboard", "mine")
+    arguments = ("log", "mine", "--to", "tensorboard", "--storage", str(logged.parent), "--log-dir", str(tmp_path))
+    assert "tensorboard is being written by another process" in refuse(*arguments)
+    writer.close()
 
 
 def test_a_run_that_reports_again_what_it_had_reported_counts_once(logged: Folder) -> None:

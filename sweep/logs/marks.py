@@ -1,12 +1,28 @@
-"""A run's own folder on this machine: written whole, with a mark of what was written, so that it is not written again.
+"""A tool's folder on this machine, which one process at a time writes, and in it a run's own.
 
-Tools that append to files cannot say what they hold; what changed while nobody was watching is written anew.
+Tools that append to files cannot say what they hold. So a run's folder has a mark of what was written, and what changed
+while nobody was watching is written anew.
 """
 
 import shutil
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from xpe_core.errors import InputError
+
 MARK = "written"
+
+
+def take(place: Path) -> FileLock:
+    """Make a tool's folder and take its lock; InputError where another process has it."""
+    place.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place / ".lock", timeout=1, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{place} is being written by another process, such as the experiment's driver") from None
+    return lock
 
 
 def is_written(folder: Path, digest: str) -> bool:

@@ -17,6 +17,7 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 
 from sweep.logs.history import RUNNING, UNFINISHED, ConfigurationHistory, RunHistory  # noqa: E402
+from sweep.logs.marks import take  # noqa: E402
 from sweep.logs.tools import hide_secrets  # noqa: E402
 
 STATUS = {
@@ -51,20 +52,20 @@ class MLflowWriter:
     def __init__(self, place: Path | None, experiment: str) -> None:
         for name in ("mlflow", "alembic"):  # what goes wrong is raised
             logging.getLogger(name).setLevel(logging.ERROR)
+        self._lock = take(place) if place is not None else None
         uri, artifacts = os.environ.get("MLFLOW_TRACKING_URI"), None
         if not uri:
             assert place is not None
-            place.mkdir(parents=True, exist_ok=True)
             uri, artifacts = f"sqlite:///{place / 'mlflow.db'}", (place / "artifacts").as_uri()
         self.where = hide_secrets(uri)
         self._experiment = experiment
-        self._client = MlflowClient(tracking_uri=uri)
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or experiment
-        known = self._client.get_experiment_by_name(name)
-        self._experiment_id = (
-            self._client.create_experiment(name, artifact_location=artifacts) if known is None else known.experiment_id
-        )
-        self._found = self._find_runs()
+        try:
+            self._client = MlflowClient(tracking_uri=uri)
+            self._experiment_id = self._find_experiment(artifacts)
+            self._found = self._find_runs()
+        except BaseException:  # the next try wants the lock
+            self.close()
+            raise
 
     def write(self, configuration: ConfigurationHistory) -> None:
         """Write what MLflow lacks of a configuration."""
@@ -81,7 +82,17 @@ class MLflowWriter:
         self._set_state(parent, configuration.state)
 
     def close(self) -> None:
-        """Do nothing: every request was sent when it was made."""
+        """Let others write; every request was sent when it was made."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _find_experiment(self, artifacts: str | None) -> str:
+        """Return the id of the MLflow experiment, which is made where there is none."""
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self._experiment
+        known = self._client.get_experiment_by_name(name)
+        if known is None:
+            return str(self._client.create_experiment(name, artifact_location=artifacts))
+        return str(known.experiment_id)
 
     def _find_runs(self) -> dict[str, _Found]:
         """Return what is there of the experiment's configurations and runs, by their ids."""

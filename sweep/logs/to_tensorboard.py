@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
 from sweep.logs.history import RUNNING, ConfigurationHistory, RunHistory
-from sweep.logs.marks import empty, is_written, mark
+from sweep.logs.marks import empty, is_written, mark, take
 
 OF_A_SEED = ("seed", "run_id")
 
@@ -23,7 +23,7 @@ class TensorBoardWriter:
     """Writes event files below a folder."""
 
     def __init__(self, place: Path) -> None:
-        place.mkdir(parents=True, exist_ok=True)
+        self._lock = take(place)
         self.where = str(place)
         self._place = place
         self._open: dict[str, _EventFile] = {}
@@ -45,8 +45,11 @@ class TensorBoardWriter:
 
     def close(self) -> None:
         """Close the event files of what still runs."""
-        while self._open:
-            self._open.popitem()[1].close()
+        try:
+            while self._open:
+                self._open.popitem()[1].close()
+        finally:
+            self._lock.release()
 
 
 class _EventFile:

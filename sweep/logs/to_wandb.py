@@ -13,7 +13,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from sweep.logs.history import RUNNING, ConfigurationHistory, RunHistory
-from sweep.logs.marks import empty, is_written, mark
+from sweep.logs.marks import empty, is_written, mark, take
 
 HOST = "https://api.wandb.ai"
 PROJECT = "xpe-sweep"
@@ -46,7 +46,7 @@ class WandbWriter:
         # without a folder all goes to a server, and what W&B puts by on its way is of no use afterwards
         self._scratch = tempfile.TemporaryDirectory(prefix="xpe-sweep-wandb-") if place is None else None
         self._place = Path(self._scratch.name) if self._scratch else Path(str(place))
-        self._place.mkdir(parents=True, exist_ok=True)
+        self._lock = take(self._place)
         project = os.environ.get("WANDB_PROJECT") or PROJECT
         self.where = str(place) if self._mode == "offline" else f"project {project}"
         self._experiment = experiment
@@ -70,10 +70,13 @@ class WandbWriter:
 
     def close(self) -> None:
         """Finish the runs of what still runs."""
-        while self._open:
-            self._open.popitem()[1].finish(exit_code=0)
-        if self._scratch:
-            self._scratch.cleanup()
+        try:
+            while self._open:
+                self._open.popitem()[1].finish(exit_code=0)
+        finally:
+            self._lock.release()
+            if self._scratch:
+                self._scratch.cleanup()
 
     def _start(self, configuration: ConfigurationHistory, run: RunHistory, folder: Path) -> None:
         import wandb
