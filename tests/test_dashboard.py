@@ -54,7 +54,14 @@ def served(storage: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     arguments = [sys.executable, "sweep/run.py", "dashboard", "mine", "--port", PORT, "--storage", str(storage)]
     variables = {**os.environ, "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        arguments, cwd=ROOT, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        arguments,
+        cwd=ROOT,
+        env=variables,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # a shell's background jobs, of which the tests may be one, begin with Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     line = process.stdout.readline()
