@@ -256,6 +256,8 @@ def _run(
         running.estimate(console, plan, folder, tflops, price)
         return
     running.drive(console, plan, folder, limits, places)
+    for tool, place in places.items():
+        console.print(f"In {tool}: {place or 'on its server'}", soft_wrap=True, markup=False)
     running.print_end(console, plan, folder, f" --storage {quote(storage)}" if storage != "results" else "")
 
 

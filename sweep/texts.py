@@ -15,6 +15,8 @@ from typing import Any
 from xpe_core.errors import InputError
 
 COLUMN = "text"
+NO_TEXTS = (".json", ".xls", ".xlsx", ".ods", ".docx", ".pdf", ".gz", ".bz2", ".xz", ".zip", ".zst")
+"""Files that would be taken for lines of text by mistake."""
 READ_BYTES = 1 << 20
 WAIT_SECONDS = 0.05
 """How long a window that is not full waits for more lines before it is answered."""
@@ -35,8 +37,13 @@ def open_texts(path: Path) -> Iterator[str]:
         ".jsonl": _read_json_lines,
         ".parquet": _read_parquet,
     }
+    kind = path.suffix.lower()
+    if kind in NO_TEXTS:
+        raise InputError(
+            f"--file {path}: a {kind} file is not read; allowed are {', '.join(readers)}, or text with one text a line"
+        )
     try:
-        return readers.get(path.suffix, _read_lines)(path)
+        return readers.get(kind, _read_lines)(path)
     except OSError as error:
         raise InputError(f"--file {path}: cannot be read: {error.strerror}") from None
 
@@ -94,7 +101,7 @@ def _read_table(path: Path) -> Iterator[str]:
     csv.field_size_limit(sys.maxsize)  # texts have any length
     lines = _read_lines_with_ends(path)
     dialect: dict[str, Any] = {"strict": True}
-    if path.suffix == ".tsv":
+    if path.suffix.lower() == ".tsv":
         dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     rows = csv.reader(lines, **dialect)
     try:
@@ -131,7 +138,7 @@ def _read_json_lines(path: Path) -> Iterator[str]:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"--file {path}, line {number}: is no JSON: {error}") from None
             text = row.get(COLUMN) if isinstance(row, dict) else None
             yield _check_text(text, f"--file {path}, line {number}")
@@ -151,8 +158,16 @@ def _read_parquet(path: Path) -> Iterator[str]:
     def read() -> Iterator[str]:
         number = 0
         with file:
-            for batch in file.iter_batches(batch_size=1024, columns=[COLUMN]):
-                for text in batch.column(0).to_pylist():
+            batches = file.iter_batches(batch_size=1024, columns=[COLUMN])
+            while True:
+                try:
+                    texts = next(batches).column(0).to_pylist()
+                except StopIteration:
+                    return
+                except (pyarrow.ArrowException, OSError) as error:
+                    reason = str(error).splitlines()[0]
+                    raise InputError(f"--file {path}: is damaged after row {number}: {reason}") from None
+                for text in texts:
                     number += 1
                     yield _check_text(text, f"--file {path}, row {number}")
 

@@ -249,7 +249,8 @@ def test_logging_again_changes_nothing(
     assert "mlflow: 5 configurations, 10 runs, in sqlite:///" in output
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(make_search_in_order(dataset, backbone)))
-    run_here("search", str(file), "--storage", str(logged.parent), "--log-to", "tensorboard,mlflow,wandb")
+    output = run_here("search", str(file), "--storage", str(logged.parent), "--log-to", "tensorboard,mlflow,wandb")
+    assert f"In wandb: {logged}/logs/wandb" in output
     assert in_mlflow(logged)[2] == before
     after = contents(Path(f"{logged}/logs"))
     assert files.keys() == after.keys()

@@ -83,13 +83,13 @@ def write_texts(path: Path, texts: list[str]) -> None:
         frame.write_csv(path)
     elif path.suffix == ".jsonl":
         frame.write_ndjson(path)
-    elif path.suffix == ".tsv":  # without quoting
+    elif path.suffix == ".TSV":  # without quoting
         path.write_text("number\ttext\n" + "".join(f"{number}\t{text}\n" for number, text in enumerate(texts)))
     else:
         path.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".tsv", ".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("suffix", [".txt", ".TSV", ".csv", ".jsonl", ".parquet"])
 def test_every_kind_of_file_is_read(adapter: str, run_here: Run, tmp_path: Path, suffix: str) -> None:
     write_texts(tmp_path / f"texts{suffix}", TEXTS)
     output = run_here("predict", adapter, "--file", str(tmp_path / f"texts{suffix}"))
@@ -169,7 +169,9 @@ def test_a_broken_byte_is_named_by_its_line(adapter: str, refuse: Refuse, give: 
         ("a.jsonl", b'{"text": "a"}\n{"word": "b"}\n', "line 2: 'text' must be a string; there is none"),
         ("a.jsonl", b'{"text": 7}\n', "line 1: 'text' must be a string; it is of the type int"),
         ("a.jsonl", b'{"text": "\\ud83d"}\n', "text 1 holds half a character"),
+        ("a.jsonl", b"[" * 100_000, "line 1: is no JSON"),
         ("a.parquet", b"PAR1 or not", "cannot be read as Parquet"),
+        ("a.json", b"[]", "a .json file is not read; allowed are .tsv, .csv, .jsonl, .parquet, or text"),
     ],
 )
 def test_a_file_that_is_no_list_of_texts_is_said_in_a_sentence(
@@ -178,6 +180,18 @@ def test_a_file_that_is_no_list_of_texts_is_said_in_a_sentence(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert sentence in refuse("predict", adapter, "--file", str(tmp_path / name))
+
+
+def test_a_parquet_file_that_is_damaged_inside_is_said_in_a_sentence(
+    adapter: str, refuse: Refuse, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.parquet"
+    polars.DataFrame({"text": [f"{WORDS[0]} {number}" for number in range(500)]}).write_parquet(
+        file, compression="zstd"
+    )
+    content = file.read_bytes()
+    file.write_bytes(content[:40] + bytes(byte ^ 255 for byte in content[40:400]) + content[400:])
+    assert "is damaged after row 0" in refuse("predict", adapter, "--file", str(file))
 
 
 @pytest.mark.parametrize(
