@@ -24,6 +24,7 @@ import yaml
 from pyarrow import fs
 from rich.console import Console
 
+from sweep.analysis import read_runs
 from sweep.config import SweepConfig
 from sweep.experiments import load_experiment, resolve_replication
 from sweep.inspection import print_experiments, print_run, print_status
@@ -69,11 +70,13 @@ def test_a_search_leaves_the_tables_that_it_leaves_on_a_path(finished: tuple[str
     compare(undisturbed, folder)
     assert read_ledger(folder) == read_ledger(undisturbed)
     files = [path for path, (kind, *_) in files_below(folder).items() if kind == fs.FileType.File]
+    complete = read_runs(folder).filter(pl.col("state") == "complete")["run_id"].sort()
+    adapters = [f"adapters/{run_id}.safetensors" for run_id in complete]
+    others = ["evaluations/part-0000.parquet", "experiment.yaml", "mine-best.yaml", "runs/part-0000.parquet"]
     assert [path for path in files if "/ledger/" not in path] == [
-        f"{str(folder)[5:]}/{name}"
-        for name in ("evaluations/part-0000.parquet", "experiment.yaml", "mine-best.yaml", "runs/part-0000.parquet")
+        f"{str(folder)[5:]}/{name}" for name in adapters + others
     ]
-    assert len(files_below(folder)) <= 12
+    assert len(files_below(folder)) <= 13 + len(adapters)  # with folders, and a few pieces of the ledger
 
 
 def test_its_tables_are_read_with_a_line_each(finished: tuple[str, Folder], undisturbed: Folder) -> None:
