@@ -21,7 +21,7 @@ from xpe_core.tokens import load_tokens
 from xpe_core.training import Training
 
 NUM_STEPS = 3
-ROOM_BYTES = 24 * 2**20
+ROOM_BYTES = 80 * 2**20
 """Beside what the process has by then; a pass over all texts takes several times as much."""
 
 
