@@ -6,17 +6,15 @@ default batch size, 1, and at the size that is best on a part of the texts. Besi
 is compared as either comes: the pipeline in float32, ours in the precision that `xpe_core.load` chooses.
 """
 
-import os
 import statistics
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, pipeline
 from transformers.utils import logging
 
@@ -53,32 +51,44 @@ def main() -> None:
     arguments = parse_arguments(__doc__ or "")
     num_texts, num_rounds, num_steps = (1_000, 3, 30) if arguments.quick else (10_000, 3, 60)
     texts = draw_texts(arguments, num_texts)
+    part = texts[: num_texts // 5]
     adapter = train_adapter(arguments, num_steps)
-    contestants: dict[str, Contestant] = {}
+    found: dict[str, np.ndarray] = {}
+    rounds: dict[str, Callable[[int], float]] = {}
     with tempfile.TemporaryDirectory(prefix="xpe-adapter-") as folder:
         write_peft(adapter, folder)
         for precision in PRECISIONS:
             stock = load_stock(adapter, folder, precision)
-            speeds = {size: _time(stock(size), texts[: num_texts // 5]) for size in BATCH_SIZES}
-            best = min(speeds, key=lambda size: speeds[size])
-            contestants[f"pipeline {precision}"] = stock(1)
-            contestants[f"pipeline {precision}, batches of {best}"] = stock(best)
-            contestants[f"ours {precision}"] = xpe_core.load(adapter, find_device(), precision).probabilities
-    found: dict[str, np.ndarray] = {}
-    measured = alternate(
-        {name: _build_round(name, contestant, texts, found) for name, contestant in contestants.items()}, num_rounds
-    )
-    _print(texts, measured, found)
-    chosen = xpe_core.load(adapter, find_device()).precision
+            speeds = {size: _measure(stock(size), part, {}, "") for size in BATCH_SIZES}
+            best = max(speeds, key=lambda size: speeds[size])
+            ours = xpe_core.load(adapter, find_device(), precision).probabilities
+            # one by one, what is slow is as slow on a part of the texts
+            for name, contestant, given in (
+                (f"{precision}: pipeline", stock(1), part),
+                (f"{precision}: pipeline, batches of {best}", stock(best), texts),
+                (f"{precision}: ours", ours, texts),
+            ):
+                rounds[name] = _build_round(name, contestant, given, found)
+    measured = alternate(rounds, num_rounds)
+    print_speeds(num_texts, measured, found)
+    print_ratios(find_ratios(measured, xpe_core.load(adapter, find_device()).precision))
+
+
+def find_ratios(measured: Mapping[str, Sequence[float]], chosen: str) -> dict[str, float]:
+    """Return how many times as fast ours is as the pipeline at its default batch size and at its best.
+
+    In each precision, and as either comes: the pipeline in float32, ours in the precision that is `chosen`.
+    """
     ratios = {}
-    for name, seconds in measured.items():
-        precision, size = name.removeprefix("pipeline ").partition(",")[::2]
-        if name.startswith("pipeline"):
-            kind = "best" if size else "default"
-            ratios[f"prediction_{precision}_{kind}"] = median_ratio(seconds, measured[f"ours {precision}"])
-            if precision == "float32":
-                ratios[f"prediction_as_it_comes_{kind}"] = median_ratio(seconds, measured[f"ours {chosen}"])
-    print_ratios(ratios)
+    for name, speeds in measured.items():
+        precision, _, contestant = name.partition(": ")
+        if contestant == "ours":
+            continue
+        kind = "best" if "batches" in contestant else "default"
+        ratios[f"prediction_{precision}_{kind}"] = median_ratio(measured[f"{precision}: ours"], speeds)
+        if precision == "float32":
+            ratios[f"prediction_as_they_come_{kind}"] = median_ratio(measured[f"{chosen}: ours"], speeds)
+    return ratios
 
 
 def draw_texts(arguments: Namespace, num_texts: int) -> list[str]:
@@ -100,6 +110,8 @@ def train_adapter(arguments: Namespace, num_steps: int) -> Adapter:
 
 def load_stock(adapter: Adapter, folder: str, precision: str) -> Callable[[int], Contestant]:
     """Return what makes a contestant of a batch size, as the exported folder's README loads it."""
+    from peft import PeftModel  # comes with the extra `bench` only
+
     logging.set_verbosity_error()
     names = dict(enumerate(adapter.label_names))
     base = AutoModelForSequenceClassification.from_pretrained(
@@ -126,33 +138,29 @@ def load_stock(adapter: Adapter, folder: str, precision: str) -> Callable[[int],
     return build
 
 
-def _time(contestant: Contestant, texts: Sequence[str]) -> float:
-    started = time.perf_counter()
-    contestant(texts)
-    return time.perf_counter() - started
+def print_speeds(num_texts: int, measured: Mapping[str, Sequence[float]], found: Mapping[str, np.ndarray]) -> None:
+    """Print sentences a second, and how far the answers are from the first contestant's on what both have answered."""
+    reference = next(iter(found.values()))
+    rows = []
+    for name, speeds in measured.items():
+        own = found[name][: len(reference)]
+        same = float((own.argmax(-1) == reference.argmax(-1)).mean())
+        rows.append((name, statistics.median(speeds), same, float(np.abs(own - reference).max())))
+    columns = ("contestant", "sentences / s", "labels as the first", "largest difference of a probability")
+    print_table(f"{num_texts} sentences, {torch.get_num_threads()} threads", columns, rows)
 
 
 def _build_round(
     name: str, contestant: Contestant, texts: Sequence[str], found: dict[str, np.ndarray]
 ) -> Callable[[int], float]:
-    def measure(number: int) -> float:
-        part = texts if number else texts[:100]  # the warm-up
-        started = time.perf_counter()
-        found[name] = contestant(part)
-        return time.perf_counter() - started
-
-    return measure
+    return lambda number: _measure(contestant, texts if number else texts[:100], found, name)
 
 
-def _print(texts: Sequence[str], measured: dict[str, list[float]], found: dict[str, np.ndarray]) -> None:
-    reference = next(iter(found.values()))
-    rows = []
-    for name, seconds in measured.items():
-        median = statistics.median(seconds)
-        same = float((found[name].argmax(-1) == reference.argmax(-1)).mean())
-        rows.append((name, median, len(texts) / median, same, float(np.abs(found[name] - reference).max())))
-    columns = ("contestant", "seconds", "sentences / s", "labels as the first", "largest difference")
-    print_table(f"{len(texts)} sentences, {torch.get_num_threads()} threads, {os.cpu_count()} cores", columns, rows)
+def _measure(contestant: Contestant, texts: Sequence[str], found: dict[str, np.ndarray], name: str) -> float:
+    """Return sentences a second, and keep the answers under the contestant's name."""
+    started = time.perf_counter()
+    found[name] = contestant(texts)
+    return len(texts) / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import json
 import os
 import select
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,14 @@ def open_texts(path: Path) -> Iterator[str]:
             f"--file {path}: a {kind} file is not read; allowed are {', '.join(readers)}, or text with one text a line"
         )
     try:
+<<<<<<< HEAD
         return readers.get(kind, _read_lines)(path)
+=======
+        path.open("rb").close()
+>>>>>>> predict
     except OSError as error:
         raise InputError(f"--file {path}: cannot be read: {error.strerror}") from None
+    return readers.get(path.suffix, _read_lines)(path)
 
 
 def read_standard_input(sizes: Iterator[int]) -> Iterator[list[str]]:
@@ -87,43 +93,47 @@ def _decode(line: bytes, where: str) -> str:
 
 
 def _read_lines(path: Path) -> Iterator[str]:
-    file = path.open("rb")
-
-    def read() -> Iterator[str]:
-        with file:
-            for number, line in enumerate(file, start=1):
-                yield _decode(line, f"--file {path}, line {number}")
-
-    return read()
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            yield _decode(line, f"--file {path}, line {number}")
 
 
 def _read_table(path: Path) -> Iterator[str]:
     csv.field_size_limit(sys.maxsize)  # texts have any length
-    lines = _read_lines_with_ends(path)
     dialect: dict[str, Any] = {"strict": True}
     if path.suffix.lower() == ".tsv":
         dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    lines = _read_lines_with_ends(path)
     rows = csv.reader(lines, **dialect)
-    try:
+    with closing(lines), _refused(path, rows):
         header = next(rows, [])
+        place = _find_column(path, header)
+    return _read_rows(path, place, len(header), dialect)
+
+
+def _read_rows(path: Path, place: int, num_fields: int, dialect: dict[str, Any]) -> Iterator[str]:
+    """Yield the fields at a place of all rows after the first."""
+    lines = _read_lines_with_ends(path)
+    rows = csv.reader(lines, **dialect)
+    with closing(lines), _refused(path, rows):
+        next(rows)
+        for row in rows:
+            if len(row) != num_fields and (row or num_fields > 1):  # an empty line of a single column is an empty text
+                where = f"--file {path}, line {rows.line_num}"
+                raise InputError(f"{where}: {len(row)} fields where the header has {num_fields}")
+            yield row[place] if row else ""
+
+
+@contextmanager
+def _refused(path: Path, rows: Any) -> Iterator[None]:
+    """Turn what the reader of `rows` says into a sentence."""
+    try:
+        yield
     except csv.Error as error:
-        raise InputError(f"--file {path}, line 1: {error}") from None
-    place = _find_column(path, header)
-
-    def read() -> Iterator[str]:
-        try:
-            for row in rows:
-                if len(row) != len(header) and not (len(header) == 1 and not row):  # an empty line is an empty text
-                    where = f"--file {path}, line {rows.line_num}"
-                    raise InputError(f"{where}: {len(row)} fields where the header has {len(header)}")
-                yield row[place] if row else ""
-        except csv.Error as error:
-            raise InputError(f"--file {path}, line {rows.line_num}: {error}") from None
-
-    return read()
+        raise InputError(f"--file {path}, line {rows.line_num}: {error}") from None
 
 
-def _read_lines_with_ends(path: Path) -> Iterator[str]:
+def _read_lines_with_ends(path: Path) -> Generator[str, None, None]:
     """Yield lines with their ends, which are part of a quoted field."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -132,11 +142,11 @@ def _read_lines_with_ends(path: Path) -> Iterator[str]:
 
 
 def _read_json_lines(path: Path) -> Iterator[str]:
-    lines = _read_lines(path)
-
-    def read() -> Iterator[str]:
-        for number, line in enumerate(lines, start=1):
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            where = f"--file {path}, line {number}"
             try:
+<<<<<<< HEAD
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise InputError(f"--file {path}, line {number}: is no JSON: {error}") from None
@@ -144,6 +154,12 @@ def _read_json_lines(path: Path) -> Iterator[str]:
             yield _check_text(text, f"--file {path}, line {number}")
 
     return read()
+=======
+                row = json.loads(_decode(line, where))
+            except ValueError as error:
+                raise InputError(f"{where}: is no JSON: {error}") from None
+            yield _check_text(row.get(COLUMN) if isinstance(row, dict) else None, where)
+>>>>>>> predict
 
 
 def _read_parquet(path: Path) -> Iterator[str]:

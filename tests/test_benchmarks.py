@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import micm, report
+import xpe_core
+from benchmarks import micm, prediction, report
 from benchmarks.setting import alternate, build_config, draw_examples, median_ratio, print_ratios, take, train_pack
 from sweep.analysis import read_results
 from sweep.storage import Folder
+from xpe_core.adapters import take_adapter, write_peft
+from xpe_core.backbones import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.examples import SPLITS
+from xpe_core.model import PromptClassifier
 from xpe_core.tokens import TokenisedData, load_tokens
 
 
@@ -128,3 +132,33 @@ def test_the_large_reports_experiment_has_every_run_on_every_language(tmp_path: 
     results = read_results([Folder(tmp_path / "made")])
     assert (len(results.languages), len(results.cells), results.problems.is_empty()) == (205, 12, True)
     assert results.arms == ["spt", "dual_0.5", "xpe"]
+
+
+def test_how_much_faster_a_prediction_is_is_the_median_of_the_rounds() -> None:
+    measured = {
+        "float32: pipeline": [10.0, 5.0, 10.0],
+        "float32: pipeline, batches of 8": [20.0, 10.0, 20.0],
+        "float32: ours": [30.0, 15.0, 60.0],
+        "bfloat16: pipeline": [20.0, 10.0, 20.0],
+        "bfloat16: pipeline, batches of 16": [40.0, 20.0, 40.0],
+        "bfloat16: ours": [100.0, 50.0, 100.0],
+    }
+    assert prediction.find_ratios(measured, "bfloat16") == {
+        "prediction_float32_default": 3.0,
+        "prediction_as_they_come_default": 10.0,
+        "prediction_float32_best": 1.5,
+        "prediction_as_they_come_best": 5.0,
+        "prediction_bfloat16_default": 5.0,
+        "prediction_bfloat16_best": 2.5,
+    }
+
+
+def test_the_pipeline_on_the_exported_adapter_gives_our_probabilities(config: RunConfig, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    model = PromptClassifier(load_backbone(config.backbone), [config], 3)
+    adapter = take_adapter(model, 0, ("sports", "travel", "health"))
+    adapter.parameters["head.out.weight"] *= 50
+    write_peft(adapter, tmp_path / "exported")
+    texts = ["spdeu1 spdeu2 trdeu3", "heeng5", "tryor1 " * 40]
+    found = prediction.load_stock(adapter, str(tmp_path / "exported"), "float32")(2)(texts)
+    assert np.abs(found - xpe_core.load(adapter).probabilities(texts)).max() < 1e-5

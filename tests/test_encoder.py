@@ -23,6 +23,7 @@ from transformers import (
 from xpe_core.attention import append_column, attend, differentiate_attention
 from xpe_core.backbones import Backbone
 from xpe_core.encoder import FrozenEncoder, _CpuLayer, _mask_scores, _run_layer, can_encode
+from xpe_core.packed_layer import PackedLayer, can_pack
 
 SIZES: dict[str, Any] = {
     "vocab_size": 20,
@@ -181,6 +182,36 @@ def test_the_layer_for_cpus_is_the_general_one(
     assert (found - expected).norm() <= tolerance * expected.norm()
     gradients = [differentiate(states, given) for states, given in zip((found, expected), inputs, strict=True)]
     assert (gradients[0] - gradients[1]).norm() <= tolerance * gradients[1].norm()
+
+
+@pytest.mark.skipif(not can_pack(), reason="this CPU has no bfloat16")
+@pytest.mark.parametrize("num_queried", [9, 1])
+def test_the_packed_layer_is_the_general_one(model: PreTrainedModel, mask: Tensor | None, num_queried: int) -> None:
+    encoder = FrozenEncoder(model, torch.bfloat16)
+    hidden = draw_embeddings().detach().bfloat16()
+    layer, given = encoder._layers[0], hidden.clone()
+    with torch.inference_mode():
+        found = PackedLayer(layer)(hidden, mask, encoder.num_heads, num_queried)
+    bias = None if mask is None else _mask_scores(mask, torch.bfloat16)
+    queried = hidden if num_queried == 9 else hidden[:, :num_queried]
+    expected = _run_layer(layer, queried, hidden, bias, encoder.num_heads)
+    assert found.shape == expected.shape == (3, num_queried, 32) and found.dtype == torch.bfloat16
+    assert (found - expected).norm() <= 0.02 * expected.norm()
+    assert torch.equal(hidden, given)
+
+
+@pytest.mark.skipif(not can_pack(), reason="this CPU has no bfloat16")
+@pytest.mark.parametrize("only_first", [False, True], ids=["all positions", "first position"])
+def test_answers_in_bfloat16_are_as_near_float32_as_what_has_gradients(
+    model: PreTrainedModel, mask: Tensor | None, only_first: bool
+) -> None:
+    embeddings, half = draw_embeddings().detach(), FrozenEncoder(model, torch.bfloat16)
+    exact = select(FrozenEncoder(model, torch.float32)(embeddings, mask, only_first), mask, only_first)
+    plain = select(half(embeddings, mask, only_first), mask, only_first)
+    with torch.inference_mode():
+        packed = select(half(embeddings, mask, only_first), mask, only_first)
+    assert not torch.equal(packed, plain)  # it is another way, not the same one
+    assert (packed - exact).norm() < 1.3 * (plain - exact).norm()
 
 
 @pytest.mark.parametrize("only_first", [False, True], ids=["all positions", "first position"])

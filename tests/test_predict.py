@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from sweep import texts as texts_module
 from sweep.texts import read_standard_input
 from tests.conftest import Refuse, Run
 from tests.test_classifier import NAMES, WORDS, make_adapter, make_backbone
-from xpe_core.adapters import write_adapter
+from xpe_core.adapters import write_adapter, write_peft
 from xpe_core.classifier import window_sizes
 from xpe_core.errors import InputError
 
 TEXTS = [WORDS[0], "", f"{WORDS[7]} {WORDS[8]}", f'"{WORDS[20]}, é 語', WORDS[0]]
+
+CLASSES = ["--classes", "sports,travel,health"]
 
 Give = Callable[[bytes], None]
 
@@ -63,6 +66,14 @@ def test_texts_of_the_command_line_are_answered_a_line_each(adapter: str, run_he
 def test_every_line_of_standard_input_has_one_answer(adapter: str, run_here: Run, give: Give, ends: str) -> None:
     give(("\n".join(TEXTS) + ends).encode())
     assert run_here("predict", adapter).splitlines() == lines_of(adapter, TEXTS)
+
+
+def test_classes_that_have_no_names_are_given_some(base: dict[str, Any], run_here: Run, tmp_path: Path) -> None:
+    unnamed = replace(make_adapter(base), label_names=("LABEL_0", "LABEL_1", "LABEL_2"))
+    write_peft(replace(unnamed, config=unnamed.config.model_copy(update={"pooling": "first"})), tmp_path / "folder")
+    folder = str(tmp_path / "folder")
+    (found, label) = (run_here("predict", folder, "--text", "a", *more).split("\t")[0] for more in ([], CLASSES))
+    assert found.startswith("LABEL_") and label == CLASSES[1].split(",")[int(found[-1])]
 
 
 def test_no_lines_have_no_answers(adapter: str, run_here: Run, give: Give) -> None:

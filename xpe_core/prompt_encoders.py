@@ -53,8 +53,7 @@ class LstmEncoder(nn.Module):
         Masks are [B, P, 2W] after each of the LSTM's layers but the last, and [B, P, W] after the linear one.
         """
         for layer in range(self.lstm.num_layers):
-            forth, back = self._run(states, f"l{layer}"), self._run(states.flip(1), f"l{layer}_reverse").flip(1)
-            states = torch.cat([forth, back], dim=2)  # [B, P, 2W]
+            states = self._run_layer(states, layer)  # [B, P, 2W]
             if masks and layer < self.lstm.num_layers - 1:
                 states = states * masks[layer]
         states = functional.relu(self.dense(states))
@@ -62,20 +61,25 @@ class LstmEncoder(nn.Module):
             states = states * masks[-1]
         return self.out(states)
 
-    def _run(self, states: Tensor, suffix: str) -> Tensor:
-        """Return one direction of one layer [B, P, W] of states [B, P, .], from the first token to the last."""
-        into, again = (getattr(self.lstm, f"weight_{kind}_{suffix}") for kind in ("ih", "hh"))
-        bias = getattr(self.lstm, f"bias_ih_{suffix}") + getattr(self.lstm, f"bias_hh_{suffix}")
-        inputs = functional.linear(states, into, bias)  # [B, P, 4W]
-        cell = hidden = torch.zeros_like(inputs[:, 0, : self.lstm.hidden_size])  # [B, W]
+    def _run_layer(self, states: Tensor, layer: int) -> Tensor:
+        """Return one layer's output [B, P, 2W] of states [B, P, .]; both directions go together, in one loop."""
+        into, again, bias_into, bias_again = (
+            torch.stack([getattr(self.lstm, f"{kind}_l{layer}{direction}") for direction in ("", "_reverse")])
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        both = torch.stack([states, states.flip(1)])  # [2, B, P, .]
+        inputs = both @ into.mT[:, None] + (bias_into + bias_again)[:, None, None]  # [2, B, P, 4W]
+        cell = hidden = torch.zeros_like(inputs[:, :, 0, : self.lstm.hidden_size])  # [2, B, W]
         outputs = []
         for token in range(states.shape[1]):
-            gates = inputs[:, token] + functional.linear(hidden, again)
-            take, keep, new, show = gates.chunk(4, dim=1)
-            cell = keep.sigmoid() * cell + take.sigmoid() * new.tanh()
-            hidden = show.sigmoid() * cell.tanh()
+            gates = inputs[:, :, token] + hidden @ again.mT
+            new = gates.chunk(4, dim=2)[2].tanh()
+            take, keep, _, show = gates.sigmoid().chunk(4, dim=2)
+            cell = keep * cell + take * new
+            hidden = show * cell.tanh()
             outputs.append(hidden)
-        return torch.stack(outputs, dim=1)
+        forth, back = torch.stack(outputs, dim=2)  # each [B, P, W]
+        return torch.cat([forth, back.flip(1)], dim=2)
 
 
 class AttentionEncoder(nn.Module):
