@@ -44,14 +44,10 @@ def open_texts(path: Path) -> Iterator[str]:
             f"--file {path}: a {kind} file is not read; allowed are {', '.join(readers)}, or text with one text a line"
         )
     try:
-<<<<<<< HEAD
-        return readers.get(kind, _read_lines)(path)
-=======
         path.open("rb").close()
->>>>>>> predict
     except OSError as error:
         raise InputError(f"--file {path}: cannot be read: {error.strerror}") from None
-    return readers.get(path.suffix, _read_lines)(path)
+    return readers.get(kind, _read_lines)(path)
 
 
 def read_standard_input(sizes: Iterator[int]) -> Iterator[list[str]]:
@@ -146,20 +142,10 @@ def _read_json_lines(path: Path) -> Iterator[str]:
         for number, line in enumerate(file, start=1):
             where = f"--file {path}, line {number}"
             try:
-<<<<<<< HEAD
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"--file {path}, line {number}: is no JSON: {error}") from None
-            text = row.get(COLUMN) if isinstance(row, dict) else None
-            yield _check_text(text, f"--file {path}, line {number}")
-
-    return read()
-=======
                 row = json.loads(_decode(line, where))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{where}: is no JSON: {error}") from None
             yield _check_text(row.get(COLUMN) if isinstance(row, dict) else None, where)
->>>>>>> predict
 
 
 def _read_parquet(path: Path) -> Iterator[str]:
