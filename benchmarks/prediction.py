@@ -48,8 +48,8 @@ Contestant = Callable[[Sequence[str]], np.ndarray]
 
 def main() -> None:
     """Print sentences a second of all, how far their answers agree, and the ratios."""
-    arguments = parse_arguments(__doc__ or "")
-    num_texts, num_rounds, num_steps = (1_000, 3, 30) if arguments.quick else (10_000, 3, 60)
+    arguments = parse_arguments(__doc__ or "", rounds=(3, "times that every contestant takes its turn"))
+    num_texts, num_steps = (1_000, 30) if arguments.quick else (10_000, 60)
     texts = draw_texts(arguments, num_texts)
     part = texts[: num_texts // 5]
     adapter = train_adapter(arguments, num_steps)
@@ -69,7 +69,7 @@ def main() -> None:
                 (f"{precision}: ours", ours, texts),
             ):
                 rounds[name] = _build_round(name, contestant, given, found)
-    measured = alternate(rounds, num_rounds)
+    measured = alternate(rounds, arguments.rounds)
     print_speeds(num_texts, measured, found)
     print_ratios(find_ratios(measured, xpe_core.load(adapter, find_device()).precision))
 
