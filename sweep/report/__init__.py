@@ -7,7 +7,8 @@ asked for.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sweep.report.progress import Screen, most_frequent_class, print_answer, print_estimate, print_plan
+    from sweep.report.plans import print_estimate, print_plan
+    from sweep.report.progress import Screen, most_frequent_class, print_answer
 
 __all__ = ["Screen", "most_frequent_class", "print_answer", "print_estimate", "print_plan"]
 
@@ -15,6 +16,6 @@ __all__ = ["Screen", "most_frequent_class", "print_answer", "print_estimate", "p
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sweep.report import progress
+    from sweep.report import plans, progress
 
-    return vars(progress)[name]
+    return {**vars(plans), **vars(progress)}[name]

@@ -1,4 +1,4 @@
-"""What a person sees: the plan before a search, one calm screen during it, the table after it."""
+"""What a person sees of an experiment: one calm screen while it runs, and the table after it."""
 
 import time
 from collections import Counter
@@ -13,104 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.analysis import ALL_TARGETS, find_best, group_means, of_full_length, read_evaluations, read_runs
-from sweep.checks import estimate_bytes
-from sweep.cluster.capacity import Capacity, Share
-from sweep.estimate import estimate
 from sweep.ledger import TrialRecord
 from sweep.plan import Plan
 from sweep.recorder import STATES
-from sweep.space import Dimension
+from sweep.report.wording import format_duration, format_number, format_percent, shorten
 from sweep.storage import Folder
 from xpe_core.languages import TARGET_GROUPS
 
 WIDE = 100
 """Columns of a console from which on a table's cells are written with spaces."""
 METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
-
-
-def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
-    """Print what the experiment will do."""
-    sweep, config = plan.sweep, plan.sweep.corners[0]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    if sweep.kind == "evaluate":
-        print_evaluation(console, plan, folder)
-        return
-    seeds = f"seeds {_shorten(sweep.seeds)}"
-    table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
-    table.add_row("backbone", Text(config.backbone))
-    data = f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)"
-    table.add_row("data", Text(data))
-    table.add_row("trained on", ", ".join(sweep.used_source_sets))
-    chosen_by = _shorten(plan.selection_languages) or "each run's own source languages (its best step)"
-    table.add_row("chosen by", f"validation accuracy on {chosen_by}")
-    table.add_row("tested on", f"{len(plan.target_languages)} languages")
-    if plan.chosen_by_targets:
-        table.add_row("not zero-shot", f"{_shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
-    early = "; the worse trials end early (ASHA)" if sweep.kind == "search" else ""
-    for source_set, count in plan.trained_on_targets.items():
-        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
-    table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}{early}")
-    for name, dimension in sweep.space.items():
-        table.add_row("searched", f"{name} {_describe(dimension)}")
-    for lists in sweep.zipped:
-        table.add_row("searched", f"{', '.join(lists)} together, {len(next(iter(lists.values())))} values")
-    for arm, values in sweep.arms.items():
-        table.add_row("arm", Text(f"{arm}: {' '.join(f'{name}={_number(value)}' for name, value in values.items())}"))
-    table.add_row("results", Text(str(folder)))
-    console.print(table)
-
-
-def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
-    """Print which adapters are tested on what."""
-    sweep, config = plan.sweep, plan.sweep.corners[0]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    table.add_row("experiment", f"{plan.name}: {_count(sweep.num_runs, 'adapter')} to be tested, nothing is trained")
-    table.add_row("backbone", Text(config.backbone))
-    table.add_row("data", Text(f"{config.dataset} ({_count(len(plan.data.languages), 'language')})"))
-    places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
-    table.add_row("tested on", f"{_count(len(plan.target_languages), 'language')}, {len(places):,} texts")
-    for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
-        what = f"{corner.method}, {corner.num_virtual_tokens} tokens, trained on {corner.source_set}"
-        table.add_row("arm", Text(f"{arm}: {what}; seeds {_shorten(sweep.seeds_of(arm))}"))
-    for source_set, count in plan.trained_on_targets.items():
-        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
-    table.add_row("results", Text(str(folder)))
-    console.print(table)
-
-
-def print_estimate(
-    console: Console, plan: Plan, folder: Folder, share: Share, rate: float, measured: bool, price: float | None
-) -> None:
-    """Print what the experiment takes at most, at a trial's `rate` of operations a second, measured or stated."""
-    found = estimate(plan)
-    capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
-    device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_row("trials", f"{found.num_trials:,} packs of {plan.pack_size} seeds: {found.num_runs:,} runs")
-    for arm in plan.sweep.arms:
-        cells = sum(name == arm for name, _ in plan.sweep.cells)
-        table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
-    table.add_row("steps", f"{found.num_steps:,}, of {found.num_tokens:,} text tokens")
-    table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
-    source = f"measured here in a trial with {device}" if measured else "as stated"
-    table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
-    places, hours = min(capacity(), found.num_trials), found.hours(rate)
-    at_once = f"{places} at once, each with {device} ({min(capacity.num_up, places)} of these places are up)"
-    table.add_row("nodes", f"every trial fits; {at_once}")
-    unit = f"{'GPU' if share.gpus else 'device'}-hours"
-    amount = hours * (share.gpus or 1)
-    table.add_row("time", f"{_duration(3600 * hours / places)} with {places} at once; {amount:,.1f} {unit} in all")
-    if price is not None:
-        table.add_row("money", f"{amount * price:,.2f} at {price:g} an hour of one {'GPU' if share.gpus else 'device'}")
-    if plan.sweep.kind == "search":
-        table.add_row("", "at most: what early stopping saves is not known before")
-    table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, places) / 2**20:,.1f} MiB at most")
-    console.print(table)
 
 
 class Screen:
@@ -151,7 +63,7 @@ class Screen:
         line = Text.assemble(
             (f"{record.number + 1:>4}/{max(self._plan.num_trials, record.number + 1)}  ", "dim"),
             (f"{record.state:<9}", {"complete": "green", "pruned": "yellow"}.get(record.state, "red")),
-            f"{_percent(record.value):>6}  {self._describe(record)}  ",
+            f"{format_percent(record.value):>6}  {self._describe(record)}  ",
             (detail, "dim"),
         )
         self._console.print(line, highlight=False, soft_wrap=True)
@@ -167,24 +79,26 @@ class Screen:
             (f"{len(running)} running", "cyan"),
             f", {states.count('complete')} complete, {states.count('pruned')} pruned, "
             f"{sum(states.count(state) for state in ('failed', 'crashed', 'infeasible'))} failed",
-            (f"   {_duration(time.monotonic() - self._started)} gone, {self._remaining()}", "dim"),
+            (f"   {format_duration(time.monotonic() - self._started)} gone, {self._remaining()}", "dim"),
         )
         lines = [Text(), counts]
         for record in running:
             steps = f"step {self._steps[record.trial_id]}/{record.run_config.max_steps}"
             if record.trial_id in self._trained or self._plan.sweep.kind == "evaluate":
                 steps = f"testing on {len(self._plan.target_languages)}"
-            lines.append(Text(f"  {steps:<16} {_percent(record.value):>6}  {self._describe(record)}"))
+            lines.append(Text(f"  {steps:<16} {format_percent(record.value):>6}  {self._describe(record)}"))
         complete = [record for record in self._records.values() if record.state == "complete"]
         if complete:
             best = max(complete, key=lambda record: record.value or 0.0)
-            lines.append(Text(f"best so far       {_percent(best.value):>6}  {self._describe(best)}", style="bold"))
+            lines.append(
+                Text(f"best so far       {format_percent(best.value):>6}  {self._describe(best)}", style="bold")
+            )
         return Group(*lines)
 
     def _describe(self, record: TrialRecord) -> str:
         if record.arm is not None:
             return f"{record.arm} on {record.run_config.source_set}"
-        values = [f"{name}={_number(record.config[name])}" for name in self._plan.sweep.varying]
+        values = [f"{name}={format_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
 
     def _remaining(self) -> str:
@@ -195,7 +109,7 @@ class Screen:
             if record.state is None:
                 done += self._steps[record.trial_id] / record.run_config.max_steps
         left = max(self._plan.num_trials, len(self._records)) - len([r for r in self._records.values() if r.state])
-        return f"about {_duration(gone / done * left)} to go" if done else "starting"
+        return f"about {format_duration(gone / done * left)} to go" if done else "starting"
 
 
 def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
@@ -215,14 +129,14 @@ def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
         cells = [_cell(console, means, row.config_id, group) for group in groups]
         marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
         style = "bold" if row.config_id == best.config_id else ""
-        table.add_row(marked, _percent(row.selection_accuracy), *cells, style=style)
+        table.add_row(marked, format_percent(row.selection_accuracy), *cells, style=style)
     seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
     console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
     console.print(table)
     tried = dict(runs.group_by("method").agg(pl.col("config_id").n_unique()).iter_rows())
     for row in rows:
         values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)
-        searched = " ".join(f"{name}={_number(values[name])}" for name in plan.sweep.varying)
+        searched = " ".join(f"{name}={format_number(values[name])}" for name in plan.sweep.varying)
         failed = f"  ({row.num_failed} of {row.num_seeds} seeds failed)" if row.num_failed else ""
         name = METHOD_NAMES[row.method]
         number = f"best of {tried[row.method]}" if tried[row.method] > 1 else "the only one"
@@ -230,11 +144,11 @@ def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     states = runs.group_by("trial_id").agg("state")["state"]
     counts = Counter(next(state for state in STATES if state in list(trial)) for trial in states)
     ended = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    console.print(f"Always guessing a language's most frequent class: {_percent(most_frequent_class(plan))}")
-    console.print(f"* the best by validation accuracy on {_shorten(plan.selection_languages)}")
+    console.print(f"Always guessing a language's most frequent class: {format_percent(most_frequent_class(plan))}")
+    console.print(f"* the best by validation accuracy on {shorten(plan.selection_languages)}")
     console.print(f"Trials: {ended}.")
     if plan.chosen_by_targets:
-        console.print(f"Not zero-shot: {_shorten(plan.chosen_by_targets)} took part in the choice (validation split).")
+        console.print(f"Not zero-shot: {shorten(plan.chosen_by_targets)} took part in the choice (validation split).")
     if len(plan.sweep.seeds) < 6:
         console.print(f"With {seeds} this ranks configurations; it does not prove a difference.")
 
@@ -258,7 +172,7 @@ def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.Data
         complete = own.filter(pl.col("state") == "complete")
         if len(own) > len(complete):
             notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
-        chosen = _percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
+        chosen = format_percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
         cells = [_cell(console, means, config.config_id, group) if len(complete) else "–" for group in groups]
         table.add_row(arm, config.source_set, str(len(complete)), *([chosen] if is_chosen else []), *cells)
     seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
@@ -266,7 +180,7 @@ def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.Data
     console.print(table)
     for note in notes:
         console.print(note, highlight=False)
-    console.print(f"Always guessing a language's most frequent class: {_percent(most_frequent_class(plan))}")
+    console.print(f"Always guessing a language's most frequent class: {format_percent(most_frequent_class(plan))}")
     for source_set, count in plan.trained_on_targets.items():
         console.print(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
     if len(plan.sweep.seeds) < 6:
@@ -292,36 +206,4 @@ def _cell(console: Console, means: pl.DataFrame, config_id: str, group: str) -> 
     row = means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group)).row(0, named=True)
     sign = " ± " if console.width >= WIDE else "±"
     spread = "" if row["spread"] is None else f"{sign}{100 * row['spread']:.1f}"
-    return f"{_percent(row['accuracy'])}{spread}"
-
-
-def _describe(dimension: Dimension) -> str:
-    if dimension.choice is not None:
-        return "in " + ", ".join(_number(value) for value in dimension.choice)
-    if dimension.tied is not None:
-        return f"= {dimension.tied}" + (f" x {_number(dimension.times)}" if dimension.times != 1 else "")
-    low, high = dimension.bounds
-    step = f" in steps of {_number(dimension.step)}" if dimension.step else ""
-    return f"from {_number(low)} to {_number(high)}{', logarithmic' if dimension.log_uniform else step}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-def _shorten(values: Any, limit: int = 7) -> str:
-    more = f" and {len(values) - limit} more" if len(values) > limit else ""
-    return ", ".join(map(str, values[:limit])) + more
+    return f"{format_percent(row['accuracy'])}{spread}"
