@@ -49,7 +49,7 @@ def evaluated(undisturbed: Folder, tmp_path_factory: pytest.TempPathFactory) -> 
     sources = [str(storage / "mine"), str(storage / "theirs" / "seed-07.safetensors")]
     options = ["--languages", "kat_Geor,yor_Latn,eng_Latn", "--max-examples", "10", "--set", "max_length=16"]
     output = evaluate(storage, *sources, *options, "--name", "both")
-    assert "3 adapters to be tested, nothing trained" in output and "mine: " in output
+    assert "3 adapters to be tested, nothing is trained" in output and "mine: " in output
     return storage
 
 
