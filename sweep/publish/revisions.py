@@ -18,13 +18,12 @@ from sweep.publish.naming import check_public, public_name, publish_config, publ
 from sweep.publish.numbers import Numbers
 from sweep.publish.tables import explain_missing
 from xpe_core.adapters import Adapter
+from xpe_core.adapters.layout import CONFIG, SIDECAR
 from xpe_core.adapters.peft_folder import write_peft
 from xpe_core.errors import InputError
 
 MAIN = "main"
 README = "README.md"
-PEFT_CONFIG = "adapter_config.json"
-SIDECAR = "xpe_sweep.json"
 HEADER_BYTES = 8
 """Of a safetensors file: the length of the JSON that follows."""
 
@@ -128,7 +127,7 @@ def _write_adapter(adapter: Adapter, folder: Path, request: Request) -> str:
     sentence = write_peft(adapter, folder)
     config = publish_config(adapter.config, request.base_model, next(iter(request.datasets), None))
     for name, values in (
-        (PEFT_CONFIG, {"base_model_name_or_path": config.backbone}),
+        (CONFIG, {"base_model_name_or_path": config.backbone}),
         (SIDECAR, {"config": config.known}),
     ):
         content = json.loads((folder / name).read_text(encoding="utf-8")) | values

@@ -18,12 +18,12 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from sweep.experiments import HUB
 from sweep.publish.card import read_mark
 from sweep.publish.revisions import MAIN, README
 from xpe_core.checkpoints import first_line, silence_libraries
 from xpe_core.errors import InputError
 
-HUB = "hub:"
 NO_TOKEN = "there is no token: set HF_TOKEN, or log in with `hf auth login` (a token that may write)"
 KEPT_FILES = (".gitattributes", "LICENSE")
 """On the hub, files that are left as they are: the hub's own, and one that somebody has put there on purpose."""
