@@ -100,6 +100,7 @@ class ExperimentFolder:
         with self._writing():
             self.folder.append(LEDGER, b"".join(json.dumps(event).encode() + b"\n" for event in self._events))
         with self._writing():
+            self.folder.tidy(LEDGER)
             for trial_id in self._rows:
                 self.folder.delete(_checkpoint(trial_id))
         self._events, self._rows, self._flushed = [], {}, time.monotonic()

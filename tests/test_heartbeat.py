@@ -142,3 +142,18 @@ def test_a_driver_that_was_paused_while_another_came_and_went_writes_no_more(fol
     lock.release()
     other.check()
     other.release()
+
+
+def test_the_last_heartbeat_of_a_paused_driver_does_not_end_the_one_that_took_over(folder: Folder) -> None:
+    before = Lock(folder)
+    mark = {**json.loads(folder.read(DRIVER) or b""), "token": "paused", "started": 0}  # counts as dead at once
+    before.release()
+    folder.write(DRIVER, json.dumps(mark).encode())
+    lock = Lock(folder)
+    folder.write(DRIVER, json.dumps(mark).encode())
+    lock.check()
+    assert json.loads(folder.read(DRIVER) or b"")["pid"] == os.getpid()
+    folder.write(DRIVER, json.dumps({**mark, "token": "third"}).encode())
+    with pytest.raises(InputError, match="was taken over by another driver"):
+        lock.check()
+    lock.release()

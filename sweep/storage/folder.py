@@ -111,6 +111,11 @@ class Folder:
             self._growing[name] = Pieces(*self._pieces_of(name))
         self._growing[name].append(content)
 
+    def tidy(self, name: str) -> None:
+        """Delete what `append` has left over of a file's earlier pieces; there must be one writer only."""
+        if name in self._growing:
+            self._growing[name].tidy()
+
     def read_appended(self, name: str) -> bytes:
         """Return all that was appended to a file, in whatever storage that was."""
         return (self.read(name) or b"") + read_pieces(*self._pieces_of(name))

@@ -38,6 +38,7 @@ class Heartbeat:
         beat = _read(folder)
         if beat and not _is_gone(beat) and self._measure_age() < BEATS_MISSED * HEARTBEAT_SECONDS:
             raise _taken(folder, beat)
+        self._replaced: str | None = beat.get("token")
         self._lost = False
         self._write()
         self._ended = threading.Event()
@@ -54,7 +55,10 @@ class Heartbeat:
 
     def check(self) -> None:
         """Raise InputError where another driver has the lock by now."""
-        if self._lost or _read(self._folder).get("token") != self._mark["token"]:
+        token = None if self._lost else _read(self._folder).get("token")
+        if token is not None and token == self._replaced:
+            self._write()  # over the last heartbeat of the one before, which was paused in the middle of it
+        elif token != self._mark["token"]:
             self._lost = True
             raise InputError(
                 f"{self._folder} was taken over by another driver, because nothing was heard of this one for "

@@ -8,10 +8,11 @@ in the pieces before it that are short, or not much longer than itself: so every
 as the next, a file of n bytes has about log(n / SHORT_BYTES) / log(GROWTH) of them, and a byte is written a few times
 in its life (seen: the ledger of 1,000 trials that train nothing has 1.3 MB in 3 pieces, 4.1 MB were written; a ledger
 of 9 MB that grows by 2 kB at a time would take 100 MB, and 20 GB whole). Pieces that were taken in are deleted
-afterwards; where a kill came between, their numbers say that they are part of another one.
+afterwards, by `tidy`; where a kill came between, their numbers say that they are part of another one.
 
 A writer that was replaced and does not know it yet (it was paused in the middle of a write) has lower numbers than the
-next one, so what it still writes takes nothing away from that one.
+next one, so what it still writes takes nothing away from that one. What it took in stays where the next one knows it:
+it must find out that it was replaced before it tidies.
 """
 
 import re
@@ -54,6 +55,7 @@ class Pieces:
         self._pieces = [(piece, folder.size(piece.name + suffix)) for piece in whole]
         self._tail: bytes | None = None
         """What the last piece holds, where that is known."""
+        self._taken_in: list[Piece] = []
         last = whole[-1].last if whole else 0
         self._next = (last // APPENDS_A_WRITER + 1) * APPENDS_A_WRITER
 
@@ -65,12 +67,16 @@ class Pieces:
             content, first = self._read(kept) + content, self._pieces[kept][0].first
         piece = Piece(first, self._next)
         self._folder.write(piece.name + self._suffix, content)
-        taken_in = [old for old, _ in self._pieces[kept:]]
+        self._taken_in += [old for old, _ in self._pieces[kept:]]
         self._pieces[kept:] = [(piece, len(content))]
         self._next += 1
         self._tail = content if len(content) <= SHORT_BYTES else None
-        for old in taken_in:
-            self._folder.delete(old.name + self._suffix)
+
+    def tidy(self) -> None:
+        """Delete the pieces that others have taken in; for the writer that knows that it still is the only one."""
+        while self._taken_in:
+            self._folder.delete(self._taken_in[-1].name + self._suffix)
+            self._taken_in.pop()
 
     def _read(self, place: int) -> bytes:
         if place == len(self._pieces) - 1 and self._tail is not None:
