@@ -171,6 +171,13 @@ def test_what_was_run_is_said_at_the_top_and_what_distinguishes_the_arms_at_the_
     assert "max_steps=24000" in setup and "low_performing: below 60 % accuracy" in setup
 
 
+def test_what_was_left_as_it_is_stands_as_default_in_what_was_run(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", {**ARMS, "narrow": {"encoder_ratio": 1.0, "encoder_input_size": 64}}, flat)
+    setup = report(tmp_path, "made").partition("What was run")[2]
+    assert re.search(r"narrow +\S+ +1 +64 *\n", setup) and re.search(r"xpe +\S+ +1 +default *\n", setup)
+    assert "None" not in setup
+
+
 def test_a_search_whose_trials_were_all_stopped_so_far_has_a_report(tmp_path: Path) -> None:
     write_search(tmp_path / "found", SEARCH, TRIALS[1:2], flat)
     text = report(tmp_path, "found")

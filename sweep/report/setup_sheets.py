@@ -67,6 +67,8 @@ def _values(cell: Cell, fields: Sequence[str]) -> tuple[str, ...]:
 
 
 def _show(value: Any) -> str:
+    if value is None:
+        return "default"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
