@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweep.storage import Folder
-from sweep.storage.heartbeat import DRIVER
+from sweep.storage.heartbeat import DRIVER, Heartbeat
 from sweep.storage.lock import Lock, is_running
 from xpe_core.errors import InputError
 
@@ -144,16 +144,41 @@ def test_a_driver_that_was_paused_while_another_came_and_went_writes_no_more(fol
     other.release()
 
 
-def test_the_last_heartbeat_of_a_paused_driver_does_not_end_the_one_that_took_over(folder: Folder) -> None:
-    before = Lock(folder)
-    mark = {**json.loads(folder.read(DRIVER) or b""), "token": "paused", "started": 0}  # counts as dead at once
-    before.release()
-    folder.write(DRIVER, json.dumps(mark).encode())
-    lock = Lock(folder)
-    folder.write(DRIVER, json.dumps(mark).encode())
-    lock.check()
-    assert json.loads(folder.read(DRIVER) or b"")["pid"] == os.getpid()
-    folder.write(DRIVER, json.dumps({**mark, "token": "third"}).encode())
+def test_a_heartbeat_that_comes_late_ends_its_own_driver_and_not_the_one_that_took_over(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.storage.heartbeat.HEARTBEAT_SECONDS", 0.5)
+    monkeypatch.setattr(Heartbeat, "_measure_age", lambda self: float("inf"))
+    paused, write, others = Heartbeat(folder), Heartbeat._write, list[Heartbeat]()
+
+    def take_over_before(self: Heartbeat) -> None:
+        if self is paused and not others:  # it had looked already, and was about to write
+            others.append(Heartbeat(folder))
+        write(self)
+
+    monkeypatch.setattr(Heartbeat, "_write", take_over_before)
     with pytest.raises(InputError, match="was taken over by another driver"):
-        lock.check()
-    lock.release()
+        for _ in range(200):
+            paused.check()
+            time.sleep(0.05)
+    others[0].check()
+    time.sleep(1)
+    others[0].check()
+    assert json.loads(folder.read(DRIVER) or b"") == others[0]._mark
+    with pytest.raises(InputError, match="was taken over by another driver"):
+        paused.check()
+    others[0].release()
+
+
+def test_a_mark_of_a_third_driver_ends_one_that_took_over_itself(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Heartbeat, "_measure_age", lambda self: float("inf"))
+    first, second, third = (Heartbeat(folder) for _ in range(3))
+    for lost in (first, second):
+        with pytest.raises(InputError, match="was taken over by another driver"):
+            lost.check()
+    third.check()
+    for one in (first, second, third):
+        one.release()
+    assert folder.names() == []

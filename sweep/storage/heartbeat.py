@@ -1,7 +1,9 @@
 """The lock of an experiment in object storage: a file that says who writes, renewed as long as that one lives.
 
 pyarrow can make no write depend on what is there, so this lock is a promise that is looked at again before every write.
-A driver that was paused for so long that another one took over finds that out there and writes no more.
+A driver that was paused for so long that another one took over finds that out there, so it is done with the write that
+it was paused in. Where that was a heartbeat, its mark is over the other one's: therefore who takes over first leaves a
+notice for the driver that it replaces, which ends by it, and renews its own mark where it finds the old one again.
 """
 
 import json
@@ -36,18 +38,21 @@ class Heartbeat:
         self._folder = folder
         self._mark = {"token": uuid.uuid4().hex, "host": platform.node(), **_describe_process()}
         beat = _read(folder)
-        if beat and not _is_gone(beat) and self._measure_age() < BEATS_MISSED * HEARTBEAT_SECONDS:
-            raise _taken(folder, beat)
         self._replaced: str | None = beat.get("token")
+        if beat and not _is_gone(beat):
+            if self._measure_age() < BEATS_MISSED * HEARTBEAT_SECONDS:
+                raise _taken(folder, beat)
+            folder.write(_notice(beat["token"]), b"")
         self._lost = False
+        self._beating = threading.RLock()
+        """Held from a look at the mark to the end of its renewal, so that nobody goes by a mark that came late."""
         self._write()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="heartbeat", daemon=True)
         try:
             time.sleep(SETTLE_SECONDS)
-            beat = _read(folder)
-            if beat.get("token") != self._mark["token"]:
-                raise _taken(folder, beat)
+            if not self._holds():
+                raise _taken(folder, _read(folder))
             self._thread.start()
         except BaseException:
             self.release()
@@ -55,11 +60,9 @@ class Heartbeat:
 
     def check(self) -> None:
         """Raise InputError where another driver has the lock by now."""
-        token = None if self._lost else _read(self._folder).get("token")
-        if token is not None and token == self._replaced:
-            self._write()  # over the last heartbeat of the one before, which was paused in the middle of it
-        elif token != self._mark["token"]:
-            self._lost = True
+        with self._beating:
+            self._lost = self._lost or not self._holds()
+        if self._lost:
             raise InputError(
                 f"{self._folder} was taken over by another driver, because nothing was heard of this one for "
                 f"{BEATS_MISSED * HEARTBEAT_SECONDS:g} seconds; this one has ended"
@@ -77,16 +80,23 @@ class Heartbeat:
 
     def _go_on(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            before = time.time()
             try:
-                self.check()
-                self._write()
+                with self._beating:
+                    self.check()
+                    self._write()
+                    self._lost = self._folder.modified(_notice(self._mark["token"])) is not None
             except InputError:
-                if self._lost:
-                    return
-                continue  # out of reach; who writes next says so, if it still is
-            if time.time() - before > BEATS_MISSED * HEARTBEAT_SECONDS:
-                self._lost = True  # paused between check and write, so that another driver's mark may be overwritten
+                pass  # out of reach; who writes next says so, if it still is
+            if self._lost:
+                return
+
+    def _holds(self) -> bool:
+        """Whether the mark is this driver's; it renews its own over a late one of the driver that it took over from."""
+        token = _read(self._folder).get("token")
+        if token is not None and token == self._replaced:
+            self._write()
+            return True
+        return bool(token == self._mark["token"])
 
     def _write(self) -> None:
         self._folder.write(DRIVER, json.dumps(self._mark).encode())
@@ -106,6 +116,11 @@ def has_heartbeat(folder: Folder) -> bool:
     if written is None or not beat or _is_gone(beat):
         return False
     return time.time() - written < BEATS_MISSED * HEARTBEAT_SECONDS
+
+
+def _notice(token: str) -> str:
+    """Return the name of the notice to a driver that it was replaced; it stays, since that one may sleep for long."""
+    return f".replaced-{token}"
 
 
 def _taken(folder: Folder, beat: dict[str, Any]) -> InputError:
