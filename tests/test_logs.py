@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,13 +143,24 @@ def in_tensorboard(folder: Path) -> Values:
 
 
 def in_wandb(file: Path) -> list[Any]:
-    """Return the records of an offline run's file, which is a log of LevelDB's kind: blocks with pieces of records."""
+    """Return the records of an offline run's file up to its exit, which W&B's process writes soon after `finish`."""
+    deadline = time.monotonic() + 30
+    while not (records := read_records(file)) or not records[-1].HasField("exit"):
+        assert time.monotonic() < deadline, records
+        time.sleep(0.05)
+    return records
+
+
+def read_records(file: Path) -> list[Any]:
+    """Return the records that are in the file, which is a log of LevelDB's kind: blocks with pieces of records."""
     content, place, piece, records = file.read_bytes(), 7, b"", []
     while place + 7 <= len(content):
         if 32768 - place % 32768 < 7:  # no room for a header in the block
             place += 32768 - place % 32768
             continue
         _, length, kind = struct.unpack("<IHB", content[place : place + 7])
+        if place + 7 + length > len(content):  # it is being written
+            break
         piece += content[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # a whole record, or the last piece of one
