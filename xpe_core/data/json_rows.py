@@ -77,7 +77,9 @@ def _make_row(number: int, record: Mapping[str, Any], line: str | None) -> Row:
     values = {name: to_text(value) for name, value in record.items()}
     if line is None or "\\ud" in line or "\\uD" in line:
         for name, value in values.items():
-            if value is not None and any("\ud800" <= sign <= "\udfff" for sign in value):
+            try:
+                (value or "").encode()
+            except UnicodeEncodeError:
                 return Row(number, {}, f"{name!r} holds half of a character (a lone surrogate)")
     return Row(number, values)
 
