@@ -20,7 +20,9 @@ import pyarrow.parquet
 import pytest
 from rich.console import Console
 
+from sweep.cluster.launcher import Parcel
 from sweep.config import SweepConfig
+from sweep.experiments import load_experiment
 from sweep.plan import prepare
 from sweep.report.plans import print_plan
 from sweep.storage import Folder
@@ -221,6 +223,41 @@ def test_several_files_with_all_columns_are_one_data_set(tmp_path: Path) -> None
         load_dataset(f"{tmp_path}/other*.csv")
 
 
+def test_a_language_is_found_behind_what_all_names_begin_with(tmp_path: Path) -> None:
+    for language in ("hau", "yor_Latn"):
+        for split in ("train", "dev", "test"):
+            (tmp_path / f"my_news_{language}_{split}.csv").write_text("text,label\nx,a\ny,b\n")
+    assert count(load_dataset(str(tmp_path))) == {(one, split): 2 for one in ("hau", "yor_Latn") for split in SPLITS}
+    for file in tmp_path.glob("*_hau_*"):
+        file.unlink()
+    for file in tmp_path.glob("*_yor_*"):
+        file.rename(tmp_path / file.name.replace("_yor_Latn", ""))
+    with pytest.raises(InputError, match="my_news_train.csv: no column 'language', and its name says no language"):
+        load_dataset(str(tmp_path))  # `my` would be Burmese
+
+
+def test_a_pattern_holds_wherever_a_worker_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, sweep = load_experiment("quickstart", ["dataset=data/*.csv"])
+    assert sweep.base["dataset"] == str(tmp_path / "data" / "*.csv")
+    with pytest.raises(InputError, match="with --cluster give the whole folder"):
+        Parcel(tmp_path).add_value("dataset", "data/*.csv")
+
+
+def test_json_by_language_or_split_is_one_table(tmp_path: Path) -> None:
+    rows = [{"text": "x", "label": "a"}, {"text": "y", "label": "b"}]
+    file = tmp_path / "own.json"
+    for content in (
+        {language: [{**row, "split": split} for split in SPLITS for row in rows] for language in ("eng", "sw")},
+        {split: [{**row, "language": language} for language in ("eng", "sw") for row in rows] for split in SPLITS},
+        {language: dict.fromkeys(SPLITS, rows) for language in ("eng", "sw")},
+    ):
+        file.write_text(json.dumps(content))
+        assert count(load_dataset(str(file))) == {
+            (language, split): 2 for language in ("eng", "sw") for split in SPLITS
+        }
+
+
 def test_one_split_in_two_files_is_refused(tmp_path: Path) -> None:
     write_language(tmp_path, "eng", ["a\tx", "b\ty"])
     (tmp_path / "eng" / "train.csv").write_text("text,label\nx,a\n")
@@ -297,6 +334,16 @@ def test_signs_that_end_a_line_elsewhere_are_text(tmp_path: Path, sign: str) -> 
     rows = [{"text": f"x{sign}one", "label": label, "language": "eng", "split": "train"} for label in "ab"]
     (tmp_path / "own.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     assert texts(tmp_path / "own.jsonl") == [f"x{sign}one"] * 2
+
+
+def test_quotation_marks_in_a_csv_are_text_where_they_cannot_be_else(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text(
+        f'{HEAD}"so" they said,a,eng,train\nhe "too",b,eng,train\n"a ""b""",b,eng,train\n'
+    )
+    assert texts(tmp_path / "own.csv") == ["so they said", 'he "too"', 'a "b"']
+    (tmp_path / "own.csv").write_text(f'{HEAD}x,a,eng,train\n"so they said,b,eng,train\nz,a,eng,train\n')
+    with pytest.raises(InputError, match="own.csv, line 3: a cell in quotation marks begins here and does not end"):
+        load_dataset(str(tmp_path / "own.csv"))
 
 
 def test_empty_lines_and_rows_of_empty_cells_are_no_rows(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def _miss_said(table: Table, name: str, said: str) -> str:
 def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
     """Return the sentence that names all missing columns, and the setting that says where they are."""
     if not table.columns:
-        return f"{table.path}: is empty; needed are rows with the columns {', '.join(NEEDED)}"
+        return f"{table.path}: holds no rows with named cells; needed are the columns {', '.join(NEEDED)}"
     names = [repr("category" if name == "label" and file.sure else name) for name in missing]
     place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
     place = f", and its name says {place}" if place else ""
