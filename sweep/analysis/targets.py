@@ -124,9 +124,10 @@ def find_rows(
 
 def is_published(dataset: str) -> bool:
     """Whether a data set is that of the published table, SIB-200, as its name or folder says."""
-    path = PurePosixPath(dataset.replace("\\", "/"))
-    parts = (path.name,) if path.suffix else path.parts[-3:]  # SIB-200/data/annotated is its repository's own layout
-    return any(PUBLISHED_DATA.search(part) for part in parts)
+    parts = list(PurePosixPath(dataset.replace("\\", "/")).parts)
+    while len(parts) > 1 and parts[-1] in ("data", "annotated"):  # the layout of its own repository
+        parts.pop()
+    return bool(parts) and PUBLISHED_DATA.search(parts[-1]) is not None
 
 
 def find_sources(source_set: str, tested: Collection[str], validated: Collection[str] = ()) -> frozenset[str]:
@@ -147,8 +148,8 @@ def find_sources(source_set: str, tested: Collection[str], validated: Collection
 def choose_exclusions(dataset: str, trained: Codes, tested: Collection[str]) -> dict[str, Exclusion]:
     """Return the languages that are in no row where nobody says which.
 
-    On SIB-200 these are Joshi class 5 and what is trained on by source sets that are not the published ones (Joshi class
-    5 alone, where this leaves none); elsewhere what any source set trains on, so that all rows average the same
+    On SIB-200 these are Joshi class 5 and what is trained on by source sets that are not the published ones (Joshi
+    class 5 alone, where this leaves none); elsewhere what any source set trains on, so that all rows average the same
     languages. Where this leaves none, each source set leaves out its own, and one that trains on all nothing.
     """
     everything = frozenset[str]().union(*trained.values())
