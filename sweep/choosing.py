@@ -53,18 +53,17 @@ def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tupl
     if SOURCES in sweep.open_keys and not all(_has_all(one, counts, "train") for one in sweep.used_source_sets):
         largest = _find_largest(counts)
         notes.append(
-            f"trained on {largest}, which has the most rows to train on ({counts[largest]['train']:,}); "
-            f"not on {' or '.join(sweep.used_source_sets)}, which this data set does not have whole; "
-            "--set source_set=... says otherwise"
+            f"trained on {largest}, the language with the most rows to train on ({counts[largest]['train']:,}): the "
+            f"data set lacks some of {' and '.join(sweep.used_source_sets)}; --set source_set=... chooses others"
         )
         values = _set_source_set(values, largest)
     if TARGETS in sweep.open_keys and not _has_all(sweep.evaluation.languages, counts, "test"):
         values["evaluation"] = EvaluationConfig(**{**sweep.evaluation.model_dump(), "languages": "all"})
-        notes.append("tested on all languages with a test split, not on the file's, which this data set does not have")
+        notes.append("tested on all languages with a test split: the data set lacks some that the experiment names")
     chosen_by = sweep.selection_languages
     if SELECTION in sweep.open_keys and chosen_by is not None and not _has_all(chosen_by, counts, "validation"):
         values.pop(SELECTION, None)
-        notes.append("chosen by the languages trained on, not by the file's, which this data set does not have")
+        notes.append("chosen by the languages trained on: the data set lacks some of selection_languages")
     return (build_config(SweepConfig, values, "with this data set"), tuple(notes)) if notes else (sweep, ())
 
 

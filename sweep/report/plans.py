@@ -25,12 +25,12 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     seeds = f"seeds {shorten(sweep.seeds)}"
     table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
     table.add_row("backbone", Text(config.backbone))
-    data = f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)"
+    data = f"{config.dataset} ({count_nouns(len(plan.data.languages), 'language')}, {len(plan.data.labels):,} texts)"
     table.add_row("data", Text(data))
     table.add_row("trained on", ", ".join(map(sweep.name_source_set, sweep.used_source_sets)))
     chosen_by = shorten(plan.selection_languages) or "each run's own source languages (its best step)"
     table.add_row("chosen by", f"validation accuracy on {chosen_by}")
-    table.add_row("tested on", f"{len(plan.target_languages)} languages")
+    table.add_row("tested on", count_nouns(len(plan.target_languages), "language"))
     if plan.chosen_by_targets:
         table.add_row("not zero-shot", f"{shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
     early = "; the worse trials end early (ASHA)" if sweep.kind == "search" else ""

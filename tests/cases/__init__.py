@@ -1,0 +1,1 @@
+"""What people do, as small inputs, and the right outcome of each."""
