@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from sweep.groups import expand_groups, name_source_set
 from sweep.space import BACKBONE_SIZE, INTEGER_FIELDS, Dimension, Strict, join_lists, zip_dimension
-from xpe_core.config import Float, Int, RunConfig, build_config, nearest
+from xpe_core.config import DATA_FIELDS, Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
@@ -185,7 +185,7 @@ class SweepConfig(Strict):
                 raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
             if key not in RunConfig.model_fields:
                 raise ValueError(nearest(key, RunConfig.model_fields))
-            if key in places and key in ("backbone", "dataset"):
+            if key in places and key in ("backbone", "dataset", *DATA_FIELDS):
                 raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
             if key in places and key in self.base:
                 raise ValueError(f"{key} stands in base and in {places[key]}; it is either fixed or searched")
@@ -276,7 +276,7 @@ class SweepConfig(Strict):
 
     @property
     def open_keys(self) -> frozenset[str]:
-        """Keys that say of languages what was meant for another data set, or say nothing (`sweep.choosing`)."""
+        """Keys that say of languages what was meant for another data set, or say nothing (`sweep.asked_languages`)."""
         places = (self.base, self.space, *self.zipped, *self.arms.values())
         is_said = bool(self.source_sets) or any("source_set" in place for place in places)
         return self._open_keys if is_said or self.kind == "replicate" else self._open_keys | {"source_set"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sweep.analysis.targets import TableRows, find_rows
-from sweep.choosing import adapt_to_data, choose_languages
+from sweep.asked_languages import adapt_to_data, choose_languages
 from sweep.config import SweepConfig
 from xpe_core.backbones import find_hidden_size, find_max_positions
 from xpe_core.checkpoints import fingerprint_checkpoint
@@ -78,7 +78,7 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
     for corner in sweep.corners:
         check_positions(corner, max_positions)
         check_encoder(corner, hidden_size)
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    data = load_tokens(config.source, config.backbone, config.max_length)
     sweep, changed = adapt_to_data(sweep, data.counts)
     chosen = choose_languages(sweep, data)
     fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}

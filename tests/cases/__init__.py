@@ -1,1 +1,1 @@
-"""What people do, as small inputs, and the right outcome of each."""
+"""What people did with files, settings and machines of their own, each case with its right outcome."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sweep.choosing import check_names
+from sweep.asked_languages import check_names
 from sweep.config import SweepConfig
 from xpe_core.errors import InputError
 from xpe_core.languages import explain_languages, find_language, resolve_languages
