@@ -13,6 +13,7 @@ from sweep.analysis import read_evaluations, read_runs
 from sweep.ledger import TrialRecord, read_ledger, read_usage
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
+from sweep.storage.names import normalise_name
 from sweep.store import read_specification, request_stop
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -110,7 +111,7 @@ def stop_experiment(console: Console, storage: str, name: str) -> None:
 
 def find_experiment(storage: str, name: str) -> Folder:
     """Return an experiment's folder; InputError where there is none of that name."""
-    folder = Folder(storage) / name
+    folder = Folder(storage) / normalise_name(name)
     if folder.read("experiment.yaml") is None:
         known = ", ".join(one.name for one in find_experiments(storage)) or "none"
         raise InputError(f"storage {storage} holds no experiment {name!r}; there are {known}")

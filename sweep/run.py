@@ -5,7 +5,6 @@ at once.
 """
 
 import math
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -27,6 +26,7 @@ from sweep.experiments import (
 )
 from sweep.kept import Command, LogDir, Storage, kept
 from sweep.logs.tools import find_places, parse_tools
+from sweep.storage.names import find_problem, normalise_name
 from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sweep.plan import Plan
-
-NAME = re.compile(r"[\w.-]{1,100}")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -216,7 +214,7 @@ app.registered_commands.extend([*kept.registered_commands, *using.registered_com
 
 
 def _pin(seeds: str | None) -> list[str]:
-    return [f"seeds='{seeds}'"] if seeds is not None else []
+    return [f"seeds={seeds}"] if seeds is not None else []
 
 
 def _check_kind(sweep: SweepConfig, kind: str, experiment: str) -> None:
@@ -237,8 +235,9 @@ def _run(
     prepare_plan: "Callable[[], Plan] | None" = None,
 ) -> None:
     """Prepare an experiment, say what it will do, run what is left of it, and print the answer."""
-    if not NAME.fullmatch(name) or name.strip(".") == "":
-        raise InputError(f"--name {name!r}: must be 1 to 100 letters, digits, dots, dashes and underscores")
+    name = normalise_name(name)
+    if problem := find_problem(name):
+        raise InputError(f"the experiment's name {name!r} {problem}; give it another one with --name")
     console = Console()
 
     from sweep import running

@@ -23,12 +23,13 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import yaml
 
 from sweep.config import SweepConfig
+from sweep.fields import read_fields
 from sweep.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.storage import Folder, Place
 from sweep.storage.lock import Lock
@@ -223,6 +224,8 @@ def _compare(folder: Folder, now: Mapping[str, Any]) -> None:
     if before["kind"] != now["kind"]:
         kinds = f"its kind is {before['kind']}, this one's is {now['kind']}"
         raise InputError(f"{folder} holds another experiment: {kinds}; give this one a --name of its own")
+    with suppress(ValueError):  # text such as 5e-3 stands for a number in older files
+        before = read_fields(before)
     old, new = _flatten(before), _flatten(now)
     grows = ("adapters", "arms") if now["kind"] == "evaluate" else ()
     differences = [

@@ -145,7 +145,7 @@ class _Asha(ASHAScheduler):
         super().__init__(
             time_attr="step",
             max_t=sweep.longest,
-            grace_period=sweep.scheduler.grace_period,
+            grace_period=sweep.grace_period,
             reduction_factor=sweep.scheduler.reduction_factor,
             stop_last_trials=False,
         )

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from sweep.checks import estimate_bytes
 from sweep.cluster.capacity import Capacity, Share
+from sweep.config import SweepConfig
 from sweep.estimate import estimate
 from sweep.plan import Plan
 from sweep.report.wording import count_nouns, format_duration, format_number, shorten
@@ -33,7 +34,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     table.add_row("tested on", f"{len(plan.target_languages)} languages")
     if plan.chosen_by_targets:
         table.add_row("not zero-shot", f"{shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
-    early = "; the worse trials end early (ASHA)" if sweep.kind == "search" else ""
+    early = _say_early_stopping(sweep) if sweep.kind == "search" else ""
     for source_set, count in plan.trained_on_targets.items():
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
     table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}{early}")
@@ -102,6 +103,12 @@ def print_estimate(
         table.add_row("", "at most: what early stopping saves is not known before")
     table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, places) / 2**20:,.1f} MiB at most")
     console.print(table)
+
+
+def _say_early_stopping(sweep: SweepConfig) -> str:
+    if sweep.scheduler.grace_period < sweep.longest:
+        return "; the worse trials end early (ASHA)"
+    return f"; no trial ends early: ASHA leaves each its first {sweep.scheduler.grace_period:,} steps"
 
 
 def _describe(dimension: Dimension) -> str:
