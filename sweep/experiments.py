@@ -2,6 +2,8 @@
 stands for.
 """
 
+import glob
+import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -183,8 +185,12 @@ def _make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
     base = dict(values.get("base", {}))
     for key in ("dataset", "backbone"):
         name = base.get(key)
-        if isinstance(name, str) and name not in ("", "cldr", "e5-small") and _exists(name):
+        if not isinstance(name, str) or name in ("", "cldr", "e5-small"):
+            continue
+        if _exists(name):
             base[key] = str(Path(name).expanduser().resolve())
+        elif key == "dataset" and glob.has_magic(name) and glob.glob(os.path.expanduser(name)):
+            base[key] = os.path.abspath(os.path.expanduser(name))
     return {**values, "base": base}
 
 
@@ -196,19 +202,31 @@ def _exists(name: str) -> bool:
         return False
 
 
-def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
+def find_known(of: str, storage: Place, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Return where data and backbone of an experiment lie now: where it found them last, or where a person says."""
+    from sweep.moved import find_places  # slow to import
+
+    return find_places(_find_experiment(of, storage), wanted)
+
+
+def resolve_replication(
+    sweep: SweepConfig, storage: Place, places: Mapping[str, str | None] | None = None
+) -> SweepConfig:
     """Return the replication with its arms: the best configurations, and SPT and XPE beside them.
 
     Of an experiment's folder (or its name below `storage`) the best come out of its results; a YAML file stands for the
     one configuration that it holds. SPT and XPE are the best that were tried, or the best configuration with another
-    `encoder_ratio`. InputError where there is nothing to replicate, or a seed is not fresh.
+    `encoder_ratio`. A file's data set and backbone may lie in other `places`. InputError where there is nothing to
+    replicate, or a seed is not fresh.
     """
     assert sweep.of is not None
     if is_file(sweep.of):
         _, source = load_experiment(sweep.of)
         if source.kind != "search" or source.varying:
             raise InputError(f"{sweep.of} holds no single configuration: a replication wants one, or an experiment")
-        found, used = {"best": source.config()}, set(source.seeds)
+        named = {name: place for name, place in (places or {}).items() if place is not None}
+        moved = _make_paths_absolute({"base": {**source.config().model_dump(), **named}})["base"]
+        found, used = {"best": build_config(RunConfig, moved, sweep.of)}, set(source.seeds)
         evaluation: Any = source.evaluation.model_dump()
     else:
         found, used, evaluation = _read_best(_find_experiment(sweep.of, storage), sweep.top)

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from sweep.config import SweepConfig
 from sweep.experiments import (
+    find_known,
     fresh_seeds,
     is_file,
     load_experiment,
@@ -129,6 +131,8 @@ def replicate(
     of: Annotated[str, typer.Argument(help="A finished experiment, or a YAML file with one configuration.")],
     top: Annotated[int | None, typer.Option("--top", min=1, help="How many of the best configurations (1).")] = None,
     seeds: Seeds = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Where the data are, if not there.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
     storage: Storage = "results",
     name: Name = None,
     dry_run: DryRun = False,
@@ -141,14 +145,16 @@ def replicate(
 ) -> None:
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
     tools = parse_tools("--log-to", log_to or ())
+    wanted = {"dataset": dataset, "backbone": backbone}
     if is_file(of) and load_experiment(of)[1].kind == "replicate":
         sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
         values = {"kind": "replicate", "of": of, "top": top or 1, "seeds": seeds or fresh_seeds(of, storage)}
         sweep = build_config(SweepConfig, values, f"replication of {of}")
+    source = str(sweep.of)
     _run(
         name or name_experiment("replicate", of),
-        resolve_replication(sweep, storage),
+        resolve_replication(sweep, storage, wanted if is_file(source) else {}),
         storage,
         dry_run,
         (max_hours, max_gpu_hours),
@@ -156,6 +162,7 @@ def replicate(
         price,
         tools,
         log_dir,
+        find_known_places=lambda: {} if is_file(source) else find_known(source, storage, wanted),
     )
 
 
@@ -205,7 +212,7 @@ def evaluate(
         dry_run,
         tools=tools,
         log_dir=log_dir,
-        prepare_plan=lambda: prepare_evaluation(name, sweep, found, in_data_sets_order),
+        prepare_plan=lambda named: prepare_evaluation(name, named, found, in_data_sets_order),
     )
 
 
@@ -232,7 +239,8 @@ def _run(
     price: float | None = None,
     tools: Sequence[str] = (),
     log_dir: str | None = None,
-    prepare_plan: "Callable[[], Plan] | None" = None,
+    prepare_plan: "Callable[[SweepConfig], Plan] | None" = None,
+    find_known_places: "Callable[[], dict[str, str]]" = dict,
 ) -> None:
     """Prepare an experiment, say what it will do, run what is left of it, and print the answer."""
     name = normalise_name(name)
@@ -241,6 +249,7 @@ def _run(
     console = Console()
 
     from sweep import running
+    from sweep.moved import keep_names
     from sweep.plan import prepare
     from sweep.report import print_plan
     from sweep.storage import Folder
@@ -249,7 +258,9 @@ def _run(
     folder.check_writable()
     places = find_places(tools, folder, log_dir)
     with console.status("Preparing backbone and data"):
-        plan = prepare_plan() if prepare_plan else prepare(name, sweep)
+        moved = keep_names(sweep, folder, find_known_places())
+        plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep)
+        plan = replace(plan, places=moved.places, older_fingerprints=moved.older_fingerprints)
     print_plan(console, plan, folder)
     if dry_run:
         running.estimate(console, plan, folder, tflops, price)

@@ -96,11 +96,16 @@ class TokenisedData:
 
 def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> TokenisedData:
     """Return a data set tokenised for a backbone, from the cache where it is there; InputError as `load_dataset`."""
-    fingerprint = digest([FORMAT, fingerprint_dataset(source), fingerprint_checkpoint(backbone), max_length])
+    fingerprint = fingerprint_tokens(fingerprint_dataset(source), backbone, max_length)
     folder = cache_folder() / "tokens" / fingerprint
     return _open(
         build_once(folder, lambda target: _build(target, source, backbone, max_length)), as_source(source).name
     )
+
+
+def fingerprint_tokens(data: str, backbone: str, max_length: int) -> str:
+    """Return what identifies tokenised data, by the data set's fingerprint."""
+    return digest([FORMAT, data, fingerprint_checkpoint(backbone), max_length])
 
 
 def check_splits(data: TokenisedData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:

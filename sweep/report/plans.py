@@ -28,6 +28,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     table.add_row("backbone", Text(config.backbone))
     data = f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)"
     table.add_row("data", Text(data))
+    _add_places(table, plan)
     table.add_row("trained on", ", ".join(sweep.used_source_sets))
     chosen_by = shorten(plan.selection_languages) or "each run's own source languages (its best step)"
     table.add_row("chosen by", f"validation accuracy on {chosen_by}")
@@ -61,6 +62,7 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     )
     table.add_row("backbone", Text(config.backbone))
     table.add_row("data", Text(f"{config.dataset} ({count_nouns(len(plan.data.languages), 'language')})"))
+    _add_places(table, plan)
     places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
     table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(places):,} texts")
     for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
@@ -103,6 +105,12 @@ def print_estimate(
         table.add_row("", "at most: what early stopping saves is not known before")
     table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, places) / 2**20:,.1f} MiB at most")
     console.print(table)
+
+
+def _add_places(table: Table, plan: Plan) -> None:
+    """Say what lies elsewhere than where the experiment found it first."""
+    for name, place in plan.places.items():
+        table.add_row("found at", Text(f"{place} (the same content as {name}, whose name stays)"))
 
 
 def _say_early_stopping(sweep: SweepConfig) -> str:
