@@ -3,7 +3,6 @@ stands for.
 """
 
 import glob
-import os
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -18,14 +17,14 @@ from sweep.storage.names import make_name, normalise_name
 from sweep.storage.object_storage import is_object_storage
 from sweep.store import NO_TRAINING, read_specification
 from sweep.yaml_files import read_mapping
-from xpe_core.config import RunConfig, build_config, nearest, show_value
+from xpe_core.config import DATA_FIELDS, RunConfig, build_config, nearest, show_value
 from xpe_core.errors import InputError
 
 HUB = "hub:"
 """Begins the name of an adapter on the hub: hub:USER/NAME, hub:USER/NAME@REVISION."""
 SEED = re.compile(r"seed[-_]?0*(\d+)")
 """What a folder or a hub's revision is called that holds one seed's adapter."""
-OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling")
+OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling", *DATA_FIELDS)
 """Fields of `RunConfig` that decide how an adapter is tested."""
 PLACE = re.compile(r"(?:([\w.\[\]-]+): )?(?:([\w.\[\]-]+)(?:=| is empty| is missing)|unknown key '([^']+)')")
 """How an error of a config begins: the key above and the key, or a key that is unknown."""
@@ -189,8 +188,8 @@ def _make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
             continue
         if _exists(name):
             base[key] = str(Path(name).expanduser().resolve())
-        elif key == "dataset" and glob.has_magic(name) and glob.glob(os.path.expanduser(name)):
-            base[key] = os.path.abspath(os.path.expanduser(name))
+        elif key == "dataset" and glob.has_magic(name):
+            base[key] = str(Path(name).expanduser().absolute())
     return {**values, "base": base}
 
 

@@ -5,6 +5,7 @@ at once.
 """
 
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sweep.command_line import how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
     find_known,
@@ -26,6 +28,7 @@ from sweep.experiments import (
     read_evaluation_values,
     resolve_replication,
 )
+from sweep.interrupts import NAMES, answered
 from sweep.kept import Command, LogDir, Storage, kept
 from sweep.logs.tools import find_places, parse_tools
 from sweep.storage.names import find_problem, normalise_name
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sweep.plan import Plan
+
+PATIENCE_SECONDS = 5.0
+"""After Ctrl-C before the first trial, until the process is ended even where it is in the middle of something."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -247,7 +253,28 @@ def _run(
     if problem := find_problem(name):
         raise InputError(f"the experiment's name {name!r} {problem}; give it another one with --name")
     console = Console()
+    with answered(_say_on(console), _answer_before, _leave, PATIENCE_SECONDS):
+        _run_prepared(
+            *(name, sweep, console, storage, dry_run, limits, tflops, price, tools, log_dir),
+            prepare_plan,
+            find_known_places,
+        )
 
+
+def _run_prepared(
+    name: str,
+    sweep: SweepConfig,
+    console: Console,
+    storage: str,
+    dry_run: bool,
+    limits: tuple[float, float],
+    tflops: float | None,
+    price: float | None,
+    tools: Sequence[str],
+    log_dir: str | None,
+    prepare_plan: "Callable[[SweepConfig], Plan] | None",
+    find_known_places: "Callable[[], dict[str, str]]",
+) -> None:
     from sweep import running
     from sweep.moved import keep_names
     from sweep.plan import prepare
@@ -269,6 +296,19 @@ def _run(
     for tool, place in places.items():
         console.print(f"In {tool}: {place or 'on its server'}", soft_wrap=True, markup=False)
     running.print_end(console, plan, folder, f" --storage {quote(storage)}" if storage != "results" else "")
+
+
+def _say_on(console: Console) -> "Callable[[str], None]":
+    return lambda sentence: console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+
+
+def _answer_before(number: signal.Signals) -> str:
+    """Return what to say of a signal outside of the trials."""
+    return f"{NAMES[number].capitalize()}. Nothing that was finished is lost: {how_to_go_on()}"
+
+
+def _leave(number: signal.Signals) -> None:
+    sys.exit(128 + number)
 
 
 def _choose_experiment(console: Console, has_gpu: bool) -> str:

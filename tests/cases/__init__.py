@@ -1,1 +1,1 @@
-"""Files, settings and machines as people have them: each case a small input of its own, with its right outcome."""
+"""What people did with files, settings and machines of their own, each case with its right outcome."""

@@ -181,7 +181,7 @@ def test_text_stays_as_it_is_written(write: Write, word: str, place: str) -> Non
         ("dataset=a: b", "dataset", "a: b"),
         ("dataset=null", "dataset", "null"),
         ("dataset='no'", "dataset", "no"),
-        ("dataset=[old] sets", "dataset", "[old] sets"),
+        ("dataset={old} sets", "dataset", "{old} sets"),
         ("source_set=no", "source_set", "no"),
         ("source_set=[no, sv]", "source_set", "no,sv"),
         ("source_set=no,sv", "source_set", "no,sv"),
