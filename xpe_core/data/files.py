@@ -10,7 +10,6 @@ import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 from xpe_core.data.opening import ALLOWED, check_kind, find_kind, strip_suffixes
@@ -70,14 +69,11 @@ def read_split(name: str) -> str | None:
     return SPLIT_NAMES.get(name.strip().lower())
 
 
-@cache
 def is_language(name: str) -> bool:
     """Return whether a name is a language's code: ISO 639 or BCP 47, with hyphens or underscores."""
-    import langcodes  # slow to import
+    from xpe_core.language_tags import parse_code  # slow to import
 
-    if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", name):
-        return False
-    return bool(langcodes.tag_is_valid(name.replace("_", "-")))
+    return parse_code(name) is not None
 
 
 def find_files(path: Path, name: str) -> Files:
