@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from sweep.space import BACKBONE_SIZE, INTEGER_FIELDS, Dimension, Strict, join_lists, zip_dimension
 from xpe_core.config import Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 UNKNOWN_SOURCES = "unknown"
@@ -31,14 +32,16 @@ def parse_seeds(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     seeds: list[int] = []
-    for part in value.split(","):
-        first, dash, last = part.strip().partition("-")
+    for part in split_list(value):
+        first, dash, last = (side.strip() for side in part.partition("-"))
         if not first.isdigit() or (dash and not last.isdigit()):
             raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
         low, high = int(first), int(last if dash else first)
         if not low <= high < low + MAX_SEEDS:
             raise ValueError(f"must look like 1,2 or 1-10, ascending and at most {MAX_SEEDS} seeds, not {value!r}")
         seeds += range(low, high + 1)
+    if not seeds:
+        raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
     return seeds
 
 

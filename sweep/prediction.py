@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.answers import AnswerLines, choose_format, open_output
+from sweep.classes import read_with_classes
 from sweep.texts import open_texts, read_standard_input
 from xpe_core.classifier import TextClassifier, cut_windows, load, window_sizes
 from xpe_core.errors import InputError
@@ -36,7 +37,7 @@ def predict(
     given: Iterable[str] | None = texts or (open_texts(file) if file is not None else None)
     try:
         with open_output(to) as write:
-            classifier = load(adapter, device, precision, backbone, label_names)
+            classifier = load(read_with_classes(adapter, label_names), device, precision, backbone)
             if texts and form is None and to is None and sys.stdout.isatty():
                 _print_table(classifier, texts, with_probabilities)
                 return 0

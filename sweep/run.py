@@ -25,7 +25,7 @@ from sweep.experiments import (
     read_evaluation_values,
     resolve_replication,
 )
-from sweep.kept import Command, LogDir, Storage, kept
+from sweep.kept import Command, LogDir, Storage, kept, tidy_list
 from sweep.logs.tools import find_places, parse_tools
 from sweep.using import using
 from xpe_core.config import build_config
@@ -169,18 +169,23 @@ def evaluate(
             help="Files or folders: of export, peft or micm-nlp, with folders seed-NN; or hub:USER/NAME@REV."
         ),
     ],
-    languages: Annotated[str, typer.Option("--languages", help="A group, family, script, code, or several.")] = "all",
+    languages: Annotated[
+        str, typer.Option("--languages", callback=tidy_list, help="A group, family, script, code, or several.")
+    ] = "all",
     dataset: Annotated[str | None, typer.Option("--dataset", help="What to test on (where it was trained).")] = None,
     max_examples: Annotated[
         int | None, typer.Option("--max-examples", min=1, help="Test examples a language at most.")
     ] = None,
     source_set: Annotated[
-        str | None, typer.Option("--source-set", help="What the adapters were trained on, if they do not say.")
+        str | None,
+        typer.Option("--source-set", callback=tidy_list, help="What the adapters were trained on, if they do not say."),
     ] = None,
     backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", help="Names of unnamed classes in the order of the logits, or: dataset."),
+        typer.Option(
+            "--classes", help="Names of unnamed classes in the order of the logits: a,b,c, @FILE, or: dataset."
+        ),
     ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="max_length, precision or pooling.")] = None,
     storage: Storage = "results",
@@ -193,10 +198,11 @@ def evaluate(
     tools = parse_tools("--log-to", log_to or ())
     values = read_evaluation_values(overrides or [], dataset=dataset, backbone=backbone, source_set=source_set)
 
+    from sweep.classes import read_classes
     from sweep.evaluating import IN_DATA_SETS_ORDER, build_evaluation, find_adapters, prepare_evaluation
 
-    in_data_sets_order = classes == IN_DATA_SETS_ORDER
-    names = None if classes is None or in_data_sets_order else [name.strip() for name in classes.split(",")]
+    in_data_sets_order = classes is not None and classes.strip() == IN_DATA_SETS_ORDER
+    names = None if classes is None or in_data_sets_order else read_classes(classes)
     found = find_adapters(adapters, names)
     sweep = build_evaluation(found, languages, max_examples, values)
     name = name or name_evaluation(adapters[0])

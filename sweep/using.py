@@ -23,7 +23,7 @@ def predict(
         str | None, typer.Option("--backbone", help="The adapter's backbone in another place: a folder or hub name.")
     ] = None,
     classes: Annotated[
-        str | None, typer.Option("--classes", help="Names of unnamed classes in the order of the logits: a,b,c.")
+        str | None, typer.Option("--classes", help="Names of unnamed classes in logits' order: a,b,c or @FILE.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1 (a GPU, if any).")] = None,
     precision: Annotated[
@@ -35,7 +35,8 @@ def predict(
     Without --text and --file: standard input, one text a line.
     """
     from sweep import prediction
+    from sweep.classes import read_classes
 
-    names = classes.split(",") if classes else None
+    names = read_classes(classes) if classes is not None else None
     status = prediction.predict(adapter, text or [], file, to, form, probabilities, backbone, device, precision, names)
     raise typer.Exit(status)

@@ -1,0 +1,1 @@
+"""What people tried, each case with a small input of its own and its right outcome."""
