@@ -74,4 +74,4 @@ def send_data(plan: Plan, capacity: Capacity) -> dict[int, Any]:
     if not capacity.has_other_nodes or not Path(config.dataset).expanduser().exists():
         return {}
     lengths = sorted({corner.max_length for corner in plan.sweep.corners})
-    return {length: ray.put(load_tokens(config.dataset, config.backbone, length).in_memory()) for length in lengths}
+    return {length: ray.put(load_tokens(config.source, config.backbone, length).in_memory()) for length in lengths}

@@ -178,7 +178,7 @@ class SweepConfig(Strict):
                 raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
             if key not in RunConfig.model_fields:
                 raise ValueError(nearest(key, RunConfig.model_fields))
-            if key in places and key in ("backbone", "dataset"):
+            if key in places and key in ("backbone", "dataset", "dataset_config", "columns", "on_bad_rows"):
                 raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
             if key in places and key in self.base:
                 raise ValueError(f"{key} stands in base and in {places[key]}; it is either fixed or searched")

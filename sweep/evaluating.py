@@ -124,7 +124,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
     configs = {arm: config for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True)}
     for config in configs.values():
         check_positions(config, max_positions)
-    data = load_tokens(first.dataset, first.backbone, first.max_length)
+    data = load_tokens(first.source, first.backbone, first.max_length)
     targets = data.resolve(sweep.evaluation.languages)
     if without := [language for language in targets if not data.labels_of(language, "test")]:
         raise InputError(f"dataset {data.name}: language {without[0]!r} has no test split")

@@ -20,7 +20,7 @@ from xpe_core.backbones import load_tokenizer
 from xpe_core.cache import build_once, cache_folder
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import digest
-from xpe_core.data import fingerprint_dataset, load_dataset
+from xpe_core.data import DataSource, as_source, fingerprint_dataset, load_dataset
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
 from xpe_core.languages import resolve_languages
@@ -50,6 +50,12 @@ class TokenisedData:
     """int64 [N], places in `xpe_core.examples.SPLITS`."""
     lengths: np.ndarray
     """int64 [N], tokens of each example."""
+    notes: tuple[str, ...] = ()
+    """How the data were read, where that was not certain."""
+    num_rows_skipped: int = 0
+    """Bad rows that were left out."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data: an experiment that has one of these is of this data set."""
 
     def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
         """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
@@ -88,11 +94,13 @@ class TokenisedData:
         return {self.label_names[label] for label in np.unique(self.labels[self.select([language], split)])}
 
 
-def load_tokens(dataset: str, backbone: str, max_length: int) -> TokenisedData:
+def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> TokenisedData:
     """Return a data set tokenised for a backbone, from the cache where it is there; InputError as `load_dataset`."""
-    fingerprint = digest([FORMAT, fingerprint_dataset(dataset), fingerprint_checkpoint(backbone), max_length])
+    fingerprint = digest([FORMAT, fingerprint_dataset(source), fingerprint_checkpoint(backbone), max_length])
     folder = cache_folder() / "tokens" / fingerprint
-    return _open(build_once(folder, lambda target: _build(target, dataset, backbone, max_length)), dataset)
+    return _open(
+        build_once(folder, lambda target: _build(target, source, backbone, max_length)), as_source(source).name
+    )
 
 
 def check_splits(data: TokenisedData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:
@@ -110,7 +118,7 @@ def check_splits(data: TokenisedData, train: Collection[str], validation: Iterab
                 )
 
 
-def _build(folder: Path, dataset: str, backbone: str, max_length: int) -> None:
+def _build(folder: Path, dataset: DataSource | str, backbone: str, max_length: int) -> None:
     source = load_dataset(dataset)
     tokenizer = load_tokenizer(backbone)
     languages = sorted({example.language for example in source.examples})

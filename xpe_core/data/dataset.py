@@ -6,14 +6,12 @@ rows without a word, which is why the hub's files are read here and not by a gen
 """
 
 import csv
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 
+from xpe_core.data.source import DataSource, as_source
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS, Example
 
@@ -32,13 +30,18 @@ class Dataset:
     examples: Sequence[Example]
     label_names: tuple[str, ...]
     """Label names in the order of their ids."""
+    notes: tuple[str, ...] = ()
+    """How the data were read, where that was not certain: for the plan."""
+    num_rows_skipped: int = 0
+    """Bad rows that were left out, as `on_bad_rows: skip` says."""
 
 
-def load_dataset(name: str) -> Dataset:
+def load_dataset(source: DataSource | str) -> Dataset:
     """Read a data set whole.
 
     Raises InputError where it cannot be found or reached, lacks a column, or holds an empty text or unknown split.
     """
+    name = as_source(source).name
     if name == "cldr":
         from xpe_core import cldr  # babel comes with the extra `offline` only
 
@@ -51,24 +54,6 @@ def load_dataset(name: str) -> Dataset:
             f"dataset {name}: {len(dataset.examples)} rows with the labels {found}; needed are two or more"
         )
     return dataset
-
-
-def fingerprint_dataset(name: str) -> str:
-    """Return 16 hex digits of the data set's content (of the code and Babel's version for `cldr`)."""
-    sha = hashlib.sha256()
-    if name == "cldr":
-        try:
-            sha.update(version("babel").encode())
-        except PackageNotFoundError:
-            sha.update(b"no babel")
-        sources: list[Path] = [Path(str(files("xpe_core").joinpath(part))) for part in ("cldr.py", "languages.csv")]
-    else:
-        path = find_dataset(name)
-        sources = [path] if path.is_file() else sorted([*path.glob("*/*.tsv"), *path.glob("*/labels.txt")])
-    for source in sources:
-        sha.update(f"{source.parent.name}/{source.name}".encode())
-        sha.update(source.read_bytes())
-    return sha.hexdigest()[:16]
 
 
 def find_dataset(name: str) -> Path:
