@@ -14,7 +14,10 @@ def predict(
     text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", help="One text a line, or a .tsv, .csv, .jsonl or .parquet with a column text."),
+        typer.Option("--file", help="One text a line, or a table: .tsv, .csv, .jsonl, .json, .parquet; also .gz."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The table's column with the texts (text, or what else says so).")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", help="File for the answers (standard output).")] = None,
     form: Annotated[str | None, typer.Option("--format", help="tsv, csv or jsonl (as --to ends, else tsv).")] = None,
@@ -32,11 +35,14 @@ def predict(
 ) -> None:
     """Classify texts with a trained adapter: label, probability and text, a line each, in the order of the texts.
 
-    Without --text and --file: standard input, one text a line.
+    A table's rows keep all their columns, behind the answer. Without --text and --file: standard input, one text a
+    line.
     """
     from sweep import prediction
     from sweep.classes import read_classes
 
     names = read_classes(classes) if classes is not None else None
-    status = prediction.predict(adapter, text or [], file, to, form, probabilities, backbone, device, precision, names)
+    status = prediction.predict(
+        adapter, text or [], file, column, to, form, probabilities, backbone, device, precision, names
+    )
     raise typer.Exit(status)
