@@ -28,9 +28,7 @@ def tidy_list(parameter: typer.CallbackParam, value: str | None) -> str | None:
 
 
 Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
-Exclude = Annotated[
-    str, typer.Option("--exclude", callback=tidy_list, help="Languages in no target group: a group, codes, or none.")
-]
+Exclude = Annotated[str, typer.Option("--exclude", help="Languages in no target group: a group, codes, or none.")]
 LogDir = Annotated[str | None, typer.Option("--log-dir", help="Folder for logs here (NAME/logs below the storage).")]
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 

@@ -16,7 +16,6 @@ from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from sweep.storage import Folder
 from xpe_core.config import METHODS, RunConfig
 from xpe_core.languages import GROUPS, load_languages, resolve_languages
-from xpe_core.lists import split_list
 
 UNFINISHED = "unfinished"
 """A run that is asked for and has no row yet, beside the states of the table `runs`."""
@@ -197,9 +196,10 @@ def _sources(source_set: str, available: Sequence[str]) -> set[str]:
     """Return the languages of a source set that the language table knows."""
     if source_set == UNKNOWN_SOURCES:
         return set()
-    names = split_list(source_set)
-    known = [name for name in names if name not in available]
-    return {name for name in names if name in available} | (set(resolve_languages(known)) if known else set())
+    known = [name for name in source_set.split(",") if name not in available]
+    return {name for name in source_set.split(",") if name in available} | (
+        set(resolve_languages(known)) if known else set()
+    )
 
 
 def _by_seeds(by_seed: Mapping[int, Sequence[str]]) -> dict[tuple[int, ...], list[str]]:

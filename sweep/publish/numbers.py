@@ -19,7 +19,6 @@ from sweep.analysis.tables import complete_differences, main_table, pair
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 from xpe_core.languages import resolve_languages
-from xpe_core.lists import split_list
 
 COMPARED_METHODS = ("spt", "xpe")
 """What a card compares with, where the experiment has it on the same source set."""
@@ -139,7 +138,7 @@ def _find_sources(folder: Folder, results: Results, cell: Cell) -> tuple[str, ..
     try:
         return resolve_languages(cell.source_set, available)
     except InputError:  # languages of one's own, that were not validated on
-        return tuple(split_list(cell.source_set))
+        return tuple(cell.source_set.split(","))
 
 
 def _describe_languages(alone: Results, cell: Cell, sources: Sequence[str]) -> pl.DataFrame:
