@@ -149,7 +149,9 @@ def _print_classes(console: Console, facts: DataFacts, every: bool) -> None:
     largest, smallest = labels.row(0, named=True), labels.row(-1, named=True)
     times = largest["total"] / smallest["total"]
     tested = facts.frame.filter(pl.col("split") == "test")
-    line = f"The largest class has {times:,.1f} times as many texts as the smallest."
+    line = "All classes have equally many texts."
+    if times >= 1.05:
+        line = f"The largest class has {times:,.1f} times as many texts as the smallest."
     if tested.height:
         label, count = tested["label"].value_counts(sort=True).row(0)
         line += f" Answering {label!r} always is right for {count / tested.height:.1%} of the test texts."

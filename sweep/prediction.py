@@ -52,8 +52,8 @@ def predict(
             _say([*(table.notes if table else ()), *lines.notes])
             write(lines.header())
             for window in _windows(texts, table):
-                probabilities = classifier.probabilities([row.text for row in window])
-                write(lines.lines([row.cells for row in window], probabilities))
+                probabilities = classifier.probabilities([text for text, _ in window])
+                write(lines.lines([cells for _, cells in window], probabilities))
     except BrokenPipeError:
         # what is still buffered has nowhere to go when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +67,7 @@ def _windows(texts: Sequence[str], table: Texts | None) -> Iterator[list[TextRow
     if table is not None:
         return cut_windows(table.rows)
     windows = cut_windows(texts) if texts else read_standard_input(window_sizes())
-    return ([TextRow(text, (text,)) for text in window] for window in windows)
+    return ([(text, [text]) for text in window] for window in windows)
 
 
 def _say(notes: Iterable[str]) -> None:

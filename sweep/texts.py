@@ -7,13 +7,13 @@ import os
 import re
 import select
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from xpe_core.data import Row, Table, open_rows
+from xpe_core.data import Table, open_rows
 from xpe_core.data.columns import find_text
 from xpe_core.data.delimited import open_lines
 from xpe_core.data.opening import COMPRESSED, WAYS, find_kind
@@ -30,12 +30,8 @@ HELD_CHARACTERS = 1 << 26
 """Of texts that are kept between the two times that a file is read; a longer one is read twice."""
 
 
-class TextRow(NamedTuple):
-    """A text and the row of a table that it stands in."""
-
-    text: str
-    cells: Sequence[str | None]
-    """Of all columns; of a text that stands in no table, the text alone."""
+TextRow = tuple[str, list[str | None]]
+"""A text and the cells of all columns in its row; of a text that stands in no table, the text alone."""
 
 
 class Texts(NamedTuple):
@@ -88,7 +84,7 @@ class TextColumn:
         self._table = table
         self._column = column
         self._skips_empty_end = skips_empty_end
-        self._held: list[Row] | None = []
+        self._held: list[TextRow] | None = []
         self._num_texts = 0
         self._columns = table.columns
         self.notes: list[str] = []
@@ -96,52 +92,58 @@ class TextColumn:
 
     def check(self) -> tuple[str, ...]:
         """Read every row once, and return all columns; InputError counts and names the rows that cannot be read."""
-        columns = dict.fromkeys(self._table.columns)
-        bad, empty = _Places(), _Places()
-        num_lines = num_texts = num_characters = 0
-        for row in self._table:
-            text = row.values.get(self._column)
-            if row.problem == EMPTY_LINE:
-                num_lines += 1
-                continue
-            if problem := row.problem or _find_problem(self._column, text):
-                bad.add(f"{self._table.where(row)}: {problem}")
+        table, column, held = self._table, self._column, self._held
+        columns = dict.fromkeys(table.columns)
+        bad, empty, empty_lines = _Places(), _Places(), _Places()
+        num_texts = num_until_last = num_characters = 0
+        for row in table:
+            _, values, problem, _ = row
+            text = values.get(column)
+            if problem is not None or isinstance(text, Nested):
+                (empty_lines if problem == EMPTY_LINE else bad).add(f"{table.where(row)}: {problem or self._nested}")
                 continue
             num_texts += 1
             if text:
-                self._num_texts = num_texts
+                num_until_last = num_texts
                 num_characters += len(text)
             else:
-                empty.add(self._table.where(row).removeprefix(f"{self._table.path}, "))
-            if len(row.values) != len(columns):
-                columns.update(dict.fromkeys(row.values))
-            self._hold(row, num_characters)
+                empty.add(table.where(row).removeprefix(f"{table.path}, "))
+            if len(values) != len(columns):
+                columns.update(dict.fromkeys(values))
+            if held is not None:
+                held.append((text or "", [values.get(name) for name in columns]))
+                if num_characters > HELD_CHARACTERS:
+                    held = self._held = None
         if bad.number:
-            more = f"; {bad.number} rows cannot be read" if bad.number > 1 else ""
-            raise InputError(f"{bad}{more}")
-        if self._skips_empty_end:
-            num_lines += num_texts - self._num_texts
-            empty.number -= num_texts - self._num_texts
-        else:
-            self._num_texts = num_texts
-        self.notes = [*self._table.notes, *self._describe(num_lines, empty)]
+            raise InputError(f"{bad}; {bad.number} rows cannot be read" if bad.number > 1 else str(bad))
+        self._num_texts = num_until_last if self._skips_empty_end else num_texts
+        num_skipped = num_texts - self._num_texts
+        empty.number -= num_skipped
+        self.notes = [*table.notes, *self._describe(empty_lines.number + num_skipped, empty)]
         self._columns = tuple(columns)
         return self._columns
 
     def __iter__(self) -> Iterator[TextRow]:
         """Yield the rows that `check` has found."""
-        rows = self._table if self._held is None else self._held
-        texts = (row for row in rows if row.problem != EMPTY_LINE)
-        for row in islice(texts, self._num_texts):
-            if problem := row.problem or _find_problem(self._column, row.values.get(self._column)):
-                raise InputError(f"--file {self._table.where(row)}: {problem}")  # the file has changed since
-            yield TextRow(row.values.get(self._column) or "", [row.values.get(name) for name in self._columns])
+        rows = islice(self._read_again() if self._held is None else self._held, self._num_texts)
+        width = len(self._columns)
+        for row in rows:
+            if len(row[1]) < width:  # columns that came later in the file
+                row[1].extend([None] * (width - len(row[1])))
+            yield row
 
-    def _hold(self, row: Row, num_characters: int) -> None:
-        if self._held is not None:
-            self._held.append(row)
-        if num_characters > HELD_CHARACTERS:
-            self._held = None
+    def _read_again(self) -> Iterator[TextRow]:
+        for row in self._table:
+            text = row.values.get(self._column) or ""
+            if row.problem == EMPTY_LINE:
+                continue
+            if row.problem is not None or isinstance(text, Nested):  # the file has changed since
+                raise InputError(f"--file {self._table.where(row)}: {row.problem or self._nested}")
+            yield text, [row.values.get(name) for name in self._columns]
+
+    @property
+    def _nested(self) -> str:
+        return f"{self._column!r} holds a list or an object where a text must stand"
 
     def _describe(self, num_lines: int, empty: "_Places") -> list[str]:
         notes = []
@@ -186,10 +188,6 @@ class _Places:
         return "; ".join(self.first[: self.number]) + ("; ..." if self.number > NUM_NAMED else "")
 
 
-def _find_problem(column: str, text: str | None) -> str | None:
-    return f"{column!r} holds a list or an object where a text must stand" if isinstance(text, Nested) else None
-
-
 def _refuse_column(path: Path, column: str | None) -> None:
     if column is not None:
         raise InputError(f"--column {column}: {path} has one text a line, and no columns")
@@ -199,7 +197,7 @@ def _read_pipe(path: Path) -> Iterator[TextRow]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             text = _decode(line, f"--file {path}, line {number}")
-            yield TextRow(text, (text,))
+            yield text, [text]
 
 
 def read_standard_input(sizes: Iterator[int]) -> Iterator[list[str]]:
