@@ -83,6 +83,7 @@ class PackTrainable(tune.Trainable):
                 "provenance": {
                     **find_provenance(model.backbone.name, model.device.type),
                     "data_fingerprint": training.data.fingerprint,
+                    "num_rows_skipped": training.data.num_rows_skipped,
                 },
             }
         if training.ended:

@@ -192,6 +192,10 @@ LATER = {
 """Fields that older experiments lack, with the values that they had then; they are no part of the older runs' ids."""
 
 
+DATA_FIELDS = ("dataset_config", "columns", "on_bad_rows")
+"""Fields that say how the data set is read."""
+
+
 def digest(value: Any) -> str:
     """Return 16 hex digits of the SHA-256 of a JSON-like value, the same on every machine."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

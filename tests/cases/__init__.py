@@ -1,1 +1,1 @@
-"""What people tried, each case with a small input of its own and its right outcome."""
+"""What people did with files, settings and machines of their own, each case with its right outcome."""

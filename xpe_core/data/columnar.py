@@ -37,8 +37,17 @@ def open_arrow(path: Path) -> Table:
 
 def _make_table(path: Path, schema: "pyarrow.Schema", read: Any) -> Table:
     names = [str(name) for name in schema.names]
-    has_bytes = any("binary" in str(field.type) for field in schema)
-    return Table(path, tuple(dict.fromkeys(names)), find_twice(names), "row", (), read, _class_names(schema), has_bytes)
+    return Table(
+        path,
+        tuple(dict.fromkeys(names)),
+        find_twice(names),
+        "row",
+        (),
+        read,
+        may_nest=True,
+        class_names=_class_names(schema),
+        reads_anew=any("binary" in str(field.type) for field in schema),
+    )
 
 
 def _class_names(schema: "pyarrow.Schema") -> dict[str, list[str]]:

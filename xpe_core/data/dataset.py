@@ -1,7 +1,7 @@
 """Text classification data in many languages, read into one list of examples."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xpe_core.data.columns import Reading, find_columns
@@ -14,6 +14,7 @@ from xpe_core.data.splitting import draw_splits
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS, Example
 
+EMPTY = ("text", "label", "language", "split")
 SHOWN_ROWS = 3
 """Bad rows whose places are said."""
 
@@ -76,13 +77,18 @@ class _Reader:
         self._reads_anew |= table.reads_anew
         self._draws.append(reading.draws)
         self._has_ids &= "id" in reading.columns
-        class_names = dict(file.classes) | dict(table.class_names or {})
-        names = class_names.get(reading.columns.get("label", ""))
+        class_names = (dict(file.classes) | dict(table.class_names or {})).get(reading.columns.get("label", ""))
+        make = self._prepare(reading, class_names, table.may_nest)
+        examples, last = self._examples, ("", "")
+        bucket: list[Example] = []
         for row in table:
             if row.problem is None:
-                example, problem = self._make(row, reading, names)
+                example, problem = make(row)
                 if problem is None:
-                    self._examples[example.language, example.split].append(example)
+                    if (example.language, example.split) != last:
+                        last = example.language, example.split
+                        bucket = examples[last]
+                    bucket.append(example)
                     continue
             elif row.problem == EMPTY_LINE:
                 continue
@@ -112,36 +118,42 @@ class _Reader:
             raise InputError(f"dataset {name}: {len(examples)} rows with the labels {found}; needed are two or more")
         notes = [*files.notes, *self._count_notes(len(files.files)), *self._labels.notes()]
         if self._num_bad:
-            notes.append(f"{self._num_bad:,} bad rows are left out, the first: {self._bad_rows[0]}")
+            rows = "bad row is" if self._num_bad == 1 else "bad rows are"
+            notes.append(f"{self._num_bad:,} {rows} left out, the first: {self._bad_rows[0]}")
         anew = self._reads_anew or self._labels.changed
         return Dataset(name, examples, label_names, tuple(notes), self._num_bad, anew)
 
-    def _make(self, row: Row, reading: Reading, class_names: Sequence[str] | None) -> tuple[Example, str | None]:
-        """Return a row as an example, and what is wrong with it."""
-        values, columns, constants = row.values, reading.columns, reading.constants
-        text = _take(values, columns["text"])
-        label = constants.get("label") or _take(values, columns.get("label", ""))
-        language = constants.get("language") or _take(values, columns.get("language", ""))
-        split = "train" if reading.draws else constants.get("split") or _take(values, columns.get("split", ""))
-        identity = _take(values, columns["id"]) if "id" in columns else ""
-        example = Example(text, self._labels.unify(label), language, split, identity or str(row.place))
-        for name, value in (("text", text), ("label", example.label), ("language", language), ("split", split)):
-            if not value:
-                return example, f"empty {name}"
-        if split not in SPLITS:
-            known = read_split(split)
-            if known is None:
-                return example, f"unknown split {split!r}; allowed are {', '.join(SPLITS)}"
-            example = example._replace(split=known)
-        if isinstance(values.get(columns["text"]), Nested) or isinstance(values.get(columns.get("label", "")), Nested):
-            return example, "text and label must be single values, and one is a list or an object"
-        if class_names is not None:
-            place = int(label) if label.isdecimal() else -1
-            if not place < len(class_names) or place < 0 and label not in class_names:
-                return example, f"label {label!r} is none of the {len(class_names)} classes"
-            named = class_names[place] if place >= 0 else label
-            example = example._replace(label=self._labels.unify(named))
-        return example, None
+    def _prepare(
+        self, reading: Reading, class_names: Sequence[str] | None, may_nest: bool
+    ) -> Callable[[Row], tuple[Example, str | None]]:
+        """Return a function that makes an example of a row, and says what is wrong with it."""
+        columns, constants, unify = reading.columns, reading.constants, self._labels.unify
+        text_column, label_column, id_column = columns["text"], columns.get("label", ""), columns.get("id", "")
+        language_column, split_column = columns.get("language", ""), columns.get("split", "")
+        one_label, one_language = constants.get("label", ""), constants.get("language", "")
+        one_split = "train" if reading.draws else constants.get("split", "")
+
+        def make(row: Row) -> tuple[Example, str | None]:
+            values = row.values
+            text, label = _take(values, text_column), one_label or _take(values, label_column)
+            language, split = one_language or _take(values, language_column), one_split or _take(values, split_column)
+            problem = None
+            if class_names is not None:
+                label, problem = _name_class(label, class_names)
+            if split not in SPLITS and split:
+                known = read_split(split)
+                problem = problem or (
+                    f"unknown split {split!r}; allowed are {', '.join(SPLITS)}" if not known else None
+                )
+                split = known or split
+            example = Example(text, unify(label), language, split, _take(values, id_column) or str(row.place))
+            if not (text and example.label and language and split):
+                problem = f"empty {next(name for name, value in zip(EMPTY, example, strict=False) if not value)}"
+            elif may_nest and any(isinstance(values.get(column), Nested) for column in (text_column, label_column)):
+                problem = "text and label must be single values, and one is a list or an object"
+            return example, problem
+
+        return make
 
     def _describe_bad_rows(self) -> str:
         way = "--set on_bad_rows=skip leaves such rows out"
@@ -178,6 +190,16 @@ class _Reader:
     def _count_notes(self, num_files: int) -> Iterable[str]:
         for note, count in self._notes.items():
             yield note if count == num_files else f"{note} (in {count:,} of {num_files:,} files)"
+
+
+def _name_class(label: str, class_names: Sequence[str]) -> tuple[str, str | None]:
+    """Return the name of a class that may be given by its number, and what is wrong where there is none."""
+    if label.isdecimal() and int(label) < len(class_names):
+        return class_names[int(label)], None
+    return (
+        label,
+        None if label in class_names or not label else f"label {label!r} is none of the {len(class_names)} classes",
+    )
 
 
 def _take(values: Mapping[str, str | None], column: str) -> str:

@@ -51,7 +51,7 @@ def _open(path: Path, read: Any, unit: str) -> Table:
         columns.update(dict.fromkeys(row.values))
         twice |= set((row.values.get(TWICE) or "").split("\0")) - {""}
     columns.pop(TWICE, None)
-    return Table(path, tuple(columns), frozenset(twice), unit, (), read)
+    return Table(path, tuple(columns), frozenset(twice), unit, (), read, may_nest=True)
 
 
 def _read_lines(path: Path) -> Iterator[Row]:

@@ -25,7 +25,7 @@ WAYS = dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as C
 WAYS |= dict.fromkeys((".docx", ".pdf", ".doc", ".rtf"), "save its texts as a table, one row a text")
 WAYS |= dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), "unpack it and give the folder")
 WAYS |= dict.fromkeys((".pkl", ".pickle", ".pt"), "write it as Parquet (pandas: to_parquet)")
-ALLOWED = ", ".join(dict.fromkeys(KINDS))
+ALLOWED = ".tsv, .csv, .jsonl, .json, .parquet, .arrow, .txt"
 BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),
@@ -83,7 +83,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     }
     damaged = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile)
     try:
-        with openers.get(suffix, lambda: path.open("rb"))() as file:
+        with openers.get(suffix, lambda: path.open("rb", buffering=SNIFFED_BYTES))() as file:
             yield file
     except damaged as error:
         raise InputError(f"{path}: is no whole {suffix} file: {error}") from None
@@ -93,36 +93,34 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 def read_lines(path: Path) -> Iterator[str]:
     r"""Yield a text file's lines with their ends, `\n` or `\r\n`; InputError, naming the line, where one is no text."""
-    encoding, old_mac = _sniff(path)
     with open_bytes(path) as file:
+        start = file.peek(SNIFFED_BYTES)  # type: ignore[attr-defined]  # every one of these files has it
+        encoding = _find_encoding(start)
         if encoding != "utf-8":
             yield from _read_encoded(path, file, encoding)
             return
-        lines = io.BytesIO(file.read().replace(b"\r", b"\n")) if old_mac else file
+        is_old_mac = b"\r" in start and b"\n" not in start
+        lines = io.BytesIO(file.read().replace(b"\r", b"\n")) if is_old_mac else file
         number = 0
-        for number, line in enumerate(lines, start=1):
-            try:
+        try:
+            for number, line in enumerate(lines, start=1):
                 text = line.decode()
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}: cannot be read as UTF-8 text: line {number} holds the byte 0x{line[error.start]:02x}; "
-                    "save it as UTF-8 (if it comes from Windows: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW)"
-                ) from None
-            if number == 1:
-                text = text.removeprefix("\ufeff")
-            yield text if not text.endswith("\r\r\n") else text.rstrip("\r\n") + "\r\n"
+                if number == 1:
+                    text = text.removeprefix("\ufeff")
+                yield text if not text.endswith("\r\r\n") else text.rstrip("\r\n") + "\r\n"
+        except UnicodeDecodeError as error:
+            byte = f"0x{error.object[error.start]:02x}"
+            raise InputError(
+                f"{path}: cannot be read as UTF-8 text: line {number} holds the byte {byte}; "
+                "save it as UTF-8 (if it comes from Windows: iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW)"
+            ) from None
 
 
-def _sniff(path: Path) -> tuple[str, bool]:
-    """Return a text file's encoding, and whether its lines end with carriage returns alone."""
-    with open_bytes(path) as file:
-        start = file.read(SNIFFED_BYTES)
+def _find_encoding(start: bytes) -> str:
     for mark, encoding in BYTE_ORDER_MARKS:
         if start.startswith(mark):
-            return encoding, False
-    if start[1:4:2] == b"\0\0" and start[:1] != b"\0":
-        return "utf-16-le", False
-    return "utf-8", b"\r" in start and b"\n" not in start
+            return encoding
+    return "utf-16-le" if start[1:4:2] == b"\0\0" and start[:1] != b"\0" else "utf-8"
 
 
 def _read_encoded(path: Path, file: BinaryIO, encoding: str) -> Iterator[str]:
