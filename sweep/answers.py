@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from xpe_core.data.rows import Nested
+from xpe_core.data.rows import Nested, Number
 from xpe_core.errors import InputError
 
 FORMATS = ("tsv", "csv", "jsonl")
@@ -125,7 +125,12 @@ class AnswerLines:
 
 
 def _to_value(cell: Cell) -> Any:
-    return json.loads(cell) if isinstance(cell, Nested) else cell
+    """Return what a cell was before it was text, where that is known."""
+    if isinstance(cell, Nested):
+        return json.loads(cell)
+    if isinstance(cell, Number):
+        return cell == "True" if cell in ("True", "False") else json.loads(cell.replace("inf", "Infinity"))
+    return cell
 
 
 def _flatten(cell: Cell) -> str:

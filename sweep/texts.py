@@ -16,6 +16,7 @@ from typing import NamedTuple
 from xpe_core.data import Table, open_rows
 from xpe_core.data.columns import find_text
 from xpe_core.data.delimited import open_lines
+from xpe_core.data.json_rows import TWICE
 from xpe_core.data.opening import COMPRESSED, WAYS, find_kind
 from xpe_core.data.rows import EMPTY_LINE, Nested
 from xpe_core.errors import InputError
@@ -109,9 +110,11 @@ class TextColumn:
             else:
                 empty.add(table.where(row).removeprefix(f"{table.path}, "))
             if len(values) != len(columns):
-                columns.update(dict.fromkeys(values))
+                columns.update(dict.fromkeys(name for name in values if name != TWICE))
             if held is not None:
-                held.append((text or "", [values.get(name) for name in columns]))
+                in_order = table.has_header and len(values) == len(columns)
+                cells = list(values.values()) if in_order else [values.get(name) for name in columns]
+                held.append((text or "", cells))
                 if num_characters > HELD_CHARACTERS:
                     held = self._held = None
         if bad.number:

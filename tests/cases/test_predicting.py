@@ -218,3 +218,17 @@ def test_an_output_that_is_not_written_and_a_column_that_is_not_there_are_refuse
     arguments = [option.format(here=tmp_path) for option in options]
     assert sentence in refuse("predict", adapter, "--file", f"{tmp_path}/texts.csv", *arguments)
     assert sorted(tmp_path.iterdir()) == before and (tmp_path / "texts.csv").read_text() == f"id,text\n1,{A}\n"
+
+
+def test_numbers_and_lists_of_a_table_are_written_to_json_lines_as_they_were(
+    adapter: str, run_here: Run, tmp_path: Path
+) -> None:
+    rows = [
+        {"id": 7, "text": A, "share": 0.5, "new": True, "tags": ["a"]},
+        {"id": 8, "text": B, "late": None, "zip": "007"},
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run_here("predict", adapter, "--file", f"{tmp_path}/in.jsonl", "--to", f"{tmp_path}/out.jsonl")
+    answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for row, written in zip(rows, answers, strict=True):
+        assert row.items() <= written.items() if "tags" not in row else all(written[key] == row[key] for key in row)
