@@ -13,6 +13,7 @@ from sweep.storage import Folder
 from xpe_core.backbones import find_hidden_size
 from xpe_core.errors import InputError
 from xpe_core.model import count_trained_parameters
+from xpe_core.places import find_place
 from xpe_core.tokens import load_tokens
 
 ROW_BYTES = 100
@@ -29,7 +30,7 @@ def check_start(plan: Plan, folder: Folder) -> Share:
     Ray must have been started.
     """
     share = find_share(plan.sweep)
-    check_nodes(plan.sweep.corners[0].backbone)
+    check_nodes(find_place(plan.sweep.corners[0].backbone))
     check_room(plan, folder, Capacity(share, plan.sweep.resources.max_concurrent_trials)())
     return share
 
@@ -53,7 +54,7 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     num_runs = max(plan.num_trials - ended, 0) * len(plan.sweep.seeds)
     if plan.sweep.kind == "evaluate":
         return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
-    validated = {*plan.selection_languages, *plan.data.resolve(",".join(plan.sweep.used_source_sets))}
+    validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
     hidden_size = find_hidden_size(plan.sweep.corners[0].backbone)
     num_classes = len(plan.data.label_names)

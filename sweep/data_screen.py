@@ -16,7 +16,7 @@ from xpe_core.config import RunConfig, build_config, nearest
 from xpe_core.data import Dataset, load_dataset
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
-from xpe_core.languages import load_languages
+from xpe_core.languages import find_language
 
 SETTINGS = ("columns", "dataset_config", "on_bad_rows", "max_length")
 """Fields of `RunConfig` that `--set` takes here."""
@@ -194,7 +194,7 @@ def _print_findings(console: Console, findings: Sequence[str]) -> None:
 
 
 def _understand(code: str) -> str | None:
-    language = {language.code: language for language in load_languages()}.get(code)
+    language = find_language(code)
     return None if language is None else f"{language.code}, {language.name}"
 
 
