@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.tables import describe
 
@@ -56,11 +57,11 @@ def pareto_front(results: Results) -> pl.DataFrame:
         means = [float(cell.accuracies[:, results.groups[group]].mean()) for group in (low, seen)]
         facts = (cell.experiment, cell.arm, cell.source_set, cell.method, cell.config_id, len(cell.seeds))
         rows.append((*facts, *means, False))
-    table = pl.DataFrame(rows, schema=FRONT_SCHEMA, orient="row").sort(
-        "seen", "low_performing", "config_id", descending=[True, True, False]
-    )
+    equal = [pl.col(name).round(SAME_DIGITS) for name in ("seen", "low_performing")]
+    table = pl.DataFrame(rows, schema=FRONT_SCHEMA, orient="row")
+    table = table.sort(*equal, "config_id", descending=[True, True, False])
     # from the best seen on, a configuration is on the front where its low-performing accuracy is a new maximum
-    points = list(zip(table["seen"], table["low_performing"], strict=True))
+    points = table.select(equal).rows()
     on_front, best, last = [], -np.inf, None
     for seen_accuracy, low_accuracy in points:
         on_front.append(low_accuracy > best or (seen_accuracy, low_accuracy) == last)
