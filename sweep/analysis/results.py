@@ -111,6 +111,8 @@ class Results:
     """Languages that only some runs were tested on; a cell with one in a group is not averaged over the group."""
     problems: pl.DataFrame
     """experiment, arm, source_set (null: all), problem: one sentence each."""
+    most_frequent: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """By language: the share of its most frequent class in the test, and of how many examples; where it is known."""
 
     @property
     def shown(self) -> list[Cell]:
@@ -154,6 +156,11 @@ class Results:
             for group, codes in target_groups(self.languages, self.exclude).items()
             if (places := [self.languages.index(code) for code in codes])
         }
+
+    @property
+    def broadest_group(self) -> str:
+        """The target group with most languages, of equal ones the first."""
+        return max(self.groups, key=lambda group: len(self.groups[group]))
 
     def differs(self, cell: Cell, group: str) -> str | None:
         """Return what is wrong with a cell's numbers for a group; None where nothing is."""

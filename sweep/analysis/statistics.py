@@ -38,7 +38,7 @@ ROUNDING = 1e-9
 MIN_SEEDS = 6
 """With fewer no two-sided sign-flip test reaches 5 %: 2 / 2^5 = 0.0625."""
 MIN_INTERVAL_SEEDS = 3
-"""With two seeds an interval of 95 % is as wide as 13 times their distance, or all that is possible: it says nothing."""
+"""Of two seeds a 95 % interval is 13 times as wide as their distance, and says nothing."""
 POWER = 0.8
 MAX_SIMULATED_SEEDS = 10
 NUM_SIMULATED = 10_000

@@ -30,10 +30,12 @@ CURSE_SCHEMA = {
     "measure": pl.String,
     "search_accuracy": pl.Float64,
     "num_search_seeds": pl.Int64,
+    "search_seeds": pl.String,
     "replication_accuracy": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
     "num_seeds": pl.Int64,
+    "seeds": pl.String,
     "difference": pl.Float64,
     "note": pl.String,
 }
@@ -75,9 +77,9 @@ def winners_curse(searched: Results, replicated: Results) -> pl.DataFrame:
 
     Columns: search, replication, arm (of the replication), config_id, num_tried (configurations it was the best of),
     measure (`selection`: validation accuracy as the search chose; else a target group's test accuracy),
-    search_accuracy, num_search_seeds, replication_accuracy, low and high (95 % interval over fresh seeds:
-    `statistics.seed_interval`), num_seeds, difference (replication - search: what the search promised too much is
-    negative), note.
+    search_accuracy, num_search_seeds and search_seeds (`1, 2` or `3 to 12`), replication_accuracy, low and high (95 %
+    interval over fresh seeds: `statistics.seed_interval`), num_seeds and seeds, difference (replication - search: what
+    the search promised too much is negative), note.
     """
     rows: list[dict[str, Any]] = []
     for replication in replicated.experiments:
@@ -95,6 +97,13 @@ def winners_curse(searched: Results, replicated: Results) -> pl.DataFrame:
 def name_search(of: object) -> str:
     """Return the name of the experiment that a replication's `of` stands for: its folder's last part."""
     return str(of or "").rstrip("/").rsplit("/", 1)[-1]
+
+
+def name_seeds(seeds: Sequence[int]) -> str:
+    """Return seeds as a person writes them: `1, 2`, or `3 to 12` where they follow one another."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
 
 
 def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) -> list[dict[str, Any]]:
@@ -126,6 +135,7 @@ def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) 
             {"search": source.experiment, "replication": cell.experiment, "arm": cell.arm, "config_id": cell.config_id}
             | {"num_tried": source.num_tried, "measure": measure, "note": note}
             | {"search_accuracy": promise, "num_search_seeds": len(source.seeds), "num_seeds": len(cell.seeds)}
+            | {"search_seeds": name_seeds(source.seeds), "seeds": name_seeds(cell.seeds)}
             | {"replication_accuracy": fresh["accuracy"], "low": fresh["low"], "high": fresh["high"]}
             | {"difference": fresh["accuracy"] - promise if known else None}
         )

@@ -4,6 +4,7 @@ A table that is too wide is set closer, with a cell's interval in a line of its 
 blocks of columns, each with the names of its rows. Where not even one column fits beside them it becomes a list.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,13 @@ GAP = 2
 """Cells between two columns."""
 MAX_LABEL = 30
 """Of a column of words; longer ones take several lines."""
+LABEL_SHARE = 0.6
+"""Of the width, that the names of rows may take before long ones are broken at their joints."""
 MAX_HEAD = 16
 """A longer name over a column of numbers is broken at its joints."""
+NUMBER = re.compile(r"[\d+\-\[–*]|$")
+"""How a cell begins that holds a number, or none."""
+LEAST_SENTENCE = 16
 LEAST = 10
 """Of a list's lines: on less nothing can be read."""
 
@@ -53,19 +59,22 @@ def _find_blocks(sheet: Sheet, width: int) -> list[list[_Column]] | None:
     whole = [_width(sheet, place, measure_whole) for place in places]
     if _total(whole) <= width:
         return [[_Column(place, whole[place]) for place in places]]
-    close = [_width(sheet, place, measure_chunks) for place in places]
+    close = [max(_width(sheet, place, measure_chunks), _least_sentence(sheet, place, whole[place])) for place in places]
     if _total(close) <= width:
         return [_widen(close, whole, width)]
+    numbers = places[sheet.left :]
+    needed = GAP + max((close[place] for place in numbers), default=0)
     widths = close
-    if _total([close[place] for place in labels]) > width // 2:  # long names leave no room for numbers
+    label_width = _total([close[place] for place in labels])
+    has_long_names = label_width > width * LABEL_SHARE and max(close[place] for place in labels) > MAX_LABEL
+    if has_long_names or width - label_width < needed:
         joints = [_width(sheet, place, measure_joints) for place in places]
-        widths = _tighten(close, joints, labels, width // 2)
+        widths = _tighten(close, joints, labels, min(int(width * LABEL_SHARE), width - needed))
+        label_width = _total([widths[place] for place in labels])
         if _total(widths) <= width:
             return [_widen(widths, whole, width)]
-    label_width = _total([widths[place] for place in labels])
-    numbers = places[sheet.left :]
     room = width - label_width
-    if not numbers or room < GAP + max(close[place] for place in numbers):
+    if not numbers or room < needed:
         return None
     blocks: list[list[int]] = [[]]
     for place in numbers:
@@ -88,10 +97,15 @@ def _width(sheet: Sheet, place: int, measure: Measure) -> int:
     if is_label:
         widest = min(widest, max(MAX_LABEL, max(map(measure_chunks, cells), default=0)))
     head = sheet.columns[place]
-    needs = measure_chunks(head)
+    needs = measure(head) if is_label else measure_chunks(head)
     if needs > max(widest, MAX_HEAD) or measure is measure_joints:
         needs = max(min(needs, MAX_HEAD), measure_joints(head))
     return max(widest, needs, 1)
+
+
+def _least_sentence(sheet: Sheet, place: int, whole: int) -> int:
+    """Return the width of a column of sentences below which they would have a word a line."""
+    return min(whole, LEAST_SENTENCE) if place >= sheet.left and _is_left(sheet, place) else 0
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -99,13 +113,12 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _widen(least: Sequence[int], whole: Sequence[int], width: int) -> list[_Column]:
-    """Return columns that share what is left of the width, the first ones first, where a cell then takes a line."""
+    """Return columns that share what is left of the width: cell by cell, to the one whose texts take most lines."""
     widths = list(least)
-    left = width - _total(widths)
-    for place in range(len(widths)):
-        if whole[place] - widths[place] <= left:
-            left -= whole[place] - widths[place]
-            widths[place] = whole[place]
+    for _ in range(width - _total(widths)):
+        place = max(range(len(widths)), key=lambda one: whole[one] / widths[one])
+        if whole[place] > widths[place]:
+            widths[place] += 1
     return [_Column(place, needed) for place, needed in enumerate(widths)]
 
 
@@ -181,4 +194,4 @@ def _head(name: str) -> str:
 def _is_left(sheet: Sheet, place: int) -> bool:
     """Whether a column holds words, which begin at its left."""
     cells = [row[place] for row in sheet.rows if len(row) > 1]
-    return place < sheet.left or not any(character.isdigit() for cell in cells for character in cell.split("(")[0])
+    return place < sheet.left or not all(NUMBER.match(cell) for cell in cells)

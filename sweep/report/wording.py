@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from sweep.report.sheet import percent
+
+METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
+
 
 def count_nouns(number: int, noun: str) -> str:
     """Return a number with its noun, of which one is singular."""
@@ -15,7 +19,7 @@ def format_number(value: Any) -> str:
 
 def format_percent(value: float | None) -> str:
     """Return a share in percent with one decimal, a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return percent(value)
 
 
 def format_duration(seconds: float) -> str:

@@ -5,13 +5,16 @@ A width is in cells: a Chinese or Korean character takes two, a combining one no
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from rich.cells import cell_len, chop_cells
 
-CHUNK = re.compile(r"[\[(][^\])]*\d[^\])]*[\])][,;.]?|[+-]?[\d.]+ (?:±|x|%)(?: [\d.]+)?[,;.)]?(?!\S)|\S+")
+CHUNK = re.compile(r"[\[(][^\])a-zA-Z]*\d[^\])a-zA-Z]*[\])][,;.:]?|[+-]?[\d.]+ (?:±|x|%)(?: [\d.]+)?[,;.)]?(?!\S)|\S+")
 """What stays together where it fits: an interval, `43.4 ± 3.8`, `10 x 46`, `21.5 %`, a word."""
 JOINT = re.compile(r"(?<=[_/:,;=|+])(?=.)|(?<=[^\W\d]-)(?=[^\W\d])")
 """Where a name may go on in the next line."""
+SHORT = 12
+"""Of names that are not broken at their joints, where there is a choice."""
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
@@ -31,16 +34,19 @@ def wrap(text: str, width: int, indent: str = "") -> list[str]:
     return lines
 
 
+@lru_cache(maxsize=1 << 16)
 def measure_whole(text: str) -> int:
     """Return the width of the longest line of a text as it is."""
     return max(map(cell_len, text.split("\n")))
 
 
+@lru_cache(maxsize=1 << 16)
 def measure_chunks(text: str) -> int:
     """Return the width in which neither a word nor a number is broken."""
     return max(map(cell_len, CHUNK.findall(text)), default=0)
 
 
+@lru_cache(maxsize=1 << 16)
 def measure_joints(text: str) -> int:
     """Return the width in which a name is broken at its joints only, and a number is not."""
     return max((cell_len(piece) for chunk in CHUNK.findall(text) for piece in _split(chunk)), default=0)
@@ -57,8 +63,9 @@ def _pieces(text: str, width: int) -> Iterator[tuple[str, bool]]:
 
 
 def _split(chunk: str) -> list[str]:
-    """Return a name in its parts; a number with its brackets is one."""
-    return [chunk] if any(sign in chunk for sign in "[(±") and " " in chunk else JOINT.split(chunk)
+    """Return a long name in its parts; a short one is a single part, and a number with its brackets, too."""
+    is_whole = cell_len(chunk) <= SHORT or (" " in chunk and any(sign in chunk for sign in "[(±"))
+    return [chunk] if is_whole else JOINT.split(chunk)
 
 
 def _chop(piece: str, width: int) -> list[str]:
