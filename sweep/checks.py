@@ -1,7 +1,6 @@
 """What is checked before a start and by a dry run, nodes and room for results; and how data reach other nodes."""
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -71,7 +70,7 @@ def send_data(plan: Plan, capacity: Capacity) -> dict[int, Any]:
     A data set that is given by a path is on this machine; any other one every node finds for itself.
     """
     config = plan.sweep.corners[0]
-    if not capacity.has_other_nodes or not Path(config.dataset).expanduser().exists():
+    if not capacity.has_other_nodes or not config.source.is_path:
         return {}
     lengths = sorted({corner.max_length for corner in plan.sweep.corners})
-    return {length: ray.put(load_tokens(config.dataset, config.backbone, length).in_memory()) for length in lengths}
+    return {length: ray.put(load_tokens(config.source, config.backbone, length).in_memory()) for length in lengths}

@@ -21,7 +21,7 @@ from xpe_core.adapters import Adapter, check_backbone, read_adapter
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones import find_max_positions, load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.config import RunConfig, build_config, digest
+from xpe_core.config import DATA_FIELDS, RunConfig, build_config, digest
 from xpe_core.errors import InputError
 from xpe_core.model import check_positions
 from xpe_core.tokens import TokenisedData, load_tokens
@@ -93,11 +93,17 @@ def build_evaluation(
         _check_values(one, values)
         if one.arm not in arms:
             known = {**one.adapter.known, **values, "imported": one.family}
+            if "dataset" in values:  # how the data it was trained on were read is no matter
+                known = {name: value for name, value in known.items() if name not in DATA_FIELDS or name in values}
             known = {"source_set": UNKNOWN_SOURCES, "precision": "float32", "max_length": 164, **known}
             arms[one.arm] = {name: value for name, value in known.items() if name != "seed"}
     base = {}
-    for field in ("backbone", "dataset"):
-        different = sorted({str(arm.get(field, RunConfig.model_fields[field].default)) for arm in arms.values()})
+    for field in ("backbone", "dataset", *DATA_FIELDS):
+        default = RunConfig.model_fields[field].default
+        if field in DATA_FIELDS and all(arm.get(field, default) == default for arm in arms.values()):
+            arms = {arm: {key: value for key, value in own.items() if key != field} for arm, own in arms.items()}
+            continue
+        different = sorted({str(arm.get(field, default)) for arm in arms.values()})
         if len(different) > 1:
             raise InputError(f"the adapters have different {field}s ({', '.join(different)}); say --{field} for all")
         base[field] = different[0]
@@ -123,7 +129,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
     configs = {arm: config for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True)}
     for config in configs.values():
         check_positions(config, max_positions)
-    data = load_tokens(first.dataset, first.backbone, first.max_length)
+    data = load_tokens(first.source, first.backbone, first.max_length)
     targets = data.resolve(sweep.evaluation.languages)
     if without := [language for language in targets if not data.labels_of(language, "test")]:
         raise InputError(f"dataset {data.name}: language {without[0]!r} has no test split")

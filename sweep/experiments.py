@@ -2,6 +2,7 @@
 stands for.
 """
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -14,14 +15,14 @@ from sweep.config import SweepConfig
 from sweep.storage import Folder, Place, split_uri
 from sweep.storage.object_storage import is_object_storage
 from sweep.store import NO_TRAINING, read_specification
-from xpe_core.config import RunConfig, build_config, nearest
+from xpe_core.config import DATA_FIELDS, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
 
 HUB = "hub:"
 """Begins the name of an adapter on the hub: hub:USER/NAME, hub:USER/NAME@REVISION."""
 SEED = re.compile(r"seed[-_]?0*(\d+)")
 """What a folder or a hub's revision is called that holds one seed's adapter."""
-OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling")
+OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling", *DATA_FIELDS)
 """Fields of `RunConfig` that decide how an adapter is tested."""
 FIELD_PLACES = ("base", "space", "arms", "zipped")
 """Keys under which fields of `RunConfig` stand: these are set by their own names."""
@@ -158,6 +159,8 @@ def _make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
         name = base.get(key)
         if isinstance(name, str) and name not in ("cldr", "e5-small") and Path(name).expanduser().exists():
             base[key] = str(Path(name).expanduser().resolve())
+        elif key == "dataset" and isinstance(name, str) and glob.has_magic(name):
+            base[key] = str(Path(name).expanduser().absolute())
     return {**values, "base": base}
 
 

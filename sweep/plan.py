@@ -66,7 +66,7 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
     for corner in sweep.corners:
         check_positions(corner, max_positions)
         check_encoder(corner, hidden_size)
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    data = load_tokens(config.source, config.backbone, config.max_length)
     source_sets = [data.resolve(source_set) for source_set in sweep.used_source_sets]
     every_source = [language for source_set in source_sets for language in source_set]
     chosen_by = sweep.selection_languages or (every_source if sweep.kind == "search" else ())

@@ -6,6 +6,7 @@ at once.
 
 import math
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from sweep.command_line import how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
     fresh_seeds,
@@ -25,6 +27,7 @@ from sweep.experiments import (
     read_evaluation_values,
     resolve_replication,
 )
+from sweep.interrupts import NAMES, answered
 from sweep.kept import Command, LogDir, Storage, kept
 from sweep.logs.tools import find_places, parse_tools
 from sweep.using import using
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
     from sweep.plan import Plan
 
+PATIENCE_SECONDS = 5.0
+"""After Ctrl-C before the first trial, until the process is ended even where it is in the middle of something."""
 NAME = re.compile(r"[\w.-]{1,100}")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -240,7 +245,23 @@ def _run(
     if not NAME.fullmatch(name) or name.strip(".") == "":
         raise InputError(f"--name {name!r}: must be 1 to 100 letters, digits, dots, dashes and underscores")
     console = Console()
+    with answered(_say_on(console), _answer_before, _leave, PATIENCE_SECONDS):
+        _run_prepared(name, sweep, console, storage, dry_run, limits, tflops, price, tools, log_dir, prepare_plan)
 
+
+def _run_prepared(
+    name: str,
+    sweep: SweepConfig,
+    console: Console,
+    storage: str,
+    dry_run: bool,
+    limits: tuple[float, float],
+    tflops: float | None,
+    price: float | None,
+    tools: Sequence[str],
+    log_dir: str | None,
+    prepare_plan: "Callable[[], Plan] | None",
+) -> None:
     from sweep import running
     from sweep.plan import prepare
     from sweep.report import print_plan
@@ -259,6 +280,19 @@ def _run(
     for tool, place in places.items():
         console.print(f"In {tool}: {place or 'on its server'}", soft_wrap=True, markup=False)
     running.print_end(console, plan, folder, f" --storage {quote(storage)}" if storage != "results" else "")
+
+
+def _say_on(console: Console) -> "Callable[[str], None]":
+    return lambda sentence: console.print(sentence, soft_wrap=True, markup=False, highlight=False)
+
+
+def _answer_before(number: signal.Signals) -> str:
+    """Return what to say of a signal outside of the trials."""
+    return f"{NAMES[number].capitalize()}. Nothing that was finished is lost: {how_to_go_on()}"
+
+
+def _leave(number: signal.Signals) -> None:
+    sys.exit(128 + number)
 
 
 def _choose_experiment(console: Console, has_gpu: bool) -> str:

@@ -12,6 +12,7 @@ from sweep.analysis import first_error, read_runs
 from sweep.checks import check_start
 from sweep.cluster.capacity import is_up
 from sweep.cluster.start import start_ray
+from sweep.command_line import how_to_go_on
 from sweep.estimate import measure_rate
 from sweep.evaluation_trial import EvaluationTrainable
 from sweep.ledger import TrialRecord, Usage, read_ledger
@@ -43,11 +44,9 @@ def drive(
 
             run_experiment(plan, folder.parent, listen, Usage(*limits), trainable, screen.say)
     except Stopped as stopped:
-        message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: the same command goes on from here."
-        console.print(message, soft_wrap=True)
+        message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: {how_to_go_on()}"
+        console.print(message, soft_wrap=True, markup=False, highlight=False)
         raise typer.Exit(stopped.exit_code) from None
-    except KeyboardInterrupt:  # before the first trial
-        raise typer.Exit(130) from None
 
 
 def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:

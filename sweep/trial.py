@@ -83,6 +83,7 @@ class PackTrainable(tune.Trainable):
                 "provenance": {
                     **find_provenance(model.backbone.name, model.device.type),
                     "data_fingerprint": training.data.fingerprint,
+                    "num_rows_skipped": training.data.num_rows_skipped,
                 },
             }
         if training.ended:
@@ -155,7 +156,7 @@ def load_inputs(constants: Mapping[str, Any]) -> tuple[list[RunConfig], Tokenise
     first = configs[0]
     check_versions(platform.node(), package_versions(), constants["versions"])
     sent = constants["data"].get(first.max_length)
-    data = load_tokens(first.dataset, first.backbone, first.max_length) if sent is None else ray.get(sent)
+    data = load_tokens(first.source, first.backbone, first.max_length) if sent is None else ray.get(sent)
     found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
     if first.max_length == constants["max_length"] and found != constants["fingerprints"]:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")

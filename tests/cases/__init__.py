@@ -1,1 +1,1 @@
-"""Cases as people have them, each with its own small input and its right outcome."""
+"""What people did with files, settings and machines of their own, each case with its right outcome."""
