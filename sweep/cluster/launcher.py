@@ -81,9 +81,7 @@ class Parcel:
     def add_value(self, field: str, value: Any) -> Any:
         """Return a field's value on the head; a path here is put in, all else is as it was."""
         if isinstance(value, str) and field == "dataset" and glob.has_magic(value):
-            raise InputError(
-                f"dataset {value!r}: with --cluster give the whole folder of these files"
-            )
+            raise InputError(f"dataset {value!r}: with --cluster give the whole folder of these files")
         if not isinstance(value, str) or value in EMBEDDED or not Path(value).expanduser().exists():
             return value
         there = self.add(Path(value))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from sweep.analysis.answers import Answers
 from sweep.analysis.choice import rank
 from sweep.analysis.results import Cell, Results
-from sweep.report.group_lines import name_group
+from sweep.report.group_lines import say_group
 from sweep.report.sheet import join_names, percent
 
 
@@ -38,7 +38,7 @@ def say_choice(search: str, standings: Sequence[Standing], group: str, num_seeds
     lines = [f"{search} chose {chosen.name} by validation accuracy ({percent(chosen.validation)} %)."]
     best = max(float(percent(one.test)) for one in standings)
     highest = [one.name for one in standings if float(percent(one.test)) == best]
-    where = f"In the test on {name_group(group)}"
+    where = f"In the test on {say_group(group)}"
     if chosen.name in highest:
         equal = "" if len(highest) == 1 else f", with {join_names([name for name in highest if name != chosen.name])}"
         return [*lines, f"{where} it is the highest, too{equal}: {percent(chosen.test)} %."]
@@ -59,6 +59,6 @@ def _standings(results: Results, cells: Sequence[Cell]) -> list[Standing]:
     for row in rank(replace(results, cells=tuple(cells))).iter_rows(named=True):
         cell = by_config[row["config_id"], row["source_set"]]
         if results.differs(cell, group) is None:
-            accuracy = float(cell.accuracies[:, results.groups[group]].mean())
+            accuracy = float(cell.accuracies[:, results.places(group, cell.source_set)].mean())
             found.append(Standing(cell.arm, row["score"], accuracy))
     return found

@@ -24,7 +24,7 @@ def report(
     storage: str,
     names: Sequence[str],
     baseline: str | None,
-    exclude: str,
+    exclude: str | None,
     form: str,
     to: str | None,
     every_language: bool,
@@ -67,7 +67,9 @@ def report(
     console.print(Text(f"{len(written)} tables in {target}: {', '.join(written)}"), soft_wrap=True)
 
 
-def compare_two(console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str) -> None:
+def compare_two(
+    console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str | None
+) -> None:
     """Print the paired difference of two configurations, arms, runs or experiments."""
     results, unreadable = _read_homes(storage, first, second, exclude)
     groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
@@ -79,7 +81,7 @@ def compare_two(console: Console, storage: str, first: str, second: str, purpose
         console.print(Text(f"{name} was left out: {reason}"), soft_wrap=True)
 
 
-def _read_homes(storage: str, first: str, second: str, exclude: str) -> tuple[Results, dict[str, str]]:
+def _read_homes(storage: str, first: str, second: str, exclude: str | None) -> tuple[Results, dict[str, str]]:
     """Return the experiments that two names stand for, read together, and why others could not be looked into."""
     known = [folder for folder in find_experiments(storage) if (folder / "runs").names(".parquet")]
     if not known:

@@ -2,12 +2,22 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from rich.console import Console
 
-from sweep.analysis import ALL_TARGETS, Best, find_best, group_means, of_full_length, read_evaluations, read_runs
+from sweep.analysis import (
+    Best,
+    TableRows,
+    find_best,
+    find_experiment_rows,
+    group_means,
+    of_full_length,
+    read_evaluations,
+    read_runs,
+)
 from sweep.analysis.answers import find_curse
 from sweep.analysis.chance import is_above_most_frequent
 from sweep.analysis.reading import read_results
@@ -20,21 +30,40 @@ from sweep.report.group_lines import group_lines
 from sweep.report.replication_lines import replication_lines
 from sweep.report.sheet import Sheet, percent
 from sweep.report.terminal import Facts, print_lines, print_table
-from sweep.report.wording import METHOD_NAMES, count_nouns, format_number, shorten
+from sweep.report.wording import METHOD_NAMES, count_nouns, format_number, name_group, shorten
 from sweep.storage import Folder
 from xpe_core.errors import InputError
-from xpe_core.languages import TARGET_GROUPS
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What an experiment has found."""
+
+    runs: pl.DataFrame
+    evaluations: pl.DataFrame
+    means: pl.DataFrame
+    """As `group_means` returns them."""
+    rows: TableRows
+
+    @property
+    def sizes(self) -> dict[str, set[int]]:
+        """How many languages each target group has, in the order of the table; source sets may differ."""
+        sizes: dict[str, set[int]] = {}
+        for group, size in self.means.select("group", "num_languages").iter_rows():
+            sizes.setdefault(group, set()).add(size)
+        return {group: sizes[group] for group in sorted(sizes, key=self.rows.names.index)}
 
 
 def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     """Print the best configuration beside SPT and XPE, by target group; of a grid every cell."""
     runs = of_full_length(read_runs(folder), plan.sweep)
     evaluations = read_evaluations(folder)
-    means = group_means(runs, evaluations)
+    table_rows = find_experiment_rows(plan.sweep, runs, evaluations)
+    found = _Found(runs, evaluations, group_means(runs, evaluations, table_rows), table_rows)
     if plan.sweep.kind == "search":
-        _print_search(console, plan, runs, evaluations, means)
+        _print_search(console, plan, found)
     else:
-        _print_grid(console, plan, runs, evaluations, means)
+        _print_grid(console, plan, found)
 
 
 def print_replication(console: Console, folder: Folder) -> None:
@@ -54,67 +83,63 @@ def most_frequent_class(plan: Plan) -> float:
     return float(np.mean([share for share, _ in _most_frequent_classes(plan)]))
 
 
-def _print_search(
-    console: Console, plan: Plan, runs: pl.DataFrame, evaluations: pl.DataFrame, means: pl.DataFrame
-) -> None:
+def _print_search(console: Console, plan: Plan, found: _Found) -> None:
+    runs = found.runs
     best = find_best(runs)
     if best is None:
         return
     rows = [row for row in (find_best(runs, method) for method in METHOD_NAMES) if row is not None]
     rows.sort(key=lambda row: row.config_id != best.config_id)  # a stable sort: what was chosen first
     rows[1:] = sorted(rows[1:], key=lambda row: row.selection_accuracy, reverse=True)
-    _print_chance(console, plan, runs, evaluations, {METHOD_NAMES[row.method]: row.config_id for row in rows})
-    sizes = _group_sizes(means)
+    _print_chance(console, plan, found, {METHOD_NAMES[row.method]: row.config_id for row in rows})
     cells = []
     for row in rows:
         marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
-        numbers = [_cell(means, row.config_id, group) for group in sizes]
+        numbers = [_cell(found, row.config_id, group) for group in found.sizes]
         cells.append((marked, percent(row.selection_accuracy), *numbers))
-    _print_table(console, plan, ("method", "validation"), cells, sizes, strong_row=0)
+    _print_table(console, plan, ("method", "validation"), cells, found, strong_row=0)
     console.print(Facts([(METHOD_NAMES[row.method], _describe(plan, runs, row)) for row in rows]), highlight=False)
     print_lines(console, f"Always answering a language's most frequent class: {percent(most_frequent_class(plan))} %")
     console.print()
     where = shorten(plan.selection_languages)
     print_lines(console, f"* the best by validation accuracy on {where}", "  ")
-    _print_choice(console, plan, rows, means, sizes)
+    _print_choice(console, plan, rows, found)
     if plan.chosen_by_targets:
         took = shorten(plan.chosen_by_targets)
         print_lines(console, f"Not zero-shot: {took} took part in the choice (validation split).", "  ")
-    _print_groups(console, plan, sizes)
+    _print_groups(console, plan, found)
     print_lines(console, f"Trials: {_count_trials(runs)}.")
     if len(plan.sweep.seeds) < MIN_SEEDS:
         print_lines(console, _say_few_seeds(plan))
 
 
-def _print_grid(
-    console: Console, plan: Plan, runs: pl.DataFrame, evaluations: pl.DataFrame, means: pl.DataFrame
-) -> None:
+def _print_grid(console: Console, plan: Plan, found: _Found) -> None:
     """Print every cell of a grid, a replication or an evaluation by target group."""
     is_chosen = plan.sweep.kind != "evaluate"  # there is no validation accuracy of what was trained elsewhere
-    sizes = _group_sizes(means)
     notes: list[str] = []
     rows: list[tuple[str, ...]] = []
     named: dict[str, str] = {}
     for (arm, _), config in zip(plan.sweep.cells, plan.sweep.corners, strict=True):
-        own = runs.filter(pl.col("config_id") == config.config_id)
+        own = found.runs.filter(pl.col("config_id") == config.config_id)
         complete = own.filter(pl.col("state") == "complete")
         if len(own) > len(complete):
             notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
         chosen = percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
-        numbers = [_cell(means, config.config_id, group) if len(complete) else "–" for group in sizes]
-        rows.append((arm, config.source_set, str(len(complete)), *([chosen] if is_chosen else []), *numbers))
+        numbers = [_cell(found, config.config_id, group) if len(complete) else "–" for group in found.sizes]
+        source_set = plan.sweep.name_source_set(config.source_set)
+        rows.append((arm, source_set, str(len(complete)), *([chosen] if is_chosen else []), *numbers))
         if len(complete):
-            named[f"{arm} on {config.source_set}"] = config.config_id
-    _print_chance(console, plan, runs, evaluations, named)
+            named[f"{arm} on {source_set}"] = config.config_id
+    _print_chance(console, plan, found, named)
     heads = ("arm", "trained on", "seeds", *(["validation"] if is_chosen else []))
-    _print_table(console, plan, heads, rows, sizes, left=2)
+    _print_table(console, plan, heads, rows, found, left=2)
     for note in notes:
         print_lines(console, note, "  ")
     print_lines(console, f"Always answering a language's most frequent class: {percent(most_frequent_class(plan))} %")
     console.print()
     for source_set, count in plan.trained_on_targets.items():
         print_lines(console, f"Not zero-shot: {source_set} trains on {count} of the tested languages.", "  ")
-    _print_groups(console, plan, sizes)
+    _print_groups(console, plan, found)
     if len(plan.sweep.seeds) < MIN_SEEDS:
         print_lines(console, _say_few_seeds(plan))
 
@@ -124,7 +149,7 @@ def _print_table(
     plan: Plan,
     heads: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],
-    sizes: dict[str, int],
+    found: _Found,
     left: int = 1,
     strong_row: int | None = None,
 ) -> None:
@@ -133,20 +158,19 @@ def _print_table(
     console.print()
     print_lines(console, f"{plan.name}: test accuracy in % (mean{spread})", style="bold")
     console.print()
-    columns = (*heads, *(f"{' '.join(group.split('_'))} ({size})" for group, size in sizes.items()))
+    groups = [f"{name_group(group).replace('_', ' ')} ({_say_sizes(size)})" for group, size in found.sizes.items()]
+    columns = (*heads, *groups)
     strong = frozenset((strong_row, place) for place in range(len(columns))) if strong_row is not None else frozenset()
     print_table(console, Sheet("end", "", columns, tuple(rows), pl.DataFrame(), strong=strong, left=left))
     console.print()
 
 
-def _print_chance(
-    console: Console, plan: Plan, runs: pl.DataFrame, evaluations: pl.DataFrame, named: dict[str, str]
-) -> None:
+def _print_chance(console: Console, plan: Plan, found: _Found, named: dict[str, str]) -> None:
     """Say first where a configuration, by its name, is not better than always answering the most frequent class."""
     known = _most_frequent_classes(plan)
     shares, counts = [share for share, _ in known], [count for _, count in known]
-    tested = evaluations.filter((pl.col("split") == "test") & pl.col("language").is_in(plan.target_languages))
-    complete = runs.filter(pl.col("state") == "complete").select("run_id", "config_id")
+    tested = found.evaluations.filter((pl.col("split") == "test") & pl.col("language").is_in(plan.target_languages))
+    complete = found.runs.filter(pl.col("state") == "complete").select("run_id", "config_id")
     per_run = tested.join(complete, on="run_id").group_by("config_id", "run_id").agg(pl.col("accuracy").sort().mean())
     below = []
     for name, config_id in named.items():
@@ -159,25 +183,28 @@ def _print_chance(
         print_lines(console, sentence, style="bold yellow")
 
 
-def _print_choice(
-    console: Console, plan: Plan, rows: Sequence[Best], means: pl.DataFrame, sizes: dict[str, int]
-) -> None:
+def _print_choice(console: Console, plan: Plan, rows: Sequence[Best], found: _Found) -> None:
     """Say where the chosen configuration stands in the test."""
-    if len(rows) < 2 or not sizes:
+    if len(rows) < 2 or not found.sizes:
         return
-    group = max(sizes, key=lambda name: sizes[name])
-    tests = {row["config_id"]: row["accuracy"] for row in means.filter(group=group).iter_rows(named=True)}
+    group = max(found.sizes, key=lambda name: max(found.sizes[name]))
+    tests = {row["config_id"]: row["accuracy"] for row in found.means.filter(group=group).iter_rows(named=True)}
     standings = [
         Standing(METHOD_NAMES[row.method], row.selection_accuracy, tests[row.config_id])
         for row in rows
         if row.config_id in tests
     ]
+    if not standings or standings[0].name != METHOD_NAMES[rows[0].method]:
+        return
     for line in say_choice(plan.name, standings, group, len(plan.sweep.seeds)):
         print_lines(console, line, "  ")
 
 
-def _print_groups(console: Console, plan: Plan, sizes: dict[str, int]) -> None:
-    for line in group_lines(sizes, plan.sweep.corners[0].backbone, plan.sweep.used_source_sets):
+def _print_groups(console: Console, plan: Plan, found: _Found) -> None:
+    """Say what the names of groups mean, and which tested languages are in none."""
+    sizes = {group: _say_sizes(size) for group, size in found.sizes.items()}
+    lines = group_lines(sizes, plan.sweep.corners[0].backbone, plan.sweep.used_source_sets)
+    for line in (*lines, *found.rows.explain(sorted(plan.target_languages))):
         print_lines(console, line, "  ", style="dim")
 
 
@@ -205,17 +232,15 @@ def _say_few_seeds(plan: Plan) -> str:
     )
 
 
-def _group_sizes(means: pl.DataFrame) -> dict[str, int]:
-    """Return the target groups that have a language, and how many."""
-    sizes = {row["group"]: row["num_languages"] for row in means.iter_rows(named=True)}
-    groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
-    if sizes.get(ALL_TARGETS) == sizes.get(TARGET_GROUPS[-1]) and ALL_TARGETS in groups:
-        groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
-    return {group: sizes[group] for group in groups}
+def _say_sizes(sizes: set[int]) -> str:
+    return " or ".join(map(str, sorted(sizes)))
 
 
-def _cell(means: pl.DataFrame, config_id: str, group: str) -> str:
-    row = means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group)).row(0, named=True)
+def _cell(found: _Found, config_id: str, group: str) -> str:
+    rows = found.means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group))
+    if rows.is_empty():
+        return "–"
+    row = rows.row(0, named=True)
     return percent(row["accuracy"]) + ("" if row["spread"] is None else f" ± {percent(row['spread'])}")
 
 

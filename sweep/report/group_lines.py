@@ -1,6 +1,9 @@
 """What the names of groups of languages mean, in the line where they stand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+from sweep.analysis.targets import ALL_TARGETS
+from sweep.report.wording import name_group
 
 SOURCES = {
     "eng": "English",
@@ -14,7 +17,7 @@ MEANINGS = {
     "unseen": "not in the pretraining of XLM-R",
     "seen": "in the pretraining of XLM-R",
     "all": "all that are tested",
-    "all_targets": "all that are tested",
+    ALL_TARGETS: "all that are tested, but for those left out",
 }
 DESCENDANTS = {
     "e5-small": "e5-small comes from it (through multilingual MiniLM)",
@@ -25,17 +28,17 @@ DESCENDANTS = {
 """What other backbones have to do with XLM-R (Wang et al. 2024, arXiv:2402.05672, section 2)."""
 
 
-def name_group(group: str) -> str:
+def say_group(group: str) -> str:
     """Return a group's name as a sentence has it."""
-    return "all tested languages" if group == "all_targets" else group
+    return "all tested languages" if group == ALL_TARGETS else group
 
 
-def group_lines(sizes: Mapping[str, int], backbone: str, others: Sequence[str] = ()) -> list[str]:
+def group_lines(sizes: Mapping[str, int | str], backbone: str, others: Sequence[str] = ()) -> list[str]:
     """Return a line a group of a table: what it means, and how many languages it has.
 
     `others` are names that stand beside them, such as source sets; what a group is without is explained, too.
     """
-    lines = [f"{group} ({_count(size)}): {_explain(group)}." for group, size in sizes.items()]
+    lines = [f"{name_group(group)} ({_count(size)}): {_explain(group)}." for group, size in sizes.items()]
     excluded = [group.partition("_without_")[2] for group in sizes]
     named = [name for name in dict.fromkeys([*others, *excluded]) if name in SOURCES and name not in sizes]
     lines += [f"{name}: {SOURCES[name]}." for name in named]
@@ -44,7 +47,7 @@ def group_lines(sizes: Mapping[str, int], backbone: str, others: Sequence[str] =
     return lines
 
 
-def seen_line(groups: Sequence[str] | Mapping[str, int], backbone: str) -> str:
+def seen_line(groups: Collection[str], backbone: str) -> str:
     """Return whose pretraining `seen` means, where the backbone is not XLM-R; nothing where no group speaks of it."""
     if not any(group.split("_")[0] in ("seen", "unseen", "low") for group in groups):
         return ""
@@ -61,5 +64,5 @@ def _explain(group: str) -> str:
     return f"{meaning}, without {excluded}" if excluded else meaning
 
 
-def _count(size: int) -> str:
-    return f"{size} language{'' if size == 1 else 's'}"
+def _count(size: int | str) -> str:
+    return f"{size} language{'' if str(size) == '1' else 's'}"

@@ -92,7 +92,7 @@ class Screen:
 
     def _describe(self, record: TrialRecord) -> str:
         if record.arm is not None:
-            return f"{record.arm} on {record.run_config.source_set}"
+            return f"{record.arm} on {self._plan.sweep.name_source_set(record.run_config.source_set)}"
         values = [f"{name}={format_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
 

@@ -9,7 +9,7 @@ from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import LEVEL, MIN_SEEDS
 from sweep.analysis.tables import complete_differences, describe, pair
 from sweep.analysis.tradeoff import name_search, name_seeds
-from sweep.report.group_lines import name_group
+from sweep.report.group_lines import say_group
 from sweep.report.sheet import interval, p_value, percent, points
 
 BASELINES = ("spt", "xpe")
@@ -44,7 +44,7 @@ def _answer(results: Results, curse: pl.DataFrame, name: str, search: str) -> li
         promised = curse.filter(replication=name, arm=cell.arm, measure=group)
         promise = promised.row(0, named=True) if len(promised) else None
         compared = [row for (one, _), row in zip(couples, rows, strict=True) if one is cell]
-        lines.append(f"Promised{which}: {_promise(promise, search, name_group(group))}")
+        lines.append(f"Promised{which}: {_promise(promise, search, say_group(group))}")
         lines.append(f"Held{which}: {_held(results, cell, group, promise)}")
         lines.append(f"Really better{which}? {_verdicts(cell, compared)}")
     return lines
@@ -61,7 +61,7 @@ def _promise(row: dict[str, Any] | None, search: str, group: str) -> str:
 def _held(results: Results, cell: Cell, group: str, promise: dict[str, Any] | None) -> str:
     if note := results.differs(cell, group):
         return f"this cannot be said: {note}."
-    (mean,) = describe([cell.accuracies[:, results.groups[group]].mean(axis=1)])
+    (mean,) = describe([cell.accuracies[:, results.places(group, cell.source_set)].mean(axis=1)])
     seeds = f"the fresh seed{'s' if len(cell.seeds) > 1 else ''} {name_seeds(cell.seeds)}"
     said = f"{_with_interval(mean['accuracy'], mean['low'], mean['high'])} with {seeds}"
     if promise is None or promise["difference"] is None:
@@ -105,7 +105,7 @@ def _announce(results: Results, curse: pl.DataFrame) -> list[str]:
         promise = percent(row["search_accuracy"])
         lines.append(
             f"On fresh seeds ({row['seeds']}) the best of {row['search']} has {held} on "
-            f"{name_group(row['measure'])}, where it had {promise} %. See: report {row['replication']}."
+            f"{say_group(row['measure'])}, where it had {promise} %. See: report {row['replication']}."
         )
     return lines
 

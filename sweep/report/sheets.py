@@ -22,6 +22,7 @@ from sweep.report.group_lines import group_lines
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.setup_sheets import setup_sheets
 from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
+from sweep.report.wording import name_exclusion, name_group
 
 ARMS_A_TABLE = 4
 """Arms side by side in 100 columns."""
@@ -72,10 +73,10 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE, most: int | 
             for group in answers.results.groups:
                 places = [(source_set, group, arm) for arm in block]
                 strong |= {(len(rows), column) for column, place in enumerate(places, 1) if place in highest}
-                rows.append((group, *map(_main_cell, map(found.get, places))))
+                rows.append((name_group(group), *map(_main_cell, map(found.get, places))))
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
-        excluded = "" if answers.results.exclude == "none" else f"; {answers.results.exclude} in no group"
-        title = f"Test accuracy in %{excluded}{part}"
+        excluded = name_exclusion(answers.results.exclude)
+        title = f"Test accuracy in %{f'; {excluded} in no group' if excluded else ''}{part}"
         place = number + 1 if len(blocks) > 1 else None
         said = tuple(_explain_main(answers)) if number == len(blocks) - 1 else ()
         hints = _name_left_out(answers.results.arms, arms) if number == len(blocks) - 1 else ()
@@ -99,6 +100,7 @@ def _explain_main(answers: Answers) -> list[str]:
         notes.append(f"* not averaged: {row['arm']} on {row['source_set']}, {row['group']}: {row['note']}")
     for source_set, count in results.trained_on_targets.items():
         notes.append(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
+    notes += results.left_out
     sizes = {group: len(places) for group, places in results.groups.items()}
     backbone = results.shown[0].config.backbone if results.shown else ""
     return notes + group_lines(sizes, backbone, results.source_sets)
@@ -287,7 +289,7 @@ def _main_cell(row: dict[str, Any] | None) -> str:
 
 
 def _difference_row(row: dict[str, Any]) -> tuple[str, ...]:
-    head = (row["group"], row["arm"], f"{row['num_pairs']} x {row['num_languages']}")
+    head = (name_group(row["group"]), row["arm"], f"{row['num_pairs']} x {row['num_languages']}")
     if row["difference"] is None:
         return (*head, "*", "", "", "", "")
     such = "–" if row["low_languages"] is None else f"[{points(row['low_languages'])}, {points(row['high_languages'])}]"
