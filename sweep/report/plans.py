@@ -1,7 +1,6 @@
 """What an experiment will do, before it does it: its plan, and what it takes."""
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sweep.checks import estimate_bytes
@@ -9,6 +8,7 @@ from sweep.cluster.capacity import Capacity, Share
 from sweep.config import SweepConfig
 from sweep.estimate import estimate
 from sweep.plan import Plan
+from sweep.report.terminal import Facts
 from sweep.report.wording import count_nouns, format_duration, format_number, shorten
 from sweep.space import Dimension
 from sweep.storage import Folder
@@ -18,9 +18,7 @@ from xpe_core.tokens import TokenisedData
 def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     """Print what the experiment will do."""
     sweep, config = plan.sweep, plan.sweep.corners[0]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table = Facts()
     if sweep.kind == "evaluate":
         print_evaluation(console, plan, folder)
         return
@@ -58,9 +56,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
 def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     """Print which adapters are tested on what."""
     sweep, config = plan.sweep, plan.sweep.corners[0]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table = Facts()
     table.add_row(
         "experiment", f"{plan.name}: {count_nouns(sweep.num_runs, 'adapter')} to be tested, nothing is trained"
     )
@@ -89,8 +85,7 @@ def print_estimate(
     found = estimate(plan)
     capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
     device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
+    table = Facts()
     table.add_row("trials", f"{found.num_trials:,} packs of {plan.pack_size} seeds: {found.num_runs:,} runs")
     for arm in plan.sweep.arms:
         cells = sum(name == arm for name, _ in plan.sweep.cells)
