@@ -6,9 +6,11 @@ from rich.text import Text
 
 from sweep.checks import estimate_bytes
 from sweep.cluster.capacity import Capacity, Share
+from sweep.cluster.machine import describe_machine
 from sweep.estimate import estimate
 from sweep.plan import Plan
 from sweep.report.wording import count_nouns, format_duration, format_number, shorten
+from sweep.resuming import describe_restart
 from sweep.space import Dimension
 from sweep.storage import Folder
 
@@ -46,6 +48,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
             "arm", Text(f"{arm}: {' '.join(f'{name}={format_number(value)}' for name, value in values.items())}")
         )
     table.add_row("results", Text(str(folder)))
+    _add_circumstances(table, plan, folder)
     console.print(table)
 
 
@@ -68,7 +71,16 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     for source_set, count in plan.trained_on_targets.items():
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
     table.add_row("results", Text(str(folder)))
+    _add_circumstances(table, plan, folder)
     console.print(table)
+
+
+def _add_circumstances(table: Table, plan: Plan, folder: Folder) -> None:
+    """Say what an earlier start has left, and what else happens on this machine."""
+    if (restart := describe_restart(plan, folder)) is not None:
+        table.add_row("so far", restart)
+    for sentence in describe_machine():
+        table.add_row("machine", Text(sentence))
 
 
 def print_estimate(
