@@ -1,0 +1,1 @@
+"""The cases that people met, each with a small input of its own and its right outcome."""
