@@ -4,6 +4,8 @@ Torch and Ray take seconds to import, so they are imported by the commands that 
 at once.
 """
 
+import atexit
+import gc
 import math
 import signal
 import sys
@@ -11,11 +13,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from sweep.cluster.address import find_address
 from sweep.command_line import how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
@@ -258,6 +261,7 @@ def _run(
     name = normalise_name(name)
     if problem := find_problem(name):
         raise InputError(f"the experiment's name {name!r} {problem}; give it another one with --name")
+    find_address()  # a mistake in RAY_ADDRESS is answered before anything takes long
     console = Console()
     with answered(_say_on(console), _answer_before, _leave, PATIENCE_SECONDS):
         _run_prepared(
@@ -330,11 +334,22 @@ def _choose_experiment(console: Console, has_gpu: bool) -> str:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
+    atexit.register(gc.freeze)  # else Python's last search for garbage, of no use, takes seconds
     try:
         app()
     except InputError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except PermissionError as error:  # of a file of another user's, wherever it is opened
+        _refuse(
+            f"{error.filename}: {error.strerror}; this user must be allowed to read it"
+            if error.filename
+            else str(error)
+        )
+
+
+def _refuse(sentence: str) -> NoReturn:
+    Console(stderr=True).print(f"error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":
