@@ -6,12 +6,13 @@ look for what a run used.
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
+from sweep.groups import expand_groups, name_source_set
 from sweep.space import BACKBONE_SIZE, INTEGER_FIELDS, Dimension, Strict, join_lists, zip_dimension
 from xpe_core.config import Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
@@ -106,6 +107,8 @@ class SweepConfig(Strict):
     resources: ResourcesConfig = ResourcesConfig()
     keep: Literal["all", "best", "none"] = "all"
     """Whose trained prompt and head are kept: every finished run's, those of the best configuration, or none."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Languages by a name of one's own, which stands for them wherever languages are asked for, and in tables."""
 
     space: dict[str, Dimension] = {}
     """Of a search: fields of `RunConfig` that vary."""
@@ -132,6 +135,13 @@ class SweepConfig(Strict):
 
     adapters: dict[str, dict[Seed, str]] = {}
     """Of an evaluation: each arm's adapters, one a seed, by their fingerprints."""
+
+    _open_keys: frozenset[str] = PrivateAttr(frozenset())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_groups(cls, values: Any) -> Any:
+        return expand_groups(values)
 
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
@@ -263,6 +273,22 @@ class SweepConfig(Strict):
     def has_full_length(self, values: Mapping[str, Any]) -> bool:
         """Whether a configuration has the experiment's number of steps; before it was extended there were fewer."""
         return "max_steps" not in self.base or bool(values["max_steps"] == self.longest)
+
+    @property
+    def open_keys(self) -> frozenset[str]:
+        """Keys that say of languages what was meant for another data set, or say nothing (`sweep.choosing`)."""
+        places = (self.base, self.space, *self.zipped, *self.arms.values())
+        is_said = bool(self.source_sets) or any("source_set" in place for place in places)
+        return self._open_keys if is_said or self.kind == "replicate" else self._open_keys | {"source_set"}
+
+    def leave_open(self, keys: Collection[str]) -> "SweepConfig":
+        """Return the experiment, of which these keys hold where the data set has all the languages that they name."""
+        self._open_keys = frozenset(keys)
+        return self
+
+    def name_source_set(self, source_set: str) -> str:
+        """Return what tables call a source set: the group that it is, where it is one of `groups`."""
+        return name_source_set(source_set, self.groups)
 
     @property
     def used_source_sets(self) -> tuple[str, ...]:

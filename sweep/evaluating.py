@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from sweep.choosing import choose_languages
 from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from sweep.experiments import HUB, SEED
 from sweep.keeping import SUFFIX
@@ -124,8 +125,8 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
     for config in configs.values():
         check_positions(config, max_positions)
     data = load_tokens(first.source, first.backbone, first.max_length)
-    targets = data.resolve(sweep.evaluation.languages)
-    if without := [language for language in targets if not data.labels_of(language, "test")]:
+    chosen = choose_languages(sweep, data)
+    if without := [language for language in chosen.targets if not data.labels_of(language, "test")]:
         raise InputError(f"dataset {data.name}: language {without[0]!r} has no test split")
     files: dict[str, bytes] = {}
     for one in found:
@@ -139,7 +140,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
         facts = {**ordered.facts, "adapter": one.source, "adapter_fingerprint": one.adapter.fingerprint}
         files[config.run_id] = to_bytes(replace(ordered, config=config, facts=facts))
     fingerprints = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
-    return Plan(name, sweep, data, fingerprints, (), targets, files)
+    return Plan(name, sweep, data, fingerprints, (), chosen.targets, files, chosen.notes)
 
 
 def name_classes(adapter: Adapter, data: TokenisedData) -> Adapter:

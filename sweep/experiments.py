@@ -23,6 +23,8 @@ SEED = re.compile(r"seed[-_]?0*(\d+)")
 """What a folder or a hub's revision is called that holds one seed's adapter."""
 OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling")
 """Fields of `RunConfig` that decide how an adapter is tested."""
+LANGUAGE_KEYS = ("source_set", "evaluation.languages", "selection_languages")
+"""Keys whose values in a file are meant for the data set that it names, and not for one that `--set` names."""
 FIELD_PLACES = ("base", "space", "arms", "zipped")
 """Keys under which fields of `RunConfig` stand: these are set by their own names."""
 
@@ -48,7 +50,9 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     for override in overrides:
         _apply(values, override)
     values = _make_paths_absolute(values)
-    return name, build_config(SweepConfig, values, f"experiment {source}")
+    pinned = {override.partition("=")[0] for override in overrides}
+    open_keys = set(LANGUAGE_KEYS) - pinned if "dataset" in pinned else ()
+    return name, build_config(SweepConfig, values, f"experiment {source}").leave_open(open_keys)
 
 
 def is_file(source: str) -> bool:
@@ -175,8 +179,11 @@ def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
             raise InputError(f"{sweep.of} holds no single configuration: a replication wants one, or an experiment")
         found, used = {"best": source.config()}, set(source.seeds)
         evaluation: Any = source.evaluation.model_dump()
+        groups: Any = source.groups
     else:
-        found, used, evaluation = _read_best(_find_experiment(sweep.of, storage), sweep.top)
+        folder = _find_experiment(sweep.of, storage)
+        found, used, evaluation = _read_best(folder, sweep.top)
+        groups = read_specification(folder).get("groups", {})
     if stale := sorted(used & set(sweep.seeds)):
         fresh = f"{max(used) + 1}-{max(used) + 10}"
         raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication wants fresh ones, such as {fresh}")
@@ -188,10 +195,9 @@ def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
     values = sweep.model_dump(exclude_unset=True)
-    evaluation = values.get("evaluation", evaluation)
-    return build_config(
-        SweepConfig, {**values, "base": shared, "arms": own, "evaluation": evaluation}, f"replication of {sweep.of}"
-    )
+    evaluation, groups = values.get("evaluation", evaluation), values.get("groups", groups)
+    values |= {"base": shared, "arms": own, "evaluation": evaluation, "groups": groups}
+    return build_config(SweepConfig, values, f"replication of {sweep.of}")
 
 
 def fresh_seeds(of: str, storage: Place, count: int = 10) -> str:

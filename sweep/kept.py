@@ -13,7 +13,14 @@ from xpe_core.errors import InputError
 kept = typer.Typer()
 
 Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
-Exclude = Annotated[str, typer.Option("--exclude", help="Languages in no target group: a group, codes, or none.")]
+Exclude = Annotated[
+    str | None,
+    typer.Option(
+        "--exclude",
+        help="Languages in no row: groups, languages, trained or none (those trained on; on SIB-200 joshi5).",
+        show_default=False,
+    ),
+]
 LogDir = Annotated[str | None, typer.Option("--log-dir", help="Folder for logs here (NAME/logs below the storage).")]
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
@@ -82,7 +89,7 @@ def stop(name: Kept, storage: Storage = "results") -> None:
 def report(
     names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
     baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
-    exclude: Exclude = "joshi5",
+    exclude: Exclude = None,
     form: Annotated[
         str, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
     ] = "terminal",
@@ -108,7 +115,7 @@ def best(
         str | None, typer.Option("--for", help="By test accuracy on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
     ] = None,
     method: Annotated[str | None, typer.Option("--method", help="Only of spt, xpe or dual.")] = None,
-    exclude: Exclude = "joshi5",
+    exclude: Exclude = None,
     storage: Storage = "results",
 ) -> None:
     """Print the best configuration as an experiment file, with the command that replicates it."""
@@ -122,7 +129,7 @@ def compare(
     first: Annotated[str, typer.Argument(help="An arm, EXPERIMENT:arm, config_id, run_id or experiment.")],
     second: Annotated[str, typer.Argument(help="What it is compared with.")],
     purpose: Annotated[str | None, typer.Option("--for", help="Only on this target group, or several.")] = None,
-    exclude: Exclude = "joshi5",
+    exclude: Exclude = None,
     storage: Storage = "results",
 ) -> None:
     """Show the paired difference of two configurations, runs or experiments."""

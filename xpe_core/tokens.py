@@ -9,7 +9,7 @@ N examples, T tokens of the longest of them.
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from xpe_core.config import digest
 from xpe_core.data import DataSource, as_source, fingerprint_dataset, load_dataset
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
+from xpe_core.held_out import hold_out
 from xpe_core.languages import resolve_languages
 
 FORMAT = 1
@@ -56,6 +57,8 @@ class TokenisedData:
     """Bad rows that were left out."""
     older_fingerprints: tuple[str, ...] = ()
     """What older versions called the same data: an experiment that has one of these is of this data set."""
+    held_out: tuple[str, ...] = ()
+    """Languages without a validation split, whose validation examples are a part of their train split."""
 
     def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
         """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
@@ -85,9 +88,27 @@ class TokenisedData:
         """Return the same data without files behind it, to be sent to another machine."""
         return replace(self, token_ids=np.array(self.token_ids))
 
-    def resolve(self, names: str | Sequence[str]) -> tuple[str, ...]:
-        """Return the codes of this data set's languages that a group, family, script or list of codes stands for."""
-        return resolve_languages(names, self.languages)
+    @cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Rows by language and split; a split that a language lacks is absent."""
+        places = self.language_ids * len(SPLITS) + self.split_ids
+        sizes = np.bincount(places, minlength=len(self.languages) * len(SPLITS)).reshape(-1, len(SPLITS))
+        return {
+            language: {split: int(size) for split, size in zip(SPLITS, row, strict=True) if size}
+            for language, row in zip(self.languages, sizes, strict=True)
+        }
+
+    def resolve(self, names: str | Sequence[str], splits: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the codes of this data set's languages that a group, family, script or list of names stands for.
+
+        Of groups those that lack one of `splits` are left out.
+        """
+        lacking = [language for language, counts in self.counts.items() if not set(splits) <= counts.keys()]
+        return resolve_languages(names, self.languages, lacking)
+
+    def sources(self, source_set: str) -> tuple[str, ...]:
+        """Return the languages that a run on a source set trains on."""
+        return self.resolve(source_set, ("train", "validation"))
 
     def labels_of(self, language: str, split: str) -> set[str]:
         """Return the labels that stand in a language's split, empty where there is none."""
@@ -147,7 +168,9 @@ def _build(folder: Path, dataset: DataSource | str, backbone: str, max_length: i
 @lru_cache(maxsize=8)
 def _open(folder: Path, name: str) -> TokenisedData:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    offsets = np.load(folder / "offsets.npy")
+    offsets, labels = np.load(folder / "offsets.npy"), np.load(folder / "labels.npy")
+    language_ids = np.load(folder / "language_ids.npy")
+    split_ids, held_out = hold_out(np.load(folder / "split_ids.npy"), language_ids, labels)
     return TokenisedData(
         name=name,
         fingerprint=folder.name,
@@ -156,8 +179,9 @@ def _open(folder: Path, name: str) -> TokenisedData:
         pad_token_id=meta["pad_token_id"],
         token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),
         offsets=offsets,
-        labels=np.load(folder / "labels.npy"),
-        language_ids=np.load(folder / "language_ids.npy"),
-        split_ids=np.load(folder / "split_ids.npy"),
+        labels=labels,
+        language_ids=language_ids,
+        split_ids=split_ids,
         lengths=np.diff(offsets),
+        held_out=tuple(meta["languages"][language] for language in held_out),
     )

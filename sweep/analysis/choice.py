@@ -62,7 +62,8 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
         elif any(results.differs(cell, group) for group in weights):
             continue
         else:
-            sums = [w * cell.accuracies[:, results.groups[g]].mean(axis=1) for g, w in weights.items()]
+            places = {group: results.places(group, cell.source_set) for group in weights}
+            sums = [w * cell.accuracies[:, places[group]].mean(axis=1) for group, w in weights.items()]
             values = np.sum(sums, axis=0) / sum(weights.values())
         if np.isnan(values).any():
             continue

@@ -13,7 +13,7 @@ import polars as pl
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
-from xpe_core.languages import load_languages
+from xpe_core.languages import find_language
 
 NUM_EXTREMES = 3
 NUM_RESAMPLES = 1_999
@@ -83,12 +83,11 @@ def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.Dat
     Columns: source_set, arm, the kind, num_languages, and those of `language_table` from num_seeds on. A seed that
     lacks one of the kind's languages is not counted.
     """
-    known = {language.code: language for language in load_languages()}
     kinds: dict[str, list[int]] = {}
     for place, code in enumerate(results.languages):
-        if code in known and code not in results.excluded:
-            kind = known[code].family if by == "family" else known[code].script
-            kinds.setdefault(kind, []).append(place)
+        language = find_language(code)
+        if language is not None and code not in results.excluded:
+            kinds.setdefault(language.family if by == "family" else language.script, []).append(place)
     ordered = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
     counts = [(kind, len(places)) for kind, places in ordered]
     sizes = pl.DataFrame(counts, schema={by: pl.String, "num_languages": pl.Int64}, orient="row")
@@ -98,10 +97,9 @@ def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.Dat
 
 def describe_languages(results: Results) -> pl.DataFrame:
     """Return the tested languages with what the language table says of them."""
-    known = {language.code: language for language in load_languages()}
     rows: list[dict[str, Any]] = []
     for code in results.languages:
-        one = known.get(code)
+        one = find_language(code)
         facts = {} if one is None else {name: vars(one)[name] for name in LANGUAGE_SCHEMA if name in vars(one)}
         rows.append({**facts, "language": code, "excluded": code in results.excluded})
     return pl.DataFrame(rows, schema=LANGUAGE_SCHEMA)

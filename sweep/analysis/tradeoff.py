@@ -53,7 +53,8 @@ def pareto_front(results: Results) -> pl.DataFrame:
     for cell in results.cells:
         if low is None or seen is None or not cell.seeds or results.differs(cell, low) or results.differs(cell, seen):
             continue
-        means = [float(cell.accuracies[:, results.groups[group]].mean()) for group in (low, seen)]
+        places = [results.places(group, cell.source_set) for group in (low, seen)]
+        means = [float(cell.accuracies[:, own].mean()) for own in places]
         facts = (cell.experiment, cell.arm, cell.source_set, cell.method, cell.config_id, len(cell.seeds))
         rows.append((*facts, *means, False))
     table = pl.DataFrame(rows, schema=FRONT_SCHEMA, orient="row").sort(
@@ -109,10 +110,10 @@ def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) 
         if group not in replicated.groups:
             continue
         note = searched.differs(source, group) or replicated.differs(cell, group)
-        if _codes(searched, group) != _codes(replicated, group):
+        if _codes(searched, group, source) != _codes(replicated, group, cell):
             note = "tested on other languages than in the search"
         values = [
-            one.accuracies[:, results.groups[group]].mean(axis=1) if note is None else np.empty(0)
+            one.accuracies[:, results.places(group, one.source_set)].mean(axis=1) if note is None else np.empty(0)
             for results, one in ((searched, source), (replicated, cell))
         ]
         measures.append((group, values[0], values[1], note))
@@ -131,8 +132,8 @@ def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) 
     return rows
 
 
-def _codes(results: Results, group: str) -> Sequence[str]:
-    return [results.languages[place] for place in results.groups[group]]
+def _codes(results: Results, group: str, cell: Cell) -> Sequence[str]:
+    return [results.languages[place] for place in results.places(group, cell.source_set)]
 
 
 def _pair_of_groups(results: Results) -> tuple[str | None, str | None]:

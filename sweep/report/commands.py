@@ -30,7 +30,7 @@ def report(
     storage: str,
     names: Sequence[str],
     baseline: str | None,
-    exclude: str,
+    exclude: str | None,
     form: str,
     to: str | None,
     every_language: bool,
@@ -70,7 +70,9 @@ def report(
     console.print(Text(f"{len(written)} tables in {target}: {', '.join(written)}"), soft_wrap=True)
 
 
-def best(console: Console, storage: str, name: str, purpose: str | None, method: str | None, exclude: str) -> None:
+def best(
+    console: Console, storage: str, name: str, purpose: str | None, method: str | None, exclude: str | None
+) -> None:
     """Print the best configuration as an experiment file; what is said about it stands in comments."""
     if method is not None and method not in METHODS:
         raise InputError(f"--method {method}: must be one of {', '.join(METHODS)}")
@@ -97,7 +99,7 @@ def best(console: Console, storage: str, name: str, purpose: str | None, method:
         "The best of many looks better than it is; run it again on fresh seeds:",
     ]
     options = "".join([f" --for {quote(purpose)}" if purpose else "", f" --method {method}" if method else ""])
-    options += f" --exclude {quote(exclude)}" if exclude != "joshi5" else ""
+    options += f" --exclude {quote(exclude)}" if exclude is not None else ""
     again = f" --storage {quote(storage)}" if storage != "results" else ""
     file = quote(f"{name}-{'-'.join([method or 'best', *(weights or ())])}.yaml")
     lines.append(f"  python sweep/run.py best {quote(name)}{options}{again} > {file}")
@@ -108,7 +110,9 @@ def best(console: Console, storage: str, name: str, purpose: str | None, method:
     print_plain(console, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
 
-def compare_two(console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str) -> None:
+def compare_two(
+    console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str | None
+) -> None:
     """Print the paired difference of two configurations, arms, runs or experiments."""
     results, unreadable = _read_homes(storage, first, second, exclude)
     groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
@@ -120,7 +124,7 @@ def compare_two(console: Console, storage: str, first: str, second: str, purpose
         console.print(Text(f"{name} was left out: {reason}"), soft_wrap=True)
 
 
-def _read_homes(storage: str, first: str, second: str, exclude: str) -> tuple[Results, dict[str, str]]:
+def _read_homes(storage: str, first: str, second: str, exclude: str | None) -> tuple[Results, dict[str, str]]:
     """Return the experiments that two names stand for, read together, and why others could not be looked into."""
     known = [folder for folder in find_experiments(storage) if (folder / "runs").names(".parquet")]
     if not known:

@@ -27,7 +27,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     table.add_row("backbone", Text(config.backbone))
     data = f"{config.dataset} ({len(plan.data.languages)} languages, {len(plan.data.labels):,} texts)"
     table.add_row("data", Text(data))
-    table.add_row("trained on", ", ".join(sweep.used_source_sets))
+    table.add_row("trained on", ", ".join(map(sweep.name_source_set, sweep.used_source_sets)))
     chosen_by = shorten(plan.selection_languages) or "each run's own source languages (its best step)"
     table.add_row("chosen by", f"validation accuracy on {chosen_by}")
     table.add_row("tested on", f"{len(plan.target_languages)} languages")
@@ -36,6 +36,8 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     early = "; the worse trials end early (ASHA)" if sweep.kind == "search" else ""
     for source_set, count in plan.trained_on_targets.items():
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
+    for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
+        table.add_row("note", Text(note))
     table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}{early}")
     for name, dimension in sweep.space.items():
         table.add_row("searched", f"{name} {_describe(dimension)}")
@@ -67,6 +69,8 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
         table.add_row("arm", Text(f"{arm}: {what}; seeds {shorten(sweep.seeds_of(arm))}"))
     for source_set, count in plan.trained_on_targets.items():
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
+    for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
+        table.add_row("note", Text(note))
     table.add_row("results", Text(str(folder)))
     console.print(table)
 

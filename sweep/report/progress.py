@@ -12,13 +12,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweep.analysis import ALL_TARGETS, find_best, group_means, of_full_length, read_evaluations, read_runs
+from sweep.analysis import (
+    TableRows,
+    find_best,
+    find_experiment_rows,
+    group_means,
+    of_full_length,
+    read_evaluations,
+    read_runs,
+)
 from sweep.ledger import TrialRecord
 from sweep.plan import Plan
 from sweep.recorder import STATES
-from sweep.report.wording import format_duration, format_number, format_percent, shorten
+from sweep.report.wording import format_duration, format_number, format_percent, name_group, shorten
 from sweep.storage import Folder
-from xpe_core.languages import TARGET_GROUPS
 
 WIDE = 100
 """Columns of a console from which on a table's cells are written with spaces."""
@@ -97,7 +104,7 @@ class Screen:
 
     def _describe(self, record: TrialRecord) -> str:
         if record.arm is not None:
-            return f"{record.arm} on {record.run_config.source_set}"
+            return f"{record.arm} on {self._plan.sweep.name_source_set(record.run_config.source_set)}"
         values = [f"{name}={format_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
 
@@ -115,16 +122,18 @@ class Screen:
 def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     """Print the best configuration beside SPT and XPE, by target group."""
     runs = of_full_length(read_runs(folder), plan.sweep)
-    means = group_means(runs, read_evaluations(folder))
+    evaluations = read_evaluations(folder)
+    table_rows = find_experiment_rows(plan.sweep, runs, evaluations)
+    means = group_means(runs, evaluations, table_rows)
     if plan.sweep.kind != "search":
-        _print_grid(console, plan, runs, means)
+        _print_grid(console, plan, runs, means, table_rows)
         return
     best = find_best(runs)
     if best is None:
         return
     rows = [row for row in (find_best(runs, method) for method in METHOD_NAMES) if row is not None]
     rows.sort(key=lambda row: row.selection_accuracy, reverse=True)
-    table, groups = _start_table(means, "best of", "valid.")
+    table, groups = _start_table(means, table_rows, "best of", "valid.")
     for row in rows:
         cells = [_cell(console, means, row.config_id, group) for group in groups]
         marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
@@ -146,6 +155,8 @@ def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     ended = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     console.print(f"Always guessing a language's most frequent class: {format_percent(most_frequent_class(plan))}")
     console.print(f"* the best by validation accuracy on {shorten(plan.selection_languages)}")
+    for sentence in table_rows.explain(sorted(plan.target_languages)):
+        console.print(sentence, highlight=False)
     console.print(f"Trials: {ended}.")
     if plan.chosen_by_targets:
         console.print(f"Not zero-shot: {shorten(plan.chosen_by_targets)} took part in the choice (validation split).")
@@ -162,10 +173,10 @@ def most_frequent_class(plan: Plan) -> float:
     return float(np.mean(shares))
 
 
-def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.DataFrame) -> None:
+def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.DataFrame, table_rows: TableRows) -> None:
     """Print every cell of a grid or a replication by target group."""
     is_chosen = plan.sweep.kind != "evaluate"  # there is no validation accuracy of what was trained elsewhere
-    table, groups = _start_table(means, "arm", "trained on", "seeds", *(["valid."] if is_chosen else []))
+    table, groups = _start_table(means, table_rows, "arm", "trained on", "seeds", *(["valid."] if is_chosen else []))
     notes: list[str] = []
     for (arm, _), config in zip(plan.sweep.cells, plan.sweep.corners, strict=True):
         own = runs.filter(pl.col("config_id") == config.config_id)
@@ -174,7 +185,13 @@ def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.Data
             notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
         chosen = format_percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
         cells = [_cell(console, means, config.config_id, group) if len(complete) else "–" for group in groups]
-        table.add_row(arm, config.source_set, str(len(complete)), *([chosen] if is_chosen else []), *cells)
+        table.add_row(
+            arm,
+            plan.sweep.name_source_set(config.source_set),
+            str(len(complete)),
+            *([chosen] if is_chosen else []),
+            *cells,
+        )
     seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
     console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
     console.print(table)
@@ -183,27 +200,34 @@ def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.Data
     console.print(f"Always guessing a language's most frequent class: {format_percent(most_frequent_class(plan))}")
     for source_set, count in plan.trained_on_targets.items():
         console.print(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
+    for sentence in table_rows.explain(sorted(plan.target_languages)):
+        console.print(sentence, highlight=False)
     if len(plan.sweep.seeds) < 6:
         console.print(f"With {seeds} this ranks configurations; it does not prove a difference.")
 
 
-def _start_table(means: pl.DataFrame, *names: str) -> tuple[Table, list[str]]:
+def _start_table(means: pl.DataFrame, table_rows: TableRows, *names: str) -> tuple[Table, list[str]]:
     """Return a table with these columns and one a target group, and the groups."""
-    sizes = {row["group"]: row["num_languages"] for row in means.iter_rows(named=True)}
-    groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
-    if sizes.get(ALL_TARGETS) == sizes.get(TARGET_GROUPS[-1]) and ALL_TARGETS in groups:
-        groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
+    sizes: dict[str, set[int]] = {}
+    for group, size in means.select("group", "num_languages").iter_rows():
+        sizes.setdefault(group, set()).add(size)
+    groups = sorted(sizes, key=table_rows.names.index)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place, name in enumerate(names):
         is_text = place == 0 or name == "trained on"
         table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for group in groups:
-        table.add_column("\n".join([*group.split("_"), f"({sizes[group]})"]), justify="right", no_wrap=True)
+        size = f"({' or '.join(map(str, sorted(sizes[group])))})"
+        words = name_group(group).replace("_", " ").split()
+        table.add_column("\n".join([*words, size]), justify="right", no_wrap=True)
     return table, groups
 
 
 def _cell(console: Console, means: pl.DataFrame, config_id: str, group: str) -> str:
-    row = means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group)).row(0, named=True)
+    found = means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group))
+    if found.is_empty():
+        return "–"
+    row = found.row(0, named=True)
     sign = " ± " if console.width >= WIDE else "±"
     spread = "" if row["spread"] is None else f"{sign}{100 * row['spread']:.1f}"
     return f"{format_percent(row['accuracy'])}{spread}"

@@ -11,6 +11,7 @@ from sweep.report.answer_sheets import SIGNIFICANT, answer_sheets, answering_cel
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.setup_sheets import setup_sheets
 from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
+from sweep.report.wording import name_exclusion, name_group
 
 ARMS_A_TABLE = 4
 """Arms side by side in 100 columns."""
@@ -67,6 +68,7 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
             notes.append(f"* not averaged: {arm} on {source_set}, {group}: {row['note']}")
     for source_set, count in answers.results.trained_on_targets.items():
         notes.append(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
+    notes += answers.results.left_out
     sheets = []
     for number, block in enumerate(blocks):
         rows: list[tuple[str, ...]] = []
@@ -77,10 +79,10 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
                 cells = [found.get((source_set, group, arm)) for arm in block]
                 best = highest.get((source_set, group))
                 strong |= {(len(rows), column) for column, cell in enumerate(cells, 1) if _is_highest(cell, best)}
-                rows.append((group, *map(_main_cell, cells)))
+                rows.append((name_group(group), *map(_main_cell, cells)))
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
-        excluded = "" if answers.results.exclude == "none" else f"; {answers.results.exclude} in no group"
-        title = f"Test accuracy in %{excluded}{part}"
+        excluded = name_exclusion(answers.results.exclude)
+        title = f"Test accuracy in %{f'; {excluded} in no group' if excluded else ''}{part}"
         last = number == len(blocks) - 1
         place = number + 1 if len(blocks) > 1 else None
         said = tuple(notes) if last else ()
@@ -252,7 +254,7 @@ def _main_cell(row: dict[str, Any] | None) -> str:
 
 
 def _difference_row(row: dict[str, Any]) -> tuple[str, ...]:
-    head = (row["group"], row["arm"], f"{row['num_pairs']} x {row['num_languages']}")
+    head = (name_group(row["group"]), row["arm"], f"{row['num_pairs']} x {row['num_languages']}")
     if row["difference"] is None:
         return (*head, "*", "", "", "", "")
     such = "–" if row["low_languages"] is None else f"[{points(row['low_languages'])}, {points(row['high_languages'])}]"
