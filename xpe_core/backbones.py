@@ -137,6 +137,12 @@ def find_max_positions(name: str) -> int:
         return count_positions(AutoModel.from_config(config))
 
 
+def count_embeddings(name: str) -> int | None:
+    """Return how many tokens a backbone has embeddings for, None where it has none for single tokens."""
+    size: int | None = read_config(name).to_dict().get("vocab_size")
+    return size
+
+
 def count_positions(model: PreTrainedModel) -> int:
     """Return the most tokens a model can see: 512 for XLM-R, whose 514 positions start behind that of the padding."""
     limit: int = model.config.max_position_embeddings
