@@ -9,9 +9,11 @@ files, the same one for all processes of a user.
 
 import errno
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,7 +34,10 @@ def cache_folder() -> Path:
     if own := os.environ.get("XPE_CACHE_DIR"):
         return Path(own).expanduser().absolute()
     shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(shared).expanduser().absolute() / "xpe-sweep"
+    try:
+        return Path(shared).expanduser().absolute() / "xpe-sweep"
+    except RuntimeError:  # a user without a home
+        return _private_folder()
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
@@ -73,9 +78,13 @@ def explain_stand_in() -> str | None:
     """Return a sentence on where the cache is if its default place cannot be written, None where it can."""
     folder = cache_folder()
     stand_in = _stand_in(folder / "any" / "any")
-    above = next(path for path in (folder, *folder.parents) if path.is_dir())
-    if stand_in is None or os.access(above, os.W_OK | os.X_OK):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
         return None
+    except OSError as error:
+        if stand_in is None or error.errno not in READ_ONLY:
+            return None
     return (
         f"{folder} cannot be written, so what is made once lies in {stand_in.parents[1]}; "
         "set XPE_CACHE_DIR to a folder that stays"
@@ -107,12 +116,26 @@ def _build(folder: Path, build: Callable[[Path], None]) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix, ignore_cleanup_errors=True) as scratch:
         content = Path(scratch) / folder.name  # the scratch folder itself is private to this user
         content.mkdir()
-        build(content)
+        with _as_os_errors():
+            build(content)
         try:
             content.rename(folder)
         except OSError:
             if not folder.is_dir():  # where locks do not work, another process may have been faster
                 raise
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Turn what libraries written in Rust or C say of a full disk into the error that it is."""
+    try:
+        yield
+    except Exception as error:
+        if number := re.search(r"\(os error (\d+)\)$", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        if re.fullmatch(r"\d+ requested and \d+ written", str(error)):  # NumPy's
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 def _discard(folder: Path) -> None:
@@ -133,10 +156,14 @@ def _stand_in(folder: Path) -> Path | None:
     """Return the folder among the temporary files that stands for one in the default cache, None in any other."""
     if os.environ.get("XPE_CACHE_DIR") or not folder.is_relative_to(cache_folder()):
         return None
-    private = Path(tempfile.gettempdir()) / f"xpe-sweep-cache-{os.getuid()}"
+    private = _private_folder()
     if private.exists() and private.stat().st_uid != os.getuid():  # made by somebody else to be read by this user
         return None
     return private / folder.relative_to(cache_folder())
+
+
+def _private_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"xpe-sweep-cache-{os.getuid()}"
 
 
 def _is_of(error: OSError, folder: Path) -> bool:

