@@ -1,155 +1,136 @@
-"""Which languages of a data set an experiment trains, chooses and is tested on, and what a person should know of it.
+"""Which trained adapter is meant where an experiment is named, and none of its runs.
 
-An experiment file is written for one data set. With another one (`--set dataset=news.csv`) what the file says of
-languages holds where the data has them all; else the experiment trains on the largest language and tests on all.
+There is one rule, for `export`, for what is published as `main`, and for `predict`: of the best configuration, the seed
+with the highest validation accuracy on its source languages; of equals the lowest seed. Test accuracy plays no part.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Mapping
 
-from sweep.config import UNKNOWN_SOURCES, EvaluationConfig, SweepConfig
-from sweep.space import Dimension
-from xpe_core.config import build_config
+import polars as pl
+
+from sweep.analysis import rank_configurations, read_runs
+from sweep.analysis.configurations import of_full_length
+from sweep.analysis.experiments import read_experiment
+from sweep.experiments import HUB
+from sweep.finding import FILE, find_experiment
+from sweep.keeping import ADAPTERS, SUFFIX, kept_run_ids
+from sweep.storage import Folder
+from sweep.storage.object_storage import is_object_storage
+from sweep.store import NO_TRAINING
 from xpe_core.errors import InputError
-from xpe_core.labelled_data import LabelledData, check_splits
-from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
 
-SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
-TRAINED_SPLITS = ("train", "validation")
-
-Counts = Mapping[str, Mapping[str, int]]
-"""Rows by language and split; a split that a language lacks is absent."""
+RULE = "the highest validation accuracy on the source languages, of equals the lowest seed"
+"""The rule in words, for cards and messages."""
 
 
-@dataclass(frozen=True)
-class ChosenLanguages:
-    """The codes of a data set that an experiment's names stand for."""
+def choose_seed(accuracies: Mapping[int, float | None]) -> int:
+    """Return the seed of one configuration that stands for it, given validation accuracies by seed.
 
-    selection: tuple[str, ...]
-    targets: tuple[str, ...]
-    notes: tuple[str, ...]
-    """What a person should know of them, in sentences."""
-
-
-def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
-    """Raise InputError where a name of an experiment stands for no language of a data set, or for several."""
-    for key, names in _names(sweep):
-        try:
-            resolve_languages(names, languages)
-        except InputError as error:
-            raise InputError(f"{key}: {error}") from None
-    for group in sweep.groups:
-        if group in languages:
-            raise InputError(f"groups.{group}: is a language of the data set already; choose another name")
-
-
-def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tuple[str, ...]]:
-    """Return an experiment with languages that a data set has, where it leaves them open, and what was changed."""
-    if sweep.kind == "evaluate":
-        return sweep, ()
-    values: dict[str, Any] = {name: getattr(sweep, name) for name in sweep.model_fields_set}
-    notes: list[str] = []
-    if SOURCES in sweep.open_keys and not all(_has_all(one, counts, "train") for one in sweep.used_source_sets):
-        largest = _find_largest(counts)
-        notes.append(
-            f"trained on {largest}, which has the most rows to train on ({counts[largest]['train']:,}); "
-            f"not on {' or '.join(sweep.used_source_sets)}, which this data set does not have whole; "
-            "--set source_set=... says otherwise"
-        )
-        values = _set_source_set(values, largest)
-    if TARGETS in sweep.open_keys and not _has_all(sweep.evaluation.languages, counts, "test"):
-        values["evaluation"] = EvaluationConfig(**{**sweep.evaluation.model_dump(), "languages": "all"})
-        notes.append("tested on all languages with a test split, not on the file's, which this data set does not have")
-    chosen_by = sweep.selection_languages
-    if SELECTION in sweep.open_keys and chosen_by is not None and not _has_all(chosen_by, counts, "validation"):
-        values.pop(SELECTION, None)
-        notes.append("chosen by the languages trained on, not by the file's, which this data set does not have")
-    return (build_config(SweepConfig, values, "with this data set"), tuple(notes)) if notes else (sweep, ())
-
-
-def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
-    """Return the languages that an experiment chooses by and is tested on.
-
-    InputError where a name is unknown, or a language that is asked for by its name lacks a split that it is needed for.
+    A seed whose accuracy is not known comes last.
     """
-    check_names(sweep, data.languages)
-    targets = data.resolve(sweep.evaluation.languages, ("test",))
-    if sweep.kind == "evaluate":
-        return ChosenLanguages((), targets, _explain(sweep, data, targets))
-    source_sets = [data.sources(source_set) for source_set in sweep.used_source_sets]
-    every_source = [language for source_set in source_sets for language in source_set]
-    chosen_by = sweep.selection_languages or (every_source if sweep.kind == "search" else ())
-    selection = data.resolve(chosen_by, ("validation",)) if chosen_by else ()
-    for source_set in source_sets:
-        check_splits(data, train=source_set, validation={*selection, *source_set}, test=targets)
-    return ChosenLanguages(selection, targets, _explain(sweep, data, targets))
+    return min(accuracies, key=lambda seed: (-_known(accuracies[seed]), seed))
 
 
-def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> tuple[str, ...]:
-    """Return what a person should know of the names and of what is left out."""
-    notes = [note for _, names in _names(sweep) for note in explain_languages(names, data.languages)]
-    used: set[str] = set()
-    for source_set in sweep.used_source_sets if sweep.kind != "evaluate" else ():
-        used |= set(data.sources(source_set))
-        notes += _left_out(data, source_set, TRAINED_SPLITS, "trained")
-    notes += _left_out(data, sweep.evaluation.languages, ("test",), "tested")
-    if held_out := sorted(used & set(data.held_out)):
-        notes.append(
-            f"no validation split in {_shorten(held_out)}: validated on a tenth of the train split, not trained on it"
+def choose_adapter(folder: Folder, arm: str | None = None) -> str:
+    """Return the run_id of an experiment's adapter: of its best configuration, or of an arm or config_id.
+
+    A run whose adapter is kept goes before one whose adapter is not. InputError where no run is finished.
+    """
+    return _choose(folder, choose_configuration(folder, arm))
+
+
+def locate_adapter(source: str, storage: str = "results") -> str:
+    """Return where an experiment's adapter lies, `source` as it is where it names no experiment.
+
+    An experiment is named by its folder, or by its name below `storage`; a file, a folder of an adapter, and
+    `hub:USER/NAME` are no experiments. InputError where an experiment has no adapter on this machine.
+    """
+    if source.startswith(HUB) or _is_adapter(source):
+        return source
+    try:
+        folder = find_experiment(storage, source)
+    except InputError:
+        return source
+    run_id = choose_adapter(folder)
+    if run_id not in kept_run_ids(folder):
+        raise InputError(f"{folder} holds no adapter of its best configuration (run {run_id}): it was not kept")
+    if folder.path is None:
+        raise InputError(f"{folder} is in object storage: export {source} --storage ... --to FOLDER brings its adapter")
+    return str(folder.path / ADAPTERS / f"{run_id}{SUFFIX}")
+
+
+def choose_runs(folder: Folder, run_id: str | None, all_seeds: bool, arm: str | None) -> pl.DataFrame:
+    """Return the rows of the runs that are meant, by seed; InputError where there are none.
+
+    Without a `run_id` (or its first digits) these are of the best configuration, of an `arm` or a config_id if given:
+    all of its seeds, or the one that `choose_adapter` chooses.
+    """
+    if run_id is not None:
+        if all_seeds or arm is not None:
+            raise InputError("--run names one run; --all-seeds and --arm go without it")
+        return _find_run(folder, run_id)
+    of_best = choose_configuration(folder, arm)
+    return of_best if all_seeds else of_best.filter(pl.col("run_id") == _choose(folder, of_best))
+
+
+def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame:
+    """Return the finished runs of the best configuration by seed, or of the one of an arm or config_id."""
+    sweep = read_experiment(folder).sweep
+    _refuse_evaluation(folder)
+    runs = of_full_length(read_runs(folder).filter(pl.col("state") == "complete"), sweep)
+    if arm is not None:
+        of_arm = runs.filter((pl.col("arm") == arm) | (pl.col("config_id").str.starts_with(arm) & bool(arm)))
+        if not len(of_arm):
+            raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; {_say_arms(runs)}")
+        runs = of_arm
+    if not (ranked := rank_configurations(runs)):
+        raise InputError(f"{folder} has no finished run to export")
+    if arm is not None and len({best.config_id for best in ranked}) > 1:
+        ids = ", ".join(
+            f"{row['source_set']}: {row['config_id']}"
+            for row in runs.unique("config_id").sort("source_set").iter_rows(named=True)
         )
-    return tuple(dict.fromkeys(notes))
+        raise InputError(f"--arm {arm}: has several configurations; give one of the config_ids ({ids})")
+    return runs.filter(pl.col("config_id") == ranked[0].config_id).sort("seed")
 
 
-def _left_out(data: LabelledData, names: str | Sequence[str], splits: Sequence[str], verb: str) -> list[str]:
-    """Return which languages of a group lack what they would be needed for."""
-    left_out = sorted(set(data.resolve(names)) - set(data.resolve(names, splits)))
-    lacking = " or ".join(splits)
-    return [f"not {verb} on {_shorten(left_out)}: there is no {lacking} split"] if left_out else []
+def _choose(folder: Folder, of_configuration: pl.DataFrame) -> str:
+    """Return the run_id of one configuration's adapter."""
+    here = of_configuration.filter(pl.col("run_id").is_in(sorted(kept_run_ids(folder))))
+    rows = list((here if len(here) else of_configuration).iter_rows(named=True))
+    seed = choose_seed({row["seed"]: row["validation_accuracy"] for row in rows})
+    return next(str(row["run_id"]) for row in rows if row["seed"] == seed)
 
 
-def _names(sweep: SweepConfig) -> Iterator[tuple[str, str | Sequence[str]]]:
-    """Yield every key that names languages, with the names."""
-    for source_set in sweep.used_source_sets if sweep.kind != "evaluate" else ():
-        if source_set != UNKNOWN_SOURCES:
-            yield SOURCES, source_set
-    yield TARGETS, sweep.evaluation.languages
-    if sweep.selection_languages is not None:
-        yield SELECTION, sweep.selection_languages
+def _find_run(folder: Folder, run_id: str) -> pl.DataFrame:
+    _refuse_evaluation(folder)
+    runs = read_runs(folder).filter(pl.col("state") == "complete")
+    found = runs.filter(pl.col("run_id").str.starts_with(run_id))
+    if len(found) != 1:
+        known = f"could be {', '.join(found['run_id'].to_list()[:5])}" if len(found) else "is no finished run"
+        raise InputError(f"--run {run_id!r} {known} of {folder.name}; its table `runs` has the ids")
+    return found
 
 
-def _has_all(names: str | Sequence[str], counts: Counts, split: str) -> bool:
-    """Whether a data set has every language of `names`, with rows in a split."""
-    if not resolves_fully(names, counts):
-        return False
-    return split_names(names) == ["all"] or all(
-        split in counts[language] for language in resolve_languages(names, counts)
-    )
+def _refuse_evaluation(folder: Folder) -> None:
+    if read_experiment(folder).sweep.kind == "evaluate":
+        raise InputError(f"{folder.name} {NO_TRAINING}: its table `runs` says where they lie")
 
 
-def _find_largest(counts: Counts) -> str:
-    """Return the language with the most train rows; of equally many the first code."""
-    sizes = {language: rows["train"] for language, rows in counts.items() if "train" in rows}
-    if not sizes:
-        raise InputError("dataset: no language has a train split, so there is nothing to train on")
-    return min(sizes, key=lambda language: (-sizes[language], language))
+def _say_arms(runs: pl.DataFrame) -> str:
+    if arms := ", ".join(runs["arm"].drop_nulls().unique().sort()):
+        return f"its arms are {arms}"
+    ids = ", ".join(f"{best.config_id} ({best.method})" for best in rank_configurations(runs)[:5])
+    return f"it has no arms; give a config_id, such as {ids}"
 
 
-def _set_source_set(values: Mapping[str, Any], source_set: str) -> dict[str, Any]:
-    """Return an experiment's values with one source set, wherever others stood."""
-    changed = {name: value for name, value in values.items() if name != "source_sets"}
-    changed["base"] = {**values.get("base", {}), SOURCES: source_set}
-    space = {name: dimension for name, dimension in values.get("space", {}).items() if name != SOURCES}
-    arms = values.get("arms", {}).items()
-    changed["arms"] = {arm: {key: one for key, one in own.items() if key != SOURCES} for arm, own in arms}
-    zipped = [{key: one for key, one in lists.items() if key != SOURCES} for lists in values.get("zipped", ())]
-    changed["zipped"] = tuple(lists for lists in zipped if len(lists) > 1)
-    for lists in zipped:
-        if len(lists) == 1:  # what is left of a pair is an ordinary choice
-            space |= {name: Dimension(choice=choice) for name, choice in lists.items()}
-    changed["space"] = space
-    return {name: value for name, value in changed.items() if value or name in values}
+def _is_adapter(source: str) -> bool:
+    """Whether a file, or a folder that is no experiment, lies there."""
+    path = os.path.expanduser(source)
+    is_folder = os.path.isdir(path) and not os.path.isfile(os.path.join(path, FILE))
+    return not is_object_storage(source) and (os.path.isfile(path) or is_folder)
 
 
-def _shorten(codes: Sequence[str], limit: int = 6) -> str:
-    return ", ".join(codes[:limit]) + (f" and {len(codes) - limit} more" if len(codes) > limit else "")
+def _known(accuracy: float | None) -> float:
+    return -1.0 if accuracy is None or accuracy != accuracy else accuracy

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from sweep.choosing import choose_languages
+from sweep.asked_languages import choose_languages
 from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from sweep.experiments import HUB, SEED
 from sweep.keeping import SUFFIX
@@ -22,7 +22,7 @@ from xpe_core.adapters import Adapter, check_backbone, read_adapter
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones import find_max_positions, load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.config import RunConfig, build_config, digest
+from xpe_core.config import DATA_FIELDS, RunConfig, build_config, digest
 from xpe_core.errors import InputError
 from xpe_core.labelled_data import LabelledData, load_labels
 from xpe_core.model import check_positions
@@ -95,11 +95,17 @@ def build_evaluation(
         _check_values(one, values)
         if one.arm not in arms:
             known = {**one.adapter.known, **values, "imported": one.family}
+            if "dataset" in values:  # how the data it was trained on were read is no matter
+                known = {name: value for name, value in known.items() if name not in DATA_FIELDS or name in values}
             known = {"source_set": UNKNOWN_SOURCES, "precision": "float32", "max_length": 164, **known}
             arms[one.arm] = {name: value for name, value in known.items() if name != "seed"}
     base = {}
-    for field in ("backbone", "dataset"):
-        different = sorted({str(arm.get(field, RunConfig.model_fields[field].default)) for arm in arms.values()})
+    for field in ("backbone", "dataset", *DATA_FIELDS):
+        default = RunConfig.model_fields[field].default
+        if field in DATA_FIELDS and all(arm.get(field, default) == default for arm in arms.values()):
+            arms = {arm: {key: value for key, value in own.items() if key != field} for arm, own in arms.items()}
+            continue
+        different = sorted({str(arm.get(field, default)) for arm in arms.values()})
         if len(different) > 1:
             raise InputError(f"the adapters have different {field}s ({', '.join(different)}); say --{field} for all")
         base[field] = different[0]

@@ -72,7 +72,7 @@ def show(
     storage: Storage = "results",
 ) -> None:
     """Show a run: its configuration, where it came from, and its result by language."""
-    from sweep.inspection import print_run
+    from sweep.showing import print_run
 
     print_run(Console(), storage, run_id)
 
@@ -116,12 +116,15 @@ def best(
     ] = None,
     method: Annotated[str | None, typer.Option("--method", help="Only of spt, xpe or dual.")] = None,
     exclude: Exclude = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="The whole experiment file (as where standard output is no terminal).")
+    ] = False,
     storage: Storage = "results",
 ) -> None:
-    """Print the best configuration as an experiment file, with the command that replicates it."""
-    from sweep.report import commands
+    """Show the best configuration and where its adapters lie; `best NAME > FILE` writes it as an experiment file."""
+    from sweep.report.best import best as print_best
 
-    commands.best(Console(), storage, name, purpose, method, exclude)
+    print_best(Console(), storage, name, purpose, method, exclude, as_yaml)
 
 
 @kept.command(cls=LocalCommand)
@@ -188,7 +191,7 @@ def log_experiment(
 ) -> None:
     """Write an experiment's results to TensorBoard, MLflow or W&B; what is there already is not written again."""
     tools = parse_tools("--to", to)
-    from sweep.inspection import find_experiment
+    from sweep.finding import find_experiment
     from sweep.logs.afterwards import write_logs
 
     folder = find_experiment(storage, name)
@@ -204,7 +207,7 @@ def dashboard(
 ) -> None:
     """Show a search in the Optuna dashboard, in a browser; a running one is kept up to date."""
     from sweep.dashboard import serve
-    from sweep.inspection import find_experiment
+    from sweep.finding import find_experiment
 
     serve(Console(), find_experiment(storage, name), host, port)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sweep.analysis.targets import TableRows, find_rows
-from sweep.choosing import adapt_to_data, choose_languages
+from sweep.asked_languages import adapt_to_data, choose_languages
 from sweep.config import SweepConfig
 from xpe_core.backbones import find_hidden_size, find_max_positions
 from xpe_core.cache import explain_stand_in
@@ -31,6 +31,10 @@ class Plan:
     target_languages: tuple[str, ...]
     adapters: Mapping[str, bytes] = field(default_factory=dict)
     """Of an evaluation: the adapters' files by run_id."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where data and backbone of a recorded name lie now, if elsewhere."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data."""
 
     notes: tuple[str, ...] = ()
     """What a person should know of data and languages, in sentences."""

@@ -59,6 +59,7 @@ RUN_SCHEMA = pa.schema(
         ("package_versions", pa.string()),  # JSON
         ("backbone_fingerprint", pa.string()),
         ("data_fingerprint", pa.string()),
+        ("num_rows_skipped", pa.int64()),  # bad rows of the data set that were left out; null in older experiments
         ("host", pa.string()),
         ("device", pa.string()),
     ]

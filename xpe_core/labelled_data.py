@@ -25,6 +25,8 @@ from xpe_core.languages import resolve_languages
 from xpe_core.steps import long_step
 
 FORMAT = 1
+READER = 2
+"""Counts up where the same files are read otherwise, so that nothing older is taken for theirs."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -92,7 +94,7 @@ class LabelledData:
 def load_labels(source: DataSource | str) -> LabelledData:
     """Return what a data set has but its texts, from the cache where it is there; InputError as `load_dataset`."""
     fingerprint = fingerprint_dataset(source)
-    folder = cache_folder() / "labels" / digest([FORMAT, fingerprint])
+    folder = cache_folder() / "labels" / digest([FORMAT, READER, fingerprint])
     return read_built(
         folder,
         lambda target: write_labels(target, read_once(source, fingerprint), {}),
@@ -135,7 +137,7 @@ def write_labels(folder: Path, dataset: Dataset, facts: Mapping[str, Any]) -> No
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     meta = {**facts, "label_names": dataset.label_names, "languages": languages}
-    meta |= {"notes": dataset.notes, "num_rows_skipped": dataset.num_rows_skipped}
+    meta |= {"notes": dataset.notes, "num_rows_skipped": dataset.num_rows_skipped, "reads_anew": dataset.reads_anew}
     (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
 
 
@@ -152,7 +154,7 @@ def read_labels(folder: Path, name: str) -> tuple[LabelledData, dict[str, Any]]:
         language_ids=language_ids,
         split_ids=split_ids,
         held_out=tuple(meta["languages"][language] for language in held_out),
-        notes=tuple(meta.get("notes", ())),
-        num_rows_skipped=meta.get("num_rows_skipped", 0),
+        notes=tuple(meta["notes"]),
+        num_rows_skipped=meta["num_rows_skipped"],
     )
     return data, meta

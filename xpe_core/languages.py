@@ -211,8 +211,8 @@ def _explain_missing(name: str, tags: Sequence[Tag], available: Sequence[str]) -
     if (meant := _find_near(name, available)) is not None:
         return f"unknown language {name!r}; did you mean {meant!r}?"
     return (
-        f"unknown language {name!r}; allowed are names such as kat_Geor, ka or Georgian, a family, a script, or a group: "
-        f"{', '.join(GROUPS)}; {place} has {_shorten(available)}"
+        f"unknown language {name!r}; allowed are names such as kat_Geor, ka or Georgian, a family, a script, or a "
+        f"group: {', '.join(GROUPS)}; {place} has {_shorten(available)}"
     )
 
 

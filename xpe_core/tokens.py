@@ -20,8 +20,8 @@ from xpe_core.backbones import count_embeddings, load_tokenizer
 from xpe_core.cache import cache_folder, read_built
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import digest
-from xpe_core.data import DataSource, as_source, fingerprint_dataset
-from xpe_core.labelled_data import LabelledData, check_splits, read_labels, read_once, write_labels
+from xpe_core.data import DataSource, as_source, dataset_fingerprints
+from xpe_core.labelled_data import READER, LabelledData, check_splits, read_labels, read_once, write_labels
 from xpe_core.steps import long_step
 from xpe_core.tokenising import Tokens, check_inserted_tokens, check_token_ids, choose_pad_token_id, tokenise
 
@@ -69,17 +69,25 @@ def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> Tok
 
     Raises InputError as `load_dataset` and `load_tokenizer` do, and where a token has no embedding in the backbone.
     """
-    of_data = fingerprint_dataset(source)
-    fingerprint = digest([FORMAT, of_data, fingerprint_checkpoint(backbone), max_length])
+    (of_data, current), *older = [
+        (one, fingerprint_tokens(one, backbone, max_length)) for one in dataset_fingerprints(source)
+    ]
 
     def build(folder: Path) -> None:
         _build(folder, source, of_data, backbone, max_length)
 
-    name = as_source(source).name
-    data = read_built(cache_folder() / "tokens" / fingerprint, build, lambda folder: _open(folder, name))
+    def read(folder: Path) -> TokenisedData:
+        return _open(folder, as_source(source).name, current, tuple(fingerprint for _, fingerprint in older))
+
+    data = read_built(cache_folder() / "tokens" / digest([READER, current]), build, read)
     if data.max_token_id is None:  # tokenised by an older version
         check_token_ids(backbone, load_tokenizer(backbone), int(data.token_ids.max()), count_embeddings(backbone))
     return data
+
+
+def fingerprint_tokens(data: str, backbone: str, max_length: int) -> str:
+    """Return what identifies tokenised data, by the data set's fingerprint."""
+    return digest([FORMAT, data, fingerprint_checkpoint(backbone), max_length])
 
 
 def _build(folder: Path, source: DataSource | str, of_data: str, backbone: str, max_length: int) -> None:
@@ -106,16 +114,17 @@ def _build(folder: Path, source: DataSource | str, of_data: str, backbone: str, 
 
 
 @lru_cache(maxsize=8)
-def _open(folder: Path, name: str) -> TokenisedData:
+def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...]) -> TokenisedData:
     labels, meta = read_labels(folder, name)
-    offsets = np.load(folder / "offsets.npy")
+    anew, offsets = meta["reads_anew"], np.load(folder / "offsets.npy")
     return TokenisedData(
         **vars(labels),
-        fingerprint=folder.name,
+        fingerprint=digest([READER, fingerprint]) if anew else fingerprint,
         pad_token_id=meta["pad_token_id"],
         token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),
         offsets=offsets,
         lengths=np.diff(offsets),
         num_cut=meta.get("num_cut"),
         max_token_id=meta.get("max_token_id"),
+        older_fingerprints=() if anew else older,
     )

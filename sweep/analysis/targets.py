@@ -84,8 +84,7 @@ class TableRows:
             ]
             each = {name: self._left_out(name, languages) for name in self.exclusions}
             said += [f"Not in any row of {name}: {left_out}." for name, left_out in each.items() if left_out]
-        whole = [name for name, codes in self.trained.items() if codes and set(languages) <= codes]
-        return said + [f"Not zero-shot: {name} trains on all tested languages." for name in whole]
+        return said
 
     def _left_out(self, source_set: str, languages: Sequence[str]) -> str | None:
         exclusion = self.exclusions[source_set]

@@ -1,8 +1,9 @@
 """A model card's sentences. What users have named is escaped here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sweep.analysis.targets import NO_EXCLUSION, TRAINED
+from sweep.choosing import RULE
 from sweep.publish.naming import on_hub
 from sweep.publish.numbers import Numbers
 from sweep.report.formats import escape_markdown
@@ -140,9 +141,19 @@ def compare_with_recipe(config: RunConfig, num_differing: int) -> str:
     return f"{which} from it and {'is' if num_differing == 1 else 'are'} bold: the published figures are no yardstick."
 
 
+def say_which_seed(main_seed: int, revisions: Mapping[int, str]) -> str:
+    """Return which seed `main` is and why, and where the others are."""
+    if len(revisions) == 1:
+        return f"`main` and `{revisions[main_seed]}` are seed {main_seed}, the only one that is published."
+    return (
+        f"`main` is seed {main_seed}, which has {RULE} (test accuracy played no part). Every seed has a revision of "
+        f"its own, such as `{revisions[main_seed]}`; the figures below are means over all of them."
+    )
+
+
 def say_format(sentence: str) -> str:
     """Return what PEFT can do with the files, as it is said in front of the lines that do it."""
-    return sentence.replace("peft ", "PEFT ", 1).replace("README.md applies it", "the lines below apply it") + "."
+    return sentence.replace("peft ", "PEFT ", 1).replace("README.md applies it", "the lines below apply it")
 
 
 def link(name: str, kind: str = "") -> str:

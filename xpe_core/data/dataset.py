@@ -1,25 +1,22 @@
-"""Text classification data in many languages, read into one list of examples.
+"""Text classification data in many languages, read into one list of examples."""
 
-Four sources, told apart by the name alone: `cldr` (embedded), a folder in SIB-200's layout, one Parquet, CSV or JSON
-Lines file, or a data set on the hub. SIB-200's TSV files have no quoting: a reader that honours quotation marks merges
-rows without a word, which is why the hub's files are read here and not by a general CSV loader.
-"""
-
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
+from xpe_core.data.columns import Reading, find_columns
+from xpe_core.data.files import DataFile, Files, read_split
+from xpe_core.data.labels import Labels, merge_labels, read_label_lists
+from xpe_core.data.places import find_sources
+from xpe_core.data.rows import EMPTY_LINE, Nested, Row, open_rows
 from xpe_core.data.source import DataSource, as_source
+from xpe_core.data.splitting import draw_splits
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS, Example
 
-SPLIT_FILES = {"train": ("train",), "validation": ("dev", "validation"), "test": ("test",)}
-"""File names of a split, without `.tsv`: the data's own repository says dev, the hub says validation."""
-COLUMNS = ("text", "label", "language", "split")
-HUB_TIMEOUT_SECONDS = 10
-TABLE_SUFFIXES = (".parquet", ".csv", ".jsonl", ".json")
+EMPTY = ("text", "label", "language", "split")
+SHOWN_ROWS = 3
+"""Bad rows whose places are said."""
 
 
 @dataclass(frozen=True)
@@ -34,145 +31,177 @@ class Dataset:
     """How the data were read, where that was not certain: for the plan."""
     num_rows_skipped: int = 0
     """Bad rows that were left out, as `on_bad_rows: skip` says."""
+    reads_anew: bool = False
+    """Some text or label is another than older versions of this reader made of the same files."""
 
 
 def load_dataset(source: DataSource | str) -> Dataset:
     """Read a data set whole.
 
-    Raises InputError where it cannot be found or reached, lacks a column, or holds an empty text or unknown split.
+    Raises InputError where it cannot be found or reached, lacks a column, or holds bad rows that are not to be skipped:
+    without a text or label, of an unknown split, or with another number of fields than their header.
     """
-    name = as_source(source).name
-    if name == "cldr":
+    source = as_source(source)
+    if source.name == "cldr":
         from xpe_core import cldr  # babel comes with the extra `offline` only
 
-        return Dataset(name, cldr.build_cldr(), cldr.LABELS)
-    path = find_dataset(name)
-    dataset = _read_folder(name, path) if path.is_dir() else _read_table(name, path)
-    if len(dataset.label_names) < 2:
-        found = ", ".join(dataset.label_names) or "none"
-        raise InputError(
-            f"dataset {name}: {len(dataset.examples)} rows with the labels {found}; needed are two or more"
-        )
-    return dataset
+        if source.columns or source.config:
+            raise InputError("dataset cldr has neither columns nor configs that could be said")
+        return Dataset("cldr", cldr.build_cldr(), cldr.LABELS)
+    reader = _Reader(source)
+    files = find_sources(source)
+    for file in files.files:
+        reader.read(file)
+    return reader.finish(files)
 
 
-def find_dataset(name: str) -> Path:
-    """Return the folder or file behind a name, fetching it from the hub (or the hub's cache) where it has to."""
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return _find_languages(path, name)
-    if path.is_file():
-        if path.suffix not in TABLE_SUFFIXES:
-            raise InputError(f"dataset {name}: a file must end in one of {', '.join(TABLE_SUFFIXES)}")
-        return path
-    if path.suffix in TABLE_SUFFIXES or name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise InputError(
-            f"dataset {name!r} is neither a folder nor a file here; allowed are 'cldr', a hub name such as "
-            f"'Davlan/sib200', a folder <language>/train.tsv, or one {', '.join(TABLE_SUFFIXES)} file"
-        )
-    return _find_languages(_fetch(name), name)
+class _Reader:
+    """Collects the examples of one data set."""
+
+    def __init__(self, source: DataSource) -> None:
+        self._source = source
+        self._examples: dict[tuple[str, str], list[Example]] = defaultdict(list)
+        self._labels = Labels()
+        self._notes: Counter[str] = Counter()
+        self._bad_rows: list[str] = []
+        self._num_bad = 0
+        self._reads_anew = False
+        self._draws: list[bool] = []
+        self._has_ids = True
+
+    def read(self, file: DataFile) -> None:
+        """Add a file's rows."""
+        table = open_rows(file.path)
+        reading = find_columns(table, file, self._source)
+        self._notes.update((*table.notes, *reading.notes))
+        self._reads_anew |= table.reads_anew
+        self._draws.append(reading.draws)
+        self._has_ids &= "id" in reading.columns
+        class_names = (dict(file.classes) | dict(table.class_names or {})).get(reading.columns.get("label", ""))
+        make = self._prepare(reading, class_names, table.may_nest)
+        examples, last = self._examples, ("", "")
+        bucket: list[Example] = []
+        for row in table:
+            if row.problem is None:
+                example, problem = make(row)
+                if problem is None:
+                    if (example.language, example.split) != last:
+                        last = example.language, example.split
+                        bucket = examples[last]
+                    bucket.append(example)
+                    continue
+            elif row.problem == EMPTY_LINE:
+                continue
+            else:
+                problem = row.problem
+            self._num_bad += 1
+            if len(self._bad_rows) < SHOWN_ROWS:
+                self._bad_rows.append(f"{table.where(row)}: {problem}")
+
+    def finish(self, files: Files) -> Dataset:
+        """Return the data set; InputError where it has bad rows, no two labels, or one that no list knows."""
+        name = self._source.name
+        if self._num_bad and self._source.on_bad_rows == "refuse":
+            raise InputError(self._describe_bad_rows())
+        if any(self._draws):
+            self._draw(name)
+        if numbers := self._labels.numbers():
+            for examples in self._examples.values():
+                examples[:] = [
+                    example._replace(label=numbers.get(example.label, example.label)) for example in examples
+                ]
+        ordered = sorted(self._examples, key=lambda key: (key[0], SPLITS.index(key[1])))
+        examples = [example for key in ordered for example in self._examples[key]]
+        label_names = self._name_labels(files)
+        if len(label_names) < 2:
+            found = ", ".join(label_names) or "none"
+            raise InputError(f"dataset {name}: {len(examples)} rows with the labels {found}; needed are two or more")
+        notes = [*files.notes, *self._count_notes(len(files.files)), *self._labels.notes()]
+        if self._num_bad:
+            rows = "bad row is" if self._num_bad == 1 else "bad rows are"
+            notes.append(f"{self._num_bad:,} {rows} left out, the first: {self._bad_rows[0]}")
+        anew = self._reads_anew or self._labels.changed
+        return Dataset(name, examples, label_names, tuple(notes), self._num_bad, anew)
+
+    def _prepare(
+        self, reading: Reading, class_names: Sequence[str] | None, may_nest: bool
+    ) -> Callable[[Row], tuple[Example, str | None]]:
+        """Return a function that makes an example of a row, and says what is wrong with it."""
+        columns, constants, unify = reading.columns, reading.constants, self._labels.unify
+        text_column, label_column, id_column = columns["text"], columns.get("label", ""), columns.get("id", "")
+        language_column, split_column = columns.get("language", ""), columns.get("split", "")
+        one_label, one_language = constants.get("label", ""), constants.get("language", "")
+        one_split = "train" if reading.draws else constants.get("split", "")
+
+        def make(row: Row) -> tuple[Example, str | None]:
+            values = row.values
+            text, label = _take(values, text_column), one_label or _take(values, label_column)
+            language, split = one_language or _take(values, language_column), one_split or _take(values, split_column)
+            problem = None
+            if class_names is not None:
+                label, problem = _name_class(label, class_names)
+            if split not in SPLITS and split:
+                known = read_split(split)
+                problem = problem or (
+                    f"unknown split {split!r}; allowed are {', '.join(SPLITS)}" if not known else None
+                )
+                split = known or split
+            example = Example(text, unify(label), language, split, _take(values, id_column) or str(row.place))
+            if not (text and example.label and language and split):
+                problem = f"empty {next(name for name, value in zip(EMPTY, example, strict=False) if not value)}"
+            elif may_nest and any(isinstance(values.get(column), Nested) for column in (text_column, label_column)):
+                problem = "text and label must be single values, and one is a list or an object"
+            return example, problem
+
+        return make
+
+    def _describe_bad_rows(self) -> str:
+        way = "--set on_bad_rows=skip leaves such rows out"
+        if self._num_bad == 1:
+            return f"{self._bad_rows[0]}; {way}"
+        more = f" and {self._num_bad - len(self._bad_rows):,} more" if self._num_bad > len(self._bad_rows) else ""
+        first = "; ".join(self._bad_rows)
+        return f"dataset {self._source.name}: {self._num_bad:,} bad rows: {first}{more}; {way}"
+
+    def _draw(self, name: str) -> None:
+        shares = self._source.said["split"].value
+        every = [example for examples in self._examples.values() for example in examples]
+        self._examples.clear()
+        for example in draw_splits(every, shares, self._has_ids, f"dataset {name}"):
+            self._examples[example.language, example.split].append(example)
+        self._notes[f"splits are drawn by the texts, {shares} percent"] = len(self._draws)
+
+    def _name_labels(self, files: Files) -> tuple[str, ...]:
+        """Return all labels in one order: sorted, or as the files labels.txt list them."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for (language, _), examples in self._examples.items():
+            found[language] |= {example.label for example in examples}
+        lists, paths = read_label_lists(files.label_lists), dict(files.label_lists)
+        if not lists:
+            return tuple(sorted(set().union(*found.values()))) if found else ()
+        listed = merge_labels(lists)
+        for language, labels in sorted(found.items()):
+            own = language if language in lists else ""
+            if missing := labels - set(lists.get(own, listed)):
+                place = paths.get(own) or f"{next(iter(paths.values()))} and its like"
+                raise InputError(f"dataset {self._source.name}: label {min(missing)!r} is not in {place}")
+        return listed
+
+    def _count_notes(self, num_files: int) -> Iterable[str]:
+        for note, count in self._notes.items():
+            yield note if count == num_files else f"{note} (in {count:,} of {num_files:,} files)"
 
 
-@cache
-def _fetch(name: str) -> Path:
-    """Return the hub's snapshot of a data set, or the one in the hub's cache where the hub cannot be reached."""
-    from huggingface_hub import HfApi, snapshot_download  # slow to import, and needed for hub names only
-
-    patterns = ["*.tsv", "*labels.txt"]
-    try:
-        HfApi().dataset_info(name, timeout=HUB_TIMEOUT_SECONDS)  # fails within the timeout
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
-    except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
-        reason = type(error).__name__
-    try:
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns, local_files_only=True))
-    except Exception:
-        raise InputError(
-            f"dataset {name!r} is not in the hub's cache and the hub cannot give it ({reason}); "
-            "offline, use --set dataset=cldr or --set dataset=FOLDER with <language>/train.tsv in it"
-        ) from None
+def _name_class(label: str, class_names: Sequence[str]) -> tuple[str, str | None]:
+    """Return the name of a class that may be given by its number, and what is wrong where there is none."""
+    if label.isdecimal() and int(label) < len(class_names):
+        return class_names[int(label)], None
+    return (
+        label,
+        None if label in class_names or not label else f"label {label!r} is none of the {len(class_names)} classes",
+    )
 
 
-def _find_languages(path: Path, name: str) -> Path:
-    """Return the folder that holds the languages' folders: the given one or, in a hub's snapshot, one below it."""
-    for folder in (path, path / "data", path / "data" / "annotated"):
-        if any(folder.glob("*/*.tsv")):
-            return folder
-    raise InputError(f"dataset {name}: no <language>/train.tsv, dev.tsv or test.tsv in the folder {path}")
-
-
-def _read_folder(name: str, root: Path) -> Dataset:
-    examples: list[Example] = []
-    label_lists: dict[str, list[str]] = {}
-    for folder in sorted(child for child in root.iterdir() if child.is_dir()):
-        if (folder / "labels.txt").exists():
-            label_lists[folder.name] = (folder / "labels.txt").read_text(encoding="utf-8").split("\n")
-        for split, names in SPLIT_FILES.items():
-            for file in (folder / f"{stem}.tsv" for stem in names):
-                if file.exists():
-                    try:
-                        examples += _read_tsv(file, folder.name, split)
-                    except (UnicodeDecodeError, csv.Error) as error:
-                        raise InputError(f"{file}: cannot be read as UTF-8 text: {error}") from None
-                    break
-    found = {example.label for example in examples}
-    for language, lines in label_lists.items():
-        listed = tuple(line.strip() for line in lines if line.strip())
-        if missing := found - set(listed):
-            raise InputError(f"dataset {name}: label {min(missing)!r} is not in {root / language / 'labels.txt'}")
-        return Dataset(name, examples, listed)
-    return Dataset(name, examples, tuple(sorted(found)))
-
-
-def _read_tsv(file: Path, language: str, split: str) -> Iterator[Example]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-        header = next(reader, [])
-        if missing := [column for column in ("category", "text") if column not in header]:
-            raise InputError(f"{file}: no column {missing[0]!r}; its columns are {', '.join(header) or 'none'}")
-        for row in reader:
-            where = f"{file}, line {reader.line_num}"
-            if len(row) != len(header):
-                raise InputError(f"{where}: {len(row)} fields where the header has {len(header)}")
-            fields = dict(zip(header, row, strict=True))
-            yield _check({**fields, "label": fields["category"], "language": language, "split": split}, where)
-
-
-def _read_table(name: str, path: Path) -> Dataset:
-    """Read one file with the columns text, label, language, split and, where there is one, index_id."""
-    import pyarrow
-    import pyarrow.csv
-    import pyarrow.json
-    import pyarrow.parquet
-
-    as_text = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys((*COLUMNS, "index_id"), pyarrow.string()))
-    readers = {
-        ".parquet": pyarrow.parquet.read_table,
-        ".csv": lambda file: pyarrow.csv.read_csv(file, convert_options=as_text),  # a guess would make 7 of 007
-    }
-    try:
-        table = readers.get(path.suffix, pyarrow.json.read_json)(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from None
-    if missing := [column for column in COLUMNS if column not in table.column_names]:
-        raise InputError(
-            f"{path}: no column {missing[0]!r}; needed are {', '.join(COLUMNS)}, it has {', '.join(table.column_names)}"
-        )
-    table = table.select([column for column in (*COLUMNS, "index_id") if column in table.column_names])
-    examples = [_check(row, f"{path}, row {place}") for place, row in enumerate(table.to_pylist(), start=1)]
-    examples.sort(key=lambda example: (example.language, SPLITS.index(example.split)))
-    return Dataset(name, examples, tuple(sorted({example.label for example in examples})))
-
-
-def _check(fields: Mapping[str, object], where: str) -> Example:
-    """Return the row as an Example, or say what is wrong with it and where it stands."""
-    values = {column: "" if fields[column] is None else str(fields[column]).strip() for column in COLUMNS}
-    for column, value in values.items():
-        if not value:
-            raise InputError(f"{where}: empty {column}")
-    split = {"dev": "validation", "valid": "validation"}.get(values["split"], values["split"])
-    if split not in SPLITS:
-        raise InputError(f"{where}: unknown split {split!r}; allowed are {', '.join(SPLITS)}")
-    identity = fields.get("index_id")
-    example_id = where.rpartition(" ")[2] if identity is None else str(identity)
-    return Example(values["text"], values["label"], values["language"], split, example_id)
+def _take(values: Mapping[str, str | None], column: str) -> str:
+    value = values.get(column)
+    return value.strip() if value else ""

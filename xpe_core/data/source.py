@@ -1,9 +1,11 @@
 """What a data set is read from: its name, and how its columns and its bad rows are to be taken."""
 
+import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from xpe_core.errors import InputError
@@ -34,6 +36,11 @@ class DataSource:
     columns: str | None = None
     """`text=sentence,label=intent`, as `RunConfig.columns`."""
     on_bad_rows: OnBadRows = "refuse"
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it lies on this machine: a folder or file that is there, or a pattern."""
+        return Path(self.name).expanduser().exists() or glob.has_magic(self.name)
 
     @cached_property
     def said(self) -> dict[str, Said]:
