@@ -34,10 +34,12 @@ from sweep.experiments import (
 from sweep.interrupts import NAMES, answered
 from sweep.kept import Command, LogDir, Storage, kept, tidy_list
 from sweep.logs.tools import find_places, parse_tools
+from sweep.report.steps import show_steps
 from sweep.storage.names import find_problem, normalise_name
 from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +219,8 @@ def evaluate(
 
     in_data_sets_order = classes is not None and classes.strip() == IN_DATA_SETS_ORDER
     names = None if classes is None or in_data_sets_order else read_classes(classes)
-    found = find_adapters(adapters, names)
+    with long_step("Reading adapters"):
+        found = find_adapters(adapters, names)
     sweep = build_evaluation(found, languages, max_examples, values)
     name = name or name_evaluation(adapters[0])
     _run(
@@ -294,7 +297,7 @@ def _run_prepared(
     folder = Folder(storage) / name
     folder.check_writable()
     places = find_places(tools, folder, log_dir)
-    with console.status("Preparing backbone and data"):
+    with long_step("Preparing backbone and data"):
         moved = keep_names(sweep, folder, find_known_places())
         plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep)
         plan = replace(plan, places=moved.places, older_fingerprints=moved.older_fingerprints)
@@ -336,7 +339,8 @@ def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
     atexit.register(gc.freeze)  # else Python's last search for garbage, of no use, takes seconds
     try:
-        app()
+        with show_steps(Console(stderr=True)):
+            app()
     except InputError as error:
         _refuse(str(error))
     except PermissionError as error:  # of a file of another user's, wherever it is opened
