@@ -292,12 +292,15 @@ def test_quotation_marks_that_fit_no_other_way_are_text(tmp_path: Path) -> None:
     assert load_dataset(str(tmp_path)).notes == ("TSV without quotation marks around cells",)
 
 
-def test_sib200s_own_columns_are_never_in_quotation_marks(tmp_path: Path) -> None:
+def test_sib200s_own_columns_are_in_quotation_marks_only_where_nothing_else_fits(tmp_path: Path) -> None:
     (tmp_path / "eng").mkdir()
     for split in ("train", "dev", "test"):
         rows = 'index_id\tcategory\ttext\n1\ta\t"He said ""so"""\n2\tb\tplain\n'
         (tmp_path / "eng" / f"{split}.tsv").write_text(rows)
     assert texts(tmp_path) == ['"He said ""so"""', "plain"]
+    for split in ("train", "dev", "test"):
+        (tmp_path / "eng" / f"{split}.tsv").write_text('index_id\tcategory\ttext\n1\ta\t"One\ntwo"\n2\tb\tplain\n')
+    assert texts(tmp_path) == ["One\ntwo", "plain"]  # no other reading fits
 
 
 def test_data_that_older_versions_read_otherwise_are_another_data_set(tmp_path: Path, backbone: str) -> None:
@@ -459,7 +462,9 @@ def test_two_usual_names_are_asked_about(tmp_path: Path) -> None:
 def test_what_all_rows_have_in_common_can_be_said(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     FRAME[["text", "label"]].to_csv(file, index=False)
-    assert count(load_dataset(DataSource(str(file), columns="language=sw,split=test"))) == {("sw", "test"): 24}
+    data = load_dataset(DataSource(str(file), columns="language=sw,split=test"))
+    assert count(data) == {("sw", "test"): 24}
+    assert data.notes == ("language of all rows: sw", "split of all rows: test")
     assert count(load_dataset(DataSource(str(file), columns="language='xx_new',split=dev"))) == {
         ("xx_new", "validation"): 24
     }
