@@ -97,9 +97,10 @@ def _read_tsv(path: Path, start: int, columns: Sequence[str]) -> Iterator[Row]:
     for number, line in enumerate(read_lines(path), start=1):
         if number <= start:
             continue
-        cells = line.rstrip("\r\n").split("\t")
-        if len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells)):
-            yield Row(number, _name_cells(columns, cells))
+        line = line.rstrip("\r\n")
+        cells = line.split("\t")
+        if len(cells) == num_fields and (num_fields == 1 or not (line == "" or line.isspace())):
+            yield Row(number, dict(zip(columns, cells, strict=True)))
         else:
             yield Row(number, {}, _describe(cells, num_fields))
 
@@ -132,7 +133,8 @@ def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str,
         place += is_row or not _is_blank(cells)
         number, beside = (place, line) if is_csv else (line, None)
         if is_row:
-            yield Row(number, _name_cells(columns, [cell.replace(RETURN, "\r") for cell in cells]), None, beside)
+            cells = [cell.replace(RETURN, "\r") for cell in cells]
+            yield Row(number, dict(zip(columns, cells, strict=True)), None, beside)
         else:
             yield Row(number, {}, _describe(cells, num_fields), beside)
 
@@ -154,10 +156,6 @@ class _Lines:
             line = line[: len(line) - len(end)].replace("\r", RETURN) + end
         self.last = line
         return line
-
-
-def _name_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str | None]:
-    return dict(zip(columns, cells, strict=True))
 
 
 def _describe(cells: Sequence[str], num_fields: int) -> str:
