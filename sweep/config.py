@@ -52,9 +52,9 @@ def parse_seeds(value: Any) -> Any:
     return seeds
 
 
-def split_list(value: Any) -> Any:
+def _split_text(value: Any) -> Any:
     """Read `a,b` as a list of two."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return split_list(value) if isinstance(value, str) else value
 
 
 DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
@@ -139,7 +139,7 @@ class SweepConfig(Strict):
 
     arms: dict[str, dict[str, Any]] = {}
     """Of a grid: the fields of `RunConfig` that make each arm what it is, by the arm's name."""
-    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(split_list)] = ()
+    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(_split_text)] = ()
     """Of a grid: the source sets that every arm is trained on; without any, the base's."""
 
     of: str | None = None

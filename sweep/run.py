@@ -4,6 +4,8 @@ Torch and Ray take seconds to import, so they are imported by the commands that 
 at once.
 """
 
+import atexit
+import gc
 import math
 import signal
 import sys
@@ -11,11 +13,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from sweep.cluster.address import find_address
 from sweep.command_line import how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
@@ -31,10 +34,12 @@ from sweep.experiments import (
 from sweep.interrupts import NAMES, answered
 from sweep.kept import Command, LogDir, Storage, kept, tidy_list
 from sweep.logs.tools import find_places, parse_tools
+from sweep.report.steps import show_steps
 from sweep.storage.names import find_problem, normalise_name
 from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -214,7 +219,8 @@ def evaluate(
 
     in_data_sets_order = classes is not None and classes.strip() == IN_DATA_SETS_ORDER
     names = None if classes is None or in_data_sets_order else read_classes(classes)
-    found = find_adapters(adapters, names)
+    with long_step("Reading adapters"):
+        found = find_adapters(adapters, names)
     sweep = build_evaluation(found, languages, max_examples, values)
     name = name or name_evaluation(adapters[0])
     _run(
@@ -258,6 +264,7 @@ def _run(
     name = normalise_name(name)
     if problem := find_problem(name):
         raise InputError(f"the experiment's name {name!r} {problem}; give it another one with --name")
+    find_address()  # a mistake in RAY_ADDRESS is answered before anything takes long
     console = Console()
     with answered(_say_on(console), _answer_before, _leave, PATIENCE_SECONDS):
         _run_prepared(
@@ -290,7 +297,7 @@ def _run_prepared(
     folder = Folder(storage) / name
     folder.check_writable()
     places = find_places(tools, folder, log_dir)
-    with console.status("Preparing backbone and data"):
+    with long_step("Preparing backbone and data"):
         moved = keep_names(sweep, folder, find_known_places())
         plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep)
         plan = replace(plan, places=moved.places, older_fingerprints=moved.older_fingerprints)
@@ -330,11 +337,23 @@ def _choose_experiment(console: Console, has_gpu: bool) -> str:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
+    atexit.register(gc.freeze)  # else Python's last search for garbage, of no use, takes seconds
     try:
-        app()
+        with show_steps(Console(stderr=True)):
+            app()
     except InputError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except PermissionError as error:  # of a file of another user's, wherever it is opened
+        _refuse(
+            f"{error.filename}: {error.strerror}; this user must be allowed to read it"
+            if error.filename
+            else str(error)
+        )
+
+
+def _refuse(sentence: str) -> NoReturn:
+    Console(stderr=True).print(f"error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

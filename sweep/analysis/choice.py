@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.tables import complete_differences, pair
 from xpe_core.config import nearest
@@ -72,8 +73,9 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
         score = float(values.sum()) / (len(values) + failed)
         facts = (cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method, len(cell.seeds), failed)
         rows.append((*facts, score))
-    # a stable sort: of equally good ones the first that was proposed
-    return pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row").sort("score", descending=True, maintain_order=True)
+    # a stable sort: of equally good ones the first that was proposed, whatever their last digits are
+    table = pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row")
+    return table.sort(pl.col("score").round(SAME_DIGITS), descending=True, maintain_order=True)
 
 
 def find_cells(results: Results, name: str) -> list[Cell]:
