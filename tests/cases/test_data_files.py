@@ -33,6 +33,7 @@ from tests.making_datasets import LOCALES, make_lines_on_hub, make_masakhanews, 
 from xpe_core.config import RunConfig
 from xpe_core.data import DataSource, dataset_fingerprints, fingerprint_dataset, load_dataset, open_rows
 from xpe_core.data.dataset import Dataset
+from xpe_core.data.hub import _fetch
 from xpe_core.errors import InputError
 from xpe_core.tokens import load_tokens
 
@@ -680,9 +681,15 @@ def test_what_datasets_built_before_is_read_out_of_its_cache(tmp_path: Path, mon
             for row in rows:
                 writer.write(row)
             writer.finalize()
-    data = load_dataset(DataSource("Somebody/built", columns="language=sw"))
+    source = DataSource("Somebody/built", columns="language=sw")
+    data = load_dataset(source)
     assert data.label_names == ("no", "yes")
     assert count(data) == {("sw", split): 2 for split in SPLITS}
+    make_on_hub(tmp_path / "hub", "Somebody/built")
+    for file in (tmp_path / "hub").rglob("*.parquet"):  # as after load_dataset, which left the card alone there
+        file.unlink()
+    _fetch.cache_clear()
+    assert load_dataset(source).examples == data.examples
 
 
 # ---- one file as a stream

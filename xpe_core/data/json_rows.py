@@ -33,10 +33,10 @@ def open_json(path: Path) -> Table:
 
 def to_text(value: object) -> str | None:
     """Return a cell of any type as text; None for nothing and for what is no number."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
     if isinstance(value, str):
         return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, list | dict | tuple):
