@@ -18,7 +18,7 @@ from sweep.groups import expand_groups, name_source_set
 from sweep.space import BACKBONE_SIZE, Dimension, Strict, join_lists, zip_dimension
 from xpe_core.config import DATA_FIELDS, Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
-from xpe_core.lists import split_list as split_commas
+from xpe_core.lists import split_list
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 UNKNOWN_SOURCES = "unknown"
@@ -39,7 +39,7 @@ def parse_seeds(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     seeds: list[int] = []
-    for part in split_commas(value):
+    for part in split_list(value):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
