@@ -26,6 +26,10 @@ class Plan:
     target_languages: tuple[str, ...]
     adapters: Mapping[str, bytes] = field(default_factory=dict)
     """Of an evaluation: the adapters' files by run_id."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where data and backbone of a recorded name lie now, if elsewhere."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data."""
 
     notes: tuple[str, ...] = ()
     """What a person should know of data and languages, in sentences."""

@@ -54,6 +54,7 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
 
     InputError where a search has completed no trial.
     """
+    name = quote(plan.name)
     print_answer(console, plan, folder)
     console.print(f"Per-language results: {folder / 'runs'} and {folder / 'evaluations'} (Parquet)", soft_wrap=True)
     if plan.sweep.kind == "search":
@@ -63,12 +64,10 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
         console.print(
             f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}{there}", soft_wrap=True
         )
-        console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}{there}", soft_wrap=True)
-    console.print(f"Tables and charts:    python sweep/run.py report {plan.name} --format html{there}", soft_wrap=True)
+        console.print(f"Is it really better?  python sweep/run.py replicate {name}{there}", soft_wrap=True)
+    console.print(f"Tables and charts:    python sweep/run.py report {name} --format html{there}", soft_wrap=True)
     if plan.sweep.kind != "evaluate" and plan.sweep.keep != "none":
-        console.print(
-            f"Use what it learnt:   python sweep/run.py export {plan.name} --to FOLDER{there}", soft_wrap=True
-        )
+        console.print(f"Use what it learnt:   python sweep/run.py export {name} --to FOLDER{there}", soft_wrap=True)
 
 
 def estimate(console: Console, plan: Plan, folder: Folder, tflops: float | None, price: float | None) -> None:

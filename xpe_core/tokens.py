@@ -119,11 +119,15 @@ class TokenisedData:
 
 def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> TokenisedData:
     """Return a data set tokenised for a backbone, from the cache where it is there; InputError as `load_dataset`."""
-    rest = [fingerprint_checkpoint(backbone), max_length]
-    current, *older = [digest([FORMAT, one, *rest]) for one in dataset_fingerprints(source)]
+    current, *older = [fingerprint_tokens(one, backbone, max_length) for one in dataset_fingerprints(source)]
     folder = cache_folder() / "tokens" / digest([READER, current])
     build_once(folder, lambda target: _build(target, source, backbone, max_length))
     return _open(folder, as_source(source).name, current, tuple(older))
+
+
+def fingerprint_tokens(data: str, backbone: str, max_length: int) -> str:
+    """Return what identifies tokenised data, by the data set's fingerprint."""
+    return digest([FORMAT, data, fingerprint_checkpoint(backbone), max_length])
 
 
 def check_splits(data: TokenisedData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:

@@ -14,12 +14,15 @@ from urllib.parse import parse_qsl
 
 from pyarrow import fs
 
+from sweep.storage.names import find_problem
 from xpe_core.errors import InputError
 
 PARAMETERS = ("endpoint_override", "region", "scheme")
 """What may stand behind the question mark of a URI."""
 PART = re.compile(r"(?!\.+$)[A-Za-z0-9_.=-]+")
-"""Parts of a path that every tool reads alike, with nothing in them that a URI would have to escape."""
+"""Parts of a path that every tool reads alike, with nothing in them that a URI would have to escape; an experiment's
+name may be of any script.
+"""
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
 """Without a byte from the server, after which a request is tried again."""
@@ -87,7 +90,9 @@ def connect(uri: str) -> tuple[Bucket, str]:
         raise InputError(f"storage s3://...: leave keys out of it, they are taken from {KEYS}")
     head, _, query = uri.partition("?")
     path = head.removeprefix("s3://").rstrip("/")
-    if not head.startswith("s3://") or not all(PART.fullmatch(part) for part in path.split("/")):
+    bucket, *parts = path.split("/")
+    is_named = PART.fullmatch(bucket) and all(PART.fullmatch(part) or find_problem(part) is None for part in parts)
+    if not head.startswith("s3://") or not is_named:
         raise InputError(
             f"storage {without_query(uri)}: must be a path or s3://bucket/path, of letters, digits, dots, dashes, "
             "underscores and equals signs"

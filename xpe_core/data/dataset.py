@@ -118,7 +118,8 @@ class _Reader:
             raise InputError(f"dataset {name}: {len(examples)} rows with the labels {found}; needed are two or more")
         notes = [*files.notes, *self._count_notes(len(files.files)), *self._labels.notes()]
         if self._num_bad:
-            notes.append(f"{self._num_bad:,} bad rows are left out, the first: {self._bad_rows[0]}")
+            rows = "bad row is" if self._num_bad == 1 else "bad rows are"
+            notes.append(f"{self._num_bad:,} {rows} left out, the first: {self._bad_rows[0]}")
         anew = self._reads_anew or self._labels.changed
         return Dataset(name, examples, label_names, tuple(notes), self._num_bad, anew)
 

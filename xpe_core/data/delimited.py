@@ -45,7 +45,8 @@ def open_tsv(path: Path) -> Table:
     if quoted:
         read = partial(_read_quoted, path, start, columns, "\t", False)
         note = "TSV with quotation marks around cells, as pandas writes it"
-    return Table(path, tuple(dict.fromkeys(columns)), find_twice(columns), "line", (note,), read, reads_anew=quoted)
+    names, twice = tuple(dict.fromkeys(columns)), find_twice(columns)
+    return Table(path, names, twice, "line", (note,), read, has_header=True, reads_anew=quoted)
 
 
 def open_csv(path: Path) -> Table:
@@ -57,7 +58,7 @@ def open_csv(path: Path) -> Table:
     name = {";": "semicolons", "\t": "tabs", "|": "bars"}.get(delimiter)
     notes = (f"CSV with {name} between cells",) if name else ()
     read = partial(_read_quoted, path, start, columns, delimiter, True)
-    return Table(path, tuple(dict.fromkeys(columns)), find_twice(columns), "row", notes, read)
+    return Table(path, tuple(dict.fromkeys(columns)), find_twice(columns), "row", notes, read, has_header=True)
 
 
 def open_lines(path: Path) -> Table:
@@ -95,7 +96,7 @@ def _read_tsv(path: Path, start: int, columns: Sequence[str]) -> Iterator[Row]:
         if number <= start:
             continue
         cells = line.rstrip("\r\n").split("\t")
-        if len(cells) == num_fields and (num_fields == 1 or any(cells)):
+        if len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells)):
             yield Row(number, _name_cells(columns, cells))
         else:
             yield Row(number, {}, _describe(cells, num_fields))
@@ -111,10 +112,10 @@ def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str,
             line, begins = begins, rows.line_num + 1
             if line <= start:
                 continue
-            is_row = len(cells) == num_fields and (num_fields == 1 or any(cells))
+            is_row = len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells))
             if num_fields == 1 and not cells:  # an empty line of a single column is an empty text
                 cells, is_row = [""], True
-            place += is_row or any(cells)
+            place += is_row or not _is_blank(cells)
             number, beside = (place, line) if by_row else (line, None)
             if is_row:
                 yield Row(number, _name_cells(columns, [cell.replace(RETURN, "\r") for cell in cells]), None, beside)
@@ -138,7 +139,11 @@ def _name_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str |
 
 
 def _describe(cells: Sequence[str], num_fields: int) -> str:
-    return f"{len(cells)} fields where the header has {num_fields}" if any(cells) else EMPTY_LINE
+    return EMPTY_LINE if _is_blank(cells) else f"{len(cells)} fields where the header has {num_fields}"
+
+
+def _is_blank(cells: Sequence[str]) -> bool:
+    return not any(cells) or not any(map(str.strip, cells))
 
 
 def _is_quoted(path: Path, start: int, num_fields: int) -> bool:

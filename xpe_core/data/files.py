@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from xpe_core.data.opening import KINDS, check_kind, find_kind, strip_suffixes
+from xpe_core.data.opening import ALLOWED, check_kind, find_kind, strip_suffixes
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
 
@@ -34,6 +34,10 @@ NO_DATA = re.compile(
 MAX_DEPTH = 5
 
 
+ClassNames = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names of classes by column."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A table file and what its place says."""
@@ -43,7 +47,7 @@ class DataFile:
     split: str | None = None
     sure: bool = False
     """The language is that of a folder or a config: no column is asked."""
-    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    classes: ClassNames = ()
     """The names behind a column's numbers, where the data set's card says them."""
 
 
@@ -88,7 +92,7 @@ def find_files(path: Path, name: str) -> Files:
     if not tables:
         raise InputError(
             f"dataset {name}: no <language>/train.tsv, dev.tsv or test.tsv and no table file in the folder {path}; "
-            f"read are {', '.join(KINDS)}"
+            f"read are {ALLOWED}"
         )
     return arrange([_read_place(file, path) for file in tables], name)
 

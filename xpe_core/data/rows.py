@@ -40,6 +40,8 @@ class Table:
     notes: tuple[str, ...]
     """How the file was read, where that was not certain."""
     read: Callable[[], Iterator[Row]]
+    has_header: bool = False
+    """Its first line names the columns."""
     may_nest: bool = False
     """Cells may be `Nested`."""
     class_names: Mapping[str, Sequence[str]] | None = None
