@@ -54,7 +54,7 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     num_runs = max(plan.num_trials - ended, 0) * len(plan.sweep.seeds)
     if plan.sweep.kind == "evaluate":
         return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
-    validated = {*plan.selection_languages, *plan.data.resolve(",".join(plan.sweep.used_source_sets))}
+    validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
     hidden_size = find_hidden_size(plan.sweep.corners[0].backbone)
     num_classes = len(plan.data.label_names)

@@ -7,16 +7,18 @@ look for what a run used.
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from sweep.fields import is_number, is_whole, read_fields
+from sweep.groups import expand_groups, name_source_set
 from sweep.space import BACKBONE_SIZE, Dimension, Strict, join_lists, zip_dimension
 from xpe_core.config import DATA_FIELDS, Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 UNKNOWN_SOURCES = "unknown"
@@ -37,7 +39,7 @@ def parse_seeds(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     seeds: list[int] = []
-    for part in value.split(","):
+    for part in split_list(value):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
@@ -45,12 +47,14 @@ def parse_seeds(value: Any) -> Any:
         if not low <= high < low + MAX_SEEDS:
             raise ValueError(f"must look like 1,2 or 1-10, ascending and at most {MAX_SEEDS} seeds, not {value!r}")
         seeds += range(low, high + 1)
+    if not seeds:
+        raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
     return seeds
 
 
-def split_list(value: Any) -> Any:
+def _split_text(value: Any) -> Any:
     """Read `a,b` as a list of two."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return split_list(value) if isinstance(value, str) else value
 
 
 DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
@@ -117,6 +121,8 @@ class SweepConfig(Strict):
     resources: ResourcesConfig = ResourcesConfig()
     keep: Literal["all", "best", "none"] = "all"
     """Whose trained prompt and head are kept: every finished run's, those of the best configuration, or none."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Languages by a name of one's own, which stands for them wherever languages are asked for, and in tables."""
 
     space: dict[str, Dimension] = {}
     """Of a search: fields of `RunConfig` that vary."""
@@ -133,7 +139,7 @@ class SweepConfig(Strict):
 
     arms: dict[str, dict[str, Any]] = {}
     """Of a grid: the fields of `RunConfig` that make each arm what it is, by the arm's name."""
-    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(split_list)] = ()
+    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(_split_text)] = ()
     """Of a grid: the source sets that every arm is trained on; without any, the base's."""
 
     of: str | None = None
@@ -144,11 +150,13 @@ class SweepConfig(Strict):
     adapters: dict[str, dict[Seed, str]] = {}
     """Of an evaluation: each arm's adapters, one a seed, by their fingerprints."""
 
+    _open_keys: frozenset[str] = PrivateAttr(frozenset())
+
     @model_validator(mode="before")
     @classmethod
-    def _read_fields(cls, values: Any) -> Any:
-        """Read the values of `RunConfig`'s fields, wherever they stand, in their declared types."""
-        return read_fields(values) if isinstance(values, Mapping) else values
+    def _read(cls, values: Any) -> Any:
+        """Read the values of `RunConfig`'s fields in their declared types, and codes for the names of own groups."""
+        return expand_groups(read_fields(values) if isinstance(values, Mapping) else values)
 
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
@@ -287,6 +295,22 @@ class SweepConfig(Strict):
     def has_full_length(self, values: Mapping[str, Any]) -> bool:
         """Whether a configuration has the experiment's number of steps; before it was extended there were fewer."""
         return "max_steps" not in self.base or bool(values["max_steps"] == self.longest)
+
+    @property
+    def open_keys(self) -> frozenset[str]:
+        """Keys that say of languages what was meant for another data set, or say nothing (`sweep.asked_languages`)."""
+        places = (self.base, self.space, *self.zipped, *self.arms.values())
+        is_said = bool(self.source_sets) or any("source_set" in place for place in places)
+        return self._open_keys if is_said or self.kind == "replicate" else self._open_keys | {"source_set"}
+
+    def leave_open(self, keys: Collection[str]) -> "SweepConfig":
+        """Return the experiment, of which these keys hold where the data set has all the languages that they name."""
+        self._open_keys = frozenset(keys)
+        return self
+
+    def name_source_set(self, source_set: str) -> str:
+        """Return what tables call a source set: the group that it is, where it is one of `groups`."""
+        return name_source_set(source_set, self.groups)
 
     @property
     def used_source_sets(self) -> tuple[str, ...]:

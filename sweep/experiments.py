@@ -26,6 +26,8 @@ SEED = re.compile(r"seed[-_]?0*(\d+)")
 """What a folder or a hub's revision is called that holds one seed's adapter."""
 OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling", *DATA_FIELDS)
 """Fields of `RunConfig` that decide how an adapter is tested."""
+LANGUAGE_KEYS = ("source_set", "evaluation.languages", "selection_languages")
+"""Keys whose values in a file are meant for the data set that it names, and not for one that `--set` names."""
 PLACE = re.compile(r"(?:([\w.\[\]-]+): )?(?:([\w.\[\]-]+)(?:=| is empty| is missing)|unknown key '([^']+)')")
 """How an error of a config begins: the key above and the key, or a key that is unknown."""
 FIELD_PLACES = ("base", "space", "arms", "zipped")
@@ -57,7 +59,8 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
         raise InputError(_add_line(str(error), where, lines, pairs)) from None
     wrote_grace = "scheduler.grace_period" in pairs or "scheduler" in pairs or is_file(source)
     _check_grace_period(sweep, wrote_grace, where)
-    return name, sweep
+    open_keys = set(LANGUAGE_KEYS) - pairs.keys() if "dataset" in pairs else ()
+    return name, sweep.leave_open(open_keys)
 
 
 def _add_line(message: str, where: str, lines: Mapping[str, int], overrides: Mapping[str, str]) -> str:
@@ -227,8 +230,11 @@ def resolve_replication(
         moved = _make_paths_absolute({"base": {**source.config().model_dump(), **named}})["base"]
         found, used = {"best": build_config(RunConfig, moved, sweep.of)}, set(source.seeds)
         evaluation: Any = source.evaluation.model_dump()
+        groups: Any = source.groups
     else:
-        found, used, evaluation = _read_best(_find_experiment(sweep.of, storage), sweep.top)
+        folder = _find_experiment(sweep.of, storage)
+        found, used, evaluation = _read_best(folder, sweep.top)
+        groups = read_specification(folder).get("groups", {})
     if stale := sorted(used & set(sweep.seeds)):
         fresh = f"{max(used) + 1}-{max(used) + 10}"
         raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication wants fresh ones, such as {fresh}")
@@ -240,10 +246,9 @@ def resolve_replication(
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
     values = sweep.model_dump(exclude_unset=True)
-    evaluation = values.get("evaluation", evaluation)
-    return build_config(
-        SweepConfig, {**values, "base": shared, "arms": own, "evaluation": evaluation}, f"replication of {sweep.of}"
-    )
+    evaluation, groups = values.get("evaluation", evaluation), values.get("groups", groups)
+    values |= {"base": shared, "arms": own, "evaluation": evaluation, "groups": groups}
+    return build_config(SweepConfig, values, f"replication of {sweep.of}")
 
 
 def fresh_seeds(of: str, storage: Place, count: int = 10) -> str:

@@ -37,7 +37,7 @@ from sweep.storage.object_storage import PATIENT_ATTEMPTS
 from sweep.tables import TRIALS_A_FILE, Rows, write_rows
 from xpe_core.errors import InputError
 
-MAY_CHANGE = ("num_samples", "resources", "keep")
+MAY_CHANGE = ("num_samples", "resources", "keep", "groups")
 """Keys of the specification that may differ when an experiment is started again; seeds and steps may grow."""
 NO_TRAINING = "is an evaluation, which tests adapters and trains none"
 FLUSH_SECONDS = 0.5
