@@ -14,11 +14,11 @@ from sweep.config import DEFAULTS, SweepConfig
 from sweep.storage import Folder
 from sweep.store import read_specification
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig, build_config, digest
 from xpe_core.data import DataSource, dataset_fingerprints
 from xpe_core.errors import InputError
 from xpe_core.places import find_place, use_places
-from xpe_core.tokens import fingerprint_tokens
+from xpe_core.tokens import READER, fingerprint_tokens
 
 NAMED = ("backbone", "dataset")
 """Fields that say where something lies, beside what it is."""
@@ -103,7 +103,7 @@ def match(
         return found, ()
     alike = [*dataset_fingerprints(asked.source), *_named_fingerprints(asked.source, names["dataset"])]
     prints = [fingerprint_tokens(one, asked.backbone, asked.max_length) for one in alike]
-    if recorded.get("data") not in prints:
+    if recorded.get("data") not in (*prints, digest([READER, prints[0]])):
         return found, ()
     return {**found, "dataset": now["dataset"]}, tuple(prints[1:])
 
