@@ -12,7 +12,7 @@ from typing import Any
 
 from sweep.config import DEFAULTS, SweepConfig
 from sweep.storage import Folder
-from sweep.store import read_specification
+from sweep.store import read_places, read_specification
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import RunConfig, build_config, digest
 from xpe_core.data import DataSource, dataset_fingerprints
@@ -65,7 +65,7 @@ def find_places(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str, s
     """
     before = read_specification(folder)
     names = read_names(before)
-    places = {str(name): str(place) for name, place in (before.get("places") or {}).items()}
+    places = read_places(folder)
     said = {name: _absolute(place) for name, place in wanted.items() if place is not None}
     for name in NAMED:
         place = places.get(names[name], names[name])

@@ -204,6 +204,11 @@ def read_specification(place: Place) -> dict[str, Any]:
     return _parse(folder, content)
 
 
+def read_places(place: Place) -> dict[str, str]:
+    """Return where an experiment found its data and backbone last, by their names, if elsewhere."""
+    return {str(name): str(there) for name, there in (read_specification(place).get("places") or {}).items()}
+
+
 def _parse(folder: Folder, content: bytes) -> dict[str, Any]:
     """Return what experiment.yaml holds; InputError where no driver wrote it so."""
     try:
