@@ -17,8 +17,10 @@ from sweep.experiments import HUB
 from sweep.finding import find_experiment
 from sweep.keeping import read_kept
 from sweep.storage import Folder
+from sweep.store import read_places
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
+from xpe_core.places import use_places
 
 HUB_OPTIONS = {
     **{"dry_run": "--dry-run", "into": "--folder", "private": "--private"},
@@ -44,13 +46,16 @@ def export(
     `publish`.
     """
     if to.startswith(HUB):
-        _publish(console, find_experiment(storage, name), run_id, arm, to, form, options)
+        folder = find_experiment(storage, name)
+        use_places(read_places(folder))
+        _publish(console, folder, run_id, arm, to, form, options)
         return
     if given := [name for name, value in options.items() if value]:
         raise InputError(f"{HUB_OPTIONS[given[0]]} is for --to hub:USER/NAME")
     if form not in WRITERS:
         raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
     folder = find_experiment(storage, name)
+    use_places(read_places(folder))
     chosen = choose_runs(folder, run_id, all_seeds, arm)
     target = Path(os.path.normpath(Path(to).expanduser()))
     places = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}

@@ -300,7 +300,8 @@ def _run_prepared(
     with long_step("Preparing backbone and data"):
         moved = keep_names(sweep, folder, find_known_places())
         plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep)
-        plan = replace(plan, places=moved.places, older_fingerprints=moved.older_fingerprints)
+        older = moved.older_fingerprints if plan.data.older_fingerprints else ()  # none where they are read anew
+        plan = replace(plan, places=moved.places, older_fingerprints=older)
     print_plan(console, plan, folder)
     if dry_run:
         running.estimate(console, plan, folder, tflops, price)
