@@ -18,6 +18,7 @@ from sweep.groups import expand_groups, name_source_set
 from sweep.space import BACKBONE_SIZE, Dimension, Strict, join_lists, zip_dimension
 from xpe_core.config import DATA_FIELDS, Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 UNKNOWN_SOURCES = "unknown"
@@ -38,7 +39,7 @@ def parse_seeds(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     seeds: list[int] = []
-    for part in value.split(","):
+    for part in split_list(value):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
@@ -46,12 +47,14 @@ def parse_seeds(value: Any) -> Any:
         if not low <= high < low + MAX_SEEDS:
             raise ValueError(f"must look like 1,2 or 1-10, ascending and at most {MAX_SEEDS} seeds, not {value!r}")
         seeds += range(low, high + 1)
+    if not seeds:
+        raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
     return seeds
 
 
-def split_list(value: Any) -> Any:
+def _split_text(value: Any) -> Any:
     """Read `a,b` as a list of two."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return split_list(value) if isinstance(value, str) else value
 
 
 DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
@@ -136,7 +139,7 @@ class SweepConfig(Strict):
 
     arms: dict[str, dict[str, Any]] = {}
     """Of a grid: the fields of `RunConfig` that make each arm what it is, by the arm's name."""
-    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(split_list)] = ()
+    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(_split_text)] = ()
     """Of a grid: the source sets that every arm is trained on; without any, the base's."""
 
     of: str | None = None

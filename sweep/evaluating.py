@@ -9,22 +9,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
 
 from sweep.asked_languages import choose_languages
+from sweep.classes import read_with_classes
 from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from sweep.experiments import HUB, SEED
 from sweep.keeping import SUFFIX
 from sweep.plan import Plan, explain_machine
-from xpe_core.adapters import Adapter, check_backbone, read_adapter
+from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones import find_max_positions, load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import DATA_FIELDS, RunConfig, build_config, digest
 from xpe_core.errors import InputError
 from xpe_core.labelled_data import LabelledData, load_labels
+from xpe_core.lists import join_list
 from xpe_core.model import check_positions
 from xpe_core.tokens import load_tokens
 
@@ -54,9 +57,7 @@ def find_adapters(sources: Iterable[str], classes: Sequence[str] | None) -> list
     that do not name them themselves, in the order of their logits. InputError where one cannot be read, is given
     twice, or has the seed of another one of its arm.
     """
-    if classes is not None and (len(set(classes)) < len(classes) or not all(classes)):
-        raise InputError(f"--classes {','.join(classes)}: must be different names, none of them empty")
-    read = [(one, _read(one, classes)) for source in sources for one in _expand(source)]
+    read = [(one, read_with_classes(one, classes)) for source in sources for one in _expand(source)]
     first: dict[str, str] = {}
     for source, adapter in read:
         if (other := first.get(adapter.fingerprint)) is not None:
@@ -178,8 +179,8 @@ def order_classes(adapter: Adapter, data: LabelledData) -> Adapter:
     if missing := [label for label in wanted if label not in own]:
         raise InputError(
             f"the adapter has no class {missing[0]!r} of dataset {data.name}: its classes are {', '.join(own)}; "
-            f"if they are unnamed or named otherwise, say --classes {','.join(wanted)} in the order of its logits, "
-            f"or --classes {IN_DATA_SETS_ORDER} where that is the data set's"
+            f"if they are unnamed or named otherwise, say --classes {quote(join_list(wanted))} in the order of its "
+            f"logits, or --classes {IN_DATA_SETS_ORDER} where that is the data set's"
         )
     names = (*wanted, *(label for label in own if label not in wanted))
     places = torch.tensor([own.index(label) for label in names])
@@ -204,13 +205,6 @@ def _check_values(one: Found, values: Mapping[str, Any]) -> None:
         known = one.adapter.known.get(field)
         if field in values and known not in (None, values[field]):
             raise InputError(f"{one.source}: its {field} is {known}, and cannot be made {values[field]}")
-
-
-def _read(source: str, classes: Sequence[str] | None) -> Adapter:
-    try:
-        return read_adapter(source, classes)
-    except InputError as error:
-        raise InputError(str(error).replace("label_names", "--classes")) from None
 
 
 def _split(source: str) -> tuple[str, str]:

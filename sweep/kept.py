@@ -1,6 +1,5 @@
 """The commands for experiments that are kept in the storage: from list and status to report, compare and export."""
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -9,8 +8,23 @@ from typer.core import TyperCommand
 
 from sweep.logs.tools import find_places, parse_tools
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 kept = typer.Typer()
+
+
+def tidy_list(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the names of an option with nothing but commas between them; InputError where there is none."""
+    if value is None:
+        return None
+    try:
+        names = split_list(value)
+    except InputError as error:
+        raise InputError(f"{parameter.opts[0]} {error}") from None
+    if not names:
+        raise InputError(f"{parameter.opts[0]} {value!r}: names nothing; needed are names with commas between them")
+    return ",".join(names)
+
 
 Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
 Exclude = Annotated[
@@ -94,6 +108,9 @@ def report(
         str, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
     ] = "terminal",
     to: Annotated[str | None, typer.Option("--to", help="Folder for files (NAME/report below the storage).")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every table, not the answer and the main one only.")
+    ] = False,
     languages: Annotated[
         bool, typer.Option("--languages", help="Print every language, not the extremes only.")
     ] = False,
@@ -105,7 +122,7 @@ def report(
     """Say which configuration is better, for which languages, and whether it is real."""
     from sweep.report import commands
 
-    commands.report(_report_console(), storage, names, baseline, exclude, form, to, languages, watch)
+    commands.report(Console(), storage, names, baseline, exclude, form, to, languages, watch, everything)
 
 
 @kept.command(cls=LocalCommand)
@@ -138,7 +155,7 @@ def compare(
     """Show the paired difference of two configurations, runs or experiments."""
     from sweep.report import commands
 
-    commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
+    commands.compare_two(Console(), storage, first, second, purpose, exclude)
 
 
 @kept.command(cls=LocalCommand)
@@ -210,9 +227,3 @@ def dashboard(
     from sweep.finding import find_experiment
 
     serve(Console(), find_experiment(storage, name), host, port)
-
-
-def _report_console() -> Console:
-    """Return a console of 100 columns where there is no terminal to fit."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=100)

@@ -4,6 +4,8 @@ Torch and Ray take seconds to import, so they are imported by the commands that 
 at once.
 """
 
+import atexit
+import gc
 import math
 import signal
 import sys
@@ -11,11 +13,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from sweep.cluster.address import find_address
 from sweep.command_line import how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
@@ -29,7 +32,7 @@ from sweep.experiments import (
     resolve_replication,
 )
 from sweep.interrupts import NAMES, answered
-from sweep.kept import Command, LogDir, Storage, kept
+from sweep.kept import Command, LogDir, Storage, kept, tidy_list
 from sweep.logs.tools import find_places, parse_tools
 from sweep.report.steps import show_steps
 from sweep.storage.names import find_problem, normalise_name
@@ -182,18 +185,23 @@ def evaluate(
             help="Files or folders: of export, peft or micm-nlp, with folders seed-NN; or hub:USER/NAME@REV."
         ),
     ],
-    languages: Annotated[str, typer.Option("--languages", help="A group, family, script, code, or several.")] = "all",
+    languages: Annotated[
+        str, typer.Option("--languages", callback=tidy_list, help="A group, family, script, code, or several.")
+    ] = "all",
     dataset: Annotated[str | None, typer.Option("--dataset", help="What to test on (where it was trained).")] = None,
     max_examples: Annotated[
         int | None, typer.Option("--max-examples", min=1, help="Test examples a language at most.")
     ] = None,
     source_set: Annotated[
-        str | None, typer.Option("--source-set", help="What the adapters were trained on, if they do not say.")
+        str | None,
+        typer.Option("--source-set", callback=tidy_list, help="What the adapters were trained on, if they do not say."),
     ] = None,
     backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", help="Names of unnamed classes in the order of the logits, or: dataset."),
+        typer.Option(
+            "--classes", help="Names of unnamed classes in the order of the logits: a,b,c, @FILE, or: dataset."
+        ),
     ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="max_length, precision or pooling.")] = None,
     storage: Storage = "results",
@@ -206,10 +214,11 @@ def evaluate(
     tools = parse_tools("--log-to", log_to or ())
     values = read_evaluation_values(overrides or [], dataset=dataset, backbone=backbone, source_set=source_set)
 
+    from sweep.classes import read_classes
     from sweep.evaluating import IN_DATA_SETS_ORDER, build_evaluation, find_adapters, prepare_evaluation
 
-    in_data_sets_order = classes == IN_DATA_SETS_ORDER
-    names = None if classes is None or in_data_sets_order else [name.strip() for name in classes.split(",")]
+    in_data_sets_order = classes is not None and classes.strip() == IN_DATA_SETS_ORDER
+    names = None if classes is None or in_data_sets_order else read_classes(classes)
     with long_step("Reading adapters"):
         found = find_adapters(adapters, names)
     sweep = build_evaluation(found, languages, max_examples, values)
@@ -255,6 +264,7 @@ def _run(
     name = normalise_name(name)
     if problem := find_problem(name):
         raise InputError(f"the experiment's name {name!r} {problem}; give it another one with --name")
+    find_address()  # a mistake in RAY_ADDRESS is answered before anything takes long
     console = Console()
     with answered(_say_on(console), _answer_before, _leave, PATIENCE_SECONDS):
         _run_prepared(
@@ -327,12 +337,23 @@ def _choose_experiment(console: Console, has_gpu: bool) -> str:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
+    atexit.register(gc.freeze)  # else Python's last search for garbage, of no use, takes seconds
     try:
         with show_steps(Console(stderr=True)):
             app()
     except InputError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except PermissionError as error:  # of a file of another user's, wherever it is opened
+        _refuse(
+            f"{error.filename}: {error.strerror}; this user must be allowed to read it"
+            if error.filename
+            else str(error)
+        )
+
+
+def _refuse(sentence: str) -> NoReturn:
+    Console(stderr=True).print(f"error: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from sweep.ledger import TrialRecord, Usage, read_ledger
 from sweep.logs.live import LiveLogs
 from sweep.packing import size_packs
 from sweep.plan import Plan
-from sweep.report import Screen, print_answer, print_estimate
+from sweep.report import Screen, print_answer, print_estimate, print_replication
 from sweep.stopping import Stopped
 from sweep.storage import Folder
 from sweep.trial import PackTrainable
@@ -70,6 +70,8 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
     console.print(f"Tables and charts:    python sweep/run.py report {name} --format html{there}", soft_wrap=True)
     if plan.sweep.kind != "evaluate" and plan.sweep.keep != "none":
         console.print(f"Use what it learnt:   python sweep/run.py export {name} --to FOLDER{there}", soft_wrap=True)
+    if plan.sweep.kind == "replicate":
+        print_replication(console, folder)
 
 
 def estimate(console: Console, plan: Plan, folder: Folder, tflops: float | None, price: float | None) -> None:

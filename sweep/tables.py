@@ -73,6 +73,7 @@ EVALUATION_SCHEMA = pa.schema(
         ("num_correct", pa.int64()),
         ("macro_f1", pa.float64()),
         ("loss", pa.float64()),
+        ("num_most_frequent", pa.int64()),  # examples of the language's most frequent class; null in older tables
     ]
 )
 SCHEMAS = {"runs": RUN_SCHEMA, "evaluations": EVALUATION_SCHEMA}

@@ -35,7 +35,7 @@ from xpe_core.tokens import TokenisedData, load_tokens
 from xpe_core.training import Training
 
 METRIC = "selection_accuracy"
-TICK_SECONDS = 5.0
+TICK_SECONDS = 2.0
 """Time after which a worker says where it is, also between evaluations."""
 
 

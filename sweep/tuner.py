@@ -31,7 +31,7 @@ from sweep.searcher import LedgerSearcher
 from sweep.stopping import GRACE_SECONDS, Stopping
 from sweep.storage import Folder, Place
 from sweep.store import ExperimentFolder
-from sweep.trial import METRIC, PackTrainable
+from sweep.trial import METRIC, TICK_SECONDS, PackTrainable
 
 NO_LIMITS = Usage(math.inf, math.inf)
 
@@ -79,7 +79,7 @@ def _describe_wait(plan: Plan, searcher: LedgerSearcher) -> str:
     if not (count := len(searcher.trials)):
         return "ending; nothing is running"
     trials = "a trial" if count == 1 else f"{count} trials"
-    ago = format_duration(plan.sweep.resources.checkpoint_seconds)
+    ago = format_duration(max(plan.sweep.resources.checkpoint_seconds, TICK_SECONDS))
     return (
         f"waiting for a checkpoint of {trials}, up to {GRACE_SECONDS:g} s. Once more (Ctrl-C) ends at once, and what "
         f"runs goes back to its last checkpoint, of up to {ago} ago"

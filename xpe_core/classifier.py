@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ WINDOW = 4_096
 FIRST_WINDOW = 256
 """Texts of a stream's first window, so that its first answers come soon; each next one has twice as many."""
 
+Text = TypeVar("Text")
 _TOKENIZING = threading.Lock()
 """A tokenizer keeps the length at which it cuts, and cannot be told it by two threads at once."""
 
@@ -177,8 +178,8 @@ def window_sizes(first: int = FIRST_WINDOW) -> Iterator[int]:
         first *= 2
 
 
-def cut_windows(texts: Iterable[str], first: int = FIRST_WINDOW) -> Iterator[list[str]]:
-    """Yield the texts in lists of the sizes that `window_sizes` yields."""
+def cut_windows(texts: Iterable[Text], first: int = FIRST_WINDOW) -> Iterator[list[Text]]:
+    """Yield texts, or rows that hold them, in lists of the sizes that `window_sizes` yields."""
     if isinstance(texts, str | bytes):
         raise InputError("texts: must be a list, or another iterable, of strings; this is a single one")
     remaining = iter(texts)

@@ -53,7 +53,7 @@ def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str 
     replications; they only serve the winner's curse.
     """
     results = read_results(folders, exclude)
-    curse, problems = _find_curse(results, exclude)
+    curse, problems = find_curse(results, exclude)
     results = replace(results, problems=pl.concat([results.problems, problems]))
     named = baseline or BASELINE
     has_baseline = any(find_baseline(results, arm, named) for arm in results.arms)
@@ -83,7 +83,7 @@ def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str 
     )
 
 
-def _find_curse(results: Results, exclude: str | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the winner's curse of what is among the results, and why some of it is not there.
 
     A search or replication is looked for beside its half.

@@ -19,6 +19,9 @@ from sweep.tables import read_rows
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
+SAME_DIGITS = 9
+"""Two means of the same numbers in another order may differ behind this digit, and are equal."""
+
 
 @dataclass(frozen=True)
 class Best:
@@ -66,7 +69,7 @@ def rank_configurations(runs: pl.DataFrame, method: str | None = None) -> list[B
             unknown=((pl.col("state") == "complete") & pl.col("selection_accuracy").is_null()).any(),
         )
         .filter((pl.col("num_failed") < pl.col("num_seeds")) & ~pl.col("unknown"))
-        .sort("selection_accuracy", "first", descending=[True, False])
+        .sort(pl.col("selection_accuracy").round(SAME_DIGITS), "first", descending=[True, False])
     )
     return [Best(**row) for row in ranked.drop("first", "unknown").iter_rows(named=True)]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
@@ -65,7 +66,7 @@ def extremes(table: pl.DataFrame, count: int = NUM_EXTREMES) -> pl.DataFrame:
     neither). Excluded languages are left out.
     """
     cells = table.filter(~pl.col("excluded") & pl.col("difference").is_not_null()).sort(
-        "source_set", "arm", "difference", "language", maintain_order=True
+        "source_set", "arm", pl.col("difference").round(SAME_DIGITS), "language", maintain_order=True
     )
     by_cell = ["source_set", "arm"]
     last, first = pl.col("difference").rank("ordinal", descending=True), pl.col("difference").rank("ordinal")

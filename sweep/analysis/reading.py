@@ -102,6 +102,7 @@ def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: 
     for cell in cells:
         _judge(cell, tested.languages, frozenset(foreign), problems)
     frame = pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
+    most_frequent = _most_frequent(rows)
     table_rows = find_rows(
         experiments[0].sweep.corners[0].dataset,
         {cell.source_set: cell.config.source_set for cell in cells},
@@ -110,7 +111,8 @@ def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: 
         groups,
         exclude,
     )
-    results = Results(experiments, table_rows, tested.languages, tuple(cells), frozenset(foreign), frame)
+    everything = (experiments, table_rows, tested.languages, tuple(cells), frozenset(foreign), frame)
+    results = Results(*everything, most_frequent=most_frequent)
     if results.languages and not results.groups:
         raise InputError(f"--exclude {exclude}: holds all tested languages, so there is no target group to report on")
     return results
@@ -196,6 +198,17 @@ def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunK
         foreign[name, run_id] = tuple(sorted(code for code in codes if code not in places))
         resized[name, run_id] = tuple(sorted(code for code, other in zip(codes, others, strict=True) if other))
     return _Tested(languages, accuracies, foreign, resized, disputed, selection)
+
+
+def _most_frequent(rows: pl.DataFrame) -> dict[str, tuple[float, int]]:
+    """Return the share of each language's most frequent class and the number of examples, as most runs have them."""
+    known = rows.filter(pl.col("num_most_frequent").is_not_null())
+    counts = known.group_by("language", "num_examples", "num_most_frequent").len()
+    usual = counts.sort("len", "num_examples", descending=True).unique("language", keep="first", maintain_order=True)
+    return {
+        code: (count / size, size)
+        for code, size, count in usual.select("language", "num_examples", "num_most_frequent").iter_rows()
+    }
 
 
 def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Iterator[_Found]:

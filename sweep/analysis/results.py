@@ -109,6 +109,8 @@ class Results:
     """Languages that only some runs were tested on; a cell with one in a group is not averaged over the group."""
     problems: pl.DataFrame
     """experiment, arm, source_set (null: all), problem: one sentence each."""
+    most_frequent: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """By language: the share of its most frequent class in the test, and of how many examples; where it is known."""
 
     @property
     def shown(self) -> list[Cell]:
@@ -168,6 +170,11 @@ class Results:
             }
             for source_set in dict.fromkeys(cell.source_set for cell in self.cells)
         }
+
+    @property
+    def broadest_group(self) -> str:
+        """The target group with most languages, of equal ones the first."""
+        return max(self.groups, key=lambda group: len(self.groups[group]))
 
     def places(self, group: str, source_set: str) -> list[int]:
         """Return the places of the languages that a row of a source set averages; none where it has no such row."""

@@ -165,7 +165,8 @@ def find_baseline(results: Results, arm: str, baseline: str = BASELINE) -> str |
 def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES, lowest: float = 0.0) -> list[dict[str, Any]]:
     """Return mean, interval and spread of each of these samples, which may have different numbers of seeds.
 
-    An interval ends where values do: at `lowest` (0 of an accuracy, -1 of a difference) and 1.
+    An interval ends where values do: at `lowest` (0 of an accuracy, -1 of a difference) and 1. Fewer than
+    MIN_INTERVAL_SEEDS have none.
     """
     found: list[dict[str, Any]] = [{"accuracy": None, "low": None, "high": None, "spread": None} for _ in values]
     for places, stacked in _by_length(values):
@@ -175,7 +176,7 @@ def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES, lowest
         for row, place in enumerate(places):
             found[place] = {"accuracy": float(stacked[row].mean())}
             for name, numbers in (("low", low), ("high", high), ("spread", spreads)):
-                found[place][name] = float(numbers[row]) if several else None
+                found[place][name] = None if np.isnan(numbers[row]) else float(numbers[row])
     return found
 
 

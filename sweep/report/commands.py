@@ -29,6 +29,7 @@ def report(
     to: str | None,
     every_language: bool,
     watched: bool,
+    everything: bool = False,
 ) -> None:
     """Print a report, or write its tables or page as files; watched, both until the experiments end."""
     if form not in (known := ("terminal", "html", *FORMATS)):
@@ -39,6 +40,8 @@ def report(
         raise InputError(f"--to {to}: nothing is written with --format terminal; say --format html or another")
     if every_language and (form != "terminal" or watched):
         raise InputError("--languages: is for the terminal; files and page hold every language without it")
+    if everything and (form != "terminal" or watched):
+        raise InputError("--all: is for the terminal; files and page hold every table without it")
     folders = [find_experiment(storage, name) for name in names]
     target = Folder(to) if to is not None else folders[0] / "report"
     if form != "terminal" or watched:
@@ -50,7 +53,7 @@ def report(
         return
     answers = answer(folders, baseline, exclude)
     if form == "terminal":
-        print_report(console, answers, every_language)
+        print_report(console, answers, every_language, everything, storage)
         return
     if form == "html":
         from sweep.report.page import PAGE, build_page

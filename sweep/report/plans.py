@@ -1,15 +1,17 @@
 """What an experiment will do, before it does it: its plan, and what it takes."""
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sweep.checks import estimate_bytes
 from sweep.cluster.capacity import Capacity, Share
+from sweep.cluster.machine import describe_machine
 from sweep.config import SweepConfig
 from sweep.estimate import estimate
 from sweep.plan import Plan
+from sweep.report.terminal import Facts
 from sweep.report.wording import count_nouns, format_duration, format_number, shorten
+from sweep.resuming import describe_restart
 from sweep.space import Dimension
 from sweep.storage import Folder
 from xpe_core.tokens import TokenisedData
@@ -18,9 +20,7 @@ from xpe_core.tokens import TokenisedData
 def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     """Print what the experiment will do."""
     sweep, config = plan.sweep, plan.sweep.corners[0]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table = Facts()
     if sweep.kind == "evaluate":
         print_evaluation(console, plan, folder)
         return
@@ -52,15 +52,14 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
             "arm", Text(f"{arm}: {' '.join(f'{name}={format_number(value)}' for name, value in values.items())}")
         )
     table.add_row("results", Text(str(folder)))
+    _add_circumstances(table, plan, folder)
     console.print(table)
 
 
 def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     """Print which adapters are tested on what."""
     sweep, config = plan.sweep, plan.sweep.corners[0]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
+    table = Facts()
     table.add_row(
         "experiment", f"{plan.name}: {count_nouns(sweep.num_runs, 'adapter')} to be tested, nothing is trained"
     )
@@ -79,7 +78,16 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
         table.add_row("note", Text(note))
     table.add_row("results", Text(str(folder)))
+    _add_circumstances(table, plan, folder)
     console.print(table)
+
+
+def _add_circumstances(table: Facts, plan: Plan, folder: Folder) -> None:
+    """Say what an earlier start has left, and what else happens on this machine."""
+    if (restart := describe_restart(plan, folder)) is not None:
+        table.add_row("so far", restart)
+    for sentence in describe_machine():
+        table.add_row("machine", Text(sentence))
 
 
 def print_estimate(
@@ -89,8 +97,7 @@ def print_estimate(
     found = estimate(plan)
     capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
     device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
+    table = Facts()
     table.add_row("trials", f"{found.num_trials:,} packs of {plan.pack_size} seeds: {found.num_runs:,} runs")
     for arm in plan.sweep.arms:
         cells = sum(name == arm for name, _ in plan.sweep.cells)
@@ -115,7 +122,7 @@ def print_estimate(
     console.print(table)
 
 
-def _add_places(table: Table, plan: Plan) -> None:
+def _add_places(table: Facts, plan: Plan) -> None:
     """Say what lies elsewhere than where the experiment found it first."""
     for name, place in plan.places.items():
         table.add_row("found at", Text(f"{place} (the same content as {name}, whose name stays)"))

@@ -3,6 +3,9 @@
 from typing import Any
 
 from sweep.analysis.targets import ALL_TARGETS, NO_EXCLUSION, TRAINED
+from sweep.report.sheet import percent
+
+METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
 
 
 def count_nouns(number: int, noun: str) -> str:
@@ -17,7 +20,7 @@ def format_number(value: Any) -> str:
 
 def format_percent(value: float | None) -> str:
     """Return a share in percent with one decimal, a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return percent(value)
 
 
 def format_duration(seconds: float) -> str:

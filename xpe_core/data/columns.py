@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xpe_core.data.files import DataFile, is_language, read_split
+from xpe_core.data.labels import clean
 from xpe_core.data.rows import Table
 from xpe_core.data.source import SHARES, DataSource
 from xpe_core.errors import InputError
@@ -54,8 +55,8 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
     for name in (*NEEDED, "id"):
         said = source.said.get(name)
         if said is not None:
-            if not said.constant and said.value in table.columns:
-                columns[name] = said.value
+            if not said.constant and (column := _match(said.value, table.columns)):
+                columns[name] = column
             elif said.constant or _is_value(name, said.value):
                 constants[name] = said.value
             else:
@@ -85,9 +86,10 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
 
 def find_text(table: Table, column: str | None = None) -> str:
     """Return the column of a table that holds its texts; InputError where it is missing or stands twice."""
-    if column is not None and column not in table.columns:
+    own = _match(column, table.columns) if column is not None else None
+    if column is not None and own is None:
         raise InputError(f"{table.path}: no column {column!r}; its columns are {_list(table.columns)}")
-    found = column or _find_own("text", table, None) or _find_synonym("text", table)
+    found = own or _find_own("text", table, None) or _find_synonym("text", table)
     if found is None and len(table.columns) == 1:
         found = table.columns[0]
     if found is None:
@@ -95,6 +97,14 @@ def find_text(table: Table, column: str | None = None) -> str:
     if found in table.twice:
         raise InputError(f"{table.path}: the column {found!r} stands twice; keep one of them")
     return found
+
+
+def _match(name: str, columns: Sequence[str]) -> str | None:
+    """Return the column of this name, in any Unicode form and with any blanks."""
+    if name in columns:
+        return name
+    found = [column for column in columns if clean(column) == clean(name)]
+    return found[0] if len(found) == 1 else None
 
 
 def _say_certain(name: str, file: DataFile) -> str | None:
@@ -143,7 +153,7 @@ def _miss_said(table: Table, name: str, said: str) -> str:
 def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
     """Return the sentence that names all missing columns, and the setting that says where they are."""
     if not table.columns:
-        return f"{table.path}: is empty; needed are rows with the columns {', '.join(NEEDED)}"
+        return f"{table.path}: holds no rows with named cells; needed are the columns {', '.join(NEEDED)}"
     names = [repr("category" if name == "label" and file.sure else name) for name in missing]
     place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
     place = f", and its name says {place}" if place else ""

@@ -102,36 +102,56 @@ def _read_tsv(path: Path, start: int, columns: Sequence[str]) -> Iterator[Row]:
             yield Row(number, {}, _describe(cells, num_fields))
 
 
-def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str, by_row: bool) -> Iterator[Row]:
-    """Yield the rows of a table whose cells may be in quotation marks; `by_row` counts rows, else lines."""
-    num_fields, place = len(columns), 0
-    rows = csv.reader(_hide_returns(read_lines(path)), delimiter=delimiter, strict=True)
-    begins = 1
-    try:
-        for cells in rows:
-            line, begins = begins, rows.line_num + 1
-            if line <= start:
-                continue
-            is_row = len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells))
-            if num_fields == 1 and not cells:  # an empty line of a single column is an empty text
-                cells, is_row = [""], True
-            place += is_row or not _is_blank(cells)
-            number, beside = (place, line) if by_row else (line, None)
-            if is_row:
-                yield Row(number, _name_cells(columns, [cell.replace(RETURN, "\r") for cell in cells]), None, beside)
-            else:
-                yield Row(number, {}, _describe(cells, num_fields), beside)
-    except csv.Error as error:
-        reason = "a cell in quotation marks begins here and does not end" if "unexpected end" in str(error) else error
-        raise InputError(f"{path}, line {begins}: {reason}") from None
+def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str, is_csv: bool) -> Iterator[Row]:
+    """Yield the rows of a table whose cells may be in quotation marks.
+
+    Of a CSV file rows are counted, and a cell such as `"so" they said` is read as it stands; else lines are counted.
+    """
+    num_fields, place, begins = len(columns), 0, 1
+    lines = _Lines(path)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if not is_csv or "expected after" not in str(error) or rows.line_num != begins:
+                unclosed = "unexpected end" in str(error)
+                reason = "a cell in quotation marks begins here and does not end" if unclosed else error
+                raise InputError(f"{path}, line {begins}: {reason}") from None
+            cells = next(csv.reader([lines.last], delimiter=delimiter))
+        line, begins = begins, rows.line_num + 1
+        if line <= start:
+            continue
+        is_row = len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells))
+        if num_fields == 1 and not cells:  # an empty line of a single column is an empty text
+            cells, is_row = [""], True
+        place += is_row or not _is_blank(cells)
+        number, beside = (place, line) if is_csv else (line, None)
+        if is_row:
+            yield Row(number, _name_cells(columns, [cell.replace(RETURN, "\r") for cell in cells]), None, beside)
+        else:
+            yield Row(number, {}, _describe(cells, num_fields), beside)
 
 
-def _hide_returns(lines: Iterator[str]) -> Iterator[str]:
-    for line in lines:
+class _Lines:
+    """A file's lines as `csv` may read them, of which the last one read is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = read_lines(path)
+        self.last = ""
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
         if "\r" in line:
             end = "\r\n" if line.endswith("\r\n") else "\n" if line.endswith("\n") else ""
             line = line[: len(line) - len(end)].replace("\r", RETURN) + end
-        yield line
+        self.last = line
+        return line
 
 
 def _name_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str | None]:

@@ -162,13 +162,12 @@ def _patterns_of(name: str, config: str | None) -> list[str]:
     from huggingface_hub.errors import EntryNotFoundError
 
     beside = ["*labels.txt", CARD, "*.py"]
-    if config is None:
-        return [*TABLES, *beside]
     try:
-        configs, _, _ = _read_card(Path(hf_hub_download(name, CARD, repo_type="dataset")))
+        configs, default, _ = _read_card(Path(hf_hub_download(name, CARD, repo_type="dataset")))
     except (EntryNotFoundError, InputError):
         return [*TABLES, *beside]
-    asked = [configs.get(one.strip(), {}) for one in config.split(",")]
+    names = config or default
+    asked = [configs.get(one.strip(), {}) for one in names.split(",")] if names else [{}]
     if not all("data_files" in one for one in asked):
         return [*TABLES, *beside]
     listed = [sanitize_patterns(one["data_files"]) for one in asked]

@@ -48,7 +48,7 @@ class Labels:
         unified = [_equate(written) for written in spellings.values() if len(written) > 1]
         notes = [f"one label in several spellings: {_list(sorted(unified))}"] if unified else []
         return notes + [
-            f"labels that differ in case only are different ones: {_list(same)}" for same in _near(spellings)
+            f"labels that differ in case only are different ones: {_list(same)}" for same in find_near(spellings)
         ]
 
 
@@ -70,17 +70,18 @@ def merge_labels(lists: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for listed in lists.values() for label in listed))
 
 
+def find_near(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that are one without regard to case, and to how wide letters are."""
+    folded: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        folded[unicodedata.normalize("NFKC", name).casefold()].append(name)
+    return [same for same in folded.values() if len(same) > 1]
+
+
 def _equate(written: Iterable[str]) -> str:
     """Return spellings of one label as an equation; those that look alike once."""
     shown = sorted({repr(unicodedata.normalize("NFC", label)) for label in written})
     return " = ".join(shown) if len(shown) > 1 else f"{shown[0]} (in several Unicode forms)"
-
-
-def _near(labels: Iterable[str]) -> list[list[str]]:
-    folded: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(labels):
-        folded[unicodedata.normalize("NFKC", label).casefold()].append(label)
-    return [same for same in folded.values() if len(same) > 1]
 
 
 def _list(names: list[str], limit: int = 3) -> str:
