@@ -159,9 +159,8 @@ def choose_exclusions(dataset: str, trained: Codes, tested: Collection[str]) -> 
             if (own - joshi5 or exclusion.name == PUBLISHED) and not set(tested) <= exclusion.languages:
                 return dict.fromkeys(trained, exclusion)
     if not set(tested) <= everything:
-        name = next(iter(trained)) if len(trained) == 1 else ""
-        is_group = name in GROUPS and _find(name, tested) == everything
-        return dict.fromkeys(trained, Exclusion(name if is_group else TRAINED, everything))
+        is_joshi5 = list(trained) == [PUBLISHED] and _find(PUBLISHED, tested) == everything
+        return dict.fromkeys(trained, Exclusion(PUBLISHED if is_joshi5 else TRAINED, everything))
     if len(trained) == 1:
         return dict.fromkeys(trained, Exclusion(NO_EXCLUSION, frozenset()))
     own_only = {name: frozenset() if set(tested) <= codes else codes for name, codes in trained.items()}
