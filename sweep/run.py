@@ -293,11 +293,12 @@ def _run_prepared(
         with long_step("Reading data"):
             fit_to_data(sweep)  # a misspelt language is answered before the slow imports below
 
-    from sweep import running
-    from sweep.moved import keep_names
-    from sweep.plan import prepare
-    from sweep.report import print_plan
-    from sweep.storage import Folder
+    with long_step("Loading Torch and Ray"):
+        from sweep import running
+        from sweep.moved import keep_names
+        from sweep.plan import prepare
+        from sweep.report import print_plan
+        from sweep.storage import Folder
 
     folder = Folder(storage) / name
     folder.check_writable()
