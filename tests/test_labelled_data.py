@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import LABELS, LANGUAGES, SIZES, write_dataset
 from xpe_core import labelled_data
+from xpe_core.data import Dataset, DataSource
 from xpe_core.labelled_data import load_labels
 from xpe_core.tokens import load_tokens
 
@@ -28,7 +29,7 @@ def test_a_data_set_is_read_once_for_its_labels_and_its_tokens(
     monkeypatch.setenv("XPE_CACHE_DIR", str(tmp_path / "cache"))
     read: list[object] = []
 
-    def count(source: object) -> object:
+    def count(source: DataSource | str) -> Dataset:
         read.append(source)
         return load_dataset(source)
 
