@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from sweep.asked_languages import fit_to_data
 from sweep.cluster.address import find_address
 from sweep.command_line import how_to_go_on
 from sweep.config import SweepConfig
@@ -288,11 +289,16 @@ def _run_prepared(
     prepare_plan: "Callable[[SweepConfig], Plan] | None",
     find_known_places: "Callable[[], dict[str, str]]",
 ) -> None:
-    from sweep import running
-    from sweep.moved import keep_names
-    from sweep.plan import prepare
-    from sweep.report import print_plan
-    from sweep.storage import Folder
+    if prepare_plan is None and find_known_places is dict:  # nothing has moved
+        with long_step("Reading data"):
+            fit_to_data(sweep)  # a misspelt language is answered before the slow imports below
+
+    with long_step("Loading Torch and Ray"):
+        from sweep import running
+        from sweep.moved import keep_names
+        from sweep.plan import prepare
+        from sweep.report import print_plan
+        from sweep.storage import Folder
 
     folder = Folder(storage) / name
     folder.check_writable()
