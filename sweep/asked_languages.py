@@ -12,8 +12,8 @@ from sweep.config import UNKNOWN_SOURCES, EvaluationConfig, SweepConfig
 from sweep.space import Dimension
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
+from xpe_core.labelled_data import LabelledData, check_splits
 from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
-from xpe_core.tokens import TokenisedData, check_splits
 
 SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
 TRAINED_SPLITS = ("train", "validation")
@@ -67,7 +67,7 @@ def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tupl
     return (build_config(SweepConfig, values, "with this data set"), tuple(notes)) if notes else (sweep, ())
 
 
-def choose_languages(sweep: SweepConfig, data: TokenisedData) -> ChosenLanguages:
+def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
     """Return the languages that an experiment chooses by and is tested on.
 
     InputError where a name is unknown, or a language that is asked for by its name lacks a split that it is needed for.
@@ -85,7 +85,7 @@ def choose_languages(sweep: SweepConfig, data: TokenisedData) -> ChosenLanguages
     return ChosenLanguages(selection, targets, _explain(sweep, data, targets))
 
 
-def _explain(sweep: SweepConfig, data: TokenisedData, targets: Sequence[str]) -> tuple[str, ...]:
+def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> tuple[str, ...]:
     """Return what a person should know of the names and of what is left out."""
     notes = [note for _, names in _names(sweep) for note in explain_languages(names, data.languages)]
     used: set[str] = set()
@@ -100,7 +100,7 @@ def _explain(sweep: SweepConfig, data: TokenisedData, targets: Sequence[str]) ->
     return tuple(dict.fromkeys(notes))
 
 
-def _left_out(data: TokenisedData, names: str | Sequence[str], splits: Sequence[str], verb: str) -> list[str]:
+def _left_out(data: LabelledData, names: str | Sequence[str], splits: Sequence[str], verb: str) -> list[str]:
     """Return which languages of a group lack what they would be needed for."""
     left_out = sorted(set(data.resolve(names)) - set(data.resolve(names, splits)))
     lacking = " or ".join(splits)

@@ -13,6 +13,7 @@ from sweep.storage import Folder
 from xpe_core.backbones import find_hidden_size
 from xpe_core.errors import InputError
 from xpe_core.model import count_trained_parameters
+from xpe_core.places import find_place
 from xpe_core.tokens import load_tokens
 
 ROW_BYTES = 100
@@ -29,7 +30,7 @@ def check_start(plan: Plan, folder: Folder) -> Share:
     Ray must have been started.
     """
     share = find_share(plan.sweep)
-    check_nodes(plan.sweep.corners[0].backbone)
+    check_nodes(find_place(plan.sweep.corners[0].backbone))
     check_room(plan, folder, Capacity(share, plan.sweep.resources.max_concurrent_trials)())
     return share
 

@@ -6,41 +6,55 @@ look for what a run used.
 
 import itertools
 import math
+import re
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
+from sweep.fields import is_number, is_whole, read_fields
 from sweep.groups import expand_groups, name_source_set
-from sweep.space import BACKBONE_SIZE, INTEGER_FIELDS, Dimension, Strict, join_lists, zip_dimension
+from sweep.space import BACKBONE_SIZE, Dimension, Strict, join_lists, zip_dimension
 from xpe_core.config import DATA_FIELDS, Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 UNKNOWN_SOURCES = "unknown"
 """The source set of an adapter that does not say what it was trained on."""
 MAX_SEEDS = 1000
+RANGE = re.compile(r"\d+\s*-\s*\d+")
 MAX_CORNERS = 4096
 """Combinations of a space's extreme values that are checked before anything starts."""
 
 
 def parse_seeds(value: Any) -> Any:
-    """Read `1,2`, `1-10`, a number or a list."""
+    """Read `1,2`, `1-10`, a number, or a list of these."""
     if isinstance(value, int):
         return [value]
+    if isinstance(value, list | tuple):
+        parts = [parse_seeds(one) if isinstance(one, str) and RANGE.fullmatch(one.strip()) else [one] for one in value]
+        return [seed for part in parts for seed in part]
     if not isinstance(value, str):
         return value
     seeds: list[int] = []
-    for part in value.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+    for part in split_list(value):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
         low, high = int(first), int(last if dash else first)
         if not low <= high < low + MAX_SEEDS:
             raise ValueError(f"must look like 1,2 or 1-10, ascending and at most {MAX_SEEDS} seeds, not {value!r}")
         seeds += range(low, high + 1)
+    if not seeds:
+        raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
     return seeds
+
+
+def _split_text(value: Any) -> Any:
+    """Read `a,b` as a list of two."""
+    return split_list(value) if isinstance(value, str) else value
 
 
 DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
@@ -125,7 +139,7 @@ class SweepConfig(Strict):
 
     arms: dict[str, dict[str, Any]] = {}
     """Of a grid: the fields of `RunConfig` that make each arm what it is, by the arm's name."""
-    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists)] = ()
+    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(_split_text)] = ()
     """Of a grid: the source sets that every arm is trained on; without any, the base's."""
 
     of: str | None = None
@@ -140,8 +154,9 @@ class SweepConfig(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _expand_groups(cls, values: Any) -> Any:
-        return expand_groups(values)
+    def _read(cls, values: Any) -> Any:
+        """Read the values of `RunConfig`'s fields in their declared types, and codes for the names of own groups."""
+        return expand_groups(read_fields(values) if isinstance(values, Mapping) else values)
 
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
@@ -160,11 +175,9 @@ class SweepConfig(Strict):
         elif self.kind == "evaluate" and (not self.arms or self.arms.keys() != self.adapters.keys()):
             raise ValueError("adapters: an evaluation has one arm or more, each with its adapters")
         try:
-            longest = self.longest
+            _ = self.longest
         except InputError as error:
             raise ValueError(str(error)) from None
-        if self.kind == "search" and self.scheduler.grace_period > longest:
-            raise ValueError(f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps={longest}")
         seen: dict[str, str] = {}
         for (arm, _), config in zip(self.cells, self.corners, strict=False):  # a search has no cells
             if twin := seen.get(config.config_id):
@@ -194,8 +207,12 @@ class SweepConfig(Strict):
 
     def _check_space(self) -> None:
         for name, dimension in self.space.items():
-            if INTEGER_FIELDS.get(name) and (dimension.uniform or dimension.log_uniform):
+            if is_whole(name) and (dimension.uniform or dimension.log_uniform):
                 raise ValueError(f"space.{name} takes whole numbers: use integers or choice")
+            if not is_number(name) and dimension.choice is None and dimension.tied is None:
+                raise ValueError(f"space.{name} takes text: use choice")
+            if dimension.times != 1 and dimension.tied != BACKBONE_SIZE and not is_number(str(dimension.tied)):
+                raise ValueError(f"space.{name}.times: {dimension.tied} is text, and cannot be multiplied")
         if twice := [name for name in self.varying if self.varying.count(name) > 1]:
             raise ValueError(f"{twice[0]} is searched twice, in space and zipped")
         for lists in self.zipped:
@@ -245,7 +262,7 @@ class SweepConfig(Strict):
                 continue
             followed = self._backbone_size if dimension.tied == BACKBONE_SIZE else known[dimension.tied]
             value = followed * dimension.times if isinstance(followed, int | float) else followed
-            values[name] = max(round(value), 1) if INTEGER_FIELDS.get(name) else value
+            values[name] = max(round(value), 1) if is_whole(name) else value
         return values
 
     @cached_property
@@ -269,6 +286,11 @@ class SweepConfig(Strict):
     def longest(self) -> int:
         """The most steps that a trial may take; 0 for a replication whose arms are not known yet."""
         return max((corner.max_steps for corner in self.corners), default=0)
+
+    @property
+    def grace_period(self) -> int:
+        """Steps that every trial may take: the scheduler's, or all where a trial has fewer."""
+        return min(self.scheduler.grace_period, self.longest)
 
     def has_full_length(self, values: Mapping[str, Any]) -> bool:
         """Whether a configuration has the experiment's number of steps; before it was extended there were fewer."""

@@ -8,8 +8,23 @@ from typer.core import TyperCommand
 
 from sweep.logs.tools import find_places, parse_tools
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 kept = typer.Typer()
+
+
+def tidy_list(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the names of an option with nothing but commas between them; InputError where there is none."""
+    if value is None:
+        return None
+    try:
+        names = split_list(value)
+    except InputError as error:
+        raise InputError(f"{parameter.opts[0]} {error}") from None
+    if not names:
+        raise InputError(f"{parameter.opts[0]} {value!r}: names nothing; needed are names with commas between them")
+    return ",".join(names)
+
 
 Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
 Exclude = Annotated[

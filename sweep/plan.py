@@ -8,9 +8,14 @@ from sweep.analysis.targets import TableRows, find_rows
 from sweep.asked_languages import adapt_to_data, choose_languages
 from sweep.config import SweepConfig
 from xpe_core.backbones import find_hidden_size, find_max_positions
+from xpe_core.cache import explain_stand_in
 from xpe_core.checkpoints import fingerprint_checkpoint
+from xpe_core.labelled_data import load_labels
 from xpe_core.model import check_encoder, check_positions
 from xpe_core.tokens import TokenisedData, load_tokens
+
+CUT_SHARE = 0.01
+"""Of the texts: what is said of those that are cut from there on."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,10 @@ class Plan:
     target_languages: tuple[str, ...]
     adapters: Mapping[str, bytes] = field(default_factory=dict)
     """Of an evaluation: the adapters' files by run_id."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where data and backbone of a recorded name lie now, if elsewhere."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data."""
 
     notes: tuple[str, ...] = ()
     """What a person should know of data and languages, in sentences."""
@@ -71,7 +80,13 @@ class Plan:
 
 
 def prepare(name: str, sweep: SweepConfig) -> Plan:
-    """Fetch, tokenise and check whatever the experiment needs; InputError where something is missing."""
+    """Check names, fetch and tokenise whatever the experiment needs; InputError where something is missing.
+
+    What is quick is looked at first: a misspelt language is answered before a text is tokenised.
+    """
+    labels = load_labels(sweep.corners[0].source)
+    sweep, changed = adapt_to_data(sweep, labels.counts)
+    chosen = choose_languages(sweep, labels)
     config = sweep.corners[0]
     max_positions = find_max_positions(config.backbone)
     hidden_size = find_hidden_size(config.backbone)
@@ -79,8 +94,13 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
         check_positions(corner, max_positions)
         check_encoder(corner, hidden_size)
     data = load_tokens(config.source, config.backbone, config.max_length)
-    sweep, changed = adapt_to_data(sweep, data.counts)
-    chosen = choose_languages(sweep, data)
     fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
-    notes = (*changed, *chosen.notes)
+    notes = (*changed, *chosen.notes, *explain_machine(data, config.max_length))
     return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)
+
+
+def explain_machine(data: TokenisedData, max_length: int) -> tuple[str, ...]:
+    """Return what a person should know of how many texts are cut, and of where the cache is."""
+    share = (data.num_cut or 0) / max(len(data.lengths), 1)
+    cut = f"{100 * share:.0f} % of the texts are longer than {max_length} tokens (max_length) and are cut"
+    return tuple(note for note in (cut if share >= CUT_SHARE else None, explain_stand_in()) if note)

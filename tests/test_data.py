@@ -146,7 +146,7 @@ def test_a_missing_column_of_a_table_is_named(tmp_path: Path) -> None:
     file.write_text(json.dumps({"text": "x", "label": "a", "language": "eng_Latn"}))
     with pytest.raises(
         InputError,
-        match="no column 'split' and no split in its name; its columns are text, label, language; .*split=80/10/10",
+        match="no column 'split', and its name says no split; its columns are text, label, language; .*split=80/10/10",
     ):
         load_dataset(str(file))
 

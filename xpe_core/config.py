@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,11 +16,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from xpe_core.data.source import DataSource, join_columns
 from xpe_core.errors import InputError
+from xpe_core.places import find_place
+
+NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?", re.ASCII)
+"""A number as people write it: 20, 1_000, .5, 5e-3."""
 
 
-def _refuse_bool(value: Any) -> Any:
+def _read_number(value: Any) -> Any:
+    """Refuse a bool, and read a number with a point or an exponent that is given as text."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
+    if isinstance(value, str) and NUMBER.fullmatch(value.strip()) and set(".eE") & set(value):
+        return float(value)
     return value
 
 
@@ -35,8 +43,8 @@ def _join(value: Any) -> Any:
 METHODS = ("spt", "xpe", "dual")
 """What `RunConfig.method` may be."""
 
-Float = Annotated[float, BeforeValidator(_round), BeforeValidator(_refuse_bool)]
-Int = Annotated[int, BeforeValidator(_refuse_bool)]
+Float = Annotated[float, BeforeValidator(_round), BeforeValidator(_read_number)]
+Int = Annotated[int, BeforeValidator(_read_number)]
 
 
 class RunConfig(BaseModel):
@@ -141,7 +149,7 @@ class RunConfig(BaseModel):
     @property
     def source(self) -> DataSource:
         """Where the data are read from, and how."""
-        return DataSource(self.dataset, self.dataset_config, self.columns, self.on_bad_rows)
+        return DataSource(find_place(self.dataset), self.dataset_config, self.columns, self.on_bad_rows)
 
     @property
     def method(self) -> str:
@@ -209,7 +217,7 @@ def build_config(model: type[Model], values: Mapping[str, Any], where: str) -> M
     try:
         return model(**values)
     except ValidationError as error:
-        problems = [_describe(model, dict(problem)) for problem in error.errors(include_url=False)]
+        problems = dict.fromkeys(_describe(model, dict(problem)) for problem in error.errors(include_url=False))
         raise InputError(f"{where}: {'; '.join(problems)}") from None
 
 
@@ -221,6 +229,37 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"unknown key {name!r}; {hint}"
 
 
+def show_value(value: Any) -> str:
+    """Return a value as a person wrote it: text in quotes, a number without, also where it was read as text."""
+    return value if isinstance(value, str) and NUMBER.fullmatch(value) else repr(value)
+
+
+def explain_problem(problem: Mapping[str, Any]) -> str:
+    """Return what one of pydantic's errors says, in a person's words."""
+    message: str = problem["msg"].removeprefix("Value error, ")
+    return PROBLEMS.get(problem["type"]) or (message if problem["type"] == "value_error" else _lower(message))
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+PROBLEMS = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "model_type": "must hold keys of its own",
+    "tuple_type": "must be a list",
+}
+"""What pydantic calls inputs, strings to be parsed, tuples and dictionaries."""
+STRICT = ("int_type", "float_type")
+"""Where text is refused although it may read as a number, so that its quotes matter."""
+UNION_MEMBER = re.compile(r"\.(str|int|tuple\[.*)$")
+"""Which of several types pydantic tried, at the end of a place."""
+
+
 def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
@@ -229,9 +268,14 @@ def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
             inner = inner.model_fields[part].annotation if part in getattr(inner, "model_fields", {}) else inner
         known = list(getattr(inner, "model_fields", model.model_fields))
         return nearest(path[-1], known) + (f" in {'.'.join(path[:-1])}" if path[:-1] else "")
-    message = problem["msg"].removeprefix("Value error, ")
+    message = explain_problem(problem)
     if not path:
         return message
+    place = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in path).removeprefix(".")
     if problem["type"] == "missing":
-        return f"{'.'.join(path)} is missing"
-    return f"{'.'.join(path)}={problem['input']!r}: {message[0].lower()}{message[1:]}"
+        return f"{place} is missing"
+    if problem["input"] is None:
+        place = UNION_MEMBER.sub("", place)
+        return f"{place} is empty: it must have a value"
+    shown = repr(problem["input"]) if problem["type"] in STRICT else show_value(problem["input"])
+    return f"{place}={shown}: {message}"

@@ -13,6 +13,7 @@ from sweep.analysis.results import Cell, Results
 from sweep.analysis.tables import complete_differences, pair
 from xpe_core.config import nearest
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 IDENTIFIER = re.compile(r"[0-9a-f]{4,16}")
 """A config_id or run_id, or its first digits."""
@@ -31,8 +32,8 @@ CHOICE_SCHEMA = {
 def parse_weights(text: str, groups: Sequence[str]) -> dict[str, float]:
     """Return the weights of `low_performing=2,seen_without_joshi5=1`, or of a group alone; InputError for others."""
     weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, number = part.strip().partition("=")
+    for part in split_list(text):
+        name, equals, number = (side.strip() for side in part.partition("="))
         if name not in groups:
             raise InputError(f"--for {text}: {nearest(name, groups).replace('key', 'group', 1)}")
         try:

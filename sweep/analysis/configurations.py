@@ -166,12 +166,13 @@ def best_experiment(place: Place, sweep: SweepConfig) -> dict[str, Any] | None:
 def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, Any]:
     """Return one configuration of an experiment as a search of its own, with every value spelt out."""
     values = sweep.model_dump(mode="json")
+    scheduler = {**values["scheduler"], "grace_period": min(sweep.scheduler.grace_period, config.max_steps)}
     return {
         "kind": "search",
         "base": config.model_dump(exclude={"seed", "imported"}),
         "num_samples": 1,
         "seeds": list(seeds),
-        **({"scheduler": values["scheduler"]} if sweep.kind == "search" else {}),
+        **({"scheduler": scheduler} if sweep.kind == "search" else {}),
         "evaluation": values["evaluation"],
         **({"groups": values["groups"]} if sweep.groups else {}),
     }

@@ -23,6 +23,7 @@ from sweep.storage.lock import is_running
 from sweep.tables import SCHEMAS, read_rows
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 PROBLEM_SCHEMA = {"experiment": pl.String, "arm": pl.String, "source_set": pl.String, "problem": pl.String}
 STATES = ("complete", "failed", "pruned", UNFINISHED)
@@ -63,6 +64,7 @@ class _Problems(list[dict[str, str | None]]):
         self.append({"experiment": experiment, "arm": arm, "source_set": source_set, "problem": problem})
 
 
+@long_step("Reading results")
 def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: bool = True) -> Results:
     """Read experiments for tables without the languages of `exclude` (groups, families, scripts, languages, or `none`).
 

@@ -31,6 +31,8 @@ class Raylet:
     """A node of some Ray on this machine."""
 
     pid: int
+    parent: int
+    """The process that started it, where that is still there."""
     address: str
     """HOST:PORT of the cluster's head."""
     user: str
@@ -46,12 +48,12 @@ def find_address() -> str | None:
     InputError where RAY_ADDRESS names none that can be joined, or several clusters were started here.
     """
     said = os.environ.get("RAY_ADDRESS", "").strip()
-    if said == "local":
+    if said.lower() == "local":
         return None
-    if said not in ("", "auto"):
+    if said.lower() not in ("", "auto"):
         return _check(said, find_raylets())
     started = _started_here(find_raylets())
-    if not started and said == "auto":
+    if not started and said:
         raise InputError(
             "RAY_ADDRESS=auto: no Ray cluster of yours was started on this machine; start one with `ray start --head`, "
             "or leave RAY_ADDRESS out for a Ray of the experiment's own"
@@ -74,6 +76,7 @@ def find_raylets() -> list[Raylet]:
             found.append(
                 Raylet(
                     process.pid,
+                    process.info["ppid"],
                     options["gcs-address"],
                     process.info["username"] or "",
                     _is_private(process.info["ppid"], options["session_dir"]),
@@ -130,7 +133,7 @@ def _check(said: str, raylets: Sequence[Raylet]) -> str:
     matched = HOST_AND_PORT.fullmatch(said)
     if matched is None or not 0 < int(matched["port"]) < 65536:
         guess = f" (perhaps {said}:6379)" if re.fullmatch(r"[\w.-]+", said) else ""
-        raise InputError(f"RAY_ADDRESS={said}: no HOST:PORT{guess}; {FORM}")
+        raise InputError(f"RAY_ADDRESS={_hide(said)}: no HOST:PORT{guess}; {FORM}")
     host, port = matched["host"].strip("[]"), int(matched["port"])
     try:
         with socket.create_connection((host, port), CONNECT_SECONDS):
@@ -173,7 +176,7 @@ def _is_own(host: str) -> bool:
 
 def _hide(address: str) -> str:
     """Return an address without a name and password in it."""
-    return re.sub(r"//[^/@]*@", "//", address)
+    return re.sub(r"(^|//)[^/@]*@", r"\1", address)
 
 
 def _read(path: Path) -> str:

@@ -6,6 +6,7 @@ raylet that was killed returns late or never, and Ctrl-C does not reach it.
 
 import atexit
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -26,7 +27,7 @@ LOOK_SECONDS = 0.2
 HEAD_LOOK_SECONDS = 2.0
 SILENCE_SECONDS = 20.0
 """Without an answer from the head of a joined cluster, after which it counts as gone."""
-LEAVE_SECONDS = 3.0
+LEAVE_SECONDS = 2.0
 """For the main thread to leave what it is in, before the process is ended as it is."""
 END_SECONDS = 15.0
 """For the rest of the process, after the main thread has left."""
@@ -39,9 +40,11 @@ class RayLost(InputError):
 class Life(threading.Thread):
     """Watches the servers of a Ray from the moment they are started, or those of one that was joined."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = "") -> None:
+        """Take the folder to remove where the process has to be ended as it is."""
         super().__init__(name="life of Ray", daemon=True)
         self.lost: RayLost | None = None
+        self._folder = folder
         self._children = True
         self._before = {child.pid for child in psutil.Process().children()}
         self._servers: dict[str, psutil.Process] = {}
@@ -120,6 +123,8 @@ class Life(threading.Thread):
             Console(stderr=True).print(
                 f"error: {self.lost}", style="red", markup=False, highlight=False, soft_wrap=True
             )
+            if self._folder:
+                shutil.rmtree(self._folder, ignore_errors=True)
             _end()
         time.sleep(END_SECONDS)
         _end()

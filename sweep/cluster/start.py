@@ -1,5 +1,6 @@
 """The Ray that an experiment runs on: joined or started, and whether its nodes agree."""
 
+import logging
 import os
 import platform
 import secrets
@@ -53,7 +54,7 @@ def start_ray(num_cpus: int | None = None) -> Iterator[None]:
     address = find_address()
     with ExitStack() as stack:
         folder = stack.enter_context(own_folder()) if address is None else ""
-        life = Life()
+        life = Life(folder)
         life.begin()
         worker._worker_logs_enabled = False  # else Ray prints there what a raylet that dies had logged last
         try:
@@ -64,6 +65,8 @@ def start_ray(num_cpus: int | None = None) -> Iterator[None]:
                     _join(address)
                     life.watch_cluster(address, _find_node())
             yield
+            if life.lost is not None:  # Tune has taken the exception for a trial's
+                raise life.lost
         except BaseException as error:
             if isinstance(error, RAYS_ERRORS):
                 life.look()
@@ -114,6 +117,7 @@ def _start(folder: str, num_cpus: int) -> None:
 
 def _join(address: str) -> None:
     """Join a cluster."""
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # Ray does so for the address `auto` alone
     with _explained(f"the Ray cluster at {address} could not be joined"):
         ray.init(address=address, logging_level="CRITICAL", log_to_driver=False)

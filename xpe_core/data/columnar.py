@@ -104,15 +104,25 @@ def _read(path: Path, read_batches: Any) -> Iterator[Row]:
     number = 0
     with _refused(path, path.suffix.lower()[1:]):
         for batch in read_batches(path):
+            names = batch.schema.names
+            others = [name for name, kind in zip(names, batch.schema.types, strict=True) if not _is_text(kind)]
             columns = [column.to_pylist() for column in batch.columns]
             for cells in zip(*columns, strict=True):
                 number += 1
+                values = dict(zip(names, cells, strict=True))
                 try:
-                    values = dict(zip(batch.schema.names, map(to_text, cells), strict=True))
+                    for name in others:
+                        values[name] = to_text(values[name])
                 except UnicodeDecodeError as error:
                     yield Row(number, {}, f"the byte 0x{error.object[error.start]:02x} is no UTF-8")
                     continue
                 yield Row(number, values)
+
+
+def _is_text(kind: "pyarrow.DataType") -> bool:
+    import pyarrow.types
+
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
 
 
 @contextmanager

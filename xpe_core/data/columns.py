@@ -1,9 +1,11 @@
 """Which column of a table says what: as told, by its own name, or by the one name that is usual for it."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xpe_core.data.files import DataFile, is_language, read_split
+from xpe_core.data.labels import clean
 from xpe_core.data.rows import Table
 from xpe_core.data.source import SHARES, DataSource
 from xpe_core.errors import InputError
@@ -31,14 +33,6 @@ SYNONYMS = {
 }
 """Names that are taken, and said, where one of them stands alone."""
 NEEDED = ("text", "label", "language", "split")
-WAYS = {
-    "text": "name it with --set columns='text=NAME'",
-    "label": "name it with --set columns='label=NAME'",
-    "language": "name it with --set columns='language=NAME', or the one language of all rows: "
-    "--set columns='language=eng_Latn'",
-    "split": "name it with --set columns='split=NAME', or the one split of all rows, 'split=test', or let it be drawn: "
-    "'split=80/10/10'",
-}
 
 
 @dataclass(frozen=True)
@@ -56,42 +50,46 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
     """Return a table's reading; InputError where a column is missing, stands twice, or cannot be told."""
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
-    notes: list[str] = []
+    guessed: list[str] = []
+    missing: list[str] = []
     for name in (*NEEDED, "id"):
         said = source.said.get(name)
         if said is not None:
-            if not said.constant and said.value in table.columns:
-                columns[name] = said.value
+            if not said.constant and (column := _match(said.value, table.columns)):
+                columns[name] = column
             elif said.constant or _is_value(name, said.value):
                 constants[name] = said.value
             else:
-                raise InputError(_miss(table, name, said.value))
-        elif name in ("language", "split") and (value := _from_place(name, file, table)):
+                raise InputError(_miss_said(table, name, said.value))
+        elif name in ("language", "split") and (value := _say_certain(name, file)):
             constants[name] = value
         elif column := _find_own(name, table, file):
             columns[name] = column
         elif column := _find_synonym(name, table):
             columns[name] = column
-            notes.append(f"{name} is read from the column {column}")
-        elif name in ("language", "split") and (value := say_place(file, name)):
-            constants[name] = value
+            guessed.append(f"{name}={column}")
+        elif name == "language" and file.language:
+            constants[name] = file.language
         elif name != "id":
-            own = "category" if name == "label" and file.sure else name
-            raise InputError(_miss(table, own, None, name))
+            missing.append(name)
+    if missing:
+        raise InputError(_miss(table, file, missing))
     for name, column in columns.items():
         if column in table.twice:
             raise InputError(f"{table.path}: the column {column!r} stands twice, and {name} is read from it; keep one")
     draws = bool(SHARES.fullmatch(constants.get("split", "")))
     if "split" in constants and not draws:
         constants["split"] = read_split(constants["split"]) or constants["split"]
-    return Reading(columns, constants, tuple(notes), draws)
+    notes = (f"columns were guessed: {','.join(guessed)}",) if guessed else ()
+    return Reading(columns, constants, notes, draws)
 
 
 def find_text(table: Table, column: str | None = None) -> str:
     """Return the column of a table that holds its texts; InputError where it is missing or stands twice."""
-    if column is not None and column not in table.columns:
+    own = _match(column, table.columns) if column is not None else None
+    if column is not None and own is None:
         raise InputError(f"{table.path}: no column {column!r}; its columns are {_list(table.columns)}")
-    found = column or _find_own("text", table, None) or _find_synonym("text", table)
+    found = own or _find_own("text", table, None) or _find_synonym("text", table)
     if found is None and len(table.columns) == 1:
         found = table.columns[0]
     if found is None:
@@ -101,13 +99,16 @@ def find_text(table: Table, column: str | None = None) -> str:
     return found
 
 
-def say_place(file: DataFile, name: str) -> str | None:
-    """Return what a file's place says about its language or split."""
-    return file.language if name == "language" else file.split
+def _match(name: str, columns: Sequence[str]) -> str | None:
+    """Return the column of this name, in any Unicode form and with any blanks."""
+    if name in columns:
+        return name
+    found = [column for column in columns if clean(column) == clean(name)]
+    return found[0] if len(found) == 1 else None
 
 
-def _from_place(name: str, file: DataFile, table: Table) -> str | None:
-    """Return what the file's place says for certain, whatever a column says."""
+def _say_certain(name: str, file: DataFile) -> str | None:
+    """Return what the file's place says of its language or split for certain, whatever a column says."""
     if name == "split":
         return file.split
     return file.language if file.sure else None
@@ -142,14 +143,27 @@ def _find_synonym(name: str, table: Table) -> str | None:
     return found[0] if found else None
 
 
-def _miss(table: Table, own: str, said: str | None, name: str | None = None) -> str:
-    columns = _list(table.columns)
-    way = WAYS[name or own] if (name or own) in WAYS else ""
-    if said is not None:
-        near = f"columns='{own}={said}' names it"
-        return f"{table.path}: no column {said!r}; its columns are {columns}; {near}"
-    place = " and no language in its name" if own == "language" else " and no split in its name" * (own == "split")
-    return f"{table.path}: no column {own!r}{place}; its columns are {columns}; {way}"
+def _miss_said(table: Table, name: str, said: str) -> str:
+    near = difflib.get_close_matches(said, table.columns, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    has = f"its columns are {_list(table.columns)}{hint}"
+    return f"{table.path}: no column {said!r}, as columns says ({name}={said}); {has}"
+
+
+def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
+    """Return the sentence that names all missing columns, and the setting that says where they are."""
+    if not table.columns:
+        return f"{table.path}: holds no rows with named cells; needed are the columns {', '.join(NEEDED)}"
+    names = [repr("category" if name == "label" and file.sure else name) for name in missing]
+    place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
+    place = f", and its name says {place}" if place else ""
+    setting = f"--set columns='{','.join(f'{name}=NAME' for name in missing)}'"
+    examples = {"language": "eng_Latn", "split": "test"}
+    ways = [f"{name}={value} for all rows" for name, value in examples.items() if name in missing]
+    ways += ["split=80/10/10 to draw the splits"] if "split" in missing else []
+    way = f"say where with {setting}" + (f" (or {', '.join(ways)})" if ways else "")
+    has = f"its columns{' by its first line' * (table.has_header and 'text' in missing)} are {_list(table.columns)}"
+    return f"{table.path}: no column {', '.join(names)}{place}; {has}; {way}"
 
 
 def _list(names: Sequence[str], limit: int = 12) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from xpe_core.data.columns import Reading, find_columns
 from xpe_core.data.files import DataFile, Files, read_split
-from xpe_core.data.labels import Labels, merge_labels, read_label_lists
+from xpe_core.data.labels import Labels, find_near, merge_labels, read_label_lists
 from xpe_core.data.places import find_sources
 from xpe_core.data.rows import EMPTY_LINE, Nested, Row, open_rows
 from xpe_core.data.source import DataSource, as_source
@@ -64,6 +64,7 @@ class _Reader:
         self._labels = Labels()
         self._notes: Counter[str] = Counter()
         self._bad_rows: list[str] = []
+        self._first_bad = ""
         self._num_bad = 0
         self._reads_anew = False
         self._draws: list[bool] = []
@@ -97,6 +98,8 @@ class _Reader:
             self._num_bad += 1
             if len(self._bad_rows) < SHOWN_ROWS:
                 self._bad_rows.append(f"{table.where(row)}: {problem}")
+            if not self._first_bad:
+                self._first_bad = f"{table.where(row)[len(str(table.path.parent)) + 1 :]}: {problem}"
 
     def finish(self, files: Files) -> Dataset:
         """Return the data set; InputError where it has bad rows, no two labels, or one that no list knows."""
@@ -117,8 +120,11 @@ class _Reader:
             found = ", ".join(label_names) or "none"
             raise InputError(f"dataset {name}: {len(examples)} rows with the labels {found}; needed are two or more")
         notes = [*files.notes, *self._count_notes(len(files.files)), *self._labels.notes()]
+        for same in find_near({language for language, _ in ordered}):
+            notes.append(f"languages that differ in case only are different ones: {', '.join(same)}")
         if self._num_bad:
-            notes.append(f"{self._num_bad:,} bad rows are left out, the first: {self._bad_rows[0]}")
+            rows = "bad row is" if self._num_bad == 1 else "bad rows are"
+            notes.append(f"{self._num_bad:,} {rows} left out, the first: {self._first_bad}")
         anew = self._reads_anew or self._labels.changed
         return Dataset(name, examples, label_names, tuple(notes), self._num_bad, anew)
 

@@ -45,7 +45,8 @@ def open_tsv(path: Path) -> Table:
     if quoted:
         read = partial(_read_quoted, path, start, columns, "\t", False)
         note = "TSV with quotation marks around cells, as pandas writes it"
-    return Table(path, tuple(dict.fromkeys(columns)), find_twice(columns), "line", (note,), read, reads_anew=quoted)
+    names, twice = tuple(dict.fromkeys(columns)), find_twice(columns)
+    return Table(path, names, twice, "line", (note,), read, has_header=True, reads_anew=quoted)
 
 
 def open_csv(path: Path) -> Table:
@@ -57,7 +58,7 @@ def open_csv(path: Path) -> Table:
     name = {";": "semicolons", "\t": "tabs", "|": "bars"}.get(delimiter)
     notes = (f"CSV with {name} between cells",) if name else ()
     read = partial(_read_quoted, path, start, columns, delimiter, True)
-    return Table(path, tuple(dict.fromkeys(columns)), find_twice(columns), "row", notes, read)
+    return Table(path, tuple(dict.fromkeys(columns)), find_twice(columns), "row", notes, read, has_header=True)
 
 
 def open_lines(path: Path) -> Table:
@@ -95,42 +96,62 @@ def _read_tsv(path: Path, start: int, columns: Sequence[str]) -> Iterator[Row]:
         if number <= start:
             continue
         cells = line.rstrip("\r\n").split("\t")
-        if len(cells) == num_fields and (num_fields == 1 or any(cells)):
+        if len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells)):
             yield Row(number, _name_cells(columns, cells))
         else:
             yield Row(number, {}, _describe(cells, num_fields))
 
 
-def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str, by_row: bool) -> Iterator[Row]:
-    """Yield the rows of a table whose cells may be in quotation marks; `by_row` counts rows, else lines."""
-    num_fields, place = len(columns), 0
-    rows = csv.reader(_hide_returns(read_lines(path)), delimiter=delimiter, strict=True)
-    begins = 1
-    try:
-        for cells in rows:
-            line, begins = begins, rows.line_num + 1
-            if line <= start:
-                continue
-            is_row = len(cells) == num_fields and (num_fields == 1 or any(cells))
-            if num_fields == 1 and not cells:  # an empty line of a single column is an empty text
-                cells, is_row = [""], True
-            place += is_row or any(cells)
-            number, beside = (place, line) if by_row else (line, None)
-            if is_row:
-                yield Row(number, _name_cells(columns, [cell.replace(RETURN, "\r") for cell in cells]), None, beside)
-            else:
-                yield Row(number, {}, _describe(cells, num_fields), beside)
-    except csv.Error as error:
-        reason = "a cell in quotation marks begins here and does not end" if "unexpected end" in str(error) else error
-        raise InputError(f"{path}, line {begins}: {reason}") from None
+def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str, is_csv: bool) -> Iterator[Row]:
+    """Yield the rows of a table whose cells may be in quotation marks.
+
+    Of a CSV file rows are counted, and a cell such as `"so" they said` is read as it stands; else lines are counted.
+    """
+    num_fields, place, begins = len(columns), 0, 1
+    lines = _Lines(path)
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if not is_csv or "expected after" not in str(error) or rows.line_num != begins:
+                unclosed = "unexpected end" in str(error)
+                reason = "a cell in quotation marks begins here and does not end" if unclosed else error
+                raise InputError(f"{path}, line {begins}: {reason}") from None
+            cells = next(csv.reader([lines.last], delimiter=delimiter))
+        line, begins = begins, rows.line_num + 1
+        if line <= start:
+            continue
+        is_row = len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells))
+        if num_fields == 1 and not cells:  # an empty line of a single column is an empty text
+            cells, is_row = [""], True
+        place += is_row or not _is_blank(cells)
+        number, beside = (place, line) if is_csv else (line, None)
+        if is_row:
+            yield Row(number, _name_cells(columns, [cell.replace(RETURN, "\r") for cell in cells]), None, beside)
+        else:
+            yield Row(number, {}, _describe(cells, num_fields), beside)
 
 
-def _hide_returns(lines: Iterator[str]) -> Iterator[str]:
-    for line in lines:
+class _Lines:
+    """A file's lines as `csv` may read them, of which the last one read is kept."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = read_lines(path)
+        self.last = ""
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
         if "\r" in line:
             end = "\r\n" if line.endswith("\r\n") else "\n" if line.endswith("\n") else ""
             line = line[: len(line) - len(end)].replace("\r", RETURN) + end
-        yield line
+        self.last = line
+        return line
 
 
 def _name_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str | None]:
@@ -138,7 +159,11 @@ def _name_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str |
 
 
 def _describe(cells: Sequence[str], num_fields: int) -> str:
-    return f"{len(cells)} fields where the header has {num_fields}" if any(cells) else EMPTY_LINE
+    return EMPTY_LINE if _is_blank(cells) else f"{len(cells)} fields where the header has {num_fields}"
+
+
+def _is_blank(cells: Sequence[str]) -> bool:
+    return not any(cells) or not any(map(str.strip, cells))
 
 
 def _is_quoted(path: Path, start: int, num_fields: int) -> bool:

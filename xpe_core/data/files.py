@@ -10,10 +10,9 @@ import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
-from xpe_core.data.opening import KINDS, check_kind, find_kind, strip_suffixes
+from xpe_core.data.opening import ALLOWED, check_kind, find_kind, strip_suffixes
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
 
@@ -34,6 +33,10 @@ NO_DATA = re.compile(
 MAX_DEPTH = 5
 
 
+ClassNames = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names of classes by column."""
+
+
 @dataclass(frozen=True)
 class DataFile:
     """A table file and what its place says."""
@@ -41,9 +44,11 @@ class DataFile:
     path: Path
     language: str | None = None
     split: str | None = None
+    hint: str | None = None
+    """What may be a language in its name, as in `news_hau_train.csv`."""
     sure: bool = False
     """The language is that of a folder or a config: no column is asked."""
-    classes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    classes: ClassNames = ()
     """The names behind a column's numbers, where the data set's card says them."""
 
 
@@ -64,14 +69,11 @@ def read_split(name: str) -> str | None:
     return SPLIT_NAMES.get(name.strip().lower())
 
 
-@cache
 def is_language(name: str) -> bool:
     """Return whether a name is a language's code: ISO 639 or BCP 47, with hyphens or underscores."""
-    import langcodes  # slow to import
+    from xpe_core.language_tags import parse_code  # slow to import
 
-    if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", name):
-        return False
-    return bool(langcodes.tag_is_valid(name.replace("_", "-")))
+    return parse_code(name) is not None
 
 
 def find_files(path: Path, name: str) -> Files:
@@ -80,7 +82,7 @@ def find_files(path: Path, name: str) -> Files:
         check_kind(path)
         return Files((_read_stem(DataFile(path)),))
     for folder in (path, path / "data", path / "data" / "annotated"):
-        if any(find_kind(file) for file in folder.glob("*/*") if read_split(_stem(file))):
+        if any(_is_table(file) for file in folder.glob("*/*") if read_split(_stem(file))):
             found = _find_by_language(folder, name)
             if found.files:
                 return found
@@ -88,7 +90,7 @@ def find_files(path: Path, name: str) -> Files:
     if not tables:
         raise InputError(
             f"dataset {name}: no <language>/train.tsv, dev.tsv or test.tsv and no table file in the folder {path}; "
-            f"read are {', '.join(KINDS)}"
+            f"read are {ALLOWED}"
         )
     return arrange([_read_place(file, path) for file in tables], name)
 
@@ -114,6 +116,8 @@ def arrange(files: Sequence[DataFile], name: str) -> Files:
         if left_out:
             notes = (f"not read, since the names say no split: {_list(left_out)}",)
         files = [file for file in files if file.split]
+    if len({file.hint for file in files}) > 1 and all(file.hint and not file.language for file in files):
+        files = [replace(file, language=file.hint) for file in files]  # not one word that all their names begin with
     _check_twice(files, name)
     ordered = sorted(files, key=lambda file: (file.language or "", SPLITS.index(file.split or "train"), file.path))
     return Files(tuple(ordered), notes=notes)
@@ -127,7 +131,7 @@ def _find_by_language(root: Path, name: str) -> Files:
         if read_split(folder.name):
             return Files(())  # a folder by split
         found = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
-        tables = [file for file in found if find_kind(file) and read_split(_stem(file))]
+        tables = [file for file in found if read_split(_stem(file)) and _is_table(file)]
         files += [DataFile(file, folder.name, read_split(_stem(file)), sure=True) for file in tables]
         label_lists += [(folder.name, file) for file in found if file.name.lower() == "labels.txt" and tables]
     if len({file.language for file in files}) == 1 and files[0].language in WRAPPERS:
@@ -142,8 +146,13 @@ def _find_tables(folder: Path, depth: int = 0) -> Iterator[Path]:
         if child.is_dir() and depth < MAX_DEPTH:
             yield from _find_tables(child, depth + 1)
         elif child.is_file() and not NO_DATA.fullmatch(strip_suffixes(child.name)):
-            if (find_kind(child) or "txt") != "txt":
+            if _is_table(child):
                 yield child
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file can hold texts with labels; lines of plain text hold none."""
+    return find_kind(path) not in (None, "txt")
 
 
 def _read_place(path: Path, root: Path) -> DataFile:
@@ -167,8 +176,15 @@ def _read_stem(file: DataFile) -> DataFile:
         matched = re.fullmatch(pattern, stem)
         if matched and (split := read_split(matched["split"])):
             rest = matched["rest"]
-            return replace(file, split=split, language=rest if is_language(rest) else None)
-    return replace(file, language=stem if is_language(stem) else None)
+            return replace(file, split=split, language=rest if is_language(rest) else None, hint=_find_hint(rest))
+    return replace(file, language=stem if is_language(stem) else None, hint=_find_hint(stem))
+
+
+def _find_hint(name: str) -> str | None:
+    """Return the longest end, else the longest beginning, of a name of several words that is a language's code."""
+    cuts = [matched.span() for matched in re.finditer(r"[-_. ]", name)]
+    parts = [name[end:] for _, end in cuts] + [name[:start] for start, _ in reversed(cuts)]
+    return next((part for part in parts if is_language(part)), None)
 
 
 def _stem(path: Path) -> str:

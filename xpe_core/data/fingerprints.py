@@ -29,9 +29,10 @@ def dataset_fingerprints(source: DataSource | str) -> tuple[str, ...]:
     if source.name == "cldr":
         return (_hash_cldr(),)
     files = find_sources(source)
-    if files.root is not None and all(find_kind(file.path) == "tsv" for file in files.files):
-        lists = sorted([*files.root.glob("*/*.tsv"), *files.root.glob("*/labels.txt")])
-        return (_finish(_hash_named(lists), source),)
+    if files.root is not None:
+        named = sorted([*files.root.glob("*/*.tsv"), *files.root.glob("*/labels.txt")])
+        if {*(file.path for file in files.files), *(path for _, path in files.label_lists)} <= set(named):
+            return (_finish(_hash_named(named), source),)
     current = _finish(_hash_files(files, source), source)
     is_default = source == DataSource(source.name)
     if len(files.files) == 1 and is_default and Path(source.name).expanduser().is_file():

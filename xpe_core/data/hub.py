@@ -4,21 +4,21 @@
 merges rows of SIB-200's, and no script of a data set's is run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xpe_core.data.files import DataFile, Files, arrange, find_files, is_language, read_split
+from xpe_core.data.files import ClassNames, DataFile, Files, arrange, find_files, is_language, read_split
 from xpe_core.data.opening import COMPRESSED, KINDS, find_kind
 from xpe_core.data.source import DataSource
 from xpe_core.errors import InputError
 
 TIMEOUT_SECONDS = 10
-CARDS = ("README.md", ".huggingface.yaml")
+CARD = "README.md"
 TABLES = [f"*{kind}{packed}" for kind in KINDS if kind != ".txt" for packed in ("", *COMPRESSED)]
-SPEAKS_OF_ALL = ("all", "all_languages", "all_1.1", "multilingual", "combined")
+ALL_IN_ONE = ("all", "all_languages", "all_1.1", "multilingual", "combined")
 """Configs that hold the others together."""
 
 
@@ -26,10 +26,10 @@ def find_on_hub(source: DataSource) -> Files:
     """Return the files of a hub data set, fetched or out of a cache: the hub's, or that of `datasets`."""
     from xpe_core.data.places import choose
 
-    folder, reason = _fetch(source.name)
+    folder, reason = _fetch(source.name, source.config)
     if folder is None:
-        if cached := _find_built(source):
-            return cached
+        if built := _find_built(source):
+            return built
         raise InputError(
             f"dataset {source.name!r} is not in the hub's cache and the hub cannot give it ({reason}); "
             "offline, use --set dataset=cldr or --set dataset=FOLDER with <language>/train.tsv in it"
@@ -46,28 +46,39 @@ def find_on_hub(source: DataSource) -> Files:
 def find_configs(folder: Path, source: DataSource) -> Files | None:
     """Return the files that a folder's card lists for the configs asked for; None where no card lists any.
 
-    A folder by language of SIB-200's kind is read as such, whatever its card says.
+    A folder with one folder a language, as SIB-200's, is read as such, whatever its card says.
     """
-    if not any((folder / card).is_file() for card in CARDS):
+    if not (folder / CARD).is_file():
         return None
     try:
-        if find_files(folder, source.name).root is not None:
+        found = find_files(folder, source.name)
+        if found.root is not None and all(is_language(file.language or "") for file in found.files):
             return None
     except InputError:
         pass  # its card may know better
+    configs, default, infos = _read_card(folder / CARD)
+    if not any("data_files" in config or "data_dir" in config for config in configs.values()):
+        return None
+    names, notes = _choose_configs(list(configs), default, source)
+    files: list[DataFile] = []
+    for name in names:
+        classes = _class_names(infos[name].features) if name in infos else ()
+        files += _files_of(folder, name, configs[name], len(names) > 1, classes, source)
+    return replace(arrange(files, source.name), notes=notes)
+
+
+def _read_card(path: Path) -> tuple[dict[str, Any], str | None, dict[str, Any]]:
+    """Return a card's configs by name, the default one's name, and what it says of their features."""
+    from datasets.info import DatasetInfosDict
     from datasets.utils.metadata import MetadataConfigs
     from huggingface_hub import DatasetCard
 
     try:
-        card = DatasetCard.load(folder / CARDS[0]).data if (folder / CARDS[0]).is_file() else None
-        configs = MetadataConfigs.from_dataset_card_data(card) if card is not None else {}
-    except ValueError as error:
-        raise InputError(f"{folder / CARDS[0]}: its head is no card of a data set: {error}") from None
-    if not configs or not any("data_files" in config for config in configs.values()):
-        return None
-    names, notes = _choose_configs(list(configs), configs.get_default_config_name(), source)
-    files = [file for name in names for file in _files_of(folder, name, source, len(names) > 1)]
-    return replace(arrange(files, source.name), notes=notes)
+        data = DatasetCard.load(path).data
+        configs = MetadataConfigs.from_dataset_card_data(data)
+        return dict(configs), configs.get_default_config_name(), dict(DatasetInfosDict.from_dataset_card_data(data))
+    except Exception as error:  # of YAML, of values, of what the libraries make of both
+        raise InputError(f"{path}: its head is no card of a data set: {' '.join(str(error).split())[:200]}") from None
 
 
 def _choose_configs(names: Sequence[str], default: str | None, source: DataSource) -> tuple[list[str], tuple[str, ...]]:
@@ -79,9 +90,8 @@ def _choose_configs(names: Sequence[str], default: str | None, source: DataSourc
         return wanted, ()
     if default is not None or len(names) == 1:
         return [default or names[0]], ()
-    languages = [name for name in names if is_language(name) and name not in SPEAKS_OF_ALL]
-    others = [name for name in names if name not in languages and name not in SPEAKS_OF_ALL]
-    if not languages or others:
+    languages = [name for name in names if is_language(name) and name not in ALL_IN_ONE]
+    if not languages or [name for name in names if name not in languages and name not in ALL_IN_ONE]:
         raise InputError(
             f"dataset {source.name} has the configs {_list(names)}, and not all are languages; say which: "
             f"--set dataset_config={names[0]}"
@@ -89,29 +99,36 @@ def _choose_configs(names: Sequence[str], default: str | None, source: DataSourc
     return languages, (f"its {len(languages)} configs are read as languages",)
 
 
-def _files_of(folder: Path, config: str, source: DataSource, is_one_of_many: bool) -> list[DataFile]:
-    """Return the files of a config as `datasets` resolves them."""
-    import datasets
+def _files_of(
+    folder: Path, name: str, config: Mapping[str, Any], is_one_of_many: bool, classes: ClassNames, source: DataSource
+) -> list[DataFile]:
+    """Return a config's files, its patterns resolved as `datasets` does it."""
+    from datasets.data_files import DataFilesDict, get_data_patterns, sanitize_patterns
 
+    base = str(folder / config.get("data_dir", ""))
     try:
-        builder = datasets.load_dataset_builder(str(folder), config)
+        patterns = sanitize_patterns(config["data_files"]) if "data_files" in config else get_data_patterns(base)
+        found = DataFilesDict.from_patterns(patterns, base_path=base)
     except Exception as error:  # the library raises many types
-        raise InputError(f"dataset {source.name}, config {config}: {str(error).splitlines()[0]}") from None
-    language = config if is_one_of_many or is_language(config) else None
-    classes = _class_names(builder.info.features)
-    files = []
-    for split, paths in (builder.config.data_files or {}).items():
-        known = read_split(str(split))
-        if known is None:
-            continue
-        files += [DataFile(Path(path), language, known, is_one_of_many, classes) for path in map(str, paths)]
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"dataset {source.name}, config {name}: its files are not all here: {reason}") from None
+    language = name if is_one_of_many or is_language(name) else None
+    files = [
+        DataFile(Path(path), language, split, is_one_of_many, classes)
+        for key, paths in found.items()
+        for path in paths
+        if (split := read_split(str(key)))
+    ]
     if not files:
-        raise InputError(f"dataset {source.name}, config {config}: it has no split train, validation or test")
+        splits = _list([str(key) for key in found]) or "none"
+        raise InputError(
+            f"dataset {source.name}, config {name}: no split is train, validation or test; it has {splits}"
+        )
     return files
 
 
-def _class_names(features: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return the names of classes by column, as a builder's features have them."""
+def _class_names(features: Any) -> ClassNames:
+    """Return the names of classes by column, as features of `datasets` have them."""
     import datasets
 
     return tuple(
@@ -122,13 +139,13 @@ def _class_names(features: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 @cache
-def _fetch(name: str) -> tuple[Path | None, str]:
+def _fetch(name: str, config: str | None) -> tuple[Path | None, str]:
     """Return the hub's snapshot of a data set, or the one in the hub's cache; None, and why, where there is neither."""
     from huggingface_hub import HfApi, snapshot_download  # slow to import, and needed for hub names only
 
-    patterns = [*TABLES, "*labels.txt", *CARDS, "*.py"]
     try:
         HfApi().dataset_info(name, timeout=TIMEOUT_SECONDS)  # fails within the timeout
+        patterns = _patterns_of(name, config)
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns)), ""
     except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
         reason = type(error).__name__
@@ -138,16 +155,37 @@ def _fetch(name: str) -> tuple[Path | None, str]:
         return None, reason
 
 
+def _patterns_of(name: str, config: str | None) -> list[str]:
+    """Return what is fetched of a data set: the files of the configs asked for where its card lists them, else all."""
+    from datasets.data_files import sanitize_patterns
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    beside = ["*labels.txt", CARD, "*.py"]
+    try:
+        configs, default, _ = _read_card(Path(hf_hub_download(name, CARD, repo_type="dataset")))
+    except (EntryNotFoundError, InputError):
+        return [*TABLES, *beside]
+    names = config or default
+    asked = [configs.get(one.strip(), {}) for one in names.split(",")] if names else [{}]
+    if not all("data_files" in one for one in asked):
+        return [*TABLES, *beside]
+    listed = [sanitize_patterns(one["data_files"]) for one in asked]
+    return [*(str(pattern) for splits in listed for patterns in splits.values() for pattern in patterns), *beside]
+
+
 def _find_built(source: DataSource) -> Files | None:
     """Return what `datasets` built of a data set before, out of its own cache; None where it has nothing."""
     from datasets import config
+    from datasets.naming import camelcase_to_snakecase
 
-    folder = Path(config.HF_DATASETS_CACHE) / source.name.replace("/", "___").lower()
+    namespace, _, name = source.name.partition("/")
+    folder = Path(config.HF_DATASETS_CACHE) / f"{namespace}___{camelcase_to_snakecase(name)}"
     built = {child.name: child for child in sorted(folder.iterdir()) if child.is_dir()} if folder.is_dir() else {}
     if not built:
         return None
     names, notes = _choose_configs(list(built), "default" if "default" in built else None, source)
-    files = [file for name in names for file in _arrow_files(built[name], name, len(names) > 1)]
+    files = [file for one in names for file in _arrow_files(built[one], one, len(names) > 1)]
     return replace(arrange(files, source.name), notes=notes) if files else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xpe_core.data.opening import read_lines
-from xpe_core.data.rows import EMPTY_LINE, Nested, Row, Table
+from xpe_core.data.rows import EMPTY_LINE, Nested, Number, Row, Table
 from xpe_core.errors import InputError
 
 PEEKED_ROWS = 1000
@@ -41,7 +41,7 @@ def to_text(value: object) -> str | None:
         return value.decode()
     if isinstance(value, list | dict | tuple):
         return Nested(json.dumps(value, ensure_ascii=False, default=str))
-    return str(value)
+    return Number(value) if isinstance(value, int | float) else str(value)
 
 
 def _open(path: Path, read: Any, unit: str) -> Table:
@@ -77,7 +77,9 @@ def _make_row(number: int, record: Mapping[str, Any], line: str | None) -> Row:
     values = {name: to_text(value) for name, value in record.items()}
     if line is None or "\\ud" in line or "\\uD" in line:
         for name, value in values.items():
-            if value is not None and any("\ud800" <= sign <= "\udfff" for sign in value):
+            try:
+                (value or "").encode()
+            except UnicodeEncodeError:
                 return Row(number, {}, f"{name!r} holds half of a character (a lone surrogate)")
     return Row(number, values)
 
@@ -91,9 +93,13 @@ def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
+DECODER = json.JSONDecoder(object_pairs_hook=_collect)
+"""Made once: `json.loads` makes another for every line, which takes as long as reading it."""
+
+
 def _parse(path: Path, text: str, line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_collect)
+        return DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = f"line {line or error.lineno}, column {error.colno}"
         raise InputError(f"{path}: cannot be read as JSON: {where}: {error.msg[0].lower()}{error.msg[1:]}") from None
@@ -116,7 +122,7 @@ def _has_object_lines(path: Path) -> bool:
 
 def _find_records(path: Path, value: Any) -> list[Any]:
     """Return the records of a JSON value in any of the shapes that tables have."""
-    from xpe_core.data.files import read_split
+    from xpe_core.data.files import is_language, read_split
 
     if isinstance(value, list):
         return value
@@ -126,6 +132,15 @@ def _find_records(path: Path, value: Any) -> list[Any]:
         tables = {name: part for name, part in value.items() if _is_table(part)}
         if tables and len(tables) > 1 and all(read_split(name) for name in tables):
             return [{"split": name, **record} for name, part in tables.items() for record in part]
+        if tables and len(tables) == len(value) and all(map(is_language, tables)):
+            return [{"language": name, **record} for name, part in tables.items() for record in part]
+        if value and all(_is_split_tables(part) for part in value.values()):
+            return [
+                {"language": language, "split": split, **record}
+                for language, part in value.items()
+                for split, records in part.items()
+                for record in records
+            ]
         if len(tables) == 1:
             return list(next(iter(tables.values())))
         if value and all(isinstance(part, dict) for part in value.values()):  # pandas: column -> index -> cell
@@ -135,6 +150,14 @@ def _find_records(path: Path, value: Any) -> list[Any]:
             if len({len(part) for part in value.values()}) == 1:
                 return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
     raise InputError(f"{path}: holds no table that is known: allowed are {SHAPES}")
+
+
+def _is_split_tables(part: Any) -> bool:
+    from xpe_core.data.files import read_split
+
+    return (
+        isinstance(part, dict) and bool(part) and all(read_split(name) and _is_table(one) for name, one in part.items())
+    )
 
 
 def _is_table(part: Any) -> bool:

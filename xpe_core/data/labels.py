@@ -9,6 +9,7 @@ from pathlib import Path
 from xpe_core.data.opening import read_lines
 
 INVISIBLE = "\u200b\u2060\ufeff"
+INTEGER = re.compile(r"-?\d+")
 WHOLE = re.compile(r"(-?\d+)\.0+")
 
 
@@ -26,10 +27,11 @@ class Labels:
         return known
 
     def numbers(self) -> dict[str, str]:
-        """Return the labels that are another one as a number: 1.0 where there is a 1."""
+        """Return labels such as 1.0 with their spelling as whole numbers, where some label is spelt so."""
         found = set(self._spellings.values())
-        wholes = {label: matched[1] for label in found if (matched := WHOLE.fullmatch(label))}
-        return {label: whole for label, whole in wholes.items() if whole in found}
+        if not any(INTEGER.fullmatch(label) for label in found):
+            return {}
+        return {label: matched[1] for label in found if (matched := WHOLE.fullmatch(label))}
 
     @property
     def changed(self) -> bool:
@@ -43,12 +45,10 @@ class Labels:
         for label, known in self._spellings.items():
             if known:
                 spellings[numbers.get(known, known)].add(label)
-        unified = [
-            f"{' = '.join(repr(one) for one in sorted(written))}" for written in spellings.values() if len(written) > 1
-        ]
+        unified = [_equate(written) for written in spellings.values() if len(written) > 1]
         notes = [f"one label in several spellings: {_list(sorted(unified))}"] if unified else []
         return notes + [
-            f"labels that differ in case only are different ones: {_list(same)}" for same in _near(spellings)
+            f"labels that differ in case only are different ones: {_list(same)}" for same in find_near(spellings)
         ]
 
 
@@ -70,11 +70,18 @@ def merge_labels(lists: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for listed in lists.values() for label in listed))
 
 
-def _near(labels: Iterable[str]) -> list[list[str]]:
+def find_near(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that are one without regard to case, and to how wide letters are."""
     folded: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(labels):
-        folded[unicodedata.normalize("NFKC", label).casefold()].append(label)
+    for name in sorted(names):
+        folded[unicodedata.normalize("NFKC", name).casefold()].append(name)
     return [same for same in folded.values() if len(same) > 1]
+
+
+def _equate(written: Iterable[str]) -> str:
+    """Return spellings of one label as an equation; those that look alike once."""
+    shown = sorted({repr(unicodedata.normalize("NFC", label)) for label in written})
+    return " = ".join(shown) if len(shown) > 1 else f"{shown[0]} (in several Unicode forms)"
 
 
 def _list(names: list[str], limit: int = 3) -> str:

@@ -25,7 +25,7 @@ WAYS = dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save the sheet as C
 WAYS |= dict.fromkeys((".docx", ".pdf", ".doc", ".rtf"), "save its texts as a table, one row a text")
 WAYS |= dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), "unpack it and give the folder")
 WAYS |= dict.fromkeys((".pkl", ".pickle", ".pt"), "write it as Parquet (pandas: to_parquet)")
-ALLOWED = ", ".join(dict.fromkeys(KINDS))
+ALLOWED = ".tsv, .csv, .jsonl, .json, .parquet, .arrow, .txt"
 BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "utf-32"),
     (b"\x00\x00\xfe\xff", "utf-32"),

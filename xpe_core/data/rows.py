@@ -13,13 +13,17 @@ class Nested(str):
     """A list or an object in a cell, as JSON: text of another kind, which is no text to be classified."""
 
 
+class Number(str):
+    """A number or a truth value, as text: whoever writes the cell again can write it as it was."""
+
+
 class Row(NamedTuple):
     """One row of a table."""
 
     place: int
     """Its line, or its number among the rows where a row may have many lines, from 1: what an example is called by."""
     values: Mapping[str, str | None]
-    """Its cells by column; None where there is none. A list or an object is a `Nested`."""
+    """Its cells by column; None where there is none. A list or an object is a `Nested`, a number a `Number`."""
     problem: str | None = None
     """Why the row cannot be read ("2 fields where the header has 3", EMPTY_LINE); its values are then empty."""
     line: int | None = None
@@ -40,6 +44,8 @@ class Table:
     notes: tuple[str, ...]
     """How the file was read, where that was not certain."""
     read: Callable[[], Iterator[Row]]
+    has_header: bool = False
+    """Its first line names the columns."""
     may_nest: bool = False
     """Cells may be `Nested`."""
     class_names: Mapping[str, Sequence[str]] | None = None

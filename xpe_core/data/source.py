@@ -79,9 +79,8 @@ def parse_columns(columns: str) -> dict[str, Said]:
             continue
         name = {"category": "label", "lang": "language", "index_id": "id"}.get(name.lower(), name.lower())
         if name not in COLUMNS or not value:
-            raise ValueError(
-                f"must look like text=sentence,label=intent with {', '.join(COLUMNS)}, not {part.strip()!r}"
-            )
+            form = f"text=sentence,label=intent with {', '.join(COLUMNS)}"
+            raise ValueError(f"{part.strip()!r} is not understood; it must look like {form}")
         if name in said:
             raise ValueError(f"{name} stands twice")
         constant = len(value) > 2 and value[0] == value[-1] and value[0] in "'\""
