@@ -323,6 +323,7 @@ def test_a_search_names_what_its_replication_held(tmp_path: Path) -> None:
     lines = show(answer([Folder(tmp_path / "sought")]), 200)
     assert lines[1].startswith("On fresh seeds (3 to 12) the best of sought has 50.9 % [")
     assert lines[1].endswith("where it had 56.0 %. See: report fresh.")
+    assert not lines[2].startswith("On fresh seeds")
 
 
 def test_a_failed_seed_does_not_break_the_replications_lines(tmp_path: Path) -> None:
