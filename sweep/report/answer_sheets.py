@@ -154,10 +154,9 @@ def _explain(answers: Answers, found: pl.DataFrame) -> list[str]:
         notes.append("Holm p: how often chance alone does as much, corrected for all comparisons. yes: at most 0.05.")
     if replicated := [one.name for one in answers.results.experiments if one.sweep.kind == "replicate"]:
         group = say_group(answers.results.broadest_group)
-        asked = (
-            f"Whether {join_names(replicated)} holds is one question, on {group}; this table asks {len(found)} at once"
-        )
-        notes.append(f"{asked}, so its p is larger.")
+        count = answers.differences["p_holm"].count()
+        notes.append(f"Whether {join_names(replicated)} holds is one question, on {group}.")
+        notes.append(f"This table asks {count} at once, so its p is larger.")
     if "not shown" in found["verdict"] and found["p_holm"].drop_nulls().len():
         notes.append("could be chance: not shown by these seeds, which is no proof of being equal.")
     if impossible := why_impossible(answers.differences):
