@@ -20,7 +20,7 @@ from rich.console import Console
 
 from sweep.asked_languages import fit_to_data
 from sweep.cluster.address import find_address
-from sweep.command_line import how_to_go_on
+from sweep.command_line import forget_no_columns, how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
     find_known,
@@ -344,6 +344,7 @@ def _choose_experiment(console: Console, has_gpu: bool) -> str:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
+    forget_no_columns()
     atexit.register(gc.freeze)  # else Python's last search for garbage, of no use, takes seconds
     try:
         with show_steps(Console(stderr=True)):
