@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import safetensors.torch
 import torch
@@ -247,3 +248,97 @@ SAVE = """
 import safetensors.torch
 safetensors.torch.save_file({"logits": logits}, "logits")
 """
+
+
+# files of a report
+
+
+def test_every_csv_names_the_configurations_of_its_rows_and_setup_has_all_their_fields(
+    storage: Path, made: tuple[Path, RunConfig], tmp_path: Path
+) -> None:
+    run("report", "mine", "--format", "csv", "--to", str(tmp_path / "csv"), "--storage", str(storage))
+    setup = pl.read_csv(tmp_path / "csv" / "setup.csv")
+    assert setup["arm"].to_list() == ["spt", "xpe", "dual_30"]
+    assert set(RunConfig.model_fields) - {"seed", "imported"} <= set(setup.columns)
+    config = made[1].with_seed(1)
+    row = setup.filter(pl.col("config_id") == config.config_id).row(0, named=True)
+    for name in ("encoder_ratio", "learning_rate", "max_steps", "backbone", "encoder_prompt_learning_rate"):
+        assert row[name] == getattr(config, name), name
+    assert (row["experiment"], row["method"], str(row["seeds"])) == ("mine", "dual", "1,2,3")
+    of_arms = [file for file in (tmp_path / "csv").iterdir() if "arm" in pl.read_csv(file).columns]
+    assert {"answer", "main", "differences", "languages", "families", "scripts", "trade-off", "setup"} <= {
+        file.stem for file in of_arms
+    }
+    for file in of_arms:
+        frame = pl.read_csv(file)
+        assert set(frame["config_id"]) <= set(setup["config_id"]) and frame["config_id"].null_count() == 0, file
+        assert frame["seeds"].unique().to_list() == ["1,2,3"] and frame["experiment"].unique().to_list() == ["mine"]
+    differences = pl.read_csv(tmp_path / "csv" / "differences.csv")
+    assert set(differences["baseline_config_id"]) == set(setup.filter(pl.col("arm") == "spt")["config_id"])
+
+
+def test_where_a_report_is_written_is_said_by_a_folder_or_the_pages_name(storage: Path, tmp_path: Path) -> None:
+    there = ("--storage", str(storage))
+    said = " ".join(run("report", "mine", "--to", str(tmp_path / "page.html"), *there).split())
+    assert f"The page is {tmp_path}/page.html" in said and (tmp_path / "page.html").is_file()
+    for form, to, message in (
+        (
+            "csv",
+            "tables.xlsx",
+            "with --format csv it must be a folder, as a report has many tables",
+        ),
+        ("latex", "main.tex", "it must be a folder"),
+        ("html", "page.pdf", "with --format html it must be a folder, or a file .html"),
+        ("markdown", "other.html", "it must be a folder"),
+        (None, "tables.csv", "nothing is written with --format terminal"),
+    ):
+        options = ["--format", form] if form else []
+        said = run("report", "mine", *options, "--to", str(tmp_path / to), *there)
+        assert said.startswith("error: ") and message in said and not (tmp_path / to).exists(), said
+    (tmp_path / "file").write_text("mine")
+    assert "is a file; name a folder" in run(
+        "report", "mine", "--format", "csv", "--to", str(tmp_path / "file"), *there
+    )
+    said = run("report", "mine", "--format", "csv", "--to", str(tmp_path / "file" / "below"), *there)
+    assert "say where with --to DIR" in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_home_folder_is_found_where_the_shell_leaves_its_tilde(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run("report", "mine", "--format", "csv", "--to", "~/tables", "--storage", "~/results")
+    assert (tmp_path / "tables" / "main.csv").is_file()
+    run("export", "mine", "--format", "own", "--to", "~/adapter", "--storage", "~/results")
+    assert (tmp_path / "adapter" / "adapter.safetensors").is_file()
+    assert "there is no such user" in run("list", "--storage", "~nobody-of-this-name/results")
+
+
+def test_an_adapter_is_not_exported_into_what_is_meant_to_be_a_file_or_an_address(
+    storage: Path, tmp_path: Path
+) -> None:
+    there = ("--storage", str(storage))
+    for to in ("x.safetensors", "x.zip", "x.bin", "x.json"):
+        said = run("export", "mine", "--to", str(tmp_path / to), *there)
+        assert f"--to {tmp_path / to}: an adapter is written as a folder; name one, such as {tmp_path / 'x'}" in said
+    assert "must be a folder on this machine, or hub:USER/NAME" in run("export", "mine", "--to", "s3://b/x", *there)
+    assert "must be a folder on this machine, or hub:USER/NAME" in run("export", "mine", "--to", "", *there)
+    (tmp_path / "file").write_text("mine")
+    assert "cannot be written" in run("export", "mine", "--to", str(tmp_path / "file" / "x"), *there)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "results"]
+
+
+def test_captions_are_those_of_a_paper_and_the_help_stands_in_comments(storage: Path, tmp_path: Path) -> None:
+    run("report", "mine", "--format", "latex", "--to", str(tmp_path / "tex"), "--storage", str(storage))
+    for file in (tmp_path / "tex").iterdir():
+        text = file.read_text()
+        (caption,) = re.findall(r"^\\caption\{(.*)\}(?:\\label.*)?$", text, re.M)[:1]
+        assert "--" not in caption and "run `" not in caption and "compare A B" not in caption, file
+        assert len(caption) < 900 and r"\label{tab:" in text, file
+    main = (tmp_path / "tex" / "main.tex").read_text()
+    assert r"Test accuracy (\%) on data" in main and "mean over seeds of the mean over languages" in main
+    assert "3 seeds." in main and "joshi5 are in no group" in main
+    assert main.startswith("% ")
+    differences = (tmp_path / "tex" / "differences.tex").read_text()
+    assert "%% With 3 seeds no claim at 5 % is possible" in differences  # what the terminal says is not lost

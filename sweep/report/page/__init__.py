@@ -39,9 +39,10 @@ from sweep.report.sheets import (
     published_sheets,
     rung_sheets,
 )
+from sweep.report.targets import PAGE
 
-PAGE = "report.html"
-"""The name of its file."""
+__all__ = ["PAGE", "build_page"]
+
 LANGUAGE_COLUMNS = (
     *("language", "code", "script", "family", "class", "kind", "trained on", "arm"),
     *("accuracy [95 %]", "difference [95 %]"),
