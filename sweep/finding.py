@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from sweep.storage import Folder
+from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
 from xpe_core.errors import InputError
 
@@ -32,7 +33,7 @@ def find_experiment(storage: str, name: str) -> Folder:
     InputError where there is none, with what is there.
     """
     wanted = name.strip().rstrip("/")
-    for folder in _places(storage, wanted):
+    for folder in [*_places(storage, normalise_name(wanted)), *_places(storage, wanted)]:
         if _is_experiment(folder):
             return folder
     raise InputError(_explain(storage, name, wanted))

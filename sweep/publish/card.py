@@ -127,7 +127,7 @@ def _eval_results(numbers: Numbers, dataset: str) -> list[EvalResult]:
 
 def _language_codes(codes: Sequence[str]) -> list[str]:
     """Return the ISO 639 codes of the languages trained on, and `multilingual`."""
-    found = [code.split("_")[0].lower() for code in codes]
+    found = [re.split("[_-]", code)[0].lower() for code in codes]
     return [*dict.fromkeys(code for code in found if re.fullmatch("[a-z]{2,3}", code)), "multilingual"]
 
 

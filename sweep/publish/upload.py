@@ -24,6 +24,7 @@ from sweep.publish.card import Mark, read_mark
 from sweep.publish.revisions import MAIN, README
 from xpe_core.checkpoints import first_line, silence_libraries
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 NO_TOKEN = "there is no token: set HF_TOKEN, or log in with `hf auth login` (a token that may write)"
 KEPT_FILES = (".gitattributes", "LICENSE")
@@ -100,6 +101,7 @@ def _check_content(api: HfApi, repo: str, config_id: str) -> Mark | None:
     return mark
 
 
+@long_step("Uploading")
 def _commit(api: HfApi, repo: str, revision: str, folder: Path) -> None:
     """Make a revision hold a folder's files and no others; nothing is done where it does already."""
     files = {file.name: file for file in sorted(folder.iterdir())}

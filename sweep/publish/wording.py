@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from sweep.analysis.targets import NO_EXCLUSION, TRAINED
 from sweep.choosing import RULE
 from sweep.publish.naming import on_hub
 from sweep.publish.numbers import Numbers
@@ -10,7 +11,7 @@ from sweep.report.setup_sheets import GROUP_MEANINGS
 from sweep.report.sheet import percent
 from xpe_core.checkpoints import BUNDLED
 from xpe_core.config import RunConfig
-from xpe_core.languages import load_languages
+from xpe_core.languages import find_language
 
 METHOD_NAMES = {
     "spt": "standard soft prompt (SPT)",
@@ -62,7 +63,7 @@ def describe_method(config: RunConfig) -> str:
 
 def describe_sources(numbers: Numbers, source_set: str) -> str:
     """Return what it was trained on."""
-    known = {language.code: language.name for language in load_languages()}
+    known = {code: language.name for code in numbers.sources if (language := find_language(code)) is not None}
     named = [f"{known[code]} ({code})" if code in known else code for code in numbers.sources[:SHOWN_LANGUAGES]]
     left = len(numbers.sources) - len(named)
     names = ", ".join(named) + (f" and {left} more, marked in the table of languages" if left else "")
@@ -77,7 +78,9 @@ def describe_groups(numbers: Numbers) -> str:
         if meaning := GROUP_MEANINGS.get(group.partition("_without_")[0]):
             sentences.append(f"*{escape_markdown(group)}*: {meaning}.")
     exclude = numbers.results.exclude
-    if exclude != "none":
+    if exclude == TRAINED:
+        sentences += [escape_markdown(sentence) for sentence in numbers.results.left_out]
+    elif exclude != NO_EXCLUSION:
         meaning = GROUP_MEANINGS.get(exclude, "")
         sentences.append(
             f"Languages of {escape_markdown(exclude)}{f' ({meaning})' if meaning else ''} are in no group."

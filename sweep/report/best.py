@@ -54,7 +54,7 @@ def best(
     name: str,
     purpose: str | None,
     method: str | None,
-    exclude: str,
+    exclude: str | None,
     as_yaml: bool = False,
 ) -> None:
     """Print the best configuration: in a terminal what one wants to know, else (or `as_yaml`) its experiment file."""
@@ -70,7 +70,9 @@ def best(
         _print_short(console, folder, chosen)
 
 
-def _choose(folder: Folder, storage: str, name: str, purpose: str | None, method: str | None, exclude: str) -> _Best:
+def _choose(
+    folder: Folder, storage: str, name: str, purpose: str | None, method: str | None, exclude: str | None
+) -> _Best:
     results = read_results([folder], exclude)
     weights = None if purpose is None else parse_weights(purpose, list(results.groups))
     ranked = rank(results, weights, method)
@@ -88,7 +90,7 @@ def _choose(folder: Folder, storage: str, name: str, purpose: str | None, method
         num_ranked=len(ranked),
         num_tried=sum(_was_tried(cell) for cell in results.cells if method in (None, cell.method)),
         measure="validation accuracy" if weights is None else f"test accuracy ({purpose})",
-        options=options + (f" --exclude {quote(exclude)}" if exclude != "joshi5" else ""),
+        options=options + (f" --exclude {quote(exclude)}" if exclude is not None else ""),
         again=f" --storage {quote(storage)}" if storage != "results" else "",
         file=quote(f"{folder.name}-{'-'.join([method or 'best', *(weights or ())])}.yaml"),
     )

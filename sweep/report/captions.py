@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from sweep.analysis.answers import Answers
 from sweep.report.sheet import Sheet
+from sweep.report.wording import name_exclusion
 
 INTERVAL = "the 95 % confidence interval over seeds (bias-corrected bootstrap; test examples held fixed)"
 
@@ -157,8 +158,10 @@ def _seeds(answers: Answers) -> str:
 
 
 def _excluded(answers: Answers) -> str:
-    exclude = answers.results.exclude
-    return "" if exclude == "none" or not answers.results.excluded else f" Languages of {exclude} are in no group."
+    name = name_exclusion(answers.results.exclude)
+    if not name or not answers.results.excluded:
+        return ""
+    return f" {name[0].upper() + name[1:] if name.startswith('languages') else f'Languages of {name}'} are in no group."
 
 
 def _public(name: str) -> str:

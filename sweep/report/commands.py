@@ -28,11 +28,12 @@ def report(
     storage: str,
     names: Sequence[str],
     baseline: str | None,
-    exclude: str,
+    exclude: str | None,
     form: str | None,
     to: str | None,
     every_language: bool,
     watched: bool,
+    everything: bool = False,
 ) -> None:
     """Print a report, or write its tables or page as files; watched, both until the experiments end."""
     form = choose_form(form, to)
@@ -44,6 +45,8 @@ def report(
         raise InputError(f"--to {to}: nothing is written with --format terminal; say --format html or another")
     if every_language and (form != "terminal" or watched):
         raise InputError("--languages: is for the terminal; files and page hold every language without it")
+    if everything and (form != "terminal" or watched):
+        raise InputError("--all: is for the terminal; files and page hold every table without it")
     folders = [find_experiment(storage, name) for name in names]
     target, page = (folders[0] / "report", PAGE) if to is None else choose_target(to, form)
     if form != "terminal" or watched:
@@ -55,7 +58,7 @@ def report(
         return
     answers = answer(folders, baseline, exclude)
     if form == "terminal":
-        print_report(console, answers, every_language)
+        print_report(console, answers, every_language, everything, storage)
         return
     if form == "html":
         from sweep.report.page import build_page
@@ -77,7 +80,9 @@ def _prepare(answers: Answers, form: str) -> list[Sheet]:
     return [with_caption(sheet, answers) for sheet in sheets] if form == "latex" else sheets
 
 
-def compare_two(console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str) -> None:
+def compare_two(
+    console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str | None
+) -> None:
     """Print the paired difference of two configurations, arms, runs or experiments."""
     results, unreadable = _read_homes(storage, first, second, exclude)
     groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
@@ -89,7 +94,7 @@ def compare_two(console: Console, storage: str, first: str, second: str, purpose
         console.print(Text(f"{name} was left out: {reason}"), soft_wrap=True)
 
 
-def _read_homes(storage: str, first: str, second: str, exclude: str) -> tuple[Results, dict[str, str]]:
+def _read_homes(storage: str, first: str, second: str, exclude: str | None) -> tuple[Results, dict[str, str]]:
     """Return the experiments that two names stand for, read together, and why others could not be looked into."""
     known = [folder for folder in find_experiments(storage) if (folder / "runs").names(".parquet")]
     if not known:

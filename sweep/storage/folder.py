@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Union
+from urllib.request import url2pathname
 
 import pyarrow as pa
 from pyarrow import fs
@@ -39,11 +40,13 @@ class Folder:
     """One folder; names of files in it may have parts (`runs/part-0000.parquet`)."""
 
     def __init__(self, place: Place) -> None:
-        """Take a path or an `s3://` URI; InputError where it is neither. Nothing is made."""
+        """Take a path or the URI of object storage; InputError where it is neither. Nothing is made."""
         self._bucket: Bucket | None = None
         self._root: str
         if isinstance(place, Folder):
             self._bucket, self._root = place._bucket, place._root
+        elif str(place).startswith("file:///"):
+            self._root = url2pathname(str(place).removeprefix("file://"))
         elif is_object_storage(str(place)):
             self._bucket, self._root = connect(str(place))
         else:
@@ -51,7 +54,7 @@ class Folder:
         self._growing: dict[str, Pieces] = {}
 
     def __str__(self) -> str:
-        return self._root if self._bucket is None else f"s3://{self._root}{self._bucket.query}"
+        return self._root if self._bucket is None else self._bucket.name(self._root)
 
     def __truediv__(self, name: str) -> "Folder":
         below = Folder(self)
@@ -221,6 +224,8 @@ class Folder:
     def _check_bucket(self, bucket: Bucket) -> None:
         """Raise InputError where there is no such bucket, which for pyarrow is an empty one."""
         name = self._root.partition("/")[0]
+        if not name:  # a path of HDFS has no bucket
+            return
         try:
             missing = bucket.system.get_file_info(name).type == fs.FileType.NotFound
         except OSError:  # there may be a right to list, and none to ask for this

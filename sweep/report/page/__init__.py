@@ -40,6 +40,7 @@ from sweep.report.sheets import (
     rung_sheets,
 )
 from sweep.report.targets import PAGE
+from sweep.report.wording import name_exclusion
 
 __all__ = ["PAGE", "build_page"]
 
@@ -74,6 +75,7 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
     return _template().render(
         title=", ".join(names),
         facts=setup_line(answers),
+        excluded=name_exclusion(answers.results.exclude),
         answers=answers,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=status,

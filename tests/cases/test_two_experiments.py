@@ -1,0 +1,18 @@
+"""Two experiments on one machine at the same time: each has a Ray of its own, and the numbers that it has alone."""
+
+from pathlib import Path
+
+from tests.cases.two_experiments import compare, count_reports, run_alone, run_together, write_experiments
+
+
+def test_two_experiments_at_once_end_with_the_numbers_of_each_alone(
+    dataset: str, backbone: str, tmp_path: Path
+) -> None:
+    write_experiments(tmp_path, dataset, backbone)
+    for name in ("first", "second"):
+        run_alone(tmp_path, name)
+    lives = run_together(tmp_path)
+    before, after = count_reports(tmp_path, lives)
+    assert before > 0 and after > 0  # the first ended in the middle of the second
+    assert compare(tmp_path) == []
+    assert "runs on this machine: the CPUs are shared" in " ".join(lives.outputs["first"].split())
