@@ -19,6 +19,7 @@ from sweep.report.sheet import Sheet
 from sweep.report.sheets import all_sheets, difference_sheet
 from sweep.report.targets import PAGE, choose_form, choose_target
 from sweep.report.terminal import print_problems, print_report, print_sheet
+from sweep.report.verdicts import judge
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 
@@ -74,7 +75,7 @@ def report(
 
 def _prepare(answers: Answers, form: str) -> list[Sheet]:
     """Return all tables, with what a file of this format has beside their cells."""
-    sheets = [*all_sheets(answers), language_sheet(answers)]
+    sheets = [sheet for sheet in (*all_sheets(answers), language_sheet(answers)) if sheet.rows]
     if form == "csv":
         return [with_ids(sheet, answers) for sheet in sheets]
     return [with_caption(sheet, answers) for sheet in sheets] if form == "latex" else sheets
@@ -87,6 +88,8 @@ def compare_two(
     results, unreadable = _read_homes(storage, first, second, exclude)
     groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
     table = compare(results, first, second, groups)
+    for line in judge(table, None):
+        console.print(Text(line, style="bold"), soft_wrap=True)
     print_sheet(console, difference_sheet(table, f"{first} - {second}, in points of accuracy, paired by seed"))
     arms = table["arm"].unique().to_list() + table["baseline"].unique().to_list()
     print_problems(console, results.problems.filter(pl.col("arm").is_null() | pl.col("arm").is_in(arms)))

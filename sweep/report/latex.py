@@ -8,6 +8,7 @@ wrapped into what the numbers leave.
 import re
 import unicodedata
 from dataclasses import replace
+from itertools import pairwise
 
 from sweep.report.sheet import Sheet
 
@@ -90,8 +91,8 @@ def _comments(sheet: Sheet) -> list[str]:
 def _parts(rows: Rows) -> list[Rows]:
     """Return the rows in as few parts as fit on a page each, if no section is longer than a page."""
     starts = [place for place, row in enumerate(rows) if place == 0 or len(row) == 1]
-    sections = [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
-    parts = [sections[0]]
+    sections = [rows[start:end] for start, end in pairwise([*starts, len(rows)])]
+    parts = sections[:1] or [()]  # a table without rows is one
     for section in sections[1:]:
         if _lines(parts[-1] + section) <= MAX_LINES:
             parts[-1] += section

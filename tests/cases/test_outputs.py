@@ -23,7 +23,7 @@ from sweep.report.best import best
 from sweep.run import app
 from sweep.storage import Folder
 from tests.made_adapters import write_experiment
-from tests.made_experiments import make_rows, put, write_search
+from tests.made_experiments import make_rows, put, write_grid, write_search
 from tests.test_analysis_languages import SEARCH, TRIALS, flat
 from tests.test_peft_adapters import classify, make_adapter
 from xpe_core.adapters import write_peft
@@ -342,3 +342,40 @@ def test_captions_are_those_of_a_paper_and_the_help_stands_in_comments(storage: 
     assert main.startswith("% ")
     differences = (tmp_path / "tex" / "differences.tex").read_text()
     assert "%% With 3 seeds no claim at 5 % is possible" in differences  # what the terminal says is not lost
+
+
+def test_odd_results_have_a_report_of_every_form(tmp_path: Path) -> None:
+    arms: dict[str, dict[str, Any]] = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
+    alien = ["xx-YY", "zh-CN", "klingon", "a b|c"]
+    write_grid(tmp_path / "alien", arms, flat, codes=alien, base={"source_set": "xx-YY"})
+    write_grid(tmp_path / "one_of_all", {"xpe": arms["xpe"]}, flat, seeds=[7], codes=["zz"], base={"source_set": "yy"})
+    write_grid(tmp_path / "only_source", arms, flat, codes=["eng_Latn"], base={"source_set": "eng_Latn"})
+    write_grid(tmp_path / "no_baseline", {"a": {"encoder_ratio": 0.4}, "b": arms["xpe"]}, flat, seeds=[1])
+    write_search(tmp_path / "all_pruned", SEARCH, [(p, "pruned", v, n) for p, _, v, n in TRIALS], flat)
+    for name in ("alien", "one_of_all", "only_source", "no_baseline", "all_pruned"):
+        for form in ("terminal", "csv", "markdown", "latex", *(["html"] if name in ("alien", "all_pruned") else [])):
+            said = run("report", name, "--format", form, "--storage", str(tmp_path))
+            assert not said.startswith("error"), (name, form, said)
+    assert (tmp_path / "alien" / "report" / "report.html").is_file()
+    assert "klingon" in (tmp_path / "alien" / "report" / "languages.csv").read_text()
+    assert r"a b\|c" in (tmp_path / "alien" / "report" / "languages.md").read_text()
+
+
+def test_a_comparison_says_first_what_it_shows(storage: Path) -> None:
+    said = run("compare", "dual_30", "spt", "--storage", str(storage)).splitlines()
+    assert said[0] == "Compared with spt, dual_30 is not to be told apart on 4 of 4 groups."
+
+
+def test_words_of_the_language_table_are_explained_where_it_stands(storage: Path) -> None:
+    run("report", "mine", "--format", "html", "--storage", str(storage))
+    page = (storage / "mine" / "report" / "report.html").read_text()
+    assert page.count("(Joshi et al. 2020). seen, unseen: whether it is in the pretraining of XLM-R") >= 1
+
+
+def test_predict_takes_an_experiment_for_its_best_adapter(storage: Path, tmp_path: Path) -> None:
+    file = locate_adapter("mine", str(storage))
+    by_file = run("predict", file, "--text", "a b c")
+    assert run("predict", "mine", "--text", "a b c", "--storage", str(storage)) == by_file
+    assert run("predict", f"{storage}/mine/", "--text", "a b c") == by_file
+    said = run("predict", "nowhere", "--text", "a", "--storage", str(storage))
+    assert said == "error: adapter nowhere: there is no such file or folder"
