@@ -339,7 +339,7 @@ def test_what_an_option_cannot_do_here_is_said(storage: Path, tmp_path: Path) ->
         ({"to": tmp_path / "there"}, "--to .*there: nothing is written with --format terminal"),
         ({"every_language": True, "form": "csv"}, "--languages: is for the terminal"),
         ({"every_language": True, "watched": True}, "--languages: is for the terminal"),
-        ({"to": tmp_path / "file", "form": "csv"}, "--to .*file: .* no writable folder.; say where with --to DIR"),
+        ({"to": tmp_path / "file", "form": "csv"}, "--to .*file: is a file; name a folder"),
     ):
         with pytest.raises(InputError, match=sentence):
             report(storage, "made", **options)

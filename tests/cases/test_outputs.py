@@ -174,7 +174,7 @@ def test_a_damaged_or_empty_experiment_is_a_sentence_in_every_command(storage: P
 def show_best(storage: Path, name: str, **options: Any) -> str:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     best(console, str(storage), name, None, None, "joshi5", **options)
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_best_is_a_few_lines_in_a_terminal_and_an_experiment_file_elsewhere(storage: Path) -> None:
