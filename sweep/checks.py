@@ -1,7 +1,6 @@
 """What is checked before a start and by a dry run, nodes and room for results; and how data reach other nodes."""
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,6 +13,7 @@ from sweep.storage import Folder
 from xpe_core.backbones import find_hidden_size
 from xpe_core.errors import InputError
 from xpe_core.model import count_trained_parameters
+from xpe_core.places import find_place
 from xpe_core.tokens import load_tokens
 
 ROW_BYTES = 100
@@ -30,7 +30,7 @@ def check_start(plan: Plan, folder: Folder) -> Share:
     Ray must have been started.
     """
     share = find_share(plan.sweep)
-    check_nodes(plan.sweep.corners[0].backbone)
+    check_nodes(find_place(plan.sweep.corners[0].backbone))
     check_room(plan, folder, Capacity(share, plan.sweep.resources.max_concurrent_trials)())
     return share
 
@@ -54,7 +54,7 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     num_runs = max(plan.num_trials - ended, 0) * len(plan.sweep.seeds)
     if plan.sweep.kind == "evaluate":
         return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
-    validated = {*plan.selection_languages, *plan.data.resolve(",".join(plan.sweep.used_source_sets))}
+    validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
     hidden_size = find_hidden_size(plan.sweep.corners[0].backbone)
     num_classes = len(plan.data.label_names)
@@ -71,7 +71,7 @@ def send_data(plan: Plan, capacity: Capacity) -> dict[int, Any]:
     A data set that is given by a path is on this machine; any other one every node finds for itself.
     """
     config = plan.sweep.corners[0]
-    if not capacity.has_other_nodes or not Path(config.dataset).expanduser().exists():
+    if not capacity.has_other_nodes or not config.source.is_path:
         return {}
     lengths = sorted({corner.max_length for corner in plan.sweep.corners})
-    return {length: ray.put(load_tokens(config.dataset, config.backbone, length).in_memory()) for length in lengths}
+    return {length: ray.put(load_tokens(config.source, config.backbone, length).in_memory()) for length in lengths}

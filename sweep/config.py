@@ -6,40 +6,55 @@ look for what a run used.
 
 import itertools
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from sweep.space import BACKBONE_SIZE, INTEGER_FIELDS, Dimension, Strict, join_lists, zip_dimension
-from xpe_core.config import Float, Int, RunConfig, build_config, nearest
+from sweep.fields import is_number, is_whole, read_fields
+from sweep.groups import expand_groups, name_source_set
+from sweep.space import BACKBONE_SIZE, Dimension, Strict, join_lists, zip_dimension
+from xpe_core.config import DATA_FIELDS, Float, Int, RunConfig, build_config, nearest
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 UNKNOWN_SOURCES = "unknown"
 """The source set of an adapter that does not say what it was trained on."""
 MAX_SEEDS = 1000
+RANGE = re.compile(r"\d+\s*-\s*\d+")
 MAX_CORNERS = 4096
 """Combinations of a space's extreme values that are checked before anything starts."""
 
 
 def parse_seeds(value: Any) -> Any:
-    """Read `1,2`, `1-10`, a number or a list."""
+    """Read `1,2`, `1-10`, a number, or a list of these."""
     if isinstance(value, int):
         return [value]
+    if isinstance(value, list | tuple):
+        parts = [parse_seeds(one) if isinstance(one, str) and RANGE.fullmatch(one.strip()) else [one] for one in value]
+        return [seed for part in parts for seed in part]
     if not isinstance(value, str):
         return value
     seeds: list[int] = []
-    for part in value.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+    for part in split_list(value):
+        first, dash, last = (piece.strip() for piece in part.partition("-"))
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
         low, high = int(first), int(last if dash else first)
         if not low <= high < low + MAX_SEEDS:
             raise ValueError(f"must look like 1,2 or 1-10, ascending and at most {MAX_SEEDS} seeds, not {value!r}")
         seeds += range(low, high + 1)
+    if not seeds:
+        raise ValueError(f"must look like 1,2 or 1-10, not {value!r}")
     return seeds
+
+
+def _split_text(value: Any) -> Any:
+    """Read `a,b` as a list of two."""
+    return split_list(value) if isinstance(value, str) else value
 
 
 DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
@@ -106,6 +121,8 @@ class SweepConfig(Strict):
     resources: ResourcesConfig = ResourcesConfig()
     keep: Literal["all", "best", "none"] = "all"
     """Whose trained prompt and head are kept: every finished run's, those of the best configuration, or none."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Languages by a name of one's own, which stands for them wherever languages are asked for, and in tables."""
 
     space: dict[str, Dimension] = {}
     """Of a search: fields of `RunConfig` that vary."""
@@ -122,7 +139,7 @@ class SweepConfig(Strict):
 
     arms: dict[str, dict[str, Any]] = {}
     """Of a grid: the fields of `RunConfig` that make each arm what it is, by the arm's name."""
-    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists)] = ()
+    source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(_split_text)] = ()
     """Of a grid: the source sets that every arm is trained on; without any, the base's."""
 
     of: str | None = None
@@ -132,6 +149,14 @@ class SweepConfig(Strict):
 
     adapters: dict[str, dict[Seed, str]] = {}
     """Of an evaluation: each arm's adapters, one a seed, by their fingerprints."""
+
+    _open_keys: frozenset[str] = PrivateAttr(frozenset())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, values: Any) -> Any:
+        """Read the values of `RunConfig`'s fields in their declared types, and codes for the names of own groups."""
+        return expand_groups(read_fields(values) if isinstance(values, Mapping) else values)
 
     @model_validator(mode="after")
     def _check(self) -> "SweepConfig":
@@ -150,11 +175,9 @@ class SweepConfig(Strict):
         elif self.kind == "evaluate" and (not self.arms or self.arms.keys() != self.adapters.keys()):
             raise ValueError("adapters: an evaluation has one arm or more, each with its adapters")
         try:
-            longest = self.longest
+            _ = self.longest
         except InputError as error:
             raise ValueError(str(error)) from None
-        if self.kind == "search" and self.scheduler.grace_period > longest:
-            raise ValueError(f"scheduler.grace_period={self.scheduler.grace_period} is longer than max_steps={longest}")
         seen: dict[str, str] = {}
         for (arm, _), config in zip(self.cells, self.corners, strict=False):  # a search has no cells
             if twin := seen.get(config.config_id):
@@ -175,7 +198,7 @@ class SweepConfig(Strict):
                 raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
             if key not in RunConfig.model_fields:
                 raise ValueError(nearest(key, RunConfig.model_fields))
-            if key in places and key in ("backbone", "dataset"):
+            if key in places and key in ("backbone", "dataset", *DATA_FIELDS):
                 raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
             if key in places and key in self.base:
                 raise ValueError(f"{key} stands in base and in {places[key]}; it is either fixed or searched")
@@ -184,8 +207,12 @@ class SweepConfig(Strict):
 
     def _check_space(self) -> None:
         for name, dimension in self.space.items():
-            if INTEGER_FIELDS.get(name) and (dimension.uniform or dimension.log_uniform):
+            if is_whole(name) and (dimension.uniform or dimension.log_uniform):
                 raise ValueError(f"space.{name} takes whole numbers: use integers or choice")
+            if not is_number(name) and dimension.choice is None and dimension.tied is None:
+                raise ValueError(f"space.{name} takes text: use choice")
+            if dimension.times != 1 and dimension.tied != BACKBONE_SIZE and not is_number(str(dimension.tied)):
+                raise ValueError(f"space.{name}.times: {dimension.tied} is text, and cannot be multiplied")
         if twice := [name for name in self.varying if self.varying.count(name) > 1]:
             raise ValueError(f"{twice[0]} is searched twice, in space and zipped")
         for lists in self.zipped:
@@ -235,7 +262,7 @@ class SweepConfig(Strict):
                 continue
             followed = self._backbone_size if dimension.tied == BACKBONE_SIZE else known[dimension.tied]
             value = followed * dimension.times if isinstance(followed, int | float) else followed
-            values[name] = max(round(value), 1) if INTEGER_FIELDS.get(name) else value
+            values[name] = max(round(value), 1) if is_whole(name) else value
         return values
 
     @cached_property
@@ -260,9 +287,30 @@ class SweepConfig(Strict):
         """The most steps that a trial may take; 0 for a replication whose arms are not known yet."""
         return max((corner.max_steps for corner in self.corners), default=0)
 
+    @property
+    def grace_period(self) -> int:
+        """Steps that every trial may take: the scheduler's, or all where a trial has fewer."""
+        return min(self.scheduler.grace_period, self.longest)
+
     def has_full_length(self, values: Mapping[str, Any]) -> bool:
         """Whether a configuration has the experiment's number of steps; before it was extended there were fewer."""
         return "max_steps" not in self.base or bool(values["max_steps"] == self.longest)
+
+    @property
+    def open_keys(self) -> frozenset[str]:
+        """Keys that say of languages what was meant for another data set, or say nothing (`sweep.asked_languages`)."""
+        places = (self.base, self.space, *self.zipped, *self.arms.values())
+        is_said = bool(self.source_sets) or any("source_set" in place for place in places)
+        return self._open_keys if is_said or self.kind == "replicate" else self._open_keys | {"source_set"}
+
+    def leave_open(self, keys: Collection[str]) -> "SweepConfig":
+        """Return the experiment, of which these keys hold where the data set has all the languages that they name."""
+        self._open_keys = frozenset(keys)
+        return self
+
+    def name_source_set(self, source_set: str) -> str:
+        """Return what tables call a source set: the group that it is, where it is one of `groups`."""
+        return name_source_set(source_set, self.groups)
 
     @property
     def used_source_sets(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ running, SPT and XPE, and trials of another length than the search now has.
 """
 
 from datetime import datetime
+from shlex import quote
 from socketserver import ThreadingMixIn
 from threading import Event, Thread
 from typing import Any
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from sweep.analysis.experiments import read_experiment
 from sweep.config import SweepConfig
+from sweep.fields import read_params
 from sweep.ledger import TrialRecord, read_events, read_ledger
 from sweep.logs.tools import INSTALL
 from sweep.proposals import STATES, build_distribution, lies_in
@@ -51,7 +53,7 @@ class DashboardStudy:
         if self._sweep.kind != "search":
             raise InputError(
                 f"{folder.name} is a {self._sweep.kind}, and the dashboard shows searches: "
-                f"python sweep/run.py report {folder.name}"
+                f"python sweep/run.py report {quote(folder.name)}"
             )
         self.storage = InMemoryStorage()
         self._study_id = self.storage.create_new_study([StudyDirection.MAXIMIZE], folder.name)
@@ -176,7 +178,7 @@ def _find_params(sweep: SweepConfig, record: TrialRecord) -> dict[str, tuple[Any
     trial, but no other choices.
     """
     found: dict[str, tuple[Any, BaseDistribution]] = {}
-    for name, value in record.params.items():
+    for name, value in read_params(record.params).items():
         if name not in sweep.dimensions:
             continue
         distribution = build_distribution(sweep.dimensions[name])

@@ -81,7 +81,7 @@ def _cost(
         width = round(mean_tokens) + config.num_virtual_tokens
         return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
 
-    sources = plan.data.resolve(config.source_set)
+    sources = plan.data.sources(config.source_set)
     num_examples, mean_tokens, once = forward(sources, "train")
     seen = config.max_steps * min(config.batch_size, num_examples)
     eval_steps = config.eval_steps or max(1, num_examples // config.batch_size)

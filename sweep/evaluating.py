@@ -9,22 +9,27 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
 
+from sweep.asked_languages import choose_languages
+from sweep.classes import read_with_classes
 from sweep.config import UNKNOWN_SOURCES, SweepConfig
 from sweep.experiments import HUB, SEED
 from sweep.keeping import SUFFIX
-from sweep.plan import Plan
-from xpe_core.adapters import Adapter, check_backbone, read_adapter
+from sweep.plan import Plan, explain_machine
+from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones import find_max_positions, load_backbone
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.config import RunConfig, build_config, digest
+from xpe_core.config import DATA_FIELDS, RunConfig, build_config, digest
 from xpe_core.errors import InputError
+from xpe_core.labelled_data import LabelledData, load_labels
+from xpe_core.lists import join_list
 from xpe_core.model import check_positions
-from xpe_core.tokens import TokenisedData, load_tokens
+from xpe_core.tokens import load_tokens
 
 UNNAMED = re.compile(r"LABEL_\d+")
 IN_DATA_SETS_ORDER = "dataset"
@@ -52,9 +57,7 @@ def find_adapters(sources: Iterable[str], classes: Sequence[str] | None) -> list
     that do not name them themselves, in the order of their logits. InputError where one cannot be read, is given
     twice, or has the seed of another one of its arm.
     """
-    if classes is not None and (len(set(classes)) < len(classes) or not all(classes)):
-        raise InputError(f"--classes {','.join(classes)}: must be different names, none of them empty")
-    read = [(one, _read(one, classes)) for source in sources for one in _expand(source)]
+    read = [(one, read_with_classes(one, classes)) for source in sources for one in _expand(source)]
     first: dict[str, str] = {}
     for source, adapter in read:
         if (other := first.get(adapter.fingerprint)) is not None:
@@ -93,11 +96,17 @@ def build_evaluation(
         _check_values(one, values)
         if one.arm not in arms:
             known = {**one.adapter.known, **values, "imported": one.family}
+            if "dataset" in values:  # how the data it was trained on were read is no matter
+                known = {name: value for name, value in known.items() if name not in DATA_FIELDS or name in values}
             known = {"source_set": UNKNOWN_SOURCES, "precision": "float32", "max_length": 164, **known}
             arms[one.arm] = {name: value for name, value in known.items() if name != "seed"}
     base = {}
-    for field in ("backbone", "dataset"):
-        different = sorted({str(arm.get(field, RunConfig.model_fields[field].default)) for arm in arms.values()})
+    for field in ("backbone", "dataset", *DATA_FIELDS):
+        default = RunConfig.model_fields[field].default
+        if field in DATA_FIELDS and all(arm.get(field, default) == default for arm in arms.values()):
+            arms = {arm: {key: value for key, value in own.items() if key != field} for arm, own in arms.items()}
+            continue
+        different = sorted({str(arm.get(field, default)) for arm in arms.values()})
         if len(different) > 1:
             raise InputError(f"the adapters have different {field}s ({', '.join(different)}); say --{field} for all")
         base[field] = different[0]
@@ -118,31 +127,41 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
     Classes that an adapter does not name are those of the data set `in_data_sets_order`, if that is said.
     """
     first = sweep.corners[0]
+    labels = load_labels(first.source)
+    chosen = choose_languages(sweep, labels)
+    if without := [language for language in chosen.targets if not labels.labels_of(language, "test")]:
+        raise InputError(f"dataset {labels.name}: language {without[0]!r} has no test split")
+    ordered = [_in_order(one, labels, in_data_sets_order) for one in found]
     backbone = load_backbone(first.backbone)
     max_positions = find_max_positions(first.backbone)
     configs = {arm: config for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True)}
     for config in configs.values():
         check_positions(config, max_positions)
-    data = load_tokens(first.dataset, first.backbone, first.max_length)
-    targets = data.resolve(sweep.evaluation.languages)
-    if without := [language for language in targets if not data.labels_of(language, "test")]:
-        raise InputError(f"dataset {data.name}: language {without[0]!r} has no test split")
-    files: dict[str, bytes] = {}
     for one in found:
         try:
             check_backbone(one.adapter, backbone)
-            named = name_classes(one.adapter, data) if in_data_sets_order else one.adapter
-            ordered = order_classes(named, data)
         except InputError as error:
             raise InputError(f"{one.source}: {error}") from None
+    data = load_tokens(first.source, first.backbone, first.max_length)
+    files: dict[str, bytes] = {}
+    for one, adapter in zip(found, ordered, strict=True):
         config = configs[one.arm].with_seed(one.seed)
-        facts = {**ordered.facts, "adapter": one.source, "adapter_fingerprint": one.adapter.fingerprint}
-        files[config.run_id] = to_bytes(replace(ordered, config=config, facts=facts))
+        facts = {**adapter.facts, "adapter": one.source, "adapter_fingerprint": one.adapter.fingerprint}
+        files[config.run_id] = to_bytes(replace(adapter, config=config, facts=facts))
     fingerprints = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
-    return Plan(name, sweep, data, fingerprints, (), targets, files)
+    notes = (*chosen.notes, *explain_machine(data, first.max_length))
+    return Plan(name, sweep, data, fingerprints, (), chosen.targets, files, notes)
 
 
-def name_classes(adapter: Adapter, data: TokenisedData) -> Adapter:
+def _in_order(one: Found, data: LabelledData, in_data_sets_order: bool) -> Adapter:
+    """Return an adapter with the data set's classes in its order; InputError names the adapter."""
+    try:
+        return order_classes(name_classes(one.adapter, data) if in_data_sets_order else one.adapter, data)
+    except InputError as error:
+        raise InputError(f"{one.source}: {error}") from None
+
+
+def name_classes(adapter: Adapter, data: LabelledData) -> Adapter:
     """Return an adapter whose unnamed classes are the data set's, in its order; InputError where the numbers differ."""
     if not all(UNNAMED.fullmatch(label) for label in adapter.label_names):
         return adapter
@@ -154,14 +173,14 @@ def name_classes(adapter: Adapter, data: TokenisedData) -> Adapter:
     return replace(adapter, label_names=data.label_names)
 
 
-def order_classes(adapter: Adapter, data: TokenisedData) -> Adapter:
+def order_classes(adapter: Adapter, data: LabelledData) -> Adapter:
     """Return an adapter whose first classes are the data set's, in its order; InputError where it lacks one."""
     own, wanted = adapter.label_names, data.label_names
     if missing := [label for label in wanted if label not in own]:
         raise InputError(
             f"the adapter has no class {missing[0]!r} of dataset {data.name}: its classes are {', '.join(own)}; "
-            f"if they are unnamed or named otherwise, say --classes {','.join(wanted)} in the order of its logits, "
-            f"or --classes {IN_DATA_SETS_ORDER} where that is the data set's"
+            f"if they are unnamed or named otherwise, say --classes {quote(join_list(wanted))} in the order of its "
+            f"logits, or --classes {IN_DATA_SETS_ORDER} where that is the data set's"
         )
     names = (*wanted, *(label for label in own if label not in wanted))
     places = torch.tensor([own.index(label) for label in names])
@@ -186,13 +205,6 @@ def _check_values(one: Found, values: Mapping[str, Any]) -> None:
         known = one.adapter.known.get(field)
         if field in values and known not in (None, values[field]):
             raise InputError(f"{one.source}: its {field} is {known}, and cannot be made {values[field]}")
-
-
-def _read(source: str, classes: Sequence[str] | None) -> Adapter:
-    try:
-        return read_adapter(source, classes)
-    except InputError as error:
-        raise InputError(str(error).replace("label_names", "--classes")) from None
 
 
 def _split(source: str) -> tuple[str, str]:

@@ -66,5 +66,6 @@ class EvaluationTrainable(tune.Trainable):
             "provenance": {
                 **find_provenance(backbone.name, model.device.type),
                 "data_fingerprint": data.fingerprint,
+                "num_rows_skipped": data.num_rows_skipped,
             },
         }

@@ -2,27 +2,34 @@
 stands for.
 """
 
+import glob
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from sweep.config import SweepConfig
+from sweep.fields import read_value
+from sweep.overrides import read_override, split_overrides
 from sweep.storage import Folder, Place, split_uri
+from sweep.storage.names import make_name, normalise_name
 from sweep.storage.object_storage import is_object_storage
 from sweep.store import NO_TRAINING, read_specification
-from xpe_core.config import RunConfig, build_config, nearest
+from sweep.yaml_files import read_mapping
+from xpe_core.config import DATA_FIELDS, RunConfig, build_config, nearest, show_value
 from xpe_core.errors import InputError
 
 HUB = "hub:"
 """Begins the name of an adapter on the hub: hub:USER/NAME, hub:USER/NAME@REVISION."""
 SEED = re.compile(r"seed[-_]?0*(\d+)")
 """What a folder or a hub's revision is called that holds one seed's adapter."""
-OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling")
+OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling", *DATA_FIELDS)
 """Fields of `RunConfig` that decide how an adapter is tested."""
+LANGUAGE_KEYS = ("source_set", "evaluation.languages", "selection_languages")
+"""Keys whose values in a file are meant for the data set that it names, and not for one that `--set` names."""
+PLACE = re.compile(r"(?:([\w.\[\]-]+): )?(?:([\w.\[\]-]+)(?:=| is empty| is missing)|unknown key '([^']+)')")
+"""How an error of a config begins: the key above and the key, or a key that is unknown."""
 FIELD_PLACES = ("base", "space", "arms", "zipped")
 """Keys under which fields of `RunConfig` stand: these are set by their own names."""
 
@@ -33,27 +40,56 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     A key is a field of `RunConfig`, or a field of `SweepConfig` with dots (`evaluation.max_examples`). Raises
     InputError that names the file and the key.
     """
-    name, content = _read_file(source)
-    try:
-        values = yaml.safe_load(content.decode())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"experiment {source} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise InputError(f"experiment {source}: must hold keys such as base and space, not {values!r}")
+    stem, content = _read_file(source)
+    name, where = normalise_name(stem), f"experiment {source}"
+    tree, lines = read_mapping(content, where, "base and space")
+    values: dict[str, Any] = tree
     for key in ("base", "space", "arms", "scheduler", "evaluation", "resources"):
         if values.get(key) is None:
             values.pop(key, None)
         elif not isinstance(values[key], dict):
-            raise InputError(f"experiment {source}: {key} must hold keys of its own, not {values[key]!r}")
-    for override in overrides:
-        _apply(values, override)
+            raise InputError(f"{where}: {key} must hold keys of its own, not {show_value(values[key])}")
+    pairs = split_overrides(overrides)
+    for key, text in pairs.items():
+        _apply(values, key, text)
     values = _make_paths_absolute(values)
-    return name, build_config(SweepConfig, values, f"experiment {source}")
+    try:
+        sweep = build_config(SweepConfig, values, where)
+    except InputError as error:
+        raise InputError(_add_line(str(error), where, lines, pairs)) from None
+    wrote_grace = "scheduler.grace_period" in pairs or "scheduler" in pairs or is_file(source)
+    _check_grace_period(sweep, wrote_grace, where)
+    open_keys = set(LANGUAGE_KEYS) - pairs.keys() if "dataset" in pairs else ()
+    return name, sweep.leave_open(open_keys)
+
+
+def _add_line(message: str, where: str, lines: Mapping[str, int], overrides: Mapping[str, str]) -> str:
+    """Return an error's message with the line of the file that it speaks of, where that is known."""
+    found = PLACE.match(message, len(where) + 2)
+    if found is None:
+        return message
+    above, key, unknown = found.groups()
+    path = f"{above}.{key}" if above and key else key
+    named = [one for one in lines if one.rpartition(".")[2] == unknown] if unknown else [path]
+    if len(named) != 1 or named[0] not in lines or key in overrides or unknown in overrides:
+        return message
+    return f"{where}: line {lines[named[0]]}: {message[len(where) + 2 :]}"
+
+
+def _check_grace_period(sweep: SweepConfig, wrote_it: bool, where: str) -> None:
+    """Refuse a grace period that a person wrote and no trial is long enough for; a default one just stops none."""
+    grace_period = sweep.scheduler.grace_period
+    said = wrote_it and "scheduler" in sweep.model_fields_set and "grace_period" in sweep.scheduler.model_fields_set
+    if sweep.kind == "search" and said and grace_period > sweep.longest:
+        raise InputError(
+            f"{where}: scheduler.grace_period={grace_period} is longer than max_steps={sweep.longest}; "
+            f"allowed are 1 to {sweep.longest}, or none at all"
+        )
 
 
 def is_file(source: str) -> bool:
     """Whether an experiment is given by a YAML file, and not by its name or folder."""
-    return PurePosixPath(last_part(source)).suffix in (".yaml", ".yml")
+    return PurePosixPath(last_part(source)).suffix.lower() in (".yaml", ".yml")
 
 
 def last_part(source: str) -> str:
@@ -84,7 +120,7 @@ def _read_file(source: str) -> tuple[str, bytes]:
 
 def name_experiment(command: str, source: str) -> str:
     """Return the name of what `search`, `grid` or `replicate` makes of a source, where none is given."""
-    name = PurePosixPath(last_part(source)).stem if is_file(source) else last_part(source)
+    name = normalise_name(PurePosixPath(last_part(source)).stem if is_file(source) else last_part(source))
     if command != "replicate" or (is_file(source) and load_experiment(source)[1].kind == "replicate"):
         return name
     return f"{name}-replication"
@@ -97,36 +133,30 @@ def name_evaluation(source: str) -> str:
     else:
         path = Path(source).expanduser().absolute()
         stem = path.parent.name if SEED.fullmatch(path.name) or path.name == "adapters" else path.stem
-    stem = re.sub(r"[^\w.-]+", "-", stem)
-    return f"{stem}-evaluation"
+    return f"{make_name(stem)}-evaluation"
 
 
 def read_evaluation_values(overrides: Sequence[str], **given: str | None) -> dict[str, Any]:
     """Return the fields of `RunConfig` that hold for all adapters of an evaluation, paths made absolute."""
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise InputError(f"--set {override}: must look like key=value")
+    for key, text in split_overrides(overrides).items():
         if key not in OF_EVALUATIONS:
             known = ", ".join(OF_EVALUATIONS)
-            raise InputError(f"--set {override}: nothing is trained, so allowed are {known}")
-        values[key] = yaml.safe_load(text)
+            raise InputError(f"--set {key}={text}: nothing is trained, so allowed are {known}")
+        if key in values:
+            raise InputError(f"--set {key}={text} and --{key.replace('_', '-')} {values[key]}: say it once")
+        try:
+            values[key] = read_value(key, read_override(key, text), f"--set {key}")
+        except ValueError as error:
+            raise InputError(str(error)) from None
     base: dict[str, Any] = _make_paths_absolute({"base": values})["base"]
     return base
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: dict[str, Any], key: str, text: str) -> None:
     """Set one `key=value` in the experiment's values, moving a searched field from the space to the base."""
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise InputError(f"--set {override}: must look like key=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        value = text
     if key in RunConfig.model_fields:
-        values["base"] = {**values.get("base", {}), key: value}
+        values["base"] = {**values.get("base", {}), key: read_override(key, text)}
         values.get("space", {}).pop(key, None)
         for arm in values.get("arms", {}).values():
             if isinstance(arm, dict):
@@ -144,7 +174,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     field = SweepConfig.model_fields.get(first)
     known = [*RunConfig.model_fields, *(name for name in SweepConfig.model_fields if name not in FIELD_PLACES)]
     if field is None or first in FIELD_PLACES:
-        raise InputError(f"--set {override}: {nearest(key, known)}")
+        raise InputError(f"--set {key}={text}: {nearest(key, known)}")
+    value = read_override(key, text)
     if rest:
         values[first] = {**(values[first] if isinstance(values.get(first), dict) else {}), rest: value}
     else:
@@ -156,27 +187,54 @@ def _make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
     base = dict(values.get("base", {}))
     for key in ("dataset", "backbone"):
         name = base.get(key)
-        if isinstance(name, str) and name not in ("cldr", "e5-small") and Path(name).expanduser().exists():
+        if not isinstance(name, str) or name in ("", "cldr", "e5-small"):
+            continue
+        if _exists(name):
             base[key] = str(Path(name).expanduser().resolve())
+        elif key == "dataset" and glob.has_magic(name):
+            base[key] = str(Path(name).expanduser().absolute())
     return {**values, "base": base}
 
 
-def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
+def _exists(name: str) -> bool:
+    """Whether there is a file or folder of that name, which may be one that no path can have."""
+    try:
+        return Path(name).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def find_known(of: str, storage: Place, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Return where data and backbone of an experiment lie now: where it found them last, or where a person says."""
+    from sweep.moved import find_places  # slow to import
+
+    return find_places(_find_experiment(of, storage), wanted)
+
+
+def resolve_replication(
+    sweep: SweepConfig, storage: Place, places: Mapping[str, str | None] | None = None
+) -> SweepConfig:
     """Return the replication with its arms: the best configurations, and SPT and XPE beside them.
 
     Of an experiment's folder (or its name below `storage`) the best come out of its results; a YAML file stands for the
     one configuration that it holds. SPT and XPE are the best that were tried, or the best configuration with another
-    `encoder_ratio`. InputError where there is nothing to replicate, or a seed is not fresh.
+    `encoder_ratio`. A file's data set and backbone may lie in other `places`. InputError where there is nothing to
+    replicate, or a seed is not fresh.
     """
     assert sweep.of is not None
     if is_file(sweep.of):
         _, source = load_experiment(sweep.of)
         if source.kind != "search" or source.varying:
             raise InputError(f"{sweep.of} holds no single configuration: a replication wants one, or an experiment")
-        found, used = {"best": source.config()}, set(source.seeds)
+        named = {name: place for name, place in (places or {}).items() if place is not None}
+        moved = _make_paths_absolute({"base": {**source.config().model_dump(), **named}})["base"]
+        found, used = {"best": build_config(RunConfig, moved, sweep.of)}, set(source.seeds)
         evaluation: Any = source.evaluation.model_dump()
+        groups: Any = source.groups
     else:
-        found, used, evaluation = _read_best(_find_experiment(sweep.of, storage), sweep.top)
+        folder = _find_experiment(sweep.of, storage)
+        found, used, evaluation = _read_best(folder, sweep.top)
+        groups = read_specification(folder).get("groups", {})
     if stale := sorted(used & set(sweep.seeds)):
         fresh = f"{max(used) + 1}-{max(used) + 10}"
         raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication wants fresh ones, such as {fresh}")
@@ -188,10 +246,9 @@ def resolve_replication(sweep: SweepConfig, storage: Place) -> SweepConfig:
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
     values = sweep.model_dump(exclude_unset=True)
-    evaluation = values.get("evaluation", evaluation)
-    return build_config(
-        SweepConfig, {**values, "base": shared, "arms": own, "evaluation": evaluation}, f"replication of {sweep.of}"
-    )
+    evaluation, groups = values.get("evaluation", evaluation), values.get("groups", groups)
+    values |= {"base": shared, "arms": own, "evaluation": evaluation, "groups": groups}
+    return build_config(SweepConfig, values, f"replication of {sweep.of}")
 
 
 def fresh_seeds(of: str, storage: Place, count: int = 10) -> str:
@@ -204,7 +261,7 @@ def fresh_seeds(of: str, storage: Place, count: int = 10) -> str:
 
 
 def _find_experiment(of: str, storage: Place) -> Folder:
-    for folder in (Folder(of),) if is_object_storage(of) else (Folder(storage) / of, Folder(of)):
+    for folder in (Folder(of),) if is_object_storage(of) else (Folder(storage) / normalise_name(of), Folder(of)):
         if folder.read("experiment.yaml") is not None:
             return folder
     Folder(storage).folders()  # says so where there is not even a bucket

@@ -9,18 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from sweep.analysis import rank_configurations, read_runs
-from sweep.analysis.configurations import of_full_length
-from sweep.analysis.experiments import read_experiment
+from sweep.choosing import choose_runs
 from sweep.experiments import HUB
-from sweep.inspection import find_experiment
-from sweep.keeping import kept_run_ids, read_kept
+from sweep.finding import find_experiment
+from sweep.keeping import read_kept
 from sweep.storage import Folder
-from sweep.store import NO_TRAINING
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
 
@@ -82,48 +78,6 @@ def _publish(
     seeds = chosen["seed"].to_list() if run_id is not None else None
     given = {name: value for name, value in options.items() if value}
     publish(console, folder, to, chosen["config_id"][0], seeds, **given)
-
-
-def choose_runs(folder: Folder, run_id: str | None, all_seeds: bool, arm: str | None) -> pl.DataFrame:
-    """Return the rows of the runs that are meant, by seed; InputError where there are none.
-
-    Without a `run_id` (or its first digits) these are of the best configuration, of an `arm` or a config_id if given:
-    all of its seeds, or the run with the best validation accuracy.
-    """
-    sweep = read_experiment(folder).sweep
-    if sweep.kind == "evaluate":
-        raise InputError(f"{folder.name} {NO_TRAINING}: its table `runs` says where they lie")
-    runs = read_runs(folder).filter(pl.col("state") == "complete")
-    if run_id is not None:
-        if all_seeds or arm is not None:
-            raise InputError("--run names one run; --all-seeds and --arm go without it")
-        found = runs.filter(pl.col("run_id").str.starts_with(run_id))
-        if len(found) != 1:
-            known = f"could be {', '.join(found['run_id'].to_list()[:5])}" if len(found) else "is no finished run"
-            raise InputError(f"--run {run_id!r} {known} of {folder.name}; its table `runs` has the ids")
-        return found
-    runs = of_full_length(runs, sweep)
-    if arm is not None:
-        of_arm = runs.filter((pl.col("arm") == arm) | (pl.col("config_id").str.starts_with(arm) & bool(arm)))
-        if not len(of_arm):
-            arms = ", ".join(runs["arm"].drop_nulls().unique().sort())
-            ids = ", ".join(f"{best.config_id} ({best.method})" for best in rank_configurations(runs)[:5])
-            known = f"its arms are {arms}" if arms else f"it has no arms; give a config_id, such as {ids}"
-            raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; {known}")
-        runs = of_arm
-    if not (ranked := rank_configurations(runs)):
-        raise InputError(f"{folder} has no finished run to export")
-    if arm is not None and len({best.config_id for best in ranked}) > 1:
-        ids = ", ".join(
-            f"{row['source_set']}: {row['config_id']}"
-            for row in runs.unique("config_id").sort("source_set").iter_rows(named=True)
-        )
-        raise InputError(f"--arm {arm}: has several configurations; give one of the config_ids ({ids})")
-    of_best = runs.filter(pl.col("config_id") == ranked[0].config_id).sort("seed")
-    if all_seeds:
-        return of_best
-    here = of_best.filter(pl.col("run_id").is_in(sorted(kept_run_ids(folder))))
-    return (here if len(here) else of_best).sort("validation_accuracy", "seed", descending=[True, False]).head(1)
 
 
 def write_folder(adapters: Mapping[str, Adapter], target: Path, write: Callable[[Adapter, Path], str]) -> str:

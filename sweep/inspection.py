@@ -1,120 +1,86 @@
-"""What is kept in a storage: experiments, how far they are, and single runs."""
+"""What is kept in a storage: experiments, how far they are, and who is at work on them."""
 
 from collections import Counter
-from typing import Any
 
-import polars as pl
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweep.analysis import read_evaluations, read_runs
-from sweep.ledger import TrialRecord, read_ledger, read_usage
+from sweep.finding import find_experiment, find_experiments, refuse_empty
+from sweep.ledger import TrialRecord, Usage, read_ledger, read_usage
+from sweep.report.wording import count_nouns, format_duration, format_number, format_percent
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from sweep.store import read_specification, request_stop
-from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
+__all__ = ["find_experiment", "find_experiments", "print_experiments", "print_status", "stop_experiment"]
 
-def find_experiments(storage: str) -> list[Folder]:
-    """Return the folders below a storage that hold an experiment."""
-    folders = [Folder(storage) / name for name in Folder(storage).folders()]
-    return [folder for folder in folders if folder.read("experiment.yaml") is not None]
+MAX_ERRORS = 5
+"""Reasons of failed trials under the table of `status`."""
 
 
 def print_experiments(console: Console, storage: str) -> None:
     """Print one line an experiment; one that cannot be read is damaged, and why stands under the table."""
     folders = find_experiments(storage)
     if not folders:
-        raise InputError(f"storage {storage} holds no experiment; say where with --storage DIR")
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("experiment", "kind", "trials", "hours", "driver"):
-        table.add_column(name, justify="right" if name == "hours" else "left")
+        refuse_empty(storage)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("experiment", "kind", "trials", "best", "time", "driver"):
+        is_number = name in ("best", "time")
+        table.add_column(
+            name,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=name not in ("experiment", "trials"),
+        )
     damages: list[str] = []
     for folder in folders:
         driver = "running" if is_running(folder) else "–"
         try:
-            kind = read_specification(folder)["kind"]
-            table.add_row(
-                folder.name, str(kind), count_states(read_ledger(folder)), f"{read_usage(folder).hours:.1f}", driver
-            )
+            kind, records = str(read_specification(folder)["kind"]), read_ledger(folder)
+            row = (kind, count_states(records), _best_value(records), _time(read_usage(folder)))
         except InputError as error:
-            table.add_row(folder.name, "damaged", "–", "–", driver)
+            row = ("damaged", "–", "–", "–")
             damages.append(str(error))
+        table.add_row(*map(Text, (folder.name, *row, driver)))
     console.print(table)
+    console.print(
+        Text("best: the highest validation accuracy of a trial in %; time: with a driver at work.", style="dim")
+    )
     for damage in damages:
         console.print(Text(damage), soft_wrap=True)
 
 
 def print_status(console: Console, storage: str, name: str) -> None:
-    """Print an experiment's trials."""
+    """Print how far an experiment is, its trials, and what can be done now."""
     folder = find_experiment(storage, name)
-    records, usage = read_ledger(folder), read_usage(folder)
+    kind, records, usage = str(read_specification(folder)["kind"]), read_ledger(folder), read_usage(folder)
     running = is_running(folder)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("trial", "state", "step", "valid.", "configuration"):
-        table.add_column(column, justify="right" if column in ("step", "valid.") else "left")
-    for record in records.values():
-        what = record.arm or " ".join(f"{key}={_short(value)}" for key, value in record.params.items())
-        value = "–" if record.value is None else f"{100 * record.value:.1f}"
-        state = record.state or ("running" if running else "to go on")
-        steps = f"{max(record.reports, default=0)}/{record.run_config.max_steps}"
-        if record.run_config.imported is not None:  # it is tested, not trained
-            steps = "–"
-        table.add_row(f"{record.number + 1}", state, steps, value, what or record.run_config.method)
-    console.print(table)
-    at_work = "A driver is at work on it." if running else "No driver is at work on it."
-    console.print(f"{count_states(records)}; {usage.hours:.2f} hours, {usage.gpu_hours:.2f} GPU-hours. {at_work}")
-
-
-def print_run(console: Console, storage: str, run_id: str) -> None:
-    """Print a run's configuration, origin and accuracy by language."""
-    name, _, digits = run_id.rpartition(":")
-    found: list[tuple[Folder, dict[str, Any]]] = []
-    for folder in [find_experiment(storage, name)] if name else find_experiments(storage):
-        try:
-            runs = read_runs(folder).filter(pl.col("run_id").str.starts_with(digits))
-        except InputError:
-            continue
-        found += [(folder, row) for row in runs.iter_rows(named=True)]
-    if not found:
-        raise InputError(f"storage {storage} holds no run {run_id!r}; the column run_id of a table `runs` has them")
-    if len(found) > 1:
-        known = [f"{folder.name}:{row['run_id']}" for folder, row in found[:5]]
-        raise InputError(f"run {run_id!r} could be {', '.join(known)}; give more digits, or its experiment like this")
-    folder, row = found[0]
-    console.print(f"run {row['run_id']} of {folder.name}", highlight=False)
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    for key, value in row.items():
-        if value is not None and key not in ("run_id", "package_versions"):
-            default = key in RunConfig.model_fields and RunConfig.model_fields[key].default == value
-            table.add_row(key, f"{_short(value)}{'  (default)' if default else ''}")
-    console.print(table)
-    tested = read_evaluations(folder).filter((pl.col("run_id") == row["run_id"]) & (pl.col("split") == "test"))
-    for language in tested.sort("accuracy", descending=True).iter_rows(named=True):
-        counts = f"{language['num_correct']:>4}/{language['num_examples']:<4}"
-        console.print(f"{language['language']:<10} {100 * language['accuracy']:5.1f}  {counts}", highlight=False)
+    gpu = f", {usage.gpu_hours:.2f} GPU-hours" if usage.gpu_hours else ""
+    console.print(Text(f"{folder.name} ({kind}): {count_states(records)}; {_time(usage)}{gpu}.", style="bold"))
+    if records:
+        console.print(_trials_table(records, running))
+        console.print(
+            Text("valid.: validation accuracy in %, mean over the trial's seeds; * the highest.", style="dim")
+        )
+    failed = [record for record in records.values() if record.state in ("failed", "infeasible") and record.error]
+    for record in failed[:MAX_ERRORS]:
+        reason = (record.error or "").strip().splitlines()[-1]
+        console.print(Text(f"Trial {record.number + 1} {record.state}: {reason}"), soft_wrap=True)
+    if len(failed) > MAX_ERRORS:
+        console.print(f"and {len(failed) - MAX_ERRORS} more")
+    console.print(Text(_say_what_next(folder, records, running, storage, name)), soft_wrap=True)
 
 
 def stop_experiment(console: Console, storage: str, name: str) -> None:
     """Ask an experiment's driver to end; InputError where none is at work."""
     folder = find_experiment(storage, name)
     if not is_running(folder):
-        raise InputError(f"no driver is at work on {folder}")
+        raise InputError(f"no driver is at work on {folder}, so there is nothing to stop")
     request_stop(folder)
-    console.print(f"{name} will end as soon as its running trials have sent a checkpoint.")
-
-
-def find_experiment(storage: str, name: str) -> Folder:
-    """Return an experiment's folder; InputError where there is none of that name."""
-    folder = Folder(storage) / name
-    if folder.read("experiment.yaml") is None:
-        known = ", ".join(one.name for one in find_experiments(storage)) or "none"
-        raise InputError(f"storage {storage} holds no experiment {name!r}; there are {known}")
-    return folder
+    console.print(Text(f"{folder.name} will end as soon as its running trials have sent a checkpoint."), soft_wrap=True)
 
 
 def count_states(records: dict[str, TrialRecord]) -> str:
@@ -123,5 +89,51 @@ def count_states(records: dict[str, TrialRecord]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
 
 
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _trials_table(records: dict[str, TrialRecord], running: bool) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("trial", "state", "step", "valid.", "configuration"):
+        is_number = column in ("step", "valid.")
+        is_words = column == "configuration"
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=not is_words)
+    best = _best(records)
+    for record in records.values():
+        what = record.arm or " ".join(f"{key}={format_number(value)}" for key, value in record.params.items())
+        steps = f"{max(record.reports, default=0)}/{record.run_config.max_steps}"
+        if record.run_config.imported is not None:  # it is tested, not trained
+            steps = "–"
+        mark = " *" if best is not None and record.trial_id == best.trial_id else "  "
+        cells = (
+            str(record.number + 1),
+            record.state or ("running" if running else "to go on"),
+            steps,
+            format_percent(record.value) + mark,
+            what or record.run_config.method,
+        )
+        table.add_row(*map(Text, cells))
+    return table
+
+
+def _say_what_next(folder: Folder, records: dict[str, TrialRecord], running: bool, storage: str, name: str) -> str:
+    there = f" --storage {storage}" if storage != "results" else ""
+    if running:
+        return f"A driver is at work on it; python sweep/run.py stop {name}{there} ends it."
+    if left := sum(record.state is None for record in records.values()):
+        return f"No driver is at work on it. To go on with {count_nouns(left, 'trial')}: the command that started it."
+    if not records:
+        return "No driver is at work on it, and no trial has begun: the command that started it begins again."
+    return f"No driver is at work on it. What it says: python sweep/run.py report {name}{there}"
+
+
+def _best(records: dict[str, TrialRecord]) -> TrialRecord | None:
+    """Return the complete trial with the highest validation accuracy, of equals the first."""
+    complete = [record for record in records.values() if record.state == "complete" and record.value is not None]
+    return max(complete, key=lambda record: record.value or 0.0, default=None)
+
+
+def _best_value(records: dict[str, TrialRecord]) -> str:
+    best = _best(records)
+    return "–" if best is None else format_percent(best.value)
+
+
+def _time(usage: Usage) -> str:
+    return format_duration(3600 * usage.hours)

@@ -7,6 +7,7 @@ overwrites it. With `keep: best` those of a configuration go as soon as all seed
 from collections import defaultdict
 from collections.abc import Mapping
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.config import SweepConfig
 from sweep.ledger import TrialRecord
 from sweep.storage import Folder
@@ -56,7 +57,7 @@ def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> 
             means[config_id] = total / len(seeds)
     if not means:
         return set()
-    best = max(means, key=lambda config_id: means[config_id])
+    best = max(means, key=lambda config_id: round(means[config_id], SAME_DIGITS))
     shorter = [record for record in records.values() if not sweep.has_full_length(record.config)]
     beaten = [record for config_id in means if config_id != best for record in trials[config_id]]
     return {run_id for record in (*beaten, *shorter) for run_id in record.run_ids}

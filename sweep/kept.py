@@ -1,6 +1,5 @@
 """The commands for experiments that are kept in the storage: from list and status to report, compare and export."""
 
-import os
 from typing import Annotated, Any
 
 import typer
@@ -9,11 +8,33 @@ from typer.core import TyperCommand
 
 from sweep.logs.tools import find_places, parse_tools
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 kept = typer.Typer()
 
+
+def tidy_list(parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the names of an option with nothing but commas between them; InputError where there is none."""
+    if value is None:
+        return None
+    try:
+        names = split_list(value)
+    except InputError as error:
+        raise InputError(f"{parameter.opts[0]} {error}") from None
+    if not names:
+        raise InputError(f"{parameter.opts[0]} {value!r}: names nothing; needed are names with commas between them")
+    return ",".join(names)
+
+
 Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://bucket/path.")]
-Exclude = Annotated[str, typer.Option("--exclude", help="Languages in no target group: a group, codes, or none.")]
+Exclude = Annotated[
+    str | None,
+    typer.Option(
+        "--exclude",
+        help="Languages in no row: groups, languages, trained or none (those trained on; on SIB-200 joshi5).",
+        show_default=False,
+    ),
+]
 LogDir = Annotated[str | None, typer.Option("--log-dir", help="Folder for logs here (NAME/logs below the storage).")]
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 
@@ -65,7 +86,7 @@ def show(
     storage: Storage = "results",
 ) -> None:
     """Show a run: its configuration, where it came from, and its result by language."""
-    from sweep.inspection import print_run
+    from sweep.showing import print_run
 
     print_run(Console(), storage, run_id)
 
@@ -82,11 +103,14 @@ def stop(name: Kept, storage: Storage = "results") -> None:
 def report(
     names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
     baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
-    exclude: Exclude = "joshi5",
+    exclude: Exclude = None,
     form: Annotated[
         str, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
     ] = "terminal",
     to: Annotated[str | None, typer.Option("--to", help="Folder for files (NAME/report below the storage).")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every table, not the answer and the main one only.")
+    ] = False,
     languages: Annotated[
         bool, typer.Option("--languages", help="Print every language, not the extremes only.")
     ] = False,
@@ -98,7 +122,7 @@ def report(
     """Say which configuration is better, for which languages, and whether it is real."""
     from sweep.report import commands
 
-    commands.report(_report_console(), storage, names, baseline, exclude, form, to, languages, watch)
+    commands.report(Console(), storage, names, baseline, exclude, form, to, languages, watch, everything)
 
 
 @kept.command(cls=LocalCommand)
@@ -108,13 +132,16 @@ def best(
         str | None, typer.Option("--for", help="By test accuracy on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
     ] = None,
     method: Annotated[str | None, typer.Option("--method", help="Only of spt, xpe or dual.")] = None,
-    exclude: Exclude = "joshi5",
+    exclude: Exclude = None,
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="The whole experiment file (as where standard output is no terminal).")
+    ] = False,
     storage: Storage = "results",
 ) -> None:
-    """Print the best configuration as an experiment file, with the command that replicates it."""
-    from sweep.report import commands
+    """Show the best configuration and where its adapters lie; `best NAME > FILE` writes it as an experiment file."""
+    from sweep.report.best import best as print_best
 
-    commands.best(Console(), storage, name, purpose, method, exclude)
+    print_best(Console(), storage, name, purpose, method, exclude, as_yaml)
 
 
 @kept.command(cls=LocalCommand)
@@ -122,13 +149,13 @@ def compare(
     first: Annotated[str, typer.Argument(help="An arm, EXPERIMENT:arm, config_id, run_id or experiment.")],
     second: Annotated[str, typer.Argument(help="What it is compared with.")],
     purpose: Annotated[str | None, typer.Option("--for", help="Only on this target group, or several.")] = None,
-    exclude: Exclude = "joshi5",
+    exclude: Exclude = None,
     storage: Storage = "results",
 ) -> None:
     """Show the paired difference of two configurations, runs or experiments."""
     from sweep.report import commands
 
-    commands.compare_two(_report_console(), storage, first, second, purpose, exclude)
+    commands.compare_two(Console(), storage, first, second, purpose, exclude)
 
 
 @kept.command(cls=LocalCommand)
@@ -181,7 +208,7 @@ def log_experiment(
 ) -> None:
     """Write an experiment's results to TensorBoard, MLflow or W&B; what is there already is not written again."""
     tools = parse_tools("--to", to)
-    from sweep.inspection import find_experiment
+    from sweep.finding import find_experiment
     from sweep.logs.afterwards import write_logs
 
     folder = find_experiment(storage, name)
@@ -197,12 +224,6 @@ def dashboard(
 ) -> None:
     """Show a search in the Optuna dashboard, in a browser; a running one is kept up to date."""
     from sweep.dashboard import serve
-    from sweep.inspection import find_experiment
+    from sweep.finding import find_experiment
 
     serve(Console(), find_experiment(storage, name), host, port)
-
-
-def _report_console() -> Console:
-    """Return a console of 100 columns where there is no terminal to fit."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=100)

@@ -85,7 +85,7 @@ def _measure_memory(
 
 def keep_longest(data: TokenisedData, config: RunConfig) -> TokenisedData:
     """Return the data with no more to train on than one batch of the source languages' longest texts."""
-    train = data.select(data.resolve(config.source_set), "train")
+    train = data.select(data.sources(config.source_set), "train")
     longest = train[np.argsort(data.lengths[train], kind="stable")[-config.batch_size :]]
     split_ids = data.split_ids.copy()
     split_ids[np.setdiff1d(train, longest)] = -1

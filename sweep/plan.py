@@ -2,13 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from sweep.config import UNKNOWN_SOURCES, SweepConfig
+from sweep.analysis.targets import TableRows, find_rows
+from sweep.asked_languages import adapt_to_data, choose_languages
+from sweep.config import SweepConfig
 from xpe_core.backbones import find_hidden_size, find_max_positions
+from xpe_core.cache import explain_stand_in
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.languages import TARGET_GROUPS
+from xpe_core.labelled_data import load_labels
 from xpe_core.model import check_encoder, check_positions
-from xpe_core.tokens import TokenisedData, check_splits, load_tokens
+from xpe_core.tokens import TokenisedData, load_tokens
+
+CUT_SHARE = 0.01
+"""Of the texts: what is said of those that are cut from there on."""
 
 
 @dataclass(frozen=True)
@@ -24,19 +31,33 @@ class Plan:
     target_languages: tuple[str, ...]
     adapters: Mapping[str, bytes] = field(default_factory=dict)
     """Of an evaluation: the adapters' files by run_id."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where data and backbone of a recorded name lie now, if elsewhere."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data."""
+
+    notes: tuple[str, ...] = ()
+    """What a person should know of data and languages, in sentences."""
+
+    @cached_property
+    def rows(self) -> TableRows:
+        """What the rows of the tables average over."""
+        source_sets = {self.sweep.name_source_set(name): name for name in self.sweep.used_source_sets}
+        is_trained = self.sweep.kind != "evaluate"  # adapters may have been trained on languages that are not here
+        trained = {name: self.data.sources(asked) for name, asked in source_sets.items() if is_trained}
+        dataset = self.sweep.corners[0].dataset
+        return find_rows(dataset, source_sets, self.target_languages, trained, self.sweep.groups)
 
     @property
     def chosen_by_targets(self) -> tuple[str, ...]:
-        """Target languages whose validation split takes part in the choice: for them a trial is not zero-shot."""
-        groups = self.data.resolve(TARGET_GROUPS[-1])
-        return tuple(sorted(set(self.selection_languages) & set(self.target_languages) & set(groups)))
+        """Languages of the rows whose validation split takes part in the choice: for them a trial is not zero-shot."""
+        return tuple(sorted(set(self.selection_languages) & set(self.target_languages) - self.rows.excluded))
 
     @property
     def trained_on_targets(self) -> dict[str, int]:
-        """How many target languages each source set trains on, where it does: they are not zero-shot there."""
-        targets = set(self.target_languages) & set(self.data.resolve(TARGET_GROUPS[-1]))
-        known = [name for name in self.sweep.used_source_sets if name != UNKNOWN_SOURCES]
-        counts = {name: len(targets & set(self.data.resolve(name))) for name in known}
+        """How many languages of its rows each source set trains on, where it does: they are not zero-shot there."""
+        rows = self.rows
+        counts = {name: len(codes - rows.exclusions[name].languages) for name, codes in rows.trained.items()}
         return {name: count for name, count in counts.items() if count}
 
     @property
@@ -59,20 +80,27 @@ class Plan:
 
 
 def prepare(name: str, sweep: SweepConfig) -> Plan:
-    """Fetch, tokenise and check whatever the experiment needs; InputError where something is missing."""
+    """Check names, fetch and tokenise whatever the experiment needs; InputError where something is missing.
+
+    What is quick is looked at first: a misspelt language is answered before a text is tokenised.
+    """
+    labels = load_labels(sweep.corners[0].source)
+    sweep, changed = adapt_to_data(sweep, labels.counts)
+    chosen = choose_languages(sweep, labels)
     config = sweep.corners[0]
     max_positions = find_max_positions(config.backbone)
     hidden_size = find_hidden_size(config.backbone)
     for corner in sweep.corners:
         check_positions(corner, max_positions)
         check_encoder(corner, hidden_size)
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
-    source_sets = [data.resolve(source_set) for source_set in sweep.used_source_sets]
-    every_source = [language for source_set in source_sets for language in source_set]
-    chosen_by = sweep.selection_languages or (every_source if sweep.kind == "search" else ())
-    selection = data.resolve(chosen_by) if chosen_by else ()
-    targets = data.resolve(sweep.evaluation.languages)
-    for source_set in source_sets:
-        check_splits(data, train=source_set, validation={*selection, *source_set}, test=targets)
+    data = load_tokens(config.source, config.backbone, config.max_length)
     fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
-    return Plan(name, sweep, data, fingerprints, selection, targets)
+    notes = (*changed, *chosen.notes, *explain_machine(data, config.max_length))
+    return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)
+
+
+def explain_machine(data: TokenisedData, max_length: int) -> tuple[str, ...]:
+    """Return what a person should know of how many texts are cut, and of where the cache is."""
+    share = (data.num_cut or 0) / max(len(data.lengths), 1)
+    cut = f"{100 * share:.0f} % of the texts are longer than {max_length} tokens (max_length) and are cut"
+    return tuple(note for note in (cut if share >= CUT_SHARE else None, explain_stand_in()) if note)

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.answers import AnswerLines, choose_format, open_output
-from sweep.texts import open_texts, read_standard_input
+from sweep.classes import read_with_classes
+from sweep.texts import TextRow, Texts, open_texts, read_standard_input
 from xpe_core.classifier import TextClassifier, cut_windows, load, window_sizes
 from xpe_core.errors import InputError
 
@@ -21,6 +22,7 @@ def predict(
     adapter: str,
     texts: Sequence[str],
     file: Path | None,
+    column: str | None,
     to: Path | None,
     form: str | None,
     with_probabilities: bool,
@@ -32,18 +34,26 @@ def predict(
     """Answer texts as they come and return the exit status."""
     if texts and file is not None:
         raise InputError("--text and --file cannot be given together")
+    file = None if file == Path("-") else file
+    if column is not None and file is None:
+        raise InputError(f"--column {column}: only a --file has columns")
     shown = choose_format(form, to)
-    given: Iterable[str] | None = texts or (open_texts(file) if file is not None else None)
+    if file is not None and to is not None and to.exists() and file.exists() and to.samefile(file):
+        raise InputError(f"--to {to}: is the file that is read; the answers need another name")
+    table = open_texts(file, column) if file is not None else None
     try:
         with open_output(to) as write:
-            classifier = load(adapter, device, precision, backbone, label_names)
+            classifier = load(read_with_classes(adapter, label_names), device, precision, backbone)
             if texts and form is None and to is None and sys.stdout.isatty():
                 _print_table(classifier, texts, with_probabilities)
                 return 0
-            lines = AnswerLines(shown, classifier.label_names, with_probabilities)
+            columns = None if table is None else table.columns
+            lines = AnswerLines(shown, classifier.label_names, with_probabilities, columns)
+            _say([*(table.notes if table else ()), *lines.notes])
             write(lines.header())
-            for window in _windows(given):
-                write(lines.lines(window, classifier.probabilities(window)))
+            for window in _windows(texts, table):
+                probabilities = classifier.probabilities([text for text, _ in window])
+                write(lines.lines([cells for _, cells in window], probabilities))
     except BrokenPipeError:
         # what is still buffered has nowhere to go when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -53,8 +63,18 @@ def predict(
     return 0
 
 
-def _windows(texts: Iterable[str] | None) -> Iterator[list[str]]:
-    return read_standard_input(window_sizes()) if texts is None else cut_windows(texts)
+def _windows(texts: Sequence[str], table: Texts | None) -> Iterator[list[TextRow]]:
+    if table is not None:
+        return cut_windows(table.rows)
+    windows = cut_windows(texts) if texts else read_standard_input(window_sizes())
+    return ([(text, [text]) for text in window] for window in windows)
+
+
+def _say(notes: Iterable[str]) -> None:
+    """Print sentences beside the answers, where none of them is taken for one."""
+    console = Console(stderr=True)
+    for note in notes:
+        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_table(classifier: TextClassifier, texts: Sequence[str], with_probabilities: bool) -> None:

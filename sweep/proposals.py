@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from sweep.config import DEFAULTS, SweepConfig
+from sweep.fields import read_params
 from sweep.ledger import TrialRecord
 from sweep.space import Dimension
 from xpe_core.config import RunConfig
@@ -176,14 +177,14 @@ def add_to_study(
     record: TrialRecord,
 ) -> None:
     """Add a trial that has ended and is of the space, as the experiment now is: others are left out."""
-    state = STATES.get(record.state or "", TrialState.FAIL)
-    inside = all(lies_in(distributions[name], value) for name, value in record.params.items())
-    if not (sweep.has_full_length(record.config) and inside and record.params):
+    state, params = STATES.get(record.state or "", TrialState.FAIL), read_params(record.params)
+    inside = all(lies_in(distributions[name], value) for name, value in params.items())
+    if not (sweep.has_full_length(record.config) and inside and params):
         return
     study.add_trial(
         optuna.trial.create_trial(
-            params=dict(record.params),
-            distributions={name: distributions[name] for name in record.params},
+            params=params,
+            distributions={name: distributions[name] for name in params},
             state=state,
             value=None if state == TrialState.FAIL else record.value,
             intermediate_values=record.reports,

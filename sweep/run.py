@@ -7,11 +7,11 @@ at once.
 import atexit
 import gc
 import math
-import re
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -22,6 +22,7 @@ from sweep.cluster.address import find_address
 from sweep.command_line import how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
+    find_known,
     fresh_seeds,
     is_file,
     load_experiment,
@@ -31,11 +32,14 @@ from sweep.experiments import (
     resolve_replication,
 )
 from sweep.interrupts import NAMES, answered
-from sweep.kept import Command, LogDir, Storage, kept
+from sweep.kept import Command, LogDir, Storage, kept, tidy_list
 from sweep.logs.tools import find_places, parse_tools
+from sweep.report.steps import show_steps
+from sweep.storage.names import find_problem, normalise_name
 from sweep.using import using
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = 5.0
 """After Ctrl-C before the first trial, until the process is ended even where it is in the middle of something."""
-NAME = re.compile(r"[\w.-]{1,100}")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -139,6 +142,8 @@ def replicate(
     of: Annotated[str, typer.Argument(help="A finished experiment, or a YAML file with one configuration.")],
     top: Annotated[int | None, typer.Option("--top", min=1, help="How many of the best configurations (1).")] = None,
     seeds: Seeds = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Where the data are, if not there.")] = None,
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
     storage: Storage = "results",
     name: Name = None,
     dry_run: DryRun = False,
@@ -151,14 +156,16 @@ def replicate(
 ) -> None:
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
     tools = parse_tools("--log-to", log_to or ())
+    wanted = {"dataset": dataset, "backbone": backbone}
     if is_file(of) and load_experiment(of)[1].kind == "replicate":
         sweep = load_experiment(of, [*_pin(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
         values = {"kind": "replicate", "of": of, "top": top or 1, "seeds": seeds or fresh_seeds(of, storage)}
         sweep = build_config(SweepConfig, values, f"replication of {of}")
+    source = str(sweep.of)
     _run(
         name or name_experiment("replicate", of),
-        resolve_replication(sweep, storage),
+        resolve_replication(sweep, storage, wanted if is_file(source) else {}),
         storage,
         dry_run,
         (max_hours, max_gpu_hours),
@@ -166,6 +173,7 @@ def replicate(
         price,
         tools,
         log_dir,
+        find_known_places=lambda: {} if is_file(source) else find_known(source, storage, wanted),
     )
 
 
@@ -177,18 +185,23 @@ def evaluate(
             help="Files or folders: of export, peft or micm-nlp, with folders seed-NN; or hub:USER/NAME@REV."
         ),
     ],
-    languages: Annotated[str, typer.Option("--languages", help="A group, family, script, code, or several.")] = "all",
+    languages: Annotated[
+        str, typer.Option("--languages", callback=tidy_list, help="A group, family, script, code, or several.")
+    ] = "all",
     dataset: Annotated[str | None, typer.Option("--dataset", help="What to test on (where it was trained).")] = None,
     max_examples: Annotated[
         int | None, typer.Option("--max-examples", min=1, help="Test examples a language at most.")
     ] = None,
     source_set: Annotated[
-        str | None, typer.Option("--source-set", help="What the adapters were trained on, if they do not say.")
+        str | None,
+        typer.Option("--source-set", callback=tidy_list, help="What the adapters were trained on, if they do not say."),
     ] = None,
     backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", help="Names of unnamed classes in the order of the logits, or: dataset."),
+        typer.Option(
+            "--classes", help="Names of unnamed classes in the order of the logits: a,b,c, @FILE, or: dataset."
+        ),
     ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="max_length, precision or pooling.")] = None,
     storage: Storage = "results",
@@ -201,11 +214,13 @@ def evaluate(
     tools = parse_tools("--log-to", log_to or ())
     values = read_evaluation_values(overrides or [], dataset=dataset, backbone=backbone, source_set=source_set)
 
+    from sweep.classes import read_classes
     from sweep.evaluating import IN_DATA_SETS_ORDER, build_evaluation, find_adapters, prepare_evaluation
 
-    in_data_sets_order = classes == IN_DATA_SETS_ORDER
-    names = None if classes is None or in_data_sets_order else [name.strip() for name in classes.split(",")]
-    found = find_adapters(adapters, names)
+    in_data_sets_order = classes is not None and classes.strip() == IN_DATA_SETS_ORDER
+    names = None if classes is None or in_data_sets_order else read_classes(classes)
+    with long_step("Reading adapters"):
+        found = find_adapters(adapters, names)
     sweep = build_evaluation(found, languages, max_examples, values)
     name = name or name_evaluation(adapters[0])
     _run(
@@ -215,7 +230,7 @@ def evaluate(
         dry_run,
         tools=tools,
         log_dir=log_dir,
-        prepare_plan=lambda: prepare_evaluation(name, sweep, found, in_data_sets_order),
+        prepare_plan=lambda named: prepare_evaluation(name, named, found, in_data_sets_order),
     )
 
 
@@ -224,7 +239,7 @@ app.registered_commands.extend([*kept.registered_commands, *using.registered_com
 
 
 def _pin(seeds: str | None) -> list[str]:
-    return [f"seeds='{seeds}'"] if seeds is not None else []
+    return [f"seeds={seeds}"] if seeds is not None else []
 
 
 def _check_kind(sweep: SweepConfig, kind: str, experiment: str) -> None:
@@ -242,15 +257,21 @@ def _run(
     price: float | None = None,
     tools: Sequence[str] = (),
     log_dir: str | None = None,
-    prepare_plan: "Callable[[], Plan] | None" = None,
+    prepare_plan: "Callable[[SweepConfig], Plan] | None" = None,
+    find_known_places: "Callable[[], dict[str, str]]" = dict,
 ) -> None:
     """Prepare an experiment, say what it will do, run what is left of it, and print the answer."""
-    if not NAME.fullmatch(name) or name.strip(".") == "":
-        raise InputError(f"--name {name!r}: must be 1 to 100 letters, digits, dots, dashes and underscores")
+    name = normalise_name(name)
+    if problem := find_problem(name):
+        raise InputError(f"the experiment's name {name!r} {problem}; give it another one with --name")
     find_address()  # a mistake in RAY_ADDRESS is answered before anything takes long
     console = Console()
     with answered(_say_on(console), _answer_before, _leave, PATIENCE_SECONDS):
-        _run_prepared(name, sweep, console, storage, dry_run, limits, tflops, price, tools, log_dir, prepare_plan)
+        _run_prepared(
+            *(name, sweep, console, storage, dry_run, limits, tflops, price, tools, log_dir),
+            prepare_plan,
+            find_known_places,
+        )
 
 
 def _run_prepared(
@@ -264,9 +285,11 @@ def _run_prepared(
     price: float | None,
     tools: Sequence[str],
     log_dir: str | None,
-    prepare_plan: "Callable[[], Plan] | None",
+    prepare_plan: "Callable[[SweepConfig], Plan] | None",
+    find_known_places: "Callable[[], dict[str, str]]",
 ) -> None:
     from sweep import running
+    from sweep.moved import keep_names
     from sweep.plan import prepare
     from sweep.report import print_plan
     from sweep.storage import Folder
@@ -274,8 +297,10 @@ def _run_prepared(
     folder = Folder(storage) / name
     folder.check_writable()
     places = find_places(tools, folder, log_dir)
-    with console.status("Preparing backbone and data"):
-        plan = prepare_plan() if prepare_plan else prepare(name, sweep)
+    with long_step("Preparing backbone and data"):
+        moved = keep_names(sweep, folder, find_known_places())
+        plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep)
+        plan = replace(plan, places=moved.places, older_fingerprints=moved.older_fingerprints)
     print_plan(console, plan, folder)
     if dry_run:
         running.estimate(console, plan, folder, tflops, price)
@@ -314,7 +339,8 @@ def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
     atexit.register(gc.freeze)  # else Python's last search for garbage, of no use, takes seconds
     try:
-        app()
+        with show_steps(Console(stderr=True)):
+            app()
     except InputError as error:
         _refuse(str(error))
     except PermissionError as error:  # of a file of another user's, wherever it is opened

@@ -19,12 +19,13 @@ from sweep.ledger import TrialRecord, Usage, read_ledger
 from sweep.logs.live import LiveLogs
 from sweep.packing import size_packs
 from sweep.plan import Plan
-from sweep.report import Screen, print_answer, print_estimate
+from sweep.report import Screen, print_answer, print_estimate, print_replication
 from sweep.stopping import Stopped
 from sweep.storage import Folder
 from sweep.trial import PackTrainable
 from sweep.tuner import best_name, run_experiment
 from xpe_core.errors import InputError
+from xpe_core.steps import listening, long_step
 
 
 def drive(
@@ -42,7 +43,8 @@ def drive(
                 screen.listen(record, result)
                 logs.listen(record, result)
 
-            run_experiment(plan, folder.parent, listen, Usage(*limits), trainable, screen.say)
+            with listening(None):  # the screen shows what is done
+                run_experiment(plan, folder.parent, listen, Usage(*limits), trainable, screen.say)
     except Stopped as stopped:
         message = f"{str(stopped).capitalize()}. Nothing that was finished is lost: {how_to_go_on()}"
         console.print(message, soft_wrap=True, markup=False, highlight=False)
@@ -54,6 +56,7 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
 
     InputError where a search has completed no trial.
     """
+    name = quote(plan.name)
     print_answer(console, plan, folder)
     console.print(f"Per-language results: {folder / 'runs'} and {folder / 'evaluations'} (Parquet)", soft_wrap=True)
     if plan.sweep.kind == "search":
@@ -63,21 +66,23 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
         console.print(
             f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}{there}", soft_wrap=True
         )
-        console.print(f"Is it really better?  python sweep/run.py replicate {plan.name}{there}", soft_wrap=True)
-    console.print(f"Tables and charts:    python sweep/run.py report {plan.name} --format html{there}", soft_wrap=True)
+        console.print(f"Is it really better?  python sweep/run.py replicate {name}{there}", soft_wrap=True)
+    console.print(f"Tables and charts:    python sweep/run.py report {name} --format html{there}", soft_wrap=True)
     if plan.sweep.kind != "evaluate" and plan.sweep.keep != "none":
-        console.print(
-            f"Use what it learnt:   python sweep/run.py export {plan.name} --to FOLDER{there}", soft_wrap=True
-        )
+        console.print(f"Use what it learnt:   python sweep/run.py export {name} --to FOLDER{there}", soft_wrap=True)
+    if plan.sweep.kind == "replicate":
+        print_replication(console, folder)
 
 
 def estimate(console: Console, plan: Plan, folder: Folder, tflops: float | None, price: float | None) -> None:
     """Make the checks of a start, and print what the experiment would take."""
-    with console.status("Checking nodes and storage, and measuring a few training steps"), start_ray():
+    with long_step("Checking nodes and storage"), start_ray():
         share = check_start(plan, folder)
         if plan.sweep.kind == "evaluate":
             return
         if is_up(share):  # to wait for a node would be to start one
-            plan = size_packs(plan, share)
-        rate = tflops * 1e12 if tflops else measure_rate(plan, share)
+            with long_step("Measuring how much memory a run takes"):
+                plan = size_packs(plan, share)
+        with long_step("Measuring a few training steps"):
+            rate = tflops * 1e12 if tflops else measure_rate(plan, share)
         print_estimate(console, plan, folder, share, rate, measured=not tflops, price=price)

@@ -5,30 +5,18 @@ are zipped together. `values_at` makes a point into values of `RunConfig`'s fiel
 """
 
 import math
-import operator
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sweep.fields import holds
 from xpe_core.config import Float, Int, RunConfig, nearest
 
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
-CONDITION = re.compile(r"(>=|<=|==|!=|>|<)\s*(\S+)")
 BACKBONE_SIZE = "hidden_size"
 """What a field may be tied to beside other fields: the size of the backbone's hidden states."""
 SEPARATOR = "+"
 """Between the names of fields that are zipped together."""
-
-INTEGER_FIELDS = {name: "int" in str(field.annotation) for name, field in RunConfig.model_fields.items()}
 
 
 class Strict(BaseModel):
@@ -131,14 +119,7 @@ class Dimension(Strict):
 
     def is_searched(self, values: Mapping[str, Any]) -> bool:
         """Whether the field is searched where the others have these values."""
-        return all(_holds(condition, values[name]) for name, condition in self.when.items())
-
-
-def _holds(condition: Any, value: Any) -> bool:
-    if isinstance(condition, str) and (match := CONDITION.fullmatch(condition.strip())):
-        sign, limit = match.groups()
-        return COMPARISONS[sign](value, type(value)(limit))
-    return value in condition if isinstance(condition, list | tuple) else bool(value == condition)
+        return all(holds(name, condition, values[name]) for name, condition in self.when.items())
 
 
 def zip_dimension(lists: Mapping[str, tuple[Any, ...]]) -> tuple[str, Dimension]:

@@ -22,13 +22,14 @@ import json
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import yaml
 
-from sweep.config import SweepConfig
+from sweep.config import DEFAULTS, SweepConfig
+from sweep.fields import read_fields
 from sweep.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.storage import Folder, Place
 from sweep.storage.lock import Lock
@@ -36,7 +37,7 @@ from sweep.storage.object_storage import PATIENT_ATTEMPTS
 from sweep.tables import TRIALS_A_FILE, Rows, write_rows
 from xpe_core.errors import InputError
 
-MAY_CHANGE = ("num_samples", "resources", "keep")
+MAY_CHANGE = ("num_samples", "resources", "keep", "groups")
 """Keys of the specification that may differ when an experiment is started again; seeds and steps may grow."""
 NO_TRAINING = "is an evaluation, which tests adapters and trains none"
 FLUSH_SECONDS = 0.5
@@ -50,8 +51,18 @@ CHECKPOINTS = "checkpoints"
 class ExperimentFolder:
     """One experiment's folder, opened for writing."""
 
-    def __init__(self, place: Place, sweep: SweepConfig, fingerprints: Mapping[str, str]) -> None:
-        """Make the folder, or take it up again where it holds the same experiment; InputError where it differs."""
+    def __init__(
+        self,
+        place: Place,
+        sweep: SweepConfig,
+        fingerprints: Mapping[str, str],
+        places: Mapping[str, str] | None = None,
+        older_fingerprints: Collection[str] = (),
+    ) -> None:
+        """Make the folder, or take it up again where it holds the same experiment; InputError where it differs.
+
+        `places` are where what has another name lies now; `older_fingerprints` are further ones of the same data.
+        """
         self.folder = Folder(place).with_attempts(PATIENT_ATTEMPTS)
         self.failure: InputError | None = None
         """Why the folder could no longer be written or read, where it could not."""
@@ -61,8 +72,9 @@ class ExperimentFolder:
         self._lock = Lock(self.folder)
         try:
             specification = _specify(sweep, fingerprints)
-            _compare(self.folder, specification)
-            self.write_yaml("experiment.yaml", specification)
+            _compare(self.folder, specification, older_fingerprints)
+            here = {"places": dict(places)} if places else {}
+            self.write_yaml("experiment.yaml", {**specification, **here})
             self.folder.mend(LEDGER)
             self.folder.delete(STOP)
             self._drop_old_checkpoints()
@@ -214,16 +226,22 @@ def _specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> dict[str, A
     return specification
 
 
-def _compare(folder: Folder, now: Mapping[str, Any]) -> None:
+def _compare(folder: Folder, now: Mapping[str, Any], older_fingerprints: Collection[str] = ()) -> None:
     """Raise InputError with the differences where an experiment of another specification lies in the folder."""
     content = folder.read("experiment.yaml")
     if content is None:
         return
     before = _parse(folder, content)
+    before.pop("places", None)
     if before["kind"] != now["kind"]:
         kinds = f"its kind is {before['kind']}, this one's is {now['kind']}"
         raise InputError(f"{folder} holds another experiment: {kinds}; give this one a --name of its own")
+    with suppress(ValueError):  # text such as 5e-3 stands for a number in older files
+        before = read_fields(before)
     old, new = _flatten(before), _flatten(now)
+    if old.get("fingerprints.data") in older_fingerprints:
+        old["fingerprints.data"] = new["fingerprints.data"]
+    contents = _compare_contents(old, new)
     grows = ("adapters", "arms") if now["kind"] == "evaluate" else ()
     differences = [
         f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
@@ -231,11 +249,36 @@ def _compare(folder: Folder, now: Mapping[str, Any]) -> None:
         if old.get(key) != new.get(key)
         and not _may_change(key, old.get(key), new.get(key))
         and not (key not in old and key.split(".")[0] in grows)
+        and key not in contents
     ]
-    if differences:
-        raise InputError(
-            f"{folder} holds another experiment: {'; '.join(differences)}; give this one a --name of its own"
-        )
+    if differences or any(contents.values()):
+        what = "; ".join([*filter(None, contents.values()), *differences])
+        raise InputError(f"{folder} holds another experiment: {what}; give this one a --name of its own")
+
+
+def _compare_contents(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the keys that say which backbone and data an experiment has, with how they differ where they do.
+
+    The fingerprint of the data stands for the backbone's tokens, too, cut to a length.
+    """
+    said: dict[str, str | None] = {}
+    for name, key in (("backbone", "fingerprints.backbone"), ("dataset", "fingerprints.data")):
+        before, now = old.get(key), new.get(key)
+        if before is None or before == now:
+            continue
+        said[key] = None
+        if key == "fingerprints.data" and ("fingerprints.backbone" in said or _differ("base.max_length", old, new)):
+            continue
+        field = f"base.{name}"
+        what = "the backbone is another one" if name == "backbone" else "the data differ"
+        names = [str(values.get(field, DEFAULTS[name])) for values in (old, new)]
+        places = names[0] if names[0] == names[1] else f"{names[0]} and {names[1]}"
+        said[field] = f"{what}, in content ({places}; fingerprints {before[:12]} and {str(now)[:12]})"
+    return said
+
+
+def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return bool(old.get(key) != new.get(key))
 
 
 def _may_change(key: str, old: Any, new: Any) -> bool:

@@ -59,6 +59,7 @@ RUN_SCHEMA = pa.schema(
         ("package_versions", pa.string()),  # JSON
         ("backbone_fingerprint", pa.string()),
         ("data_fingerprint", pa.string()),
+        ("num_rows_skipped", pa.int64()),  # bad rows of the data set that were left out; null in older experiments
         ("host", pa.string()),
         ("device", pa.string()),
     ]
@@ -72,6 +73,7 @@ EVALUATION_SCHEMA = pa.schema(
         ("num_correct", pa.int64()),
         ("macro_f1", pa.float64()),
         ("loss", pa.float64()),
+        ("num_most_frequent", pa.int64()),  # examples of the language's most frequent class; null in older tables
     ]
 )
 SCHEMAS = {"runs": RUN_SCHEMA, "evaluations": EVALUATION_SCHEMA}

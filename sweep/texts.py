@@ -1,53 +1,206 @@
-"""Texts to be classified: from a file, or from standard input as they come, in windows of bounded size.
+"""Texts to be classified: from a file with its other columns, or from standard input as they come, in windows.
 
-Text lines and `.tsv` files have no quoting, as SIB-200's have none; `.csv` files have the usual one.
+Tables are read by the reader of the training data; any other file, and standard input, has one text a line.
 """
 
-import csv
-import json
 import os
+import re
 import select
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from xpe_core.data import Table, open_rows
+from xpe_core.data.columns import find_text
+from xpe_core.data.delimited import open_lines
+from xpe_core.data.json_rows import TWICE
+from xpe_core.data.opening import COMPRESSED, WAYS, find_kind
+from xpe_core.data.rows import EMPTY_LINE, Nested
 from xpe_core.errors import InputError
 
-COLUMN = "text"
-NO_TEXTS = (".json", ".xls", ".xlsx", ".ods", ".docx", ".pdf", ".gz", ".bz2", ".xz", ".zip", ".zst")
-"""Files that would be taken for lines of text by mistake."""
 READ_BYTES = 1 << 20
 WAIT_SECONDS = 0.05
 """How long a window that is not full waits for more lines before it is answered."""
+TEXT = "text"
+NUM_NAMED = 3
+"""Rows that are named; the others are counted."""
+HELD_CHARACTERS = 1 << 26
+"""Of texts that are kept between the two times that a file is read; a longer one is read twice."""
 
 
-def open_texts(path: Path) -> Iterator[str]:
-    """Return the texts of a file, read as they are taken.
+TextRow = tuple[str, list[str | None]]
+"""A text and the cells of all columns in its row; of a text that stands in no table, the text alone."""
 
-    `.tsv`, `.csv`, `.jsonl` and `.parquet` have a column `text`; any other file has one text a line. Raises InputError
-    at once where it cannot be opened or has no such column, and on the way where a row is damaged, naming it.
+
+class Texts(NamedTuple):
+    """The texts of a file, in their order."""
+
+    columns: tuple[str, ...] | None
+    """Of the table that they stand in; None where they stand in none."""
+    notes: list[str]
+    """What was read how, and what is left out, where that was not certain."""
+    rows: Iterator[TextRow]
+
+
+def open_texts(path: Path, column: str | None = None) -> Texts:
+    """Return the texts of a file, which was read to its end: what cannot be read is refused before any is answered.
+
+    `column` is the one that they stand in (None: `text`, or the only one whose name says so). Raises InputError that
+    names the file, the column, or the first rows that cannot be used and how many there are.
     """
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         what = "it is a folder" if path.is_dir() else "there is no such file"
         raise InputError(f"--file {path}: {what}")
-    readers: dict[str, Callable[[Path], Iterator[str]]] = {
-        ".tsv": _read_table,
-        ".csv": _read_table,
-        ".jsonl": _read_json_lines,
-        ".parquet": _read_parquet,
-    }
-    kind = path.suffix.lower()
-    if kind in NO_TEXTS:
-        raise InputError(
-            f"--file {path}: a {kind} file is not read; allowed are {', '.join(readers)}, or text with one text a line"
-        )
+    if not path.is_file():  # a pipe, which can be read once only
+        _refuse_column(path, column)
+        return Texts(None, [], _read_pipe(path))
     try:
-        path.open("rb").close()
-    except OSError as error:
-        raise InputError(f"--file {path}: cannot be read: {error.strerror}") from None
-    return readers.get(kind, _read_lines)(path)
+        return _open_file(path, column)
+    except InputError as error:
+        raise InputError(f"--file {error}" if str(error).startswith(str(path)) else str(error)) from None
+
+
+def _open_file(path: Path, column: str | None) -> Texts:
+    kind = find_kind(path)
+    is_table = kind is not None or path.suffix.lower() in (*WAYS, *COMPRESSED)
+    table = open_rows(path) if is_table else open_lines(path)
+    if kind in (None, "txt"):
+        _refuse_column(path, column)
+        texts = TextColumn(table, TEXT)
+        texts.check()
+        return Texts(None, [], iter(texts))
+    found, notes = choose_column(table, column)
+    texts = TextColumn(table, found, kind in ("csv", "tsv") and len(table.columns) == 1)
+    return Texts(texts.check(), [*notes, *texts.notes], iter(texts))
+
+
+class TextColumn:
+    """A column of a table, with the others."""
+
+    def __init__(self, table: Table, column: str, skips_empty_end: bool = False) -> None:
+        """Read nothing yet; `skips_empty_end`: empty texts at the end are a file's empty last lines, and no texts."""
+        self._table = table
+        self._column = column
+        self._skips_empty_end = skips_empty_end
+        self._held: list[TextRow] | None = []
+        self._num_texts = 0
+        self._columns = table.columns
+        self.notes: list[str] = []
+        """What was read how, and what is left out; after `check`."""
+
+    def check(self) -> tuple[str, ...]:
+        """Read every row once, and return all columns; InputError counts and names the rows that cannot be read."""
+        table, column, held = self._table, self._column, self._held
+        columns = dict.fromkeys(table.columns)
+        bad, empty, empty_lines = _Places(), _Places(), _Places()
+        num_texts = num_until_last = num_characters = 0
+        for row in table:
+            _, values, problem, _ = row
+            text = values.get(column)
+            if problem is not None or isinstance(text, Nested):
+                (empty_lines if problem == EMPTY_LINE else bad).add(f"{table.where(row)}: {problem or self._nested}")
+                continue
+            num_texts += 1
+            if text:
+                num_until_last = num_texts
+                num_characters += len(text)
+            else:
+                empty.add(table.where(row).removeprefix(f"{table.path}, "))
+            if len(values) != len(columns):
+                columns.update(dict.fromkeys(name for name in values if name != TWICE))
+            if held is not None:
+                in_order = table.has_header and len(values) == len(columns)
+                cells = list(values.values()) if in_order else [values.get(name) for name in columns]
+                held.append((text or "", cells))
+                if num_characters > HELD_CHARACTERS:
+                    held = self._held = None
+        if bad.number:
+            raise InputError(f"{bad}; {bad.number} rows cannot be read" if bad.number > 1 else str(bad))
+        self._num_texts = num_until_last if self._skips_empty_end else num_texts
+        num_skipped = num_texts - self._num_texts
+        empty.number -= num_skipped
+        self.notes = [*table.notes, *self._describe(empty_lines.number + num_skipped, empty)]
+        self._columns = tuple(columns)
+        return self._columns
+
+    def __iter__(self) -> Iterator[TextRow]:
+        """Yield the rows that `check` has found."""
+        rows = islice(self._read_again() if self._held is None else self._held, self._num_texts)
+        width = len(self._columns)
+        for row in rows:
+            if len(row[1]) < width:  # columns that came later in the file
+                row[1].extend([None] * (width - len(row[1])))
+            yield row
+
+    def _read_again(self) -> Iterator[TextRow]:
+        for row in self._table:
+            text = row.values.get(self._column) or ""
+            if row.problem == EMPTY_LINE:
+                continue
+            if row.problem is not None or isinstance(text, Nested):  # the file has changed since
+                raise InputError(f"--file {self._table.where(row)}: {row.problem or self._nested}")
+            yield text, [row.values.get(name) for name in self._columns]
+
+    @property
+    def _nested(self) -> str:
+        return f"{self._column!r} holds a list or an object where a text must stand"
+
+    def _describe(self, num_lines: int, empty: "_Places") -> list[str]:
+        notes = []
+        if num_lines:
+            notes.append(f"{self._table.path}: {num_lines} empty line{'s are' if num_lines > 1 else ' is'} left out")
+        if empty.number > 0:
+            what = "1 text is empty" if empty.number == 1 else f"{empty.number} texts are empty"
+            notes.append(
+                f"{self._table.path}: {what} ({empty}), and answered nevertheless, so that every row has a line"
+            )
+        return notes
+
+
+def choose_column(table: Table, column: str | None) -> tuple[str, list[str]]:
+    """Return the column that texts stand in, and what to say of the choice.
+
+    Raises InputError where there is no such column, it stands twice, or several may be meant.
+    """
+    try:
+        found = find_text(table, column)
+    except InputError as error:
+        said = re.sub(r"--set columns='text=([^']*)'", r"--column \1", str(error))
+        way = "; name it with --column NAME" if column is None and "--column" not in said else ""
+        raise InputError(f"{said}{way}") from None
+    notes = [] if found in (column, TEXT) else [f"{table.path}: texts are read from the column {found!r}"]
+    return found, notes
+
+
+@dataclass
+class _Places:
+    """How many there are, and where the first are."""
+
+    number: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, place: str) -> None:
+        self.number += 1
+        if len(self.first) < NUM_NAMED:
+            self.first.append(place)
+
+    def __str__(self) -> str:
+        return "; ".join(self.first[: self.number]) + ("; ..." if self.number > NUM_NAMED else "")
+
+
+def _refuse_column(path: Path, column: str | None) -> None:
+    if column is not None:
+        raise InputError(f"--column {column}: {path} has one text a line, and no columns")
+
+
+def _read_pipe(path: Path) -> Iterator[TextRow]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            text = _decode(line, f"--file {path}, line {number}")
+            yield text, [text]
 
 
 def read_standard_input(sizes: Iterator[int]) -> Iterator[list[str]]:
@@ -86,104 +239,3 @@ def _decode(line: bytes, where: str) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: the byte 0x{line[error.start]:02x} is no UTF-8") from None
     return text.removeprefix("\ufeff") if where.endswith("line 1") else text
-
-
-def _read_lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            yield _decode(line, f"--file {path}, line {number}")
-
-
-def _read_table(path: Path) -> Iterator[str]:
-    csv.field_size_limit(sys.maxsize)  # texts have any length
-    dialect: dict[str, Any] = {"strict": True}
-    if path.suffix.lower() == ".tsv":
-        dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    lines = _read_lines_with_ends(path)
-    rows = csv.reader(lines, **dialect)
-    with closing(lines), _refused(path, rows):
-        header = next(rows, [])
-        place = _find_column(path, header)
-    return _read_rows(path, place, len(header), dialect)
-
-
-def _read_rows(path: Path, place: int, num_fields: int, dialect: dict[str, Any]) -> Iterator[str]:
-    """Yield the fields at a place of all rows after the first."""
-    lines = _read_lines_with_ends(path)
-    rows = csv.reader(lines, **dialect)
-    with closing(lines), _refused(path, rows):
-        next(rows)
-        for row in rows:
-            if len(row) != num_fields and (row or num_fields > 1):  # an empty line of a single column is an empty text
-                where = f"--file {path}, line {rows.line_num}"
-                raise InputError(f"{where}: {len(row)} fields where the header has {num_fields}")
-            yield row[place] if row else ""
-
-
-@contextmanager
-def _refused(path: Path, rows: Any) -> Iterator[None]:
-    """Turn what the reader of `rows` says into a sentence."""
-    try:
-        yield
-    except csv.Error as error:
-        raise InputError(f"--file {path}, line {rows.line_num}: {error}") from None
-
-
-def _read_lines_with_ends(path: Path) -> Generator[str, None, None]:
-    """Yield lines with their ends, which are part of a quoted field."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            end = b"\r\n" if line.endswith(b"\r\n") else b"\n" if line.endswith(b"\n") else b""
-            yield _decode(line, f"--file {path}, line {number}") + end.decode()
-
-
-def _read_json_lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"--file {path}, line {number}"
-            try:
-                row = json.loads(_decode(line, where))
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{where}: is no JSON: {error}") from None
-            yield _check_text(row.get(COLUMN) if isinstance(row, dict) else None, where)
-
-
-def _read_parquet(path: Path) -> Iterator[str]:
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"--file {path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    _find_column(path, file.schema_arrow.names)
-
-    def read() -> Iterator[str]:
-        number = 0
-        with file:
-            batches = file.iter_batches(batch_size=1024, columns=[COLUMN])
-            while True:
-                try:
-                    texts = next(batches).column(0).to_pylist()
-                except StopIteration:
-                    return
-                except (pyarrow.ArrowException, OSError) as error:
-                    reason = str(error).splitlines()[0]
-                    raise InputError(f"--file {path}: is damaged after row {number}: {reason}") from None
-                for text in texts:
-                    number += 1
-                    yield _check_text(text, f"--file {path}, row {number}")
-
-    return read()
-
-
-def _find_column(path: Path, header: list[str]) -> int:
-    if COLUMN not in header:
-        raise InputError(f"--file {path}: no column {COLUMN!r}; its columns are {', '.join(header) or 'none'}")
-    return header.index(COLUMN)
-
-
-def _check_text(text: Any, where: str) -> str:
-    if not isinstance(text, str):
-        found = "there is none" if text is None else f"it is of the type {type(text).__name__}"
-        raise InputError(f"{where}: {COLUMN!r} must be a string; {found}")
-    return text

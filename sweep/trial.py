@@ -29,6 +29,7 @@ from xpe_core.config import RunConfig
 from xpe_core.evaluation import LanguageScore, evaluate
 from xpe_core.meter import measure_peak
 from xpe_core.model import PromptClassifier
+from xpe_core.places import use_places
 from xpe_core.progress import Report
 from xpe_core.tokens import TokenisedData, load_tokens
 from xpe_core.training import Training
@@ -83,6 +84,7 @@ class PackTrainable(tune.Trainable):
                 "provenance": {
                     **find_provenance(model.backbone.name, model.device.type),
                     "data_fingerprint": training.data.fingerprint,
+                    "num_rows_skipped": training.data.num_rows_skipped,
                 },
             }
         if training.ended:
@@ -154,8 +156,9 @@ def load_inputs(constants: Mapping[str, Any]) -> tuple[list[RunConfig], Tokenise
     configs = [RunConfig(**constants["config"]).with_seed(seed) for seed in constants["seeds"]]
     first = configs[0]
     check_versions(platform.node(), package_versions(), constants["versions"])
+    use_places(constants["places"])
     sent = constants["data"].get(first.max_length)
-    data = load_tokens(first.dataset, first.backbone, first.max_length) if sent is None else ray.get(sent)
+    data = load_tokens(first.source, first.backbone, first.max_length) if sent is None else ray.get(sent)
     found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
     if first.max_length == constants["max_length"] and found != constants["fingerprints"]:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")

@@ -56,7 +56,8 @@ def run_experiment(
     is told, in a sentence, what a person should know beside the trials' news.
     """
     stopping = Stopping()
-    folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints)
+    older = (*plan.older_fingerprints, *plan.data.older_fingerprints)
+    folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints, plan.places, older)
     try:
         searcher = LedgerSearcher(plan.sweep, folder, read_ledger(folder.folder))
         if searcher.has_work:
@@ -110,6 +111,7 @@ def _run_trials(
         "device": "cuda" if share.gpus else "cpu",
         "versions": package_versions(),
         "fingerprints": plan.fingerprints,
+        "places": dict(plan.places),
         "data": send_data(plan, capacity),
         "max_length": plan.sweep.corners[0].max_length,
         "checkpoint_seconds": plan.sweep.resources.checkpoint_seconds,
@@ -159,7 +161,7 @@ class _Asha(ASHAScheduler):
         super().__init__(
             time_attr="step",
             max_t=sweep.longest,
-            grace_period=sweep.scheduler.grace_period,
+            grace_period=sweep.grace_period,
             reduction_factor=sweep.scheduler.reduction_factor,
             stop_last_trials=False,
         )

@@ -203,6 +203,26 @@ def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return run
 
 
+RunWithNotes = Callable[..., tuple[str, str]]
+
+
+@pytest.fixture
+def run_with_notes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunWithNotes:
+    """Give a function that runs a command in this process, and returns what it prints and what it says beside that."""
+    from sweep.run import main
+
+    def run(*arguments: str) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        output, notes = capsys.readouterr()
+        assert end.value.code == 0, output + notes
+        return output, notes
+
+    return run
+
+
 Refuse = Callable[..., str]
 
 

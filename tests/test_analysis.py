@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from sweep.analysis import best_experiment, find_best, group_means, read_evaluations, read_runs
+from sweep.analysis.targets import Exclusion, TableRows
 from sweep.config import SweepConfig
 from sweep.experiments import load_experiment
 from sweep.ledger import TrialRecord
@@ -14,13 +15,15 @@ from sweep.store import ExperimentFolder
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
+UNTRAINED = TableRows({"joshi5": frozenset({"eng_Latn"})}, {"joshi5": Exclusion("joshi5", frozenset({"eng_Latn"}))}, {})
+
 
 def runs_table(*rows: tuple[str, str, int, str, float | None]) -> pl.DataFrame:
     """Build rows of (config_id, method, seed, state, selection_accuracy), trials numbered in order."""
     numbers = {config: number for number, config in enumerate(dict.fromkeys(row[0] for row in rows))}
     return pl.DataFrame(
         [
-            {"run_id": f"{config}{seed}", "config_id": config, "method": method, "state": state}
+            {"run_id": f"{config}{seed}", "config_id": config, "method": method, "state": state, "source_set": "joshi5"}
             | {"selection_accuracy": value, "trial_number": numbers[config]}
             for config, method, seed, state, value in rows
         ],
@@ -46,14 +49,13 @@ def test_a_group_mean_is_over_languages_then_over_seeds() -> None:
             "a2": {"yor_Latn": 0.4, "kat_Geor": 0.6, "eng_Latn": 1.0},
         }
     )
-    means = {row["group"]: row for row in group_means(runs, evaluations).iter_rows(named=True)}
+    means = {row["group"]: row for row in group_means(runs, evaluations, UNTRAINED).iter_rows(named=True)}
     assert means["low_performing"]["accuracy"] == pytest.approx(0.3)
     assert means["low_performing"]["spread"] == pytest.approx(0.2 / 2**0.5)  # sqrt(((0.1)^2 + (0.1)^2) / 1)
     assert means["seen_without_joshi5"]["accuracy"] == pytest.approx(0.7)
     assert means["all_without_joshi5"]["accuracy"] == pytest.approx(0.5)
     assert means["all_without_joshi5"]["num_languages"] == 2
-    assert means["all_targets"]["accuracy"] == pytest.approx((2.0 / 3 + 2.0 / 3) / 2)
-    assert means["all_targets"]["num_seeds"] == 2
+    assert means["all_without_joshi5"]["num_seeds"] == 2
 
 
 def test_validation_rows_and_unfinished_runs_are_in_no_mean() -> None:
@@ -64,7 +66,7 @@ def test_validation_rows_and_unfinished_runs_are_in_no_mean() -> None:
             evaluations_table({"a1": {"kat_Geor": 0.0}}, split="validation"),
         ]
     )
-    means = group_means(runs, evaluations).filter(pl.col("group") == "all_targets")
+    means = group_means(runs, evaluations, UNTRAINED).filter(pl.col("group") == "all_without_joshi5")
     assert means["accuracy"].to_list() == [0.8]
     assert means["spread"].to_list() == [None]
 

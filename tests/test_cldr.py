@@ -175,7 +175,7 @@ def test_two_processes_build_the_same_list() -> None:
 
 def test_without_babel_the_error_says_what_to_install() -> None:
     without = "import sys; sys.modules['babel'] = None; import xpe_core.cldr as c; c.build_cldr()"
-    assert "InputError: data set cldr needs Babel: pip install 'xpe-sweep[offline]'" in _run(without, "1").stderr
+    assert "InputError: data set cldr needs Babel: pip install 'babel>=2.18,<3'" in _run(without, "1").stderr
 
 
 def _run(code: str, hash_seed: str) -> subprocess.CompletedProcess[str]:

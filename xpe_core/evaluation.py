@@ -28,6 +28,8 @@ class LanguageScore:
     """Mean F1 over the classes that stand in the language's labels or predictions."""
     loss: float
     """Mean cross-entropy in nats."""
+    num_most_frequent: int | None = None
+    """Examples of the language's most frequent class; None in scores that were written before it was counted."""
 
     @property
     def accuracy(self) -> float:
@@ -61,6 +63,7 @@ def evaluate(
                     num_correct=int((predicted == expected).sum()),
                     macro_f1=macro_f1(expected, predicted),
                     loss=float(losses[run, here].mean()),
+                    num_most_frequent=int(np.bincount(expected).max()),
                 )
             )
     return scores

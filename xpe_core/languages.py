@@ -1,40 +1,31 @@
-"""The 205 languages of SIB-200 and the groups that tables average over.
+"""Languages as people name them, and the groups that tables average over.
 
 A group is a rule over the columns of `languages.csv`, never a typed list. The seven languages of Joshi class 5 are in
-no target group, whatever the source set, so that every row of a table averages the same languages (arXiv:2508.10352,
-table 1). Two values of `xlmr_seen` look wrong and are kept, because every published number rests on them: `tgl_Latn`
-counts as unseen, `azb_Arab` as seen.
+none of `TARGET_GROUPS`, so that every row of the published table averages the same languages (arXiv:2508.10352, table
+1). A data set may call its languages as it likes: its own codes come first, and a code is looked up in the table
+whatever its spelling (`zh-CN` is in the groups of `zho_Hans`).
 """
 
-import csv
 import difflib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 
 from xpe_core.errors import InputError
+from xpe_core.language_table import Language, languages_by_code, load_languages
+from xpe_core.language_tags import Tag, match_codes, match_siblings, parse_code, parse_name, parse_tag
 
-
-@dataclass(frozen=True)
-class Language:
-    """One row of the language table."""
-
-    code: str
-    """FLORES-200 code: ISO 639-3, underscore, ISO 15924 script."""
-    name: str
-    script: str
-    family: str
-    region: str
-    joshi_class: int | None
-    """0 (no data) to 5 (rich), None where unknown; Joshi et al. 2020, arXiv:2004.09095."""
-    xlmr_seen: bool
-    """In the pretraining corpus of XLM-R."""
-    low_performing: bool
-    """Below 60 % accuracy under full fine-tuning of XLM-R large."""
-    cldr_locale: str
-    """Babel's locale where the `cldr` data set has the language, else empty."""
-
+__all__ = [
+    "GROUPS",
+    "TARGET_GROUPS",
+    "Language",
+    "check_free",
+    "explain_languages",
+    "find_language",
+    "load_languages",
+    "resolve_languages",
+    "resolves_fully",
+]
 
 GROUPS: dict[str, Callable[[Language], bool]] = {
     "eng": lambda language: language.code == "eng_Latn",
@@ -52,81 +43,190 @@ GROUPS: dict[str, Callable[[Language], bool]] = {
 TARGET_GROUPS = ("low_performing", "unseen", "seen_without_joshi5", "all_without_joshi5")
 """The groups of the paper's table 1, in its order."""
 
+NEAR = 0.75
+"""How alike two names must be for one to be suggested for the other, as difflib counts."""
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What a name stands for in a data set."""
+
+    codes: tuple[str, ...]
+    is_group: bool
+    note: str | None = None
+    """What a person should know of it, None where it is what they wrote."""
+
 
 @cache
-def load_languages() -> tuple[Language, ...]:
-    """Return the 205 languages in the order of their codes."""
-    table = files("xpe_core").joinpath("languages.csv").read_text(encoding="utf-8")
-    return tuple(_parse_row(row) for row in csv.DictReader(table.splitlines()))
+def find_language(code: str) -> Language | None:
+    """Return what the table says of a data set's own code or name of a language; None where it does not know it.
+
+    Two codes may mean one language (`pt-BR` and `pt-PT`).
+    """
+    if (language := languages_by_code().get(code)) is not None:
+        return language
+    tag = parse_tag(code)
+    if tag is None:
+        return None
+    found = match_codes(tag, languages_by_code())
+    if len(found) > 1:  # zh is Chinese as it is usually written
+        found = tuple(one for one in found if languages_by_code()[one].script == tag.likely_script)
+    return languages_by_code()[found[0]] if len(found) == 1 else None
 
 
-def resolve_languages(names: str | Sequence[str], available: Collection[str] | None = None) -> tuple[str, ...]:
+def resolve_languages(
+    names: str | Sequence[str], available: Collection[str] | None = None, lacking: Collection[str] = ()
+) -> tuple[str, ...]:
     """Return the codes that `names` stands for, each once, in the table's order (codes outside the table last).
 
-    `names` is a group, a family, a script or a code; or several of them, as a list or separated by commas. With
-    `available` (the languages of a data set) groups are cut down to it and codes outside the table are allowed.
-    Raises InputError for an unknown name, naming the nearest one, and where nothing is left.
+    `names` is a code of the data, a group, a family, a script or any name of a language; or several of them, as a list
+    or separated by commas; what comes first in this list counts. With `available` (the languages of a data set) groups
+    are cut down to it; without, it is the table. Of groups those that are `lacking` something are left out; by name
+    they stay. Raises InputError for a name that is unknown or may mean several languages, and where nothing is left.
     """
-    requested = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
-    known = {language.code for language in load_languages()}
-    extra = sorted(set(available or ()) - known)
     codes: set[str] = set()
-    for name in requested:
-        codes.update(_resolve_one(name, available, extra))
-    ordered = [language.code for language in load_languages() if language.code in codes]
-    ordered += [code for code in extra if code in codes]
-    if not ordered:
+    left_out: set[str] = set()
+    for name in split_names(names):
+        meaning = _find_meaning(name, _vector(available))
+        codes |= set(meaning.codes) - set(lacking) if meaning.is_group else set(meaning.codes)
+        left_out |= set(meaning.codes) - codes
+    if left_out and not codes:
+        raise InputError(
+            f"languages {names!r}: those that the data set has lack a split that they are needed for: "
+            f"{_shorten(sorted(left_out))}"
+        )
+    if not codes:
         has = _shorten(sorted(available or ()))
         raise InputError(f"languages {names!r}: the data set has none of them; it has {has}")
-    return tuple(ordered)
+    in_table = [code for code in languages_by_code() if code in codes]
+    return (*in_table, *sorted(codes - set(in_table)))
 
 
-def _resolve_one(name: str, available: Collection[str] | None, extra: Sequence[str]) -> set[str]:
-    languages = load_languages()
+def explain_languages(names: str | Sequence[str], available: Collection[str]) -> tuple[str, ...]:
+    """Return what a person should know of names: those read as another code, and those that mean two things."""
+    meanings = [_find_meaning(name, _vector(available)) for name in split_names(names)]
+    return tuple(meaning.note for meaning in meanings if meaning.note is not None)
+
+
+def resolves_fully(names: str | Sequence[str], available: Collection[str]) -> bool:
+    """Whether a data set has every language of `names`: of a group all that the table has of it."""
+    facts = {language.code for code in available if (language := find_language(code)) is not None}
+    for name in split_names(names):
+        try:
+            meaning = _find_meaning(name, _vector(available))
+        except InputError:
+            return False
+        if not meaning.codes or (meaning.is_group and name != "all" and not _find_group(name) <= facts):
+            return False
+    return True
+
+
+def check_free(name: str) -> None:
+    """Raise InputError where a name for a group of one's own is a group, family, script or language already."""
+    if name in GROUPS or _find_kin(name):
+        raise InputError("is a group, family or script already; choose another name")
+    is_name = name.casefold() in (language.name.casefold() for language in load_languages())
+    if (is_name or parse_code(name) is not None) and (language := find_language(name)) is not None:
+        raise InputError(f"is a language already ({language.name}, {language.code}); choose another name")
+
+
+def split_names(names: str | Sequence[str]) -> list[str]:
+    """Return the single names in a list, or in a text with commas; InputError where one is empty."""
+    each = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    if not all(each):
+        raise InputError(
+            f"languages {names!r}: there is no name before or after a comma; write such as eng_Latn,deu_Latn"
+        )
+    return each
+
+
+def _vector(available: Collection[str] | None) -> tuple[str, ...]:
+    return tuple(languages_by_code()) if available is None else tuple(sorted(available))
+
+
+@cache
+def _find_meaning(name: str, available: tuple[str, ...]) -> _Meaning:
+    """Return what a name stands for among the codes of a data set; InputError where it is unknown or not clear."""
+    if name in available:
+        also = name in GROUPS or bool(_find_kin(name))
+        note = f"{name} is the data set's own language of that code, not the group of that name" if also else None
+        return _Meaning((name,), False, note)
+    spelt = [code for code in available if _fold(code) == _fold(name)]
+    if spelt:
+        return _choose(name, spelt)
+    if name in GROUPS or _find_kin(name):
+        return _Meaning(_members(name, available), True)
+    tags = [tag] if (tag := parse_tag(name)) is not None else list(parse_name(name))
+    found = [code for tag in tags for code in match_codes(tag, available)]
+    if found:
+        return _choose(name, list(dict.fromkeys(found)))
+    raise InputError(_explain_missing(name, tags, available))
+
+
+def _choose(name: str, codes: Sequence[str]) -> _Meaning:
+    if len(codes) > 1:
+        raise InputError(f"language {name!r} may mean {' or '.join(codes)} here; say which")
+    return _Meaning((codes[0],), False, f"{name} is read as {codes[0]}")
+
+
+def _members(name: str, available: Sequence[str]) -> tuple[str, ...]:
+    """Return what a data set has of a group, family or script."""
+    if name == "all":
+        return tuple(available)
+    codes = _find_group(name)
+    return tuple(code for code in available if (found := find_language(code)) is not None and found.code in codes)
+
+
+@cache
+def _find_group(name: str) -> frozenset[str]:
+    """Return the codes of the table that a group, family or script stands for."""
     rule = GROUPS.get(name)
-    if rule is not None:
-        codes = {language.code for language in languages if rule(language)}
-        codes |= set(extra) if name == "all" else set()
-    elif name in extra:
-        return {name}
-    elif any(language.code == name for language in languages):
-        if available is not None and name not in available:
-            raise InputError(f"language {name!r} is not in the data set; it has {_shorten(sorted(available))}")
-        return {name}
-    else:
-        codes = {language.code for language in languages if name in (language.family, language.script)}
-        if not codes:
-            raise InputError(f"unknown language {name!r}{_suggest(name, extra)}")
-    return codes if available is None else codes & set(available)
+    return _find_kin(name) if rule is None else frozenset(one.code for one in load_languages() if rule(one))
 
 
-def _suggest(name: str, extra: Sequence[str]) -> str:
-    languages = load_languages()
-    choices = [*GROUPS, *extra, *(language.code for language in languages)]
-    choices += sorted({language.family for language in languages} | {language.script for language in languages})
-    by_name = {language.name.lower(): language.code for language in languages}
-    if name.lower() in by_name:
-        return f"; did you mean {by_name[name.lower()]!r}?"
-    nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
-    if nearest:
-        return f"; did you mean {nearest[0]!r}?"
-    return f"; allowed are codes such as 'kat_Geor', a family, a script, or a group: {', '.join(GROUPS)}"
+@cache
+def _find_kin(name: str) -> frozenset[str]:
+    """Return the codes of the table in a family or script, none where there is none of that name."""
+    return frozenset(one.code for one in load_languages() if name.casefold() in _kinds(one))
+
+
+def _kinds(language: Language) -> tuple[str, str]:
+    return language.family.casefold(), language.script.casefold()
+
+
+def _fold(code: str) -> str:
+    return code.casefold().replace("-", "_")
+
+
+def _explain_missing(name: str, tags: Sequence[Tag], available: Sequence[str]) -> str:
+    """Return why a name stands for nothing, with what may have been meant, or what there is."""
+    place = "the table of languages" if available == _vector(None) else "the data set"
+    siblings = [code for tag in tags for code in match_siblings(tag, available)]
+    if siblings:
+        return f"language {name!r} is not in {place}, which has {_shorten(list(dict.fromkeys(siblings)))} of it"
+    if tags:
+        language = find_language(name)
+        known = f" ({language.name}, {language.code})" if language is not None and language.code != name else ""
+        return f"language {name!r}{known} is not in {place}; it has {_shorten(available)}"
+    if (meant := _find_near(name, available)) is not None:
+        return f"unknown language {name!r}; did you mean {meant!r}?"
+    return (
+        f"unknown language {name!r}; allowed are names such as kat_Geor, ka or Georgian, a family, a script, or a "
+        f"group: {', '.join(GROUPS)}; {place} has {_shorten(available)}"
+    )
+
+
+def _find_near(name: str, available: Sequence[str]) -> str | None:
+    """Return the group, code, family or script that a name is a misspelling of, None where none is near."""
+    names = {language.name: code for code in available if (language := find_language(code)) is not None}
+    kinds = {kind for language in load_languages() for kind in (language.family, language.script)}
+    choices = {one.casefold(): one for one in (*GROUPS, *available, *sorted(kinds))}
+    choices |= {own.casefold(): code for own, code in names.items()}
+    if nearest := difflib.get_close_matches(name.casefold(), choices, n=1, cutoff=NEAR):
+        return choices[nearest[0]]
+    return next((code for code in available if len(code) > 3 and name.endswith(code)), None)  # a comma was forgotten
 
 
 def _shorten(codes: Sequence[str], limit: int = 8) -> str:
     more = f" and {len(codes) - limit} more" if len(codes) > limit else ""
     return ", ".join(codes[:limit]) + more
-
-
-def _parse_row(row: dict[str, str]) -> Language:
-    return Language(
-        code=row["code"],
-        name=row["name"],
-        script=row["script"],
-        family=row["family"],
-        region=row["region"],
-        joshi_class=int(row["joshi_class"]) if row["joshi_class"] else None,
-        xlmr_seen=row["xlmr_seen"] == "1",
-        low_performing=row["low_performing"] == "1",
-        cldr_locale=row["cldr_locale"],
-    )

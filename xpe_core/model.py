@@ -26,6 +26,9 @@ from xpe_core.prompts import build_prompt, mask_shapes
 SHARED_FIELDS = (
     "backbone",
     "dataset",
+    "dataset_config",
+    "columns",
+    "on_bad_rows",
     "num_virtual_tokens",
     "encoder_ratio",
     "encoder_hidden_size",

@@ -7,64 +7,48 @@ N examples, T tokens of the longest of them.
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xpe_core.backbones import load_tokenizer
-from xpe_core.cache import build_once, cache_folder
+from xpe_core.backbones import count_embeddings, load_tokenizer
+from xpe_core.cache import cache_folder, read_built
 from xpe_core.checkpoints import fingerprint_checkpoint
 from xpe_core.config import digest
-from xpe_core.data import fingerprint_dataset, load_dataset
-from xpe_core.errors import InputError
-from xpe_core.examples import SPLITS
-from xpe_core.languages import resolve_languages
+from xpe_core.data import DataSource, as_source, dataset_fingerprints
+from xpe_core.labelled_data import READER, LabelledData, check_splits, read_labels, read_once, write_labels
+from xpe_core.steps import long_step
+from xpe_core.tokenising import Tokens, check_inserted_tokens, check_token_ids, choose_pad_token_id, tokenise
+
+__all__ = ["TokenisedData", "check_splits", "load_tokens"]
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, eq=False)
-class TokenisedData:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TokenisedData(LabelledData):
     """All examples of a data set as token ids, with their labels, languages and splits as small integers."""
 
-    name: str
     fingerprint: str
     """16 hex digits: the data set's content, the tokenizer and `max_length`."""
-    label_names: tuple[str, ...]
-    languages: tuple[str, ...]
     pad_token_id: int
     token_ids: np.ndarray
     """int32, the tokens of all examples one after another."""
     offsets: np.ndarray
     """int64 [N + 1]; example i is token_ids[offsets[i] : offsets[i + 1]]."""
-    labels: np.ndarray
-    """int64 [N]"""
-    language_ids: np.ndarray
-    """int64 [N], places in `languages`."""
-    split_ids: np.ndarray
-    """int64 [N], places in `xpe_core.examples.SPLITS`."""
     lengths: np.ndarray
     """int64 [N], tokens of each example."""
-
-    def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
-        """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
-
-        Which these are is drawn at random once for all, since files are often sorted (SIB-200's are, by label): the
-        same rows of languages with equally many, and a higher cap only adds some.
-        """
-        in_split = self.split_ids == SPLITS.index(split)
-        parts: list[np.ndarray] = []
-        for language in languages:
-            own = np.flatnonzero(in_split & (self.language_ids == self.languages.index(language)))
-            if max_examples is not None and len(own) > max_examples:
-                own = own[np.sort(np.random.default_rng(0).permutation(len(own))[:max_examples])]
-            parts.append(own)
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    num_cut: int | None = None
+    """Examples that were longer than `max_length`; None where the cache does not say."""
+    max_token_id: int | None = None
+    """The largest that occurs, which was seen to have an embedding; None where the cache does not say."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data: an experiment that has one of these is of this data set."""
 
     def pad(self, indices: np.ndarray, width: int | None = None) -> Tensor:
         """Return token ids [len(indices), T], int64; T is `width`, or the length of the longest."""
@@ -79,77 +63,68 @@ class TokenisedData:
         """Return the same data without files behind it, to be sent to another machine."""
         return replace(self, token_ids=np.array(self.token_ids))
 
-    def resolve(self, names: str | Sequence[str]) -> tuple[str, ...]:
-        """Return the codes of this data set's languages that a group, family, script or list of codes stands for."""
-        return resolve_languages(names, self.languages)
 
-    def labels_of(self, language: str, split: str) -> set[str]:
-        """Return the labels that stand in a language's split, empty where there is none."""
-        return {self.label_names[label] for label in np.unique(self.labels[self.select([language], split)])}
+def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> TokenisedData:
+    """Return a data set tokenised for a backbone, from the cache where it is there.
 
+    Raises InputError as `load_dataset` and `load_tokenizer` do, and where a token has no embedding in the backbone.
+    """
+    (of_data, current), *older = [
+        (one, fingerprint_tokens(one, backbone, max_length)) for one in dataset_fingerprints(source)
+    ]
 
-def load_tokens(dataset: str, backbone: str, max_length: int) -> TokenisedData:
-    """Return a data set tokenised for a backbone, from the cache where it is there; InputError as `load_dataset`."""
-    fingerprint = digest([FORMAT, fingerprint_dataset(dataset), fingerprint_checkpoint(backbone), max_length])
-    folder = cache_folder() / "tokens" / fingerprint
-    return _open(build_once(folder, lambda target: _build(target, dataset, backbone, max_length)), dataset)
+    def build(folder: Path) -> None:
+        _build(folder, source, of_data, backbone, max_length)
 
+    def read(folder: Path) -> TokenisedData:
+        return _open(folder, as_source(source).name, current, tuple(fingerprint for _, fingerprint in older))
 
-def check_splits(data: TokenisedData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:
-    """Raise InputError where a language lacks a split it is needed for, or is scored on labels training never saw."""
-    seen: set[str] = set().union(*(data.labels_of(language, "train") for language in train))
-    for split, languages in (("train", train), ("validation", validation), ("test", test)):
-        for language in languages:
-            labels = data.labels_of(language, split)
-            if not labels:
-                raise InputError(f"dataset {data.name}: language {language!r} has no {split} split")
-            if labels - seen:
-                raise InputError(
-                    f"dataset {data.name}: label {min(labels - seen)!r} of {language} ({split}) stands in no train "
-                    f"split of the source languages {', '.join(train)}; they have {', '.join(sorted(seen))}"
-                )
+    data = read_built(cache_folder() / "tokens" / digest([READER, current]), build, read)
+    if data.max_token_id is None:  # tokenised by an older version
+        check_token_ids(backbone, load_tokenizer(backbone), int(data.token_ids.max()), count_embeddings(backbone))
+    return data
 
 
-def _build(folder: Path, dataset: str, backbone: str, max_length: int) -> None:
-    source = load_dataset(dataset)
-    tokenizer = load_tokenizer(backbone)
-    languages = sorted({example.language for example in source.examples})
-    texts = [example.text for example in source.examples]
-    rows: list[np.ndarray] = []
-    for start in range(0, len(texts), 4096):
-        encoded = tokenizer(texts[start : start + 4096], truncation=True, max_length=max_length)
-        rows += [np.asarray(row, dtype=np.int32) for row in encoded["input_ids"]]
-    place = {name: number for number, name in enumerate(languages)}
-    label_id = {name: number for number, name in enumerate(source.label_names)}
-    arrays = {
-        "token_ids": np.concatenate(rows),
-        "offsets": np.cumsum([0, *map(len, rows)]),
-        "labels": np.array([label_id[example.label] for example in source.examples]),
-        "language_ids": np.array([place[example.language] for example in source.examples]),
-        "split_ids": np.array([SPLITS.index(example.split) for example in source.examples]),
-    }
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-    meta = {"label_names": source.label_names, "languages": languages, "pad_token_id": tokenizer.pad_token_id}
-    (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
-    ids = [example.example_id for example in source.examples]
+def fingerprint_tokens(data: str, backbone: str, max_length: int) -> str:
+    """Return what identifies tokenised data, by the data set's fingerprint."""
+    return digest([FORMAT, data, fingerprint_checkpoint(backbone), max_length])
+
+
+def _build(folder: Path, source: DataSource | str, of_data: str, backbone: str, max_length: int) -> None:
+    dataset = read_once(source, of_data)
+    tokenizer, num_embeddings = load_tokenizer(backbone), count_embeddings(backbone)
+    check_inserted_tokens(backbone, tokenizer, num_embeddings)
+    texts = [example.text for example in dataset.examples]
+    parts: list[Tokens] = []
+    largest = 0
+    with long_step("Tokenising", len(texts), "texts") as step:
+        for part in tokenise(tokenizer, texts, max_length):
+            largest = max(largest, int(part.token_ids.max(initial=0)))
+            check_token_ids(backbone, tokenizer, largest, num_embeddings)
+            parts.append(part)
+            step.done += len(part.lengths)
+    np.save(folder / "token_ids.npy", np.concatenate([part.token_ids for part in parts]))
+    np.save(folder / "offsets.npy", np.cumsum([0, *chain.from_iterable(part.lengths for part in parts)]))
+    num_cut = sum(part.num_cut for part in parts)
+    facts = {"pad_token_id": choose_pad_token_id(tokenizer), "num_cut": num_cut, "max_token_id": largest}
+    write_labels(folder, dataset, facts)
+    ids = [example.example_id for example in dataset.examples]
     (folder / "example_ids.json").write_text(json.dumps(ids), encoding="utf-8")
+    read_once.cache_clear()  # the texts are needed no more
 
 
 @lru_cache(maxsize=8)
-def _open(folder: Path, name: str) -> TokenisedData:
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    offsets = np.load(folder / "offsets.npy")
+def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...]) -> TokenisedData:
+    labels, meta = read_labels(folder, name)
+    anew, offsets = meta["reads_anew"], np.load(folder / "offsets.npy")
     return TokenisedData(
-        name=name,
-        fingerprint=folder.name,
-        label_names=tuple(meta["label_names"]),
-        languages=tuple(meta["languages"]),
+        **vars(labels),
+        fingerprint=digest([READER, fingerprint]) if anew else fingerprint,
         pad_token_id=meta["pad_token_id"],
         token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),
         offsets=offsets,
-        labels=np.load(folder / "labels.npy"),
-        language_ids=np.load(folder / "language_ids.npy"),
-        split_ids=np.load(folder / "split_ids.npy"),
         lengths=np.diff(offsets),
+        num_cut=meta.get("num_cut"),
+        max_token_id=meta.get("max_token_id"),
+        older_fingerprints=() if anew else older,
     )

@@ -231,7 +231,7 @@ def _score(
 
 
 def _start_run(place: int, config: RunConfig, data: TokenisedData) -> RunProgress:
-    source_languages = data.resolve(config.source_set)
+    source_languages = data.sources(config.source_set)
     indices = data.select(source_languages, "train")
     batches = draw_batches(indices, data.lengths[indices], config)
     return RunProgress(place, config, source_languages, len(indices), batches)

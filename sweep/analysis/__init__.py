@@ -5,10 +5,10 @@ which languages, and is it real. `read_results` comes first; what the others ret
 from sweep.analysis.answers import Answers, answer
 from sweep.analysis.choice import compare, find_cells, find_experiments_of, parse_weights, rank
 from sweep.analysis.configurations import (
-    ALL_TARGETS,
     Best,
     best_experiment,
     find_best,
+    find_experiment_rows,
     first_error,
     group_means,
     of_full_length,
@@ -20,8 +20,9 @@ from sweep.analysis.effort import costs, importances, learning_curves, rungs
 from sweep.analysis.per_language import extremes, kinship_table, language_table
 from sweep.analysis.published import published_table
 from sweep.analysis.reading import read_results
-from sweep.analysis.results import Cell, Experiment, Results, target_groups
+from sweep.analysis.results import Cell, Experiment, Results
 from sweep.analysis.tables import differences, main_table
+from sweep.analysis.targets import ALL_TARGETS, TableRows, find_rows, target_groups
 from sweep.analysis.tradeoff import pareto_front, winners_curse
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Cell",
     "Experiment",
     "Results",
+    "TableRows",
     "answer",
     "best_experiment",
     "compare",
@@ -39,7 +41,9 @@ __all__ = [
     "extremes",
     "find_best",
     "find_cells",
+    "find_experiment_rows",
     "find_experiments_of",
+    "find_rows",
     "first_error",
     "group_means",
     "importances",

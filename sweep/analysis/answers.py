@@ -46,14 +46,14 @@ class Answers:
         return self.results.problems
 
 
-def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str = "joshi5") -> Answers:
+def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str | None = None) -> Answers:
     """Return all tables of these experiments; differences are to `baseline`, by default to SPT where there is one.
 
     Replications of a search are found beside it by what their specification names, and searches beside their
     replications; they only serve the winner's curse.
     """
     results = read_results(folders, exclude)
-    curse, problems = _find_curse(results)
+    curse, problems = find_curse(results, exclude)
     results = replace(results, problems=pl.concat([results.problems, problems]))
     named = baseline or BASELINE
     has_baseline = any(find_baseline(results, arm, named) for arm in results.arms)
@@ -83,7 +83,7 @@ def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str 
     )
 
 
-def _find_curse(results: Results) -> tuple[pl.DataFrame, pl.DataFrame]:
+def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the winner's curse of what is among the results, and why some of it is not there.
 
     A search or replication is looked for beside its half.
@@ -95,7 +95,7 @@ def _find_curse(results: Results) -> tuple[pl.DataFrame, pl.DataFrame]:
             pair = (other, one.folder) if one.sweep.kind == "replicate" else (one.folder, other)
             try:
                 if _replicates(pair[1], pair[0].name) and all((half / "runs").names(".parquet") for half in pair):
-                    found.append(winners_curse(*[read_results([half], results.exclude) for half in pair]))
+                    found.append(winners_curse(*[read_results([half], exclude) for half in pair]))
             except InputError as error:  # nobody has asked for this experiment
                 problem = f"without its half of the winner's curse, which cannot be read: {error}"
                 problems.append({"experiment": one.name, "problem": problem})

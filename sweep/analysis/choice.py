@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.tables import complete_differences, pair
 from xpe_core.config import nearest
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 IDENTIFIER = re.compile(r"[0-9a-f]{4,16}")
 """A config_id or run_id, or its first digits."""
@@ -30,8 +32,8 @@ CHOICE_SCHEMA = {
 def parse_weights(text: str, groups: Sequence[str]) -> dict[str, float]:
     """Return the weights of `low_performing=2,seen_without_joshi5=1`, or of a group alone; InputError for others."""
     weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, number = part.strip().partition("=")
+    for part in split_list(text):
+        name, equals, number = (side.strip() for side in part.partition("="))
         if name not in groups:
             raise InputError(f"--for {text}: {nearest(name, groups).replace('key', 'group', 1)}")
         try:
@@ -62,7 +64,8 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
         elif any(results.differs(cell, group) for group in weights):
             continue
         else:
-            sums = [w * cell.accuracies[:, results.groups[g]].mean(axis=1) for g, w in weights.items()]
+            places = {group: results.places(group, cell.source_set) for group in weights}
+            sums = [w * cell.accuracies[:, places[group]].mean(axis=1) for group, w in weights.items()]
             values = np.sum(sums, axis=0) / sum(weights.values())
         if np.isnan(values).any():
             continue
@@ -70,8 +73,9 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
         score = float(values.sum()) / (len(values) + failed)
         facts = (cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method, len(cell.seeds), failed)
         rows.append((*facts, score))
-    # a stable sort: of equally good ones the first that was proposed
-    return pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row").sort("score", descending=True, maintain_order=True)
+    # a stable sort: of equally good ones the first that was proposed, whatever their last digits are
+    table = pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row")
+    return table.sort(pl.col("score").round(SAME_DIGITS), descending=True, maintain_order=True)
 
 
 def find_cells(results: Results, name: str) -> list[Cell]:

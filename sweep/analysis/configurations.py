@@ -11,15 +11,16 @@ from typing import Any
 
 import polars as pl
 
+from sweep.analysis.targets import TableRows, find_rows
 from sweep.config import SweepConfig
+from sweep.groups import name_source_set
 from sweep.storage import Folder, Place
 from sweep.tables import read_rows
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.languages import GROUPS, TARGET_GROUPS, load_languages
 
-ALL_TARGETS = "all_targets"
-"""The group of all languages that were tested on."""
+SAME_DIGITS = 9
+"""Two means of the same numbers in another order may differ behind this digit, and are equal."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def rank_configurations(runs: pl.DataFrame, method: str | None = None) -> list[B
             unknown=((pl.col("state") == "complete") & pl.col("selection_accuracy").is_null()).any(),
         )
         .filter((pl.col("num_failed") < pl.col("num_seeds")) & ~pl.col("unknown"))
-        .sort("selection_accuracy", "first", descending=[True, False])
+        .sort(pl.col("selection_accuracy").round(SAME_DIGITS), "first", descending=[True, False])
     )
     return [Best(**row) for row in ranked.drop("first", "unknown").iter_rows(named=True)]
 
@@ -79,18 +80,31 @@ def first_error(runs: pl.DataFrame) -> str:
     return errors[0].strip().splitlines()[-1] if len(errors) else "none failed, all were pruned"
 
 
-def group_means(runs: pl.DataFrame, evaluations: pl.DataFrame) -> pl.DataFrame:
-    """Return test accuracy by configuration and target group.
+def group_means(runs: pl.DataFrame, evaluations: pl.DataFrame, rows: TableRows) -> pl.DataFrame:
+    """Return test accuracy by configuration and row of its table.
 
     Columns: config_id, group, num_languages, num_seeds, accuracy (mean over seeds), spread (standard deviation over
-    seeds, null for one seed). Groups without a tested language are absent; `all_targets` holds every tested language.
+    seeds, null for one seed). Rows without a tested language are absent.
     """
-    tested = evaluations.filter(pl.col("split") == "test").join(_memberships(evaluations), on="language")
-    per_run = tested.group_by("run_id", "group").agg(accuracy=pl.col("accuracy").mean(), num_languages=pl.len())
-    complete = runs.filter(pl.col("state") == "complete").select("run_id", "config_id")
+    tested = evaluations.filter(pl.col("split") == "test")
+    complete = runs.filter(pl.col("state") == "complete").select("run_id", "config_id", "source_set")
+    languages = sorted(tested["language"].unique())
+    pairs = [
+        (source_set, code, group)
+        for source_set in complete["source_set"].unique(maintain_order=True)
+        for group, codes in rows.groups(name_source_set(source_set, rows.own), languages).items()
+        for code in codes
+    ]
+    schema = {"source_set": pl.String, "language": pl.String, "group": pl.String}
+    memberships = pl.DataFrame(pairs, schema=schema, orient="row")
+    per_run = (
+        tested.join(complete, on="run_id")
+        .join(memberships, on=["source_set", "language"])
+        .group_by("run_id", "config_id", "group")
+        .agg(accuracy=pl.col("accuracy").mean(), num_languages=pl.len())
+    )
     return (
-        per_run.join(complete, on="run_id")
-        .group_by("config_id", "group")
+        per_run.group_by("config_id", "group")
         .agg(
             num_languages=pl.col("num_languages").first(),
             num_seeds=pl.len(),
@@ -100,6 +114,34 @@ def group_means(runs: pl.DataFrame, evaluations: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("config_id", "group")
     )
+
+
+def find_experiment_rows(
+    sweep: SweepConfig, runs: pl.DataFrame, evaluations: pl.DataFrame, exclude: str | None = None
+) -> TableRows:
+    """Return what the rows of an experiment's tables average over, from its runs and evaluations.
+
+    Of a search the source sets are those of its runs, of others all that are asked for.
+    """
+    proposed = runs["source_set"].unique(maintain_order=True).to_list()
+    asked = proposed if sweep.kind == "search" else sweep.used_source_sets
+    return find_rows(
+        sweep.corners[0].dataset,
+        {sweep.name_source_set(name): name for name in asked},
+        evaluations.filter(pl.col("split") == "test")["language"].unique().to_list(),
+        validated_languages(sweep, runs, evaluations),
+        sweep.groups,
+        exclude,
+    )
+
+
+def validated_languages(sweep: SweepConfig, runs: pl.DataFrame, evaluations: pl.DataFrame) -> dict[str, list[str]]:
+    """Return which languages the runs of each source set were validated on, by its name in tables."""
+    rows = evaluations.filter(pl.col("split") == "validation").join(runs.select("run_id", "source_set"), on="run_id")
+    return {
+        sweep.name_source_set(name): sorted(set(codes))
+        for name, codes in rows.group_by("source_set").agg("language").iter_rows()
+    }
 
 
 def of_full_length(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
@@ -124,26 +166,16 @@ def best_experiment(place: Place, sweep: SweepConfig) -> dict[str, Any] | None:
 def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, Any]:
     """Return one configuration of an experiment as a search of its own, with every value spelt out."""
     values = sweep.model_dump(mode="json")
+    scheduler = {**values["scheduler"], "grace_period": min(sweep.scheduler.grace_period, config.max_steps)}
     return {
         "kind": "search",
         "base": config.model_dump(exclude={"seed", "imported"}),
         "num_samples": 1,
         "seeds": list(seeds),
-        **({"scheduler": values["scheduler"]} if sweep.kind == "search" else {}),
+        **({"scheduler": scheduler} if sweep.kind == "search" else {}),
         "evaluation": values["evaluation"],
+        **({"groups": values["groups"]} if sweep.groups else {}),
     }
-
-
-def _memberships(evaluations: pl.DataFrame) -> pl.DataFrame:
-    """Return which tested language is in which target group."""
-    languages = {language.code: language for language in load_languages()}
-    pairs = [
-        (code, group)
-        for code in sorted(evaluations["language"].unique())
-        for group in (*TARGET_GROUPS, ALL_TARGETS)
-        if group == ALL_TARGETS or (code in languages and GROUPS[group](languages[code]))
-    ]
-    return pl.DataFrame(pairs, schema={"language": pl.String, "group": pl.String}, orient="row")
 
 
 def _read(place: Place, table: str) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Experiment
 from sweep.ledger import TrialRecord, read_events, read_ledger, read_usage
 
@@ -137,7 +138,7 @@ def costs(experiments: Sequence[Experiment]) -> pl.DataFrame:
         hours = trial_hours(one)
         usage = read_usage(one.folder)
         complete = [r for r in records.values() if r.state == "complete" and one.sweep.has_full_length(r.config)]
-        best = max(complete, key=lambda record: record.value or 0.0, default=None)
+        best = max(complete, key=lambda record: round(record.value or 0.0, SAME_DIGITS), default=None)
         stopped = [record for record in records.values() if record.state == "pruned" and record.reports]
         saved = sum(hours[record.trial_id] * _left(record) for record in stopped)
         total = sum(hours.values())

@@ -1,11 +1,14 @@
 """What experiments were asked for, and whether their accuracies compare."""
 
+from collections import Counter
 from typing import Any
 
 from sweep.analysis.results import Experiment
 from sweep.config import KINDS_OF_KEY, SweepConfig
+from sweep.space import BACKBONE_SIZE
 from sweep.storage import Folder
 from sweep.store import read_specification
+from sweep.tables import read_rows
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
 
@@ -15,10 +18,11 @@ def read_experiment(folder: Folder) -> Experiment:
     values = read_specification(folder)
     kind = values["kind"]
     own = {key: value for key, value in values.items() if kind in KINDS_OF_KEY.get(key, (kind,))}
+    own.pop("places", None)
     fingerprints = own.pop("fingerprints", None) or {}
     if isinstance(own.get("space"), dict):  # what a dimension does not say is written as null
         own["space"] = {name: _said(one) for name, one in own["space"].items()}
-    sweep = build_config(SweepConfig, own, f"{folder}/experiment.yaml")
+    sweep = _build(folder, own)
     if not isinstance(fingerprints, dict):
         raise InputError(f"{folder}/experiment.yaml: fingerprints must hold keys of its own, not {fingerprints!r}")
     return Experiment(folder, sweep, {str(key): str(value) for key, value in fingerprints.items()})
@@ -48,6 +52,26 @@ def check_comparable(one: Experiment, other: Experiment) -> None:
                 f"{one.name} and {other.name} cannot be compared or stand in one report: the {what} of {one.name} is "
                 f"{names[0]}, that of {other.name} {names[1]}"
             )
+
+
+def _build(folder: Folder, values: dict[str, Any]) -> SweepConfig:
+    """Return an experiment as it was asked for, also where its backbone is on another machine.
+
+    A field that follows the backbone's size has the one value there that the runs have.
+    """
+    where = f"{folder}/experiment.yaml"
+    try:
+        return build_config(SweepConfig, values, where)
+    except InputError:
+        space = values.get("space") or {}
+        following = [name for name, one in space.items() if isinstance(one, dict) and one.get("tied") == BACKBONE_SIZE]
+        runs = read_rows(folder, "runs") if following else None
+        if runs is None:
+            raise
+    for name in following:
+        [(size, _)] = Counter(runs[name].to_pylist()).most_common(1)
+        space[name] = {"choice": [size], "when": space[name].get("when", {})}
+    return build_config(SweepConfig, {**values, "space": space}, where)
 
 
 def _said(dimension: Any) -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
-from xpe_core.languages import load_languages
+from xpe_core.languages import find_language
 
 NUM_EXTREMES = 3
 NUM_RESAMPLES = 1_999
@@ -65,7 +66,7 @@ def extremes(table: pl.DataFrame, count: int = NUM_EXTREMES) -> pl.DataFrame:
     neither). Excluded languages are left out.
     """
     cells = table.filter(~pl.col("excluded") & pl.col("difference").is_not_null()).sort(
-        "source_set", "arm", "difference", "language", maintain_order=True
+        "source_set", "arm", pl.col("difference").round(SAME_DIGITS), "language", maintain_order=True
     )
     by_cell = ["source_set", "arm"]
     last, first = pl.col("difference").rank("ordinal", descending=True), pl.col("difference").rank("ordinal")
@@ -83,12 +84,11 @@ def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.Dat
     Columns: source_set, arm, the kind, num_languages, and those of `language_table` from num_seeds on. A seed that
     lacks one of the kind's languages is not counted.
     """
-    known = {language.code: language for language in load_languages()}
     kinds: dict[str, list[int]] = {}
     for place, code in enumerate(results.languages):
-        if code in known and code not in results.excluded:
-            kind = known[code].family if by == "family" else known[code].script
-            kinds.setdefault(kind, []).append(place)
+        language = find_language(code)
+        if language is not None and code not in results.excluded:
+            kinds.setdefault(language.family if by == "family" else language.script, []).append(place)
     ordered = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
     counts = [(kind, len(places)) for kind, places in ordered]
     sizes = pl.DataFrame(counts, schema={by: pl.String, "num_languages": pl.Int64}, orient="row")
@@ -98,10 +98,9 @@ def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.Dat
 
 def describe_languages(results: Results) -> pl.DataFrame:
     """Return the tested languages with what the language table says of them."""
-    known = {language.code: language for language in load_languages()}
     rows: list[dict[str, Any]] = []
     for code in results.languages:
-        one = known.get(code)
+        one = find_language(code)
         facts = {} if one is None else {name: vars(one)[name] for name in LANGUAGE_SCHEMA if name in vars(one)}
         rows.append({**facts, "language": code, "excluded": code in results.excluded})
     return pl.DataFrame(rows, schema=LANGUAGE_SCHEMA)

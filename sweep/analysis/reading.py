@@ -14,14 +14,16 @@ import polars as pl
 
 from sweep.analysis.configurations import of_full_length, rank_configurations
 from sweep.analysis.experiments import check_comparable, read_experiment
-from sweep.analysis.results import NO_EXCLUSION, UNFINISHED, Cell, Experiment, Results
+from sweep.analysis.results import UNFINISHED, Cell, Experiment, Results
+from sweep.analysis.targets import find_rows
+from sweep.groups import Groups, name_source_set
 from sweep.ledger import read_ledger
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from sweep.tables import SCHEMAS, read_rows
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
-from xpe_core.languages import resolve_languages
+from xpe_core.steps import long_step
 
 PROBLEM_SCHEMA = {"experiment": pl.String, "arm": pl.String, "source_set": pl.String, "problem": pl.String}
 STATES = ("complete", "failed", "pruned", UNFINISHED)
@@ -62,15 +64,15 @@ class _Problems(list[dict[str, str | None]]):
         self.append({"experiment": experiment, "arm": arm, "source_set": source_set, "problem": problem})
 
 
-def read_results(folders: Sequence[Folder], exclude: str = "joshi5", merged: bool = True) -> Results:
-    """Read experiments for tables without the languages of `exclude` (a group, family, script or code, or `none`).
+@long_step("Reading results")
+def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: bool = True) -> Results:
+    """Read experiments for tables without the languages of `exclude` (groups, families, scripts, languages, or `none`).
 
+    Without it, these are the languages trained on, or those of the published table (`targets.choose_exclusions`).
     `merged` puts the seeds together that several experiments ran of one arm. InputError where a folder holds no
     experiment, their accuracies do not compare (another data set or backbone), none of them has results yet, rows are
     impossible, or the exclusion set is unknown or holds all tested languages.
     """
-    if exclude != NO_EXCLUSION:
-        resolve_languages(exclude)
     experiments = tuple(map(read_experiment, {str(folder): folder for folder in folders}.values()))
     for other in experiments[1:]:
         check_comparable(experiments[0], other)
@@ -80,6 +82,7 @@ def read_results(folders: Sequence[Folder], exclude: str = "joshi5", merged: boo
         raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet")
     runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
     complete = runs.filter(pl.col("state") == "complete").select(*RUN, "selection_accuracy")
+    validated = rows.filter(pl.col("split") == "validation").select(*RUN, "language")
     rows = rows.filter(pl.col("split") == "test").join(complete.select(RUN), on=RUN, how="semi")
     _check_counts(rows)
     if rows.is_empty() and not complete.is_empty():
@@ -93,15 +96,44 @@ def read_results(folders: Sequence[Folder], exclude: str = "joshi5", merged: boo
         _miss_trials(one, runs, problems)
     if merged:
         found = _merge(found, problems)
-    cells = [_fill(cell, tested) for cell in _name_apart(found, experiments)]
+    groups = _collect_groups(experiments, problems)
+    cells = [_fill(cell, tested, groups) for cell in _name_apart(found, experiments)]
     foreign = {code for codes in tested.foreign.values() for code in codes}
     for cell in cells:
         _judge(cell, tested.languages, frozenset(foreign), problems)
     frame = pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
-    results = Results(experiments, exclude, tested.languages, tuple(cells), frozenset(foreign), frame)
+    most_frequent = _most_frequent(rows)
+    table_rows = find_rows(
+        experiments[0].sweep.corners[0].dataset,
+        {cell.source_set: cell.config.source_set for cell in cells},
+        tested.languages,
+        _collect_validated(cells, runs, validated),
+        groups,
+        exclude,
+    )
+    everything = (experiments, table_rows, tested.languages, tuple(cells), frozenset(foreign), frame)
+    results = Results(*everything, most_frequent=most_frequent)
     if results.languages and not results.groups:
         raise InputError(f"--exclude {exclude}: holds all tested languages, so there is no target group to report on")
     return results
+
+
+def _collect_groups(experiments: Sequence[Experiment], problems: _Problems) -> dict[str, tuple[str, ...]]:
+    """Return the experiments' own groups; of two with one name the first."""
+    groups: dict[str, tuple[str, ...]] = {}
+    for one in experiments:
+        for name, members in one.sweep.groups.items():
+            if groups.setdefault(name, members) != members:
+                problems.add(one.name, f"its group {name} has other languages: {experiments[0].name}'s are shown")
+    return groups
+
+
+def _collect_validated(cells: Sequence[Cell], runs: pl.DataFrame, validated: pl.DataFrame) -> dict[str, list[str]]:
+    """Return which languages the runs of each source set were validated on."""
+    named = {cell.config.source_set: cell.source_set for cell in cells}
+    rows = validated.join(runs.select(*RUN, "source_set"), on=RUN).unique(["source_set", "language"])
+    of_set = rows.group_by("source_set").agg("language").iter_rows()
+    return {named[source_set]: sorted(codes) for source_set, codes in of_set if source_set in named}
 
 
 def _read_table(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
@@ -166,6 +198,17 @@ def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunK
         foreign[name, run_id] = tuple(sorted(code for code in codes if code not in places))
         resized[name, run_id] = tuple(sorted(code for code, other in zip(codes, others, strict=True) if other))
     return _Tested(languages, accuracies, foreign, resized, disputed, selection)
+
+
+def _most_frequent(rows: pl.DataFrame) -> dict[str, tuple[float, int]]:
+    """Return the share of each language's most frequent class and the number of examples, as most runs have them."""
+    known = rows.filter(pl.col("num_most_frequent").is_not_null())
+    counts = known.group_by("language", "num_examples", "num_most_frequent").len()
+    usual = counts.sort("len", "num_examples", descending=True).unique("language", keep="first", maintain_order=True)
+    return {
+        code: (count / size, size)
+        for code, size, count in usual.select("language", "num_examples", "num_most_frequent").iter_rows()
+    }
 
 
 def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Iterator[_Found]:
@@ -248,7 +291,7 @@ def _name_apart(found: Sequence[_Found], experiments: Sequence[Experiment]) -> l
     return [replace(c, arm=f"{c.experiment}:{c.arm}") if c.arm in clashing else c for c in found]
 
 
-def _fill(found: _Found, tested: _Tested) -> Cell:
+def _fill(found: _Found, tested: _Tested, groups: Groups) -> Cell:
     states = Counter(state for _, state in found.runs.values())
     complete = {seed: key for seed, (key, state) in sorted(found.runs.items()) if state == "complete"}
     none = np.full(len(tested.languages), np.nan)
@@ -256,7 +299,7 @@ def _fill(found: _Found, tested: _Tested) -> Cell:
     return Cell(
         experiment=found.experiment,
         arm=found.arm,
-        source_set=found.config.source_set,
+        source_set=name_source_set(found.config.source_set, groups),
         method=found.config.method,
         config=found.config,
         shown=found.shown,

@@ -10,16 +10,14 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from sweep.analysis.configurations import ALL_TARGETS
 from sweep.analysis.statistics import Array
-from sweep.config import UNKNOWN_SOURCES, SweepConfig
+from sweep.analysis.targets import TableRows
+from sweep.config import SweepConfig
 from sweep.storage import Folder
 from xpe_core.config import METHODS, RunConfig
-from xpe_core.languages import GROUPS, load_languages, resolve_languages
 
 UNFINISHED = "unfinished"
 """A run that is asked for and has no row yet, beside the states of the table `runs`."""
-NO_EXCLUSION = "none"
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,8 @@ class Results:
     """What several experiments hold, on the same languages."""
 
     experiments: tuple[Experiment, ...]
-    exclude: str
-    """The exclusion set: its languages are in no target group."""
+    rows: TableRows
+    """What rows average over, by source set."""
     languages: tuple[str, ...]
     """Tested languages, those of most runs; what other runs have more or less is a problem."""
     cells: tuple[Cell, ...]
@@ -111,6 +109,8 @@ class Results:
     """Languages that only some runs were tested on; a cell with one in a group is not averaged over the group."""
     problems: pl.DataFrame
     """experiment, arm, source_set (null: all), problem: one sentence each."""
+    most_frequent: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    """By language: the share of its most frequent class in the test, and of how many examples; where it is known."""
 
     @property
     def shown(self) -> list[Cell]:
@@ -141,65 +141,66 @@ class Results:
         """The source sets, in the experiments' order."""
         return list(dict.fromkeys(cell.source_set for cell in self.shown))
 
-    @cached_property
+    @property
+    def exclude(self) -> str:
+        """The exclusion set, as `--exclude` takes it: its languages are in no row."""
+        return self.rows.name
+
+    @property
     def excluded(self) -> frozenset[str]:
-        """The languages of the exclusion set."""
-        return frozenset() if self.exclude == NO_EXCLUSION else frozenset(resolve_languages(self.exclude))
+        """The languages that are in no row."""
+        return self.rows.excluded
 
     @cached_property
     def groups(self) -> dict[str, list[int]]:
-        """The target groups that have a language here, with the places of their languages."""
+        """The rows that have a language here, with the places of their languages in any source set's."""
+        found: dict[str, set[int]] = {}
+        for groups in self._places.values():
+            for group, places in groups.items():
+                found.setdefault(group, set()).update(places)
+        return {group: sorted(places) for group, places in found.items()}
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, list[int]]]:
+        """The places of each row's languages, by source set."""
         return {
-            group: places
-            for group, codes in target_groups(self.languages, self.exclude).items()
-            if (places := [self.languages.index(code) for code in codes])
+            source_set: {
+                group: [self.languages.index(code) for code in codes]
+                for group, codes in self.rows.groups(source_set, self.languages).items()
+            }
+            for source_set in dict.fromkeys(cell.source_set for cell in self.cells)
         }
+
+    @property
+    def broadest_group(self) -> str:
+        """The target group with most languages, of equal ones the first."""
+        return max(self.groups, key=lambda group: len(self.groups[group]))
+
+    def places(self, group: str, source_set: str) -> list[int]:
+        """Return the places of the languages that a row of a source set averages; none where it has no such row."""
+        return self._places.get(source_set, {}).get(group, [])
 
     def differs(self, cell: Cell, group: str) -> str | None:
         """Return what is wrong with a cell's numbers for a group; None where nothing is."""
-        foreign = frozenset(target_groups(sorted(self.foreign), self.exclude).get(group, ()))
-        return cell.differs(self.groups[group], self.languages, foreign)
+        places = self.places(group, cell.source_set)
+        if not places:
+            return "its source set trains on all of these languages"
+        foreign = frozenset(self.rows.groups(cell.source_set, sorted(self.foreign)).get(group, ()))
+        return cell.differs(places, self.languages, foreign)
 
     @property
     def trained_on_targets(self) -> dict[str, int]:
-        """How many target languages each source set trains on, where it does: they are not zero-shot there."""
-        targets = set(self.languages) - self.excluded
-        counts = {name: len(targets & _sources(name, self.languages)) for name in self.source_sets}
+        """How many languages of its rows each source set trains on, where it does: they are not zero-shot there."""
+        counts = {
+            name: len((self.rows.trained[name] & set(self.languages)) - self.rows.exclusions[name].languages)
+            for name in self.source_sets
+        }
         return {name: count for name, count in counts.items() if count}
 
-
-def target_groups(languages: Sequence[str], exclude: str = "joshi5") -> dict[str, tuple[str, ...]]:
-    """Return the target groups of a table with which of `languages` are in them; the exclusion set's are in none.
-
-    The groups are those of arXiv:2508.10352, table 1: low-performing, unseen, seen, all. Languages that the language
-    table does not know are in none of these, but in `all_targets`, which is there where there are such languages.
-    """
-    excluded = set() if exclude == NO_EXCLUSION else set(resolve_languages(exclude))
-    suffix = "" if exclude == NO_EXCLUSION else f"_without_{exclude}"
-    names = {
-        "low_performing": "low_performing",
-        "unseen": "unseen",
-        f"seen{suffix}": "xlmr_seen",
-        f"all{suffix}": "all",
-    }
-    known = {language.code: language for language in load_languages()}
-    groups = {
-        name: tuple(c for c in languages if c in known and c not in excluded and GROUPS[rule](known[c]))
-        for name, rule in names.items()
-    }
-    if not set(languages) <= known.keys():
-        groups[ALL_TARGETS] = tuple(code for code in languages if code not in excluded)
-    return groups
-
-
-def _sources(source_set: str, available: Sequence[str]) -> set[str]:
-    """Return the languages of a source set that the language table knows."""
-    if source_set == UNKNOWN_SOURCES:
-        return set()
-    known = [name for name in source_set.split(",") if name not in available]
-    return {name for name in source_set.split(",") if name in available} | (
-        set(resolve_languages(known)) if known else set()
-    )
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences on which tested languages are in no row, and why."""
+        return self.rows.explain(self.languages)
 
 
 def _by_seeds(by_seed: Mapping[int, Sequence[str]]) -> dict[tuple[int, ...], list[str]]:

@@ -37,6 +37,8 @@ ROUNDING = 1e-9
 """Two sums of the same numbers in another order may differ by this share of their size, and are still equal."""
 MIN_SEEDS = 6
 """With fewer no two-sided sign-flip test reaches 5 %: 2 / 2^5 = 0.0625."""
+MIN_INTERVAL_SEEDS = 3
+"""Of two seeds a 95 % interval is 13 times as wide as their distance, and says nothing."""
 POWER = 0.8
 MAX_SIMULATED_SEEDS = 10
 NUM_SIMULATED = 10_000
@@ -48,14 +50,14 @@ POOLED_BELOW = 1.2
 def seed_interval(
     values: Array, level: float = LEVEL, num_resamples: int = NUM_RESAMPLES, stretched: bool = True
 ) -> tuple[Array, Array]:
-    """Return the ends of the intervals for the means of `values` [C, S] over seeds; NaN for a single seed.
+    """Return the ends of the intervals for the means of `values` [C, S] over seeds; NaN below MIN_INTERVAL_SEEDS.
 
     BCa (Efron 1987; Efron and Tibshirani 1993, section 14.3; equal to `scipy.stats.bootstrap`'s), then stretched about
     the mean by t / z x sqrt(S / (S - 1)), t and z being the percentiles of Student's (S - 1 degrees of freedom) and of
     the normal distribution: Hesterberg's correction for narrowness (2015, arXiv:1411.5279, section 3.2), by width.
     """
     num_cells, num_seeds = values.shape
-    if num_seeds < 2:
+    if num_seeds < MIN_INTERVAL_SEEDS:
         return np.full(num_cells, np.nan), np.full(num_cells, np.nan)
     weights = draw_weights(num_seeds, num_resamples, 0)
     means = values.mean(axis=1)
@@ -77,10 +79,10 @@ def crossed_interval(
     doi:10.1214/07-AOAS122); BCa with the influences of both. Stretched by sqrt(V / V*) x t / z: V* is the resampled
     variance, V the unbiased one of a two-way layout, MS_s / SL + MS_l / SL - MS_e / SL, and t has Satterthwaite's
     degrees of freedom for it (Satterthwaite 1946; for languages as a sample: Clark 1973's quasi-F), or both are pooled:
-    `two_way_variance`. NaN for a single seed or language.
+    `two_way_variance`. NaN below MIN_INTERVAL_SEEDS, and for a single language.
     """
     num_seeds, num_languages = values.shape
-    if min(num_seeds, num_languages) < 2:
+    if num_seeds < MIN_INTERVAL_SEEDS or num_languages < 2:
         return np.nan, np.nan
     of_seeds = draw_weights(num_seeds, num_resamples, 0)
     of_languages = draw_weights(num_languages, num_resamples, 1)

@@ -73,11 +73,12 @@ def main_table(results: Results) -> pl.DataFrame:
     for source_set, group, cells in _table_rows(results):
         for cell in cells:
             note = results.differs(cell, group)
-            own = cell.accuracies[:, results.groups[group]].mean(axis=1) if note is None else np.empty(0)
+            places = results.places(group, source_set)
+            own = cell.accuracies[:, places].mean(axis=1) if note is None else np.empty(0)
             values.append(own)
             rows.append(
                 {"source_set": source_set, "group": group, "arm": cell.arm, "config_id": cell.config_id}
-                | {"num_seeds": len(cell.seeds), "num_languages": len(results.groups[group]), "note": note}
+                | {"num_seeds": len(cell.seeds), "num_languages": len(places), "note": note}
                 | {f"num_{state}": cell.states[state] for state in ("failed", "pruned", "unfinished")}
             )
     return pl.DataFrame([row | found for row, found in zip(rows, describe(values), strict=True)], schema=MAIN_SCHEMA)
@@ -133,7 +134,8 @@ def complete_differences(rows: Sequence[dict[str, Any]], pairs: Sequence[Array])
 
 def pair(results: Results, cell: Cell, partner: Cell, group: str) -> tuple[dict[str, Any], Array]:
     """Return the first columns of a row of `differences`, and the paired differences [pairs, languages] behind it."""
-    places = results.groups[group]
+    others = results.places(group, partner.source_set)
+    places = [place for place in results.places(group, cell.source_set) if place in others]
     seeds = sorted(set(cell.seeds) & set(partner.seeds))
     notes = [f"{one.arm}: {note}" for one in (cell, partner) if (note := results.differs(one, group))]
     if not seeds:
@@ -163,7 +165,8 @@ def find_baseline(results: Results, arm: str, baseline: str = BASELINE) -> str |
 def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES, lowest: float = 0.0) -> list[dict[str, Any]]:
     """Return mean, interval and spread of each of these samples, which may have different numbers of seeds.
 
-    An interval ends where values do: at `lowest` (0 of an accuracy, -1 of a difference) and 1.
+    An interval ends where values do: at `lowest` (0 of an accuracy, -1 of a difference) and 1. Fewer than
+    MIN_INTERVAL_SEEDS have none.
     """
     found: list[dict[str, Any]] = [{"accuracy": None, "low": None, "high": None, "spread": None} for _ in values]
     for places, stacked in _by_length(values):
@@ -173,7 +176,7 @@ def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES, lowest
         for row, place in enumerate(places):
             found[place] = {"accuracy": float(stacked[row].mean())}
             for name, numbers in (("low", low), ("high", high), ("spread", spreads)):
-                found[place][name] = float(numbers[row]) if several else None
+                found[place][name] = None if np.isnan(numbers[row]) else float(numbers[row])
     return found
 
 
@@ -193,4 +196,5 @@ def _table_rows(results: Results) -> Iterator[tuple[str, str, list[Cell]]]:
     for source_set in results.source_sets:
         cells = sorted((c for c in results.shown if c.source_set == source_set), key=lambda cell: order[cell.arm])
         for group in results.groups:
-            yield source_set, group, cells
+            if results.places(group, source_set):
+                yield source_set, group, cells

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.tables import describe
 
@@ -29,10 +30,12 @@ CURSE_SCHEMA = {
     "measure": pl.String,
     "search_accuracy": pl.Float64,
     "num_search_seeds": pl.Int64,
+    "search_seeds": pl.String,
     "replication_accuracy": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
     "num_seeds": pl.Int64,
+    "seeds": pl.String,
     "difference": pl.Float64,
     "note": pl.String,
 }
@@ -53,14 +56,15 @@ def pareto_front(results: Results) -> pl.DataFrame:
     for cell in results.cells:
         if low is None or seen is None or not cell.seeds or results.differs(cell, low) or results.differs(cell, seen):
             continue
-        means = [float(cell.accuracies[:, results.groups[group]].mean()) for group in (low, seen)]
+        places = [results.places(group, cell.source_set) for group in (low, seen)]
+        means = [float(cell.accuracies[:, own].mean()) for own in places]
         facts = (cell.experiment, cell.arm, cell.source_set, cell.method, cell.config_id, len(cell.seeds))
         rows.append((*facts, *means, False))
-    table = pl.DataFrame(rows, schema=FRONT_SCHEMA, orient="row").sort(
-        "seen", "low_performing", "config_id", descending=[True, True, False]
-    )
+    equal = [pl.col(name).round(SAME_DIGITS) for name in ("seen", "low_performing")]
+    table = pl.DataFrame(rows, schema=FRONT_SCHEMA, orient="row")
+    table = table.sort(*equal, "config_id", descending=[True, True, False])
     # from the best seen on, a configuration is on the front where its low-performing accuracy is a new maximum
-    points = list(zip(table["seen"], table["low_performing"], strict=True))
+    points = table.select(equal).rows()
     on_front, best, last = [], -np.inf, None
     for seen_accuracy, low_accuracy in points:
         on_front.append(low_accuracy > best or (seen_accuracy, low_accuracy) == last)
@@ -74,9 +78,9 @@ def winners_curse(searched: Results, replicated: Results) -> pl.DataFrame:
 
     Columns: search, replication, arm (of the replication), config_id, num_tried (configurations it was the best of),
     measure (`selection`: validation accuracy as the search chose; else a target group's test accuracy),
-    search_accuracy, num_search_seeds, replication_accuracy, low and high (95 % interval over fresh seeds:
-    `statistics.seed_interval`), num_seeds, difference (replication - search: what the search promised too much is
-    negative), note.
+    search_accuracy, num_search_seeds and search_seeds (`1, 2` or `3 to 12`), replication_accuracy, low and high (95 %
+    interval over fresh seeds: `statistics.seed_interval`), num_seeds and seeds, difference (replication - search: what
+    the search promised too much is negative), note.
     """
     rows: list[dict[str, Any]] = []
     for replication in replicated.experiments:
@@ -96,6 +100,13 @@ def name_search(of: object) -> str:
     return str(of or "").rstrip("/").rsplit("/", 1)[-1]
 
 
+def name_seeds(seeds: Sequence[int]) -> str:
+    """Return seeds as a person writes them: `1, 2`, or `3 to 12` where they follow one another."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
 def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) -> list[dict[str, Any]]:
     measures: list[tuple[str, np.ndarray, np.ndarray, str | None]] = []
     chosen_alike = {one.sweep.selection_languages for one in (*searched.experiments, *replicated.experiments)}
@@ -109,10 +120,10 @@ def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) 
         if group not in replicated.groups:
             continue
         note = searched.differs(source, group) or replicated.differs(cell, group)
-        if _codes(searched, group) != _codes(replicated, group):
+        if _codes(searched, group, source) != _codes(replicated, group, cell):
             note = "tested on other languages than in the search"
         values = [
-            one.accuracies[:, results.groups[group]].mean(axis=1) if note is None else np.empty(0)
+            one.accuracies[:, results.places(group, one.source_set)].mean(axis=1) if note is None else np.empty(0)
             for results, one in ((searched, source), (replicated, cell))
         ]
         measures.append((group, values[0], values[1], note))
@@ -125,14 +136,15 @@ def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) 
             {"search": source.experiment, "replication": cell.experiment, "arm": cell.arm, "config_id": cell.config_id}
             | {"num_tried": source.num_tried, "measure": measure, "note": note}
             | {"search_accuracy": promise, "num_search_seeds": len(source.seeds), "num_seeds": len(cell.seeds)}
+            | {"search_seeds": name_seeds(source.seeds), "seeds": name_seeds(cell.seeds)}
             | {"replication_accuracy": fresh["accuracy"], "low": fresh["low"], "high": fresh["high"]}
             | {"difference": fresh["accuracy"] - promise if known else None}
         )
     return rows
 
 
-def _codes(results: Results, group: str) -> Sequence[str]:
-    return [results.languages[place] for place in results.groups[group]]
+def _codes(results: Results, group: str, cell: Cell) -> Sequence[str]:
+    return [results.languages[place] for place in results.places(group, cell.source_set)]
 
 
 def _pair_of_groups(results: Results) -> tuple[str | None, str | None]:

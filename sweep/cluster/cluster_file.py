@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from sweep.yaml_files import check_keys
 from xpe_core.config import nearest
 from xpe_core.errors import InputError
 
@@ -62,6 +63,7 @@ def read_cluster(path: str) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
+        check_keys(text, f"cluster file {path}")
         config = yaml.safe_load(text)
     except OSError as error:
         raise InputError(f"cluster file {path}: {error.strerror}") from None

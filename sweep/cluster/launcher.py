@@ -6,6 +6,7 @@ Every job carries its own copy of the code, so a checkout that has changed since
 that run already keep theirs.
 """
 
+import glob
 import hashlib
 import os
 import shutil
@@ -14,10 +15,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import typer
-import yaml
 from rich.console import Console
 
 from sweep.cluster.cluster_file import read_cluster
@@ -26,6 +27,7 @@ from sweep.cluster.job import OUTBOX, Request, encode
 from sweep.cluster.versions import COMMIT_FILE, code_version
 from sweep.experiments import HUB, SEED, is_file, load_experiment, name_evaluation, name_experiment
 from sweep.storage.object_storage import is_object_storage
+from sweep.yaml_files import read_mapping, text_of
 from xpe_core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -62,15 +64,16 @@ class Parcel:
     def add_yaml(self, path: Path) -> str:
         """Put an experiment file in, with what it names, and return its path on the head."""
         load_experiment(str(path))  # what is no experiment is said in a sentence
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        base = values.get("base") or {}
+        values: dict[str, Any] = read_mapping(path.read_bytes(), f"experiment {path}", "base and space")[0]
+        base = values.get("base")
+        base = base if isinstance(base, dict) else {}
         for field in BROUGHT_FIELDS:
             if field in base:
                 base[field] = self.add_value(field, base[field])
         of = values.get("of")
         if isinstance(of, str) and _is_yaml(of) and Path(of).is_file():
             values["of"] = self.add_yaml(Path(of))
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        text = text_of(values)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         place = self.folder / digest / path.name
         place.parent.mkdir(exist_ok=True)
@@ -79,6 +82,8 @@ class Parcel:
 
     def add_value(self, field: str, value: Any) -> Any:
         """Return a field's value on the head; a path here is put in, all else is as it was."""
+        if isinstance(value, str) and field == "dataset" and glob.has_magic(value):
+            raise InputError(f"dataset {value!r}: with --cluster give the whole folder of these files")
         if not isinstance(value, str) or value in EMBEDDED or not Path(value).expanduser().exists():
             return value
         there = self.add(Path(value))
@@ -229,7 +234,7 @@ def _explain(cluster: str, request: Request) -> str:
         return "What was asked for may not have been done."
     return (
         f"{request.name} goes on on the cluster: the same command shows it again and brings its results; "
-        f"to end it: python sweep/run.py --cluster {cluster} stop {request.name}"
+        f"to end it: python sweep/run.py --cluster {cluster} stop {quote(request.name)}"
     )
 
 

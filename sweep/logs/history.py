@@ -8,7 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweep.analysis import target_groups
+from sweep.analysis import find_rows
+from sweep.analysis.experiments import read_experiment
+from sweep.config import SweepConfig
+from sweep.groups import name_source_set
 from sweep.ledger import TrialRecord, read_events
 from sweep.recorder import STATES
 from sweep.storage import Folder
@@ -104,15 +107,17 @@ class ConfigurationHistory:
 class Histories(dict[str, ConfigurationHistory]):
     """An experiment's configurations by config_id, in the order of their first trials."""
 
-    def __init__(self, experiment: str) -> None:
+    def __init__(self, experiment: str, folder: Folder | None = None) -> None:
         super().__init__()
         self.experiment = experiment
+        self._folder = folder
+        self._sweep: SweepConfig | None = None
         self._trials: dict[str, list[RunHistory]] = {}
 
     @classmethod
     def read(cls, folder: Folder) -> "Histories":
         """Return what ledger and tables of an experiment say; InputError where they are damaged."""
-        histories = cls(folder.name)
+        histories = cls(folder.name, folder)
         ended: dict[str, tuple[str, str | None]] = {}
         for event in read_events(folder):
             if event["event"] == "suggested":
@@ -169,7 +174,25 @@ class Histories(dict[str, ConfigurationHistory]):
             run.results = {name: row[name] for name in SUMMARY if row.get(name) is not None}
             if row.get("validation_accuracy") is not None:
                 run.results["best_validation_accuracy"] = row["validation_accuracy"]
-            run.results |= _by_language(tested.get(run.run_id, {}))
+            run.results |= self._by_language(run, tested.get(run.run_id, {}))
+
+    def _by_language(self, run: RunHistory, accuracies: Mapping[str, float]) -> dict[str, float]:
+        """Return a run's test accuracies by row of the tables, each the mean of its languages, and by language."""
+        if self._sweep is None and self._folder is not None and self._folder.read("experiment.yaml") is not None:
+            self._sweep = read_experiment(self._folder).sweep
+        sweep, source_set = self._sweep, str(run.params["source_set"])
+        asked = (source_set,) if sweep is None else sweep.used_source_sets
+        own = {} if sweep is None else sweep.groups
+        names = {name_source_set(name, own): name for name in asked}
+        rows = find_rows(str(run.params["dataset"]), names, list(accuracies), {}, own)
+        groups = rows.groups(name_source_set(source_set, own), sorted(accuracies))
+        return {
+            **{
+                f"test_accuracy/{name}": math.fsum(accuracies[c] for c in codes) / len(codes)
+                for name, codes in groups.items()
+            },
+            **{f"test_accuracy_by_language/{code}": accuracy for code, accuracy in sorted(accuracies.items())},
+        }
 
     def pause(self) -> set[str]:
         """Take note that no driver is at work any more, and return the configurations that have not ended."""
@@ -198,18 +221,6 @@ class Histories(dict[str, ConfigurationHistory]):
             run = RunHistory(run_id, seed, {**configuration.params, "seed": seed, "run_id": run_id})
             runs.append(configuration.runs.setdefault(run_id, run))
         return runs
-
-
-def _by_language(accuracies: Mapping[str, float]) -> dict[str, float]:
-    """Return a run's test accuracies by target group, each the mean of its languages, and by language."""
-    groups = {name: codes for name, codes in target_groups(sorted(accuracies)).items() if codes}
-    return {
-        **{
-            f"test_accuracy/{name}": math.fsum(accuracies[c] for c in codes) / len(codes)
-            for name, codes in groups.items()
-        },
-        **{f"test_accuracy_by_language/{code}": accuracy for code, accuracy in sorted(accuracies.items())},
-    }
 
 
 def _read(folder: Folder, table: str) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any
 
@@ -54,7 +55,7 @@ class LiveLogs:
         self._tell()
         for tool in self._tools:
             if tool.is_alive() or tool.lacks:
-                name = self._folder.name
+                name = quote(self._folder.name)
                 self._say(f"{tool.tool} lacks results: python sweep/run.py log {name} --to {tool.tool} writes them")
 
     def listen(self, record: TrialRecord, result: dict[str, Any] | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sweep.storage import Folder
 from xpe_core.errors import InputError
+from xpe_core.lists import split_list
 
 if TYPE_CHECKING:
     from sweep.logs.history import ConfigurationHistory
@@ -38,7 +39,11 @@ def parse_tools(option: str, values: Sequence[str]) -> tuple[str, ...]:
 
     The packages must be installed, which is looked at without importing them.
     """
-    named = [name.strip() for value in values for name in value.split(",")]
+    named = [name.lower() for value in values for name in split_list(value)]
+    if values and not named:
+        raise InputError(
+            f"{option}: names no tool; allowed are {', '.join(TOOLS)}, or several with commas between them"
+        )
     for name in named:
         if name not in TOOLS:
             raise InputError(

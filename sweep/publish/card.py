@@ -15,10 +15,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from sweep.publish import tables, wording
 from sweep.publish.naming import on_hub, publish_config
 from sweep.publish.numbers import Numbers
-from sweep.publish.snippets import own_command, own_snippet, peft_snippet
+from sweep.publish.snippets import own_command, own_snippet, peft_snippet, say_bundled
 from sweep.publish.wording import count
 from sweep.report.formats import escape_markdown
-from xpe_core.adapters.peft_readme import BUNDLED_NOTE
+from xpe_core.adapters.peft_readme import INSTALL
 from xpe_core.checkpoints import BUNDLED
 from xpe_core.config import RunConfig
 
@@ -42,7 +42,9 @@ class Card:
     """The backbone's name on the hub, where it was given."""
     label_names: tuple[str, ...]
     revisions: Mapping[int, str]
-    """Where each published seed's adapter is, by seed; the first one is also `main`."""
+    """Where each published seed's adapter is, by seed."""
+    main_seed: int
+    """The one that `main` is, too."""
     reasons: Mapping[int, str]
     """Why other seeds are not published."""
     fingerprints: Mapping[str, str]
@@ -62,13 +64,29 @@ def render_card(numbers: Numbers, card: Card) -> str:
     return text.rstrip() + "\n"
 
 
-def read_mark(text: str) -> str | None:
-    """Return the config_id that a card was made for, None where it is no card of ours."""
+@dataclass(frozen=True)
+class Mark:
+    """What a card says of itself."""
+
+    config_id: str
+    """The configuration that it was made for."""
+    main_seed: int | None
+    """The seed that `main` is; None where it is not known."""
+
+
+def read_mark(text: str) -> Mark | None:
+    """Return what a card says that it was made for, None where it is no card of ours."""
     try:
         mark = ModelCard(text, ignore_metadata_errors=True).data.get(MARK)
     except ValueError:
         return None
-    return str(mark["config_id"]) if isinstance(mark, dict) and "config_id" in mark else None
+    if not isinstance(mark, dict) or "config_id" not in mark:
+        return None
+    seeds = mark.get("seeds")
+    # a card of an older version: `main` was the first seed
+    first = seeds[0] if isinstance(seeds, list) and seeds else None
+    seed = mark.get("main_seed", first)
+    return Mark(str(mark["config_id"]), seed if isinstance(seed, int) else None)
 
 
 def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
@@ -84,7 +102,7 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
         tags=["xpe-sweep", "prompt-tuning", "soft-prompt", "cross-lingual", config.method, "arxiv:2508.10352"],
         model_name=card.repo.split("/")[-1],
         eval_results=_eval_results(numbers, datasets[0] if datasets else config.dataset),
-        **{MARK: {"config_id": numbers.cell.config_id, "seeds": list(card.revisions)}},
+        **{MARK: {"config_id": numbers.cell.config_id, "seeds": list(card.revisions), "main_seed": card.main_seed}},
     )
 
 
@@ -109,7 +127,7 @@ def _eval_results(numbers: Numbers, dataset: str) -> list[EvalResult]:
 
 def _language_codes(codes: Sequence[str]) -> list[str]:
     """Return the ISO 639 codes of the languages trained on, and `multilingual`."""
-    found = [code.split("_")[0].lower() for code in codes]
+    found = [re.split("[_-]", code)[0].lower() for code in codes]
     return [*dict.fromkeys(code for code in found if re.fullmatch("[a-z]{2,3}", code)), "multilingual"]
 
 
@@ -134,19 +152,18 @@ def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]
 
 
 def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
-    seed, revision = list(card.revisions.items())[-1]
     is_elsewhere = on_hub(config.backbone) is None
-    note = BUNDLED_NOTE.format(base=BUNDLED).strip() if config.backbone == BUNDLED else ""
+    note = say_bundled(card.repo) if config.backbone == BUNDLED else ""
     if is_elsewhere:
         note = "The encoder was a folder where this was trained: set `base` to where it is on your machine."
     return {
-        "main_seed": next(iter(card.revisions)),
-        "example": f'`revision="{revision}"` is seed {seed}',
+        "which": wording.say_which_seed(card.main_seed, card.revisions),
         "sentence": wording.say_format(card.sentence),
+        "install": INSTALL,
         "base_note": note,
-        "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, revision),
-        "own_snippet": own_snippet(card.repo, revision, is_elsewhere),
-        "own_command": own_command(card.repo, revision, is_elsewhere),
+        "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo),
+        "own_snippet": own_snippet(card.repo, is_elsewhere),
+        "own_command": own_command(card.repo, is_elsewhere),
         "max_length": config.max_length,
     }
 

@@ -74,7 +74,7 @@ class Numbers:
         return {package: " and ".join(dict.fromkeys(found)) for package, found in versions.items()}
 
 
-def read_numbers(folder: Folder, config_id: str, exclude: str = "joshi5") -> Numbers:
+def read_numbers(folder: Folder, config_id: str, exclude: str | None = None) -> Numbers:
     """Read what an experiment holds of a configuration; InputError where it has no complete run of it."""
     whole = read_results([folder], exclude)
     cell = next((cell for cell in whole.cells if cell.config_id == config_id), None)
@@ -109,8 +109,8 @@ def _find_seeds(folder: Folder, results: Results, cell: Cell) -> tuple[Seed, ...
     runs = read_runs(folder).filter(pl.col("config_id") == cell.config_id).unique("run_id", keep="first")
     rows = {row["seed"]: row for row in runs.iter_rows(named=True)}
     means = {
-        group: cell.accuracies[:, places].mean(axis=1)
-        for group, places in results.groups.items()
+        group: cell.accuracies[:, results.places(group, cell.source_set)].mean(axis=1)
+        for group in results.groups
         if results.differs(cell, group) is None
     }
     return tuple(
@@ -136,9 +136,9 @@ def _find_sources(folder: Folder, results: Results, cell: Cell) -> tuple[str, ..
         if "validation" in rows["split"]:
             available = sorted(rows["language"].unique())
     try:
-        return resolve_languages(cell.source_set, available)
+        return resolve_languages(cell.config.source_set, available)
     except InputError:  # languages of one's own, that were not validated on
-        return tuple(cell.source_set.split(","))
+        return tuple(cell.config.source_set.split(","))
 
 
 def _describe_languages(alone: Results, cell: Cell, sources: Sequence[str]) -> pl.DataFrame:

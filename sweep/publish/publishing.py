@@ -36,7 +36,7 @@ def publish(
     license: str = "apache-2.0",
     datasets: Sequence[str] = (),
     base_model: str | None = None,
-    exclude: str = "joshi5",
+    exclude: str | None = None,
 ) -> None:
     """Publish a configuration's seeds (all, or `seeds`) to `hub:USER/NAME`; a dry run writes what would be, `into`.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import get_token
 
+from sweep.choosing import choose_seed
 from sweep.keeping import read_kept
 from sweep.publish.card import Card, render_card
 from sweep.publish.naming import check_public, public_name, publish_config, publish_facts
@@ -49,12 +50,16 @@ def name_revision(seed: int) -> str:
 
 
 def build_revisions(numbers: Numbers, request: Request, target: Path) -> dict[int, str]:
-    """Write a subfolder a revision into an empty folder, and return the seeds' revisions; the first one is `main` too.
+    """Write a subfolder a revision into an empty folder, and return the seeds' revisions; one seed is `main`, too.
+
+    It is the one that `choose_seed` chooses among those whose adapters are there.
 
     InputError where no adapter of the configuration is there.
     """
     adapters, reasons = _read_adapters(numbers, request)
     revisions = {seed: name_revision(seed) for seed in adapters}
+    validated = {one.seed: one.row.get("validation_accuracy") for one in numbers.seeds}
+    main_seed = choose_seed({seed: validated[seed] for seed in adapters})
     sentence = ""
     for seed, adapter in adapters.items():
         (target / revisions[seed]).mkdir()
@@ -66,6 +71,7 @@ def build_revisions(numbers: Numbers, request: Request, target: Path) -> dict[in
         base_model=request.base_model,
         label_names=next(iter(adapters.values())).label_names,
         revisions=revisions,
+        main_seed=main_seed,
         reasons=reasons,
         fingerprints={revisions[seed]: adapter.fingerprint for seed, adapter in adapters.items()},
         sentence=sentence,
@@ -74,7 +80,7 @@ def build_revisions(numbers: Numbers, request: Request, target: Path) -> dict[in
     text = render_card(numbers, card)
     for revision in revisions.values():
         (target / revision / README).write_text(text, encoding="utf-8")
-    shutil.copytree(target / next(iter(revisions.values())), target / MAIN)
+    shutil.copytree(target / revisions[main_seed], target / MAIN)
     secrets = _secrets(numbers)
     for file in sorted(path for path in target.rglob("*") if path.is_file()):
         check_public(_read_text(file), str(file.relative_to(target)), secrets)

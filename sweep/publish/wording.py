@@ -1,7 +1,9 @@
 """A model card's sentences. What users have named is escaped here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from sweep.analysis.targets import NO_EXCLUSION, TRAINED
+from sweep.choosing import RULE
 from sweep.publish.naming import on_hub
 from sweep.publish.numbers import Numbers
 from sweep.report.formats import escape_markdown
@@ -9,7 +11,7 @@ from sweep.report.setup_sheets import GROUP_MEANINGS
 from sweep.report.sheet import percent
 from xpe_core.checkpoints import BUNDLED
 from xpe_core.config import RunConfig
-from xpe_core.languages import load_languages
+from xpe_core.languages import find_language
 
 METHOD_NAMES = {
     "spt": "standard soft prompt (SPT)",
@@ -61,7 +63,7 @@ def describe_method(config: RunConfig) -> str:
 
 def describe_sources(numbers: Numbers, source_set: str) -> str:
     """Return what it was trained on."""
-    known = {language.code: language.name for language in load_languages()}
+    known = {code: language.name for code in numbers.sources if (language := find_language(code)) is not None}
     named = [f"{known[code]} ({code})" if code in known else code for code in numbers.sources[:SHOWN_LANGUAGES]]
     left = len(numbers.sources) - len(named)
     names = ", ".join(named) + (f" and {left} more, marked in the table of languages" if left else "")
@@ -76,7 +78,9 @@ def describe_groups(numbers: Numbers) -> str:
         if meaning := GROUP_MEANINGS.get(group.partition("_without_")[0]):
             sentences.append(f"*{escape_markdown(group)}*: {meaning}.")
     exclude = numbers.results.exclude
-    if exclude != "none":
+    if exclude == TRAINED:
+        sentences += [escape_markdown(sentence) for sentence in numbers.results.left_out]
+    elif exclude != NO_EXCLUSION:
         meaning = GROUP_MEANINGS.get(exclude, "")
         sentences.append(
             f"Languages of {escape_markdown(exclude)}{f' ({meaning})' if meaning else ''} are in no group."
@@ -137,9 +141,19 @@ def compare_with_recipe(config: RunConfig, num_differing: int) -> str:
     return f"{which} from it and {'is' if num_differing == 1 else 'are'} bold: the published figures are no yardstick."
 
 
+def say_which_seed(main_seed: int, revisions: Mapping[int, str]) -> str:
+    """Return which seed `main` is and why, and where the others are."""
+    if len(revisions) == 1:
+        return f"`main` and `{revisions[main_seed]}` are seed {main_seed}, the only one that is published."
+    return (
+        f"`main` is seed {main_seed}, which has {RULE} (test accuracy played no part). Every seed has a revision of "
+        f"its own, such as `{revisions[main_seed]}`; the figures below are means over all of them."
+    )
+
+
 def say_format(sentence: str) -> str:
     """Return what PEFT can do with the files, as it is said in front of the lines that do it."""
-    return sentence.replace("peft ", "PEFT ", 1).replace("README.md applies it", "the lines below apply it") + "."
+    return sentence.replace("peft ", "PEFT ", 1).replace("README.md applies it", "the lines below apply it")
 
 
 def link(name: str, kind: str = "") -> str:

@@ -1,51 +1,48 @@
 """The answer in one table: which arm is highest, and is it really higher than the baseline."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from sweep.analysis.answers import Answers
-from sweep.analysis.statistics import LEVEL, seeds_for, smallest_p
-from sweep.report.sheet import Sheet, interval, p_value, points, sections
+from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
+from sweep.report.choice_lines import choice_lines
+from sweep.report.sheet import Sheet, interval, join_names, p_value, percent, points, sections
 
 SIGNIFICANT = 1 - LEVEL
+KEYS = ["source_set", "group"]
+MAX_EQUAL = 3
+"""Arms that are equal to the digit shown have a row each up to so many; a note names all."""
+NO_INTERVAL = f"There is no interval below {MIN_INTERVAL_SEEDS} seeds: two say nothing about a third."
 
 
 def answer_sheets(answers: Answers) -> list[Sheet]:
     """Return which arm is highest in each row, and whether it is really higher than the baseline."""
-    averaged = answering_cells(answers)
-    chosen = set(answers.results.chosen_arms) & set(averaged["arm"])
-    if averaged["arm"].n_unique() < 2:
+    if answering_cells(answers)["arm"].n_unique() < 2:
         return []
-    keys = ["source_set", "group", "arm"]
-    highest = averaged.sort("accuracy", descending=True, maintain_order=True).unique(keys[:2], keep="first")
-    places = averaged.select(keys[:2]).unique(maintain_order=True)
-    names = ("difference", "low", "high", "p_holm")
-    if answers.differences.is_empty():
-        tested = pl.DataFrame(schema={**dict.fromkeys(keys, pl.String), **dict.fromkeys(names, pl.Float64)})
-    else:
-        tested = answers.differences.select(*keys, *names)
-    found = places.join(highest, on=keys[:2], how="left", maintain_order="left")
-    found = found.join(tested, on=keys, how="left", suffix="_difference", maintain_order="left")
-    verdicts = [_verdict(row, answers, row["arm"] in chosen) for row in found.iter_rows(named=True)]
-    found = found.with_columns(verdict=pl.Series(verdicts, dtype=pl.String))
+    highest = highest_cells(answers)
+    chosen = set(answers.results.chosen_arms) & set(answering_cells(answers)["arm"])
+    found = _with_differences(answers, highest)
+    found = found.with_columns(verdict=pl.Series(_verdicts(found, answers, chosen), dtype=pl.String))
+    found = found.filter(pl.int_range(pl.len()).over(KEYS) < MAX_EQUAL)
+    has_p = found["p_holm"].drop_nulls().len() > 0
     rows: list[tuple[str, ...]] = []
     for source_set, part in sections(found, "source_set"):
         rows.append((f"trained on {source_set}",))
         for row in part.iter_rows(named=True):
             shown = interval(row["accuracy"], row["low"], row["high"])
             change = interval(row["difference"], row["low_difference"], row["high_difference"], points)
-            rows.append((row["group"], row["arm"], shown, change, p_value(row["p_holm"]), row["verdict"]))
-    columns = ("tested on", "highest", "accuracy [95 %]", "difference [95 %]", "Holm p", "really higher?")
+            said = _say_verdict(row, answers.baseline)
+            p = [p_value(row["p_holm"])] if has_p else []
+            rows.append((row["group"], row["arm"], shown, change, *p, said))
+    ends = " [95 %]" if found["low"].drop_nulls().len() else ""
+    really = f"really higher than {answers.baseline}?"
+    columns = ("tested on", "highest", f"accuracy{ends}", f"difference{ends}", *["Holm p"] * has_p, really)
     title = f"The answer: which is highest, and is it really higher than {answers.baseline}"
-    notes = ["really higher: yes where Holm's p is at most 0.05. 'not shown' is no proof of being equal."]
-    if answers.differences.is_empty():
-        notes = [f"There is no arm {answers.baseline} to compare with; --baseline ARM names another."]
-    elif impossible := why_impossible(answers.differences):
-        notes.append(impossible)
-    if chosen:
-        notes.append("not replicated: chosen by these very seeds, so it looks better than it is; run `replicate`.")
-    return [Sheet("answer", title, columns, tuple(rows), found, tuple(notes), left=2)]
+    notes = [*choice_lines(answers), *_equal_lines(highest), *_explain(answers, found)]
+    hints = _hints(answers, found)
+    return [Sheet("answer", title, columns, tuple(rows), found, tuple(notes), hints, left=2)]
 
 
 def answering_cells(answers: Answers) -> pl.DataFrame:
@@ -57,20 +54,15 @@ def answering_cells(answers: Answers) -> pl.DataFrame:
     return fresh if has_answer else averaged
 
 
-def _is_baseline(arm: str, baseline: str) -> bool:
-    return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
+def highest_cells(answers: Answers) -> pl.DataFrame:
+    """Return the highest of the cells that may be the answer, by row of the main table.
 
-
-def _verdict(row: dict[str, Any], answers: Answers, is_chosen: bool) -> str:
-    if _is_baseline(row["arm"], answers.baseline):
-        return "is the baseline"
-    if row["difference"] is None:
-        return "not compared"
-    if is_chosen:
-        return "not replicated"
-    # of the seeds that both have, which may be fewer than those of the mean that made it the highest
-    is_higher = row["difference"] > 0 and row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT
-    return "yes" if is_higher else "not shown"
+    What is equal to the digit shown is equally high: such cells are all there, in the order of the arms.
+    """
+    averaged = answering_cells(answers)
+    shown = pl.Series("shown", [float(percent(value)) for value in averaged["accuracy"]], dtype=pl.Float64)
+    marked = averaged.with_columns(shown)
+    return marked.filter(pl.col("shown") == pl.col("shown").max().over(KEYS)).drop("shown")
 
 
 def why_impossible(table: pl.DataFrame) -> str | None:
@@ -83,6 +75,113 @@ def why_impossible(table: pl.DataFrame) -> str | None:
         return None
     return (
         f"With {most} seeds p is at least {p_value(smallest_p(most))}: however large, none of {len(compared)} "
-        f"differences survives Holm's correction. It takes {needed} seeds, or fewer comparisons (compare A B --for "
-        "GROUP)."
+        f"differences survives Holm's correction. It takes {needed} seeds, or fewer comparisons."
     )
+
+
+def _with_differences(answers: Answers, highest: pl.DataFrame) -> pl.DataFrame:
+    """Return cells with their differences to the baseline, in the order of the main table."""
+    names = {**dict.fromkeys(("difference", "low", "high", "p_holm"), pl.Float64), "num_pairs": pl.Int64}
+    tested = pl.DataFrame(schema={**dict.fromkeys([*KEYS, "arm"], pl.String), **names})
+    if not answers.differences.is_empty():
+        tested = answers.differences.select(*KEYS, "arm", *names)
+    places = answering_cells(answers).select(KEYS).unique(maintain_order=True)
+    found = places.join(highest, on=KEYS, how="left", maintain_order="left_right")
+    return found.join(tested, on=[*KEYS, "arm"], how="left", suffix="_difference", maintain_order="left")
+
+
+def _is_baseline(arm: str, baseline: str) -> bool:
+    return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
+
+
+def _verdicts(found: pl.DataFrame, answers: Answers, chosen: set[str]) -> list[str]:
+    """Return a verdict for each of the highest: one word or two, the same in every version."""
+    equal_to_baseline = {
+        (row["source_set"], row["group"])
+        for row in found.iter_rows(named=True)
+        if _is_baseline(row["arm"], answers.baseline)
+    }
+    return [
+        _verdict(row, answers.baseline, row["arm"] in chosen, (row["source_set"], row["group"]) in equal_to_baseline)
+        for row in found.iter_rows(named=True)
+    ]
+
+
+def _verdict(row: dict[str, Any], baseline: str, is_chosen: bool, is_equal: bool) -> str:
+    if _is_baseline(row["arm"], baseline):
+        return "is the baseline"
+    if is_equal:
+        return "equal"
+    if row["difference"] is None:
+        return "not compared"
+    if is_chosen:
+        return "not replicated"
+    # of the seeds that both have, which may be fewer than those of the mean that made it the highest
+    is_higher = row["difference"] > 0 and row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT
+    return "yes" if is_higher else "not shown"
+
+
+def _say_verdict(row: dict[str, Any], baseline: str) -> str:
+    """Return a verdict in words that need no note."""
+    if row["verdict"] != "not shown":
+        words = {"is the baseline": f"{baseline} is the highest", "equal": f"no, equal to {baseline}"}
+        words["not replicated"] = "not run on fresh seeds"
+        return words.get(row["verdict"], row["verdict"])
+    if row["p_holm"] is None:
+        return f"cannot be shown with {row['num_pairs']} seed{'' if row['num_pairs'] == 1 else 's'}"
+    return "could be chance" if row["difference"] > 0 else "no, not on the same seeds"
+
+
+def _equal_lines(highest: pl.DataFrame) -> list[str]:
+    lines = []
+    for (source_set, group), part in highest.group_by(KEYS, maintain_order=True):
+        if len(part) > 1:
+            arms = join_names(part["arm"].to_list())
+            lines.append(f"{group}, trained on {source_set}: {arms} are equal to the digit shown.")
+    return lines
+
+
+def _explain(answers: Answers, found: pl.DataFrame) -> list[str]:
+    """Return what must be known to read the table."""
+    if answers.differences.is_empty():
+        return [f"There is no arm {answers.baseline} to compare with; --baseline ARM names another."]
+    notes = []
+    if lacks_interval(found, "accuracy"):
+        notes.append(NO_INTERVAL)
+    if found["p_holm"].drop_nulls().len():
+        notes.append("Holm p: how often chance alone does as much, corrected for all comparisons. yes: at most 0.05.")
+    if "not shown" in found["verdict"] and found["p_holm"].drop_nulls().len():
+        notes.append("could be chance: not shown by these seeds, which is no proof of being equal.")
+    if impossible := why_impossible(answers.differences):
+        notes.append(impossible)
+    few = answers.differences.filter(pl.col("num_pairs").is_between(1, MIN_SEEDS - 1))["num_pairs"].to_list()
+    if few:
+        notes.append(few_seeds_line(few))
+    if "not replicated" in found["verdict"]:
+        notes.append("not run on fresh seeds: it was chosen by these very seeds, so it looks better than it is.")
+    return notes
+
+
+def lacks_interval(table: pl.DataFrame, value: str) -> bool:
+    """Whether a table has a value without an interval."""
+    return not table.filter(pl.col(value).is_not_null() & pl.col("low").is_null()).is_empty()
+
+
+def few_seeds_line(counts: Sequence[int]) -> str:
+    """Return that nothing can be claimed with so few pairs of seeds."""
+    seeds = f"{max(counts)} seed{'s' if max(counts) > 1 else ''}"
+    return (
+        f"With {seeds} no claim at 5 % is possible: p is at least {p_value(smallest_p(max(counts)))}; "
+        f"it takes {MIN_SEEDS} seeds."
+    )
+
+
+def _hints(answers: Answers, found: pl.DataFrame) -> tuple[str, ...]:
+    """Return what to do next, at the command line."""
+    hints = []
+    if not answers.differences.is_empty() and why_impossible(answers.differences):
+        hints.append("Fewer comparisons: compare A B --for GROUP.")
+    if "not replicated" in found["verdict"]:
+        searches = {cell.experiment for cell in answers.results.shown if answers.results.is_searched(cell)}
+        hints.append(f"Fresh seeds: replicate {' or '.join(sorted(searches))}.")
+    return tuple(hints)

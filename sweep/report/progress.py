@@ -1,28 +1,20 @@
-"""What a person sees of an experiment: one calm screen while it runs, and the table after it."""
+"""What a person sees of an experiment while it runs: one calm screen."""
 
 import time
-from collections import Counter
 from typing import Any
 
-import numpy as np
-import polars as pl
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from sweep.analysis import ALL_TARGETS, find_best, group_means, of_full_length, read_evaluations, read_runs
+from sweep.analysis.configurations import SAME_DIGITS
 from sweep.ledger import TrialRecord
 from sweep.plan import Plan
-from sweep.recorder import STATES
-from sweep.report.wording import format_duration, format_number, format_percent, shorten
-from sweep.storage import Folder
-from xpe_core.languages import TARGET_GROUPS
+from sweep.report.wording import METHOD_NAMES, format_duration, format_number, format_percent
+from sweep.report.wrapping import wrap
 
-WIDE = 100
-"""Columns of a console from which on a table's cells are written with spaces."""
-METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
+INDENT = " " * 10
+"""Of a line that goes on."""
 
 
 class Screen:
@@ -66,6 +58,9 @@ class Screen:
             f"{format_percent(record.value):>6}  {self._describe(record)}  ",
             (detail, "dim"),
         )
+        if self._console.is_terminal and line.cell_len > self._console.width:  # in a file a trial is a line
+            lines = wrap(line.plain.strip(), self._console.width - 3, INDENT)
+            line = Text("\n".join([f"   {lines[0]}", *lines[1:]]))
         self._console.print(line, highlight=False, soft_wrap=True)
 
     def say(self, sentence: str) -> None:
@@ -89,7 +84,7 @@ class Screen:
             lines.append(Text(f"  {steps:<16} {format_percent(record.value):>6}  {self._describe(record)}"))
         complete = [record for record in self._records.values() if record.state == "complete"]
         if complete:
-            best = max(complete, key=lambda record: record.value or 0.0)
+            best = max(complete, key=lambda record: round(record.value or 0.0, SAME_DIGITS))
             lines.append(
                 Text(f"best so far       {format_percent(best.value):>6}  {self._describe(best)}", style="bold")
             )
@@ -97,7 +92,7 @@ class Screen:
 
     def _describe(self, record: TrialRecord) -> str:
         if record.arm is not None:
-            return f"{record.arm} on {record.run_config.source_set}"
+            return f"{record.arm} on {self._plan.sweep.name_source_set(record.run_config.source_set)}"
         values = [f"{name}={format_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
 
@@ -110,100 +105,3 @@ class Screen:
                 done += self._steps[record.trial_id] / record.run_config.max_steps
         left = max(self._plan.num_trials, len(self._records)) - len([r for r in self._records.values() if r.state])
         return f"about {format_duration(gone / done * left)} to go" if done else "starting"
-
-
-def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
-    """Print the best configuration beside SPT and XPE, by target group."""
-    runs = of_full_length(read_runs(folder), plan.sweep)
-    means = group_means(runs, read_evaluations(folder))
-    if plan.sweep.kind != "search":
-        _print_grid(console, plan, runs, means)
-        return
-    best = find_best(runs)
-    if best is None:
-        return
-    rows = [row for row in (find_best(runs, method) for method in METHOD_NAMES) if row is not None]
-    rows.sort(key=lambda row: row.selection_accuracy, reverse=True)
-    table, groups = _start_table(means, "best of", "valid.")
-    for row in rows:
-        cells = [_cell(console, means, row.config_id, group) for group in groups]
-        marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
-        style = "bold" if row.config_id == best.config_id else ""
-        table.add_row(marked, format_percent(row.selection_accuracy), *cells, style=style)
-    seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
-    console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
-    console.print(table)
-    tried = dict(runs.group_by("method").agg(pl.col("config_id").n_unique()).iter_rows())
-    for row in rows:
-        values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)
-        searched = " ".join(f"{name}={format_number(values[name])}" for name in plan.sweep.varying)
-        failed = f"  ({row.num_failed} of {row.num_seeds} seeds failed)" if row.num_failed else ""
-        name = METHOD_NAMES[row.method]
-        number = f"best of {tried[row.method]}" if tried[row.method] > 1 else "the only one"
-        console.print(f"{name:<4}  {searched or 'as the experiment says'}  ({number}){failed}", highlight=False)
-    states = runs.group_by("trial_id").agg("state")["state"]
-    counts = Counter(next(state for state in STATES if state in list(trial)) for trial in states)
-    ended = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    console.print(f"Always guessing a language's most frequent class: {format_percent(most_frequent_class(plan))}")
-    console.print(f"* the best by validation accuracy on {shorten(plan.selection_languages)}")
-    console.print(f"Trials: {ended}.")
-    if plan.chosen_by_targets:
-        console.print(f"Not zero-shot: {shorten(plan.chosen_by_targets)} took part in the choice (validation split).")
-    if len(plan.sweep.seeds) < 6:
-        console.print(f"With {seeds} this ranks configurations; it does not prove a difference.")
-
-
-def most_frequent_class(plan: Plan) -> float:
-    """Return the mean over the target languages of the share of the most frequent class in the test split."""
-    shares = []
-    for language in plan.target_languages:
-        places = plan.data.select([language], "test", plan.sweep.evaluation.max_examples)
-        shares.append(np.bincount(plan.data.labels[places]).max() / len(places))
-    return float(np.mean(shares))
-
-
-def _print_grid(console: Console, plan: Plan, runs: pl.DataFrame, means: pl.DataFrame) -> None:
-    """Print every cell of a grid or a replication by target group."""
-    is_chosen = plan.sweep.kind != "evaluate"  # there is no validation accuracy of what was trained elsewhere
-    table, groups = _start_table(means, "arm", "trained on", "seeds", *(["valid."] if is_chosen else []))
-    notes: list[str] = []
-    for (arm, _), config in zip(plan.sweep.cells, plan.sweep.corners, strict=True):
-        own = runs.filter(pl.col("config_id") == config.config_id)
-        complete = own.filter(pl.col("state") == "complete")
-        if len(own) > len(complete):
-            notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
-        chosen = format_percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
-        cells = [_cell(console, means, config.config_id, group) if len(complete) else "–" for group in groups]
-        table.add_row(arm, config.source_set, str(len(complete)), *([chosen] if is_chosen else []), *cells)
-    seeds = f"{len(plan.sweep.seeds)} seed{'s' if len(plan.sweep.seeds) > 1 else ''}"
-    console.print(f"\n{plan.name}: test accuracy in % (mean ± standard deviation over {seeds})")
-    console.print(table)
-    for note in notes:
-        console.print(note, highlight=False)
-    console.print(f"Always guessing a language's most frequent class: {format_percent(most_frequent_class(plan))}")
-    for source_set, count in plan.trained_on_targets.items():
-        console.print(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
-    if len(plan.sweep.seeds) < 6:
-        console.print(f"With {seeds} this ranks configurations; it does not prove a difference.")
-
-
-def _start_table(means: pl.DataFrame, *names: str) -> tuple[Table, list[str]]:
-    """Return a table with these columns and one a target group, and the groups."""
-    sizes = {row["group"]: row["num_languages"] for row in means.iter_rows(named=True)}
-    groups = [group for group in (*TARGET_GROUPS, ALL_TARGETS) if group in sizes]
-    if sizes.get(ALL_TARGETS) == sizes.get(TARGET_GROUPS[-1]) and ALL_TARGETS in groups:
-        groups.remove(ALL_TARGETS)  # the same languages as all without Joshi 5
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for place, name in enumerate(names):
-        is_text = place == 0 or name == "trained on"
-        table.add_column(name, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
-    for group in groups:
-        table.add_column("\n".join([*group.split("_"), f"({sizes[group]})"]), justify="right", no_wrap=True)
-    return table, groups
-
-
-def _cell(console: Console, means: pl.DataFrame, config_id: str, group: str) -> str:
-    row = means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group)).row(0, named=True)
-    sign = " ± " if console.width >= WIDE else "±"
-    spread = "" if row["spread"] is None else f"{sign}{100 * row['spread']:.1f}"
-    return f"{format_percent(row['accuracy'])}{spread}"

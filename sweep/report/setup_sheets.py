@@ -9,13 +9,6 @@ from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
 from xpe_core.config import RunConfig
 
-GROUP_MEANINGS = {
-    "low_performing": "below 60 % accuracy under full fine-tuning of XLM-R large",
-    "unseen": "not in XLM-R's pretraining",
-    "seen": "in XLM-R's pretraining",
-    "joshi5": "the seven languages of Joshi class 5",
-    "enarzho": "English, Arabic, Chinese",
-}
 NOT_KNOWN = "not known"
 """Stands for what an adapter that was trained elsewhere does not say."""
 ALWAYS_SAID = ("backbone", "dataset", "num_virtual_tokens", "encoder_hidden_size", "max_steps", "batch_size")
@@ -35,7 +28,7 @@ def setup_line(answers: Answers) -> str:
 
 
 def setup_sheets(answers: Answers) -> list[Sheet]:
-    """Return what distinguishes the arms, and in the notes what they share and what groups mean."""
+    """Return what distinguishes the arms, and in the note what they share."""
     cells = answers.results.shown
     if not cells:
         return []
@@ -55,11 +48,10 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
         if name not in varied
         and (name in ALWAYS_SAID or (name in known and known[name] != RunConfig.model_fields[name].get_default()))
     ]
-    meanings = [f"{name}: {meaning}" for name, meaning in GROUP_MEANINGS.items() if _is_used(name, answers)]
-    notes = (f"The same for all: {', '.join(shared)}.", f"{'; '.join(meanings)}.")
+    notes = (f"The same for all: {', '.join(shared)}.",)
     frame = answers.main.select("arm", "source_set", "config_id").unique(maintain_order=True)
     columns = ("arm", "trained on", *varied)
-    return [Sheet("setup", "What was run", columns, tuple(rows), frame, notes if meanings else notes[:1], left=2)]
+    return [Sheet("setup", "What was run", columns, tuple(rows), frame, notes, left=2)]
 
 
 def _values(cell: Cell, fields: Sequence[str]) -> tuple[str, ...]:
@@ -79,8 +71,3 @@ def _short(name: str) -> str:
 
 def _join(values: set[str]) -> str:
     return " and ".join(sorted(values))
-
-
-def _is_used(name: str, answers: Answers) -> bool:
-    groups = [group.partition("_without_")[0] for group in answers.results.groups]
-    return name in groups or name in answers.results.source_sets or name == answers.results.exclude

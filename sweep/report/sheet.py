@@ -3,10 +3,12 @@
 CSV holds the data frame behind a table instead, not rounded.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
+
+from sweep.analysis.configurations import SAME_DIGITS
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,12 @@ class Sheet:
 
 def percent(value: float | None) -> str:
     """Return a share of 1 in percent."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return "–" if value is None else f"{_without_noise(100 * value):.1f}"
 
 
 def points(value: float | None) -> str:
     """Return a difference in percentage points, with its sign; what rounds to 0 has a plus."""
-    shown = "–" if value is None else f"{100 * value:+.1f}"
+    shown = "–" if value is None else f"{_without_noise(100 * value):+.1f}"
     return "+0.0" if shown == "-0.0" else shown
 
 
@@ -54,6 +56,16 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.4f}" if value < 0.01 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Return names as a sentence lists them."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _without_noise(value: float) -> float:
+    """Return a percentage whose last digits, which differ with the order of a sum, do not decide how it is rounded."""
+    return round(value, SAME_DIGITS - 2)
 
 
 def sections(table: pl.DataFrame, by: str) -> Iterator[tuple[str, pl.DataFrame]]:

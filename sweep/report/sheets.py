@@ -1,26 +1,38 @@
 """A report's tables as people read them: which columns, in which order, and what must be said under each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import polars as pl
 
 from sweep.analysis.answers import Answers
-from sweep.analysis.statistics import MIN_SEEDS, POWER, smallest_p
-from sweep.report.answer_sheets import SIGNIFICANT, answer_sheets, answering_cells, why_impossible
+from sweep.analysis.statistics import MIN_SEEDS, POWER
+from sweep.report.answer_sheets import (
+    NO_INTERVAL,
+    SIGNIFICANT,
+    answer_sheets,
+    few_seeds_line,
+    highest_cells,
+    lacks_interval,
+    why_impossible,
+)
+from sweep.report.group_lines import group_lines
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.setup_sheets import setup_sheets
 from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
+from sweep.report.wording import name_exclusion, name_group
 
 ARMS_A_TABLE = 4
 """Arms side by side in 100 columns."""
 
 
-def all_sheets(answers: Answers) -> list[Sheet]:
+def all_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet]:
     """Return every table of a report that has something to say, in the order of the questions."""
     makers: tuple[Callable[[Answers], list[Sheet]], ...] = (
         answer_sheets,
-        main_sheets,
+        partial(main_sheets, arms_a_table=arms_a_table),
         difference_sheets,
         curse_sheets,
         extreme_sheets,
@@ -46,27 +58,12 @@ def problem_lines(problems: pl.DataFrame) -> list[str]:
     return lines
 
 
-def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet]:
-    """Return the main table, a few arms at a time."""
-    arms = answers.results.arms
+def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE, most: int | None = None) -> list[Sheet]:
+    """Return the main table, a few arms at a time; at most `most` of them, the baseline and the highest."""
+    arms = _choose_arms(answers, most)
     blocks = [arms[start : start + arms_a_table] for start in range(0, len(arms), arms_a_table)]
     found = {(row["source_set"], row["group"], row["arm"]): row for row in answers.main.iter_rows(named=True)}
-    highest = {
-        (row["source_set"], row["group"]): row["accuracy"]
-        for row in answering_cells(answers)
-        .group_by("source_set", "group")
-        .agg(pl.col("accuracy").max())
-        .iter_rows(named=True)
-    }
-    notes = [
-        "In each cell: mean over seeds of the mean over languages, 95 % interval over seeds (the test examples are "
-        "held fixed); seeds x languages. The highest of a row stands out."
-    ]
-    for (source_set, group, arm), row in found.items():
-        if row["note"]:
-            notes.append(f"* not averaged: {arm} on {source_set}, {group}: {row['note']}")
-    for source_set, count in answers.results.trained_on_targets.items():
-        notes.append(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
+    highest = set(highest_cells(answers).select("source_set", "group", "arm").iter_rows())
     sheets = []
     for number, block in enumerate(blocks):
         rows: list[tuple[str, ...]] = []
@@ -74,20 +71,58 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Shee
         for source_set in answers.results.source_sets:
             rows.append((f"trained on {source_set}",))
             for group in answers.results.groups:
-                cells = [found.get((source_set, group, arm)) for arm in block]
-                best = highest.get((source_set, group))
-                strong |= {(len(rows), column) for column, cell in enumerate(cells, 1) if _is_highest(cell, best)}
-                rows.append((group, *map(_main_cell, cells)))
+                places = [(source_set, group, arm) for arm in block]
+                strong |= {(len(rows), column) for column, place in enumerate(places, 1) if place in highest}
+                rows.append((name_group(group), *map(_main_cell, map(found.get, places))))
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
-        excluded = "" if answers.results.exclude == "none" else f"; {answers.results.exclude} in no group"
-        title = f"Test accuracy in %{excluded}{part}"
-        last = number == len(blocks) - 1
+        excluded = name_exclusion(answers.results.exclude)
+        title = f"Test accuracy in %{f'; {excluded} in no group' if excluded else ''}{part}"
         place = number + 1 if len(blocks) > 1 else None
-        said = tuple(notes) if last else ()
-        marks = frozenset(strong)
-        sheet = Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, strong=marks, part=place)
-        sheets.append(sheet)
+        said = tuple(_explain_main(answers)) if number == len(blocks) - 1 else ()
+        hints = _name_left_out(answers.results.arms, arms) if number == len(blocks) - 1 else ()
+        sheet = Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, hints, part=place)
+        sheets.append(replace(sheet, strong=frozenset(strong)))
     return sheets
+
+
+def _explain_main(answers: Answers) -> list[str]:
+    """Return what must be known to read the main table."""
+    results = answers.results
+    has_interval = answers.main["low"].drop_nulls().len()
+    mean = "In each cell: the mean over seeds of the mean over languages"
+    notes = [f"{mean}, its 95 % interval over seeds, and seeds x languages." if has_interval else f"{mean}."]
+    if not has_interval:
+        notes.append("Below it: seeds x languages.")
+    if lacks_interval(answers.main, "accuracy"):
+        notes.append(NO_INTERVAL)
+    notes.append("The highest of a row is in bold.")
+    for row in answers.main.filter(pl.col("note").is_not_null()).iter_rows(named=True):
+        notes.append(f"* not averaged: {row['arm']} on {row['source_set']}, {row['group']}: {row['note']}")
+    for source_set, count in results.trained_on_targets.items():
+        notes.append(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
+    notes += results.left_out
+    sizes = {group: len(places) for group, places in results.groups.items()}
+    backbone = results.shown[0].config.backbone if results.shown else ""
+    return notes + group_lines(sizes, backbone, results.source_sets)
+
+
+def _choose_arms(answers: Answers, most: int | None) -> list[str]:
+    """Return the arms in their order: all, or the baseline and those that are highest over most languages."""
+    arms = answers.results.arms
+    if most is None or len(arms) <= most:
+        return arms
+    broad = answers.main.filter(pl.col("group") == answers.results.broadest_group)
+    means = dict(broad.group_by("arm").agg(pl.col("accuracy").mean()).iter_rows())
+    baselines = [arm for arm in arms if arm.rpartition(":")[2] == answers.baseline.rpartition(":")[2]][:1]
+    ranked = sorted(arms, key=lambda arm: (arm not in baselines, -(means.get(arm) or 0.0), arms.index(arm)))
+    return [arm for arm in arms if arm in ranked[:most]]
+
+
+def _name_left_out(arms: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]:
+    left = [arm for arm in arms if arm not in shown]
+    if not left:
+        return ()
+    return (f"Left out are {len(left)} of {len(arms)} arms, none of them higher: {', '.join(left)}; --all shows all.",)
 
 
 def difference_sheets(answers: Answers) -> list[Sheet]:
@@ -116,22 +151,28 @@ def difference_sheet(table: pl.DataFrame, title: str, more_notes: Sequence[str] 
 
 def explain_differences(table: pl.DataFrame) -> list[str]:
     """Return what must be known to read a table of `analysis.differences`."""
-    notes = [
-        "[these lang.]: 95 % interval over seeds, for these languages; [such lang.]: over seeds and languages, for "
-        "languages like these (bias-corrected bootstraps). p: exact sign-flip test over seeds; Holm p: corrected for "
-        f"all {table['p_holm'].count()} rows with {MIN_SEEDS} pairs or more. could show: the true difference that the "
-        f"test shows at 5 %, as the only comparison, with a probability of {100 * POWER:.0f} %. [such lang.] may be "
-        "the narrower one, as it learns the noise from languages, too; either may leave out 0 where the exact test, "
-        "which assumes less, has p above 5 %."
-    ]
+    has_p = table["p_holm"].drop_nulls().len()
+    notes = []
+    if table["low"].drop_nulls().len():
+        notes += [
+            "[these lang.]: 95 % interval over seeds, for these languages (bias-corrected bootstrap).",
+            "[such lang.]: over seeds and languages, for languages like these. It may be the narrower one.",
+        ]
+    if lacks_interval(table, "difference"):
+        notes.append(NO_INTERVAL)
+    notes.append("p: exact sign-flip test over seeds: how often chance alone does as much.")
+    if has_p:
+        notes += [
+            f"Holm p: corrected for all {table['p_holm'].count()} rows with {MIN_SEEDS} pairs or more.",
+            f"could show: the true difference that the test finds {100 * POWER:.0f} times of 100, as the only one.",
+            "An interval may leave out 0 where p is above 0.05: the test assumes less.",
+        ]
     compared = table.filter(pl.col("p_holm").is_not_null())
     missing = table.filter(pl.col("note").is_not_null()).unique(["source_set", "arm", "note"], maintain_order=True)
     for row in missing.iter_rows(named=True):
         notes.append(f"* no difference for {row['arm']} on {row['source_set']}: {row['note']}")
     if few := [count for count in table["num_pairs"].to_list() if 0 < count < MIN_SEEDS]:
-        seeds = f"{max(few)} seed{'s' if max(few) > 1 else ''}"
-        smallest = p_value(smallest_p(max(few)))
-        notes.append(f"With {seeds} no claim at 5 % is possible: p is at least {smallest}; it takes {MIN_SEEDS} seeds.")
+        notes.append(few_seeds_line(few))
     if compared.is_empty():
         return notes
     if impossible := why_impossible(table):
@@ -238,10 +279,6 @@ def published_sheets(answers: Answers) -> list[Sheet]:
     return [Sheet("published", title, columns, tuple(rows), answers.published, notes, left=3)]
 
 
-def _is_highest(row: dict[str, Any] | None, highest: float | None) -> bool:
-    return row is not None and highest is not None and row["accuracy"] == highest
-
-
 def _main_cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
@@ -252,7 +289,7 @@ def _main_cell(row: dict[str, Any] | None) -> str:
 
 
 def _difference_row(row: dict[str, Any]) -> tuple[str, ...]:
-    head = (row["group"], row["arm"], f"{row['num_pairs']} x {row['num_languages']}")
+    head = (name_group(row["group"]), row["arm"], f"{row['num_pairs']} x {row['num_languages']}")
     if row["difference"] is None:
         return (*head, "*", "", "", "", "")
     such = "–" if row["low_languages"] is None else f"[{points(row['low_languages'])}, {points(row['high_languages'])}]"

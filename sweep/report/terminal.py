@@ -1,112 +1,129 @@
-"""A report in the terminal, readable at 100 columns; and the answers of `best` and `compare`."""
+"""A report in the terminal: the answer and the main table, or all tables; and the answers of `best` and `compare`."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from shlex import quote
 
 import polars as pl
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from sweep.analysis.answers import Answers
+from sweep.report.answer_sheets import answer_sheets
+from sweep.report.chance_lines import chance_lines
 from sweep.report.language_sheets import language_sheet
+from sweep.report.layout import GAP, lay_out
+from sweep.report.replication_lines import replication_lines
 from sweep.report.setup_sheets import setup_line
 from sweep.report.sheet import Sheet
-from sweep.report.sheets import all_sheets, problem_lines
+from sweep.report.sheets import all_sheets, main_sheets, problem_lines
+from sweep.report.wrapping import wrap
 
 MAX_PROBLEMS = 20
-MAX_FIRST_WIDTH = 30
-MAX_WORD_WIDTH = 18
-"""Of columns of words; what is longer is folded."""
+MAX_PROBLEMS_IN_SHORT = 3
+MAX_ARMS_IN_SHORT = 8
+"""Of the short report's main table."""
+ALL_ARMS = 10_000
+"""A table in the terminal is cut into blocks by its width, not by a number of arms."""
 
 
-def print_report(console: Console, answers: Answers, every_language: bool) -> None:
-    """Print what is wrong with the results first, then every table."""
+def print_report(console: Console, answers: Answers, every_language: bool, everything: bool, storage: str) -> None:
+    """Print what must be known first, then the answer and the main table; with `everything` all other tables, too."""
     names = ", ".join(one.name for one in answers.results.experiments)
-    console.print(Text(f"{names}: {setup_line(answers)}", style="bold"), soft_wrap=True)
-    print_problems(console, answers.problems)
-    for sheet in all_sheets(answers):
+    print_lines(console, f"{names}: {setup_line(answers)}", style="bold")
+    for line in (*chance_lines(answers), *replication_lines(answers.results, answers.curse)):
+        print_lines(console, line, "  ")
+    print_problems(console, answers.problems, MAX_PROBLEMS if everything else MAX_PROBLEMS_IN_SHORT)
+    if everything:
+        _print_all(console, answers, every_language)
+        return
+    said: set[str] = set()
+    for sheet in [*answer_sheets(answers), *main_sheets(answers, ALL_ARMS, MAX_ARMS_IN_SHORT)]:
+        print_sheet(console, replace(sheet, notes=tuple(note for note in sheet.notes if note not in said)))
+        said.update(sheet.notes)
+    if every_language:
+        print_sheet(console, language_sheet(answers))
+    _print_more(console, answers, storage)
+
+
+def _print_all(console: Console, answers: Answers, every_language: bool) -> None:
+    for sheet in all_sheets(answers, ALL_ARMS):
         if sheet.name == "gains-and-losses" and every_language:
             print_sheet(console, language_sheet(answers))
         print_sheet(console, sheet)
     if answers.differences.is_empty() and len(answers.results.arms) > 1:
-        console.print(Text(f"\nNo differences: there is no arm {answers.baseline!r} (--baseline ARM names another)."))
+        print_lines(console, f"\nNo differences: there is no arm {answers.baseline!r} (--baseline ARM names another).")
     if answers.not_comparable:
-        console.print(Text(f"\nNot comparable with the published table: {answers.not_comparable}."), soft_wrap=True)
+        print_lines(console, f"\nNot comparable with the published table: {answers.not_comparable}.")
 
 
-def print_problems(console: Console, problems: pl.DataFrame) -> None:
+def _print_more(console: Console, answers: Answers, storage: str) -> None:
+    """Say what else there is, and how to see it."""
+    names = " ".join(quote(one.name) for one in answers.results.experiments)
+    where = f" --storage {quote(storage)}" if storage != "results" else ""
+    console.print()
+    print_lines(console, "More (differences, languages, trade-off, what mattered, cost, setup):")
+    console.print(Text(f"  python sweep/run.py report {names}{where} --all"), soft_wrap=True)
+    print_lines(console, "The same on a page with charts: --format html.")
+
+
+def print_problems(console: Console, problems: pl.DataFrame, most: int = MAX_PROBLEMS) -> None:
     """Print one line a problem, those of the same kind in an arm together."""
     if problems.is_empty():
         return
     lines = problem_lines(problems)
-    console.print(Text("What to know about these results:", style="yellow"))
-    for line in lines[:MAX_PROBLEMS]:
-        console.print(Padding(Text(line), (0, 0, 0, 2)))
-    if len(lines) > MAX_PROBLEMS:
-        console.print(f"  and {len(lines) - MAX_PROBLEMS} more")
+    print_lines(console, "What to know about these results:", style="yellow")
+    for line in lines[:most]:
+        print_lines(console, f"- {line}", "  ")
+    if len(lines) > most:
+        more = f"and {len(lines) - most} more" + ("" if most == MAX_PROBLEMS else " (--all shows them)")
+        print_lines(console, f"- {more}")
 
 
 def print_sheet(console: Console, sheet: Sheet) -> None:
-    """Print a table with its title and its notes; where it is too wide, a few columns of numbers at a time."""
+    """Print a table with its title and its notes; where it is too wide, a few columns at a time."""
     console.print()
-    console.print(Text(sheet.title, style="bold"), soft_wrap=True)
-    for numbers in _blocks(sheet, console.width):
-        console.print(_table(sheet, [*range(sheet.left), *numbers]))
+    print_lines(console, sheet.title, style="bold")
+    console.print()
+    print_table(console, sheet)
+    if sheet.notes or sheet.hints:
+        console.print()
     for note in (*sheet.notes, *sheet.hints):
-        console.print(Text(note, style="dim"))
+        print_lines(console, note, "  ", style="dim")
 
 
-def _table(sheet: Sheet, places: Sequence[int]) -> Table:
-    """Return a table of the columns at these places."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for place in places:
-        words = place < sheet.left
-        justify: Literal["left", "right"] = "left" if words else "right"
-        head, least = Text(_head(sheet.columns[place])), _word_width(sheet, place) if words else None
-        table.add_column(head, justify=justify, overflow="fold", no_wrap=not words, min_width=least)
-    for number, row in enumerate(sheet.rows):
-        if len(row) > 1:
-            table.add_row(*(_show(row[place], (number, place) in sheet.strong) for place in places))
-            continue
-        if number:
-            table.add_section()
-        table.add_row(Text(row[0], style="italic"))
-    return table
+def print_table(console: Console, sheet: Sheet) -> None:
+    """Print a table alone."""
+    for line in lay_out(sheet, console.width):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
-def _blocks(sheet: Sheet, width: int) -> list[list[int]]:
-    """Return the columns of numbers, as many together as fit beside those of words."""
-    room = width - sum(_word_width(sheet, place) + 1 for place in range(sheet.left))
-    blocks: list[list[int]] = [[]]
-    used = 0
-    for place in range(sheet.left, len(sheet.columns)):
-        texts = [_head(sheet.columns[place]), *(row[place] for row in sheet.rows if len(row) > 1)]
-        needed = max(len(line) for text in texts for line in text.split("\n")) + 1
-        if blocks[-1] and used + needed > room:
-            blocks.append([])
-            used = 0
-        blocks[-1].append(place)
-        used += needed
-    return blocks
+class Facts:
+    """Names with what is said of each, in two columns; one under the other where there is no room."""
+
+    def __init__(self, rows: Sequence[tuple[str, str]] = ()) -> None:
+        """Begin with these."""
+        self._rows: list[tuple[str, str | Text]] = list(rows)
+
+    def add_row(self, name: str, value: str | Text) -> None:
+        """Add one."""
+        self._rows.append((name, value))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        widest = max((cell_len(name) for name, _ in self._rows), default=0)
+        beside = options.max_width - widest - GAP
+        for name, value in self._rows:
+            text = value.plain if isinstance(value, Text) else value
+            if beside < 2 * widest:
+                yield from map(Text, wrap(f"{name} {text}".strip(), options.max_width, " " * GAP))
+                continue
+            for number, line in enumerate(wrap(text, beside)):
+                head = "" if number else name
+                yield Text.assemble((head, "dim"), " " * (widest - cell_len(head) + GAP), line)
 
 
-def _word_width(sheet: Sheet, place: int) -> int:
-    """Return the width of a column of words below which it is not folded; headings stand in the first one."""
-    texts = [sheet.columns[place]] + [row[place] for row in sheet.rows if len(row) > 1]
-    if place == 0:
-        texts += [row[0] for row in sheet.rows if len(row) == 1]
-    return min(max(map(len, texts)), MAX_FIRST_WIDTH if place == 0 else MAX_WORD_WIDTH)
-
-
-def _head(name: str) -> str:
-    """Return a column's name in two lines where it is an experiment's arm."""
-    return name.replace(":", ":\n")
-
-
-def _show(cell: str, is_strong: bool) -> Text:
-    value, _, counts = cell.partition("\n")
-    shown = Text(value, style="bold" if is_strong else "")
-    return Text.assemble(shown, "\n", (counts, "dim")) if counts else shown
+def print_lines(console: Console, text: str, indent: str = "", style: str = "") -> None:
+    """Print text, a word or a number never broken; all lines but the first begin with `indent`."""
+    for line in wrap(text, console.width, indent):
+        console.print(Text(line, style=style), soft_wrap=True, highlight=False)

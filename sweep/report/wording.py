@@ -2,6 +2,11 @@
 
 from typing import Any
 
+from sweep.analysis.targets import ALL_TARGETS, NO_EXCLUSION, TRAINED
+from sweep.report.sheet import percent
+
+METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
+
 
 def count_nouns(number: int, noun: str) -> str:
     """Return a number with its noun, of which one is singular."""
@@ -15,7 +20,7 @@ def format_number(value: Any) -> str:
 
 def format_percent(value: float | None) -> str:
     """Return a share in percent with one decimal, a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return percent(value)
 
 
 def format_duration(seconds: float) -> str:
@@ -28,3 +33,14 @@ def shorten(values: Any, limit: int = 7) -> str:
     """Return the first values, and how many more there are."""
     more = f" and {len(values) - limit} more" if len(values) > limit else ""
     return ", ".join(map(str, values[:limit])) + more
+
+
+def name_group(group: str) -> str:
+    """Return what people call a row of a table."""
+    return "all tested" if group == ALL_TARGETS else group
+
+
+def name_exclusion(name: str) -> str:
+    """Return what people call the languages that are in no row, nothing where there are none."""
+    names = [one.strip() for one in name.split(",") if one.strip() != NO_EXCLUSION]
+    return " and ".join("languages trained on" if one == TRAINED else one for one in names)

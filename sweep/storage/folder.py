@@ -50,7 +50,7 @@ class Folder:
         elif is_object_storage(str(place)):
             self._bucket, self._root = connect(str(place))
         else:
-            self._root = str(Path(place))
+            self._root = str(_without_tilde(place))
         self._growing: dict[str, Pieces] = {}
 
     def __str__(self) -> str:
@@ -242,6 +242,14 @@ class Folder:
         below, suffix = self._pieces_of(name)
         last = last_piece(below, suffix)
         return Path(self._root, name) if last is None else Path(below._root, last)
+
+
+def _without_tilde(place: Place) -> Path:
+    """Return a path with a home folder in the place of `~`, which no shell replaces in `--storage=~/results`."""
+    try:
+        return Path(str(place)).expanduser()
+    except RuntimeError:
+        raise InputError(f"storage {place}: there is no such user, whose home folder ~ is to be") from None
 
 
 def _read_object(system: fs.FileSystem, path: str) -> bytes:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import pyarrow as pa
 from pyarrow import fs
 
+from sweep.storage.names import find_problem
 from xpe_core.errors import InputError
 
 Option = str | bool | float
@@ -72,7 +73,9 @@ INSTEAD = {
 USER = re.compile(r"(?:anonymous|[\w-]+)@")
 """Before a host: a container of Azure's or nobody, and no password."""
 PART = re.compile(r"(?!\.+$)[A-Za-z0-9_.=-]+")
-"""Parts of a path that every tool reads alike, with nothing in them that a URI would have to escape."""
+"""Parts of a path that every tool reads alike, with nothing in them that a URI would have to escape; an experiment's
+name may be of any script.
+"""
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
 """Without a byte from the server, after which a request is tried again."""
@@ -153,7 +156,7 @@ def connect(uri: str) -> tuple[Bucket, str]:
     if "@" in uri:
         raise InputError(f"storage {scheme}://...: leave keys out of it, they are taken from {KEYS}")
     path = rest.rstrip("/")
-    if scheme != "s3" or not _has_plain_parts(path):
+    if scheme != "s3" or not PART.fullmatch(path.partition("/")[0]) or not _has_plain_parts(path):
         raise InputError(f"storage {without_query(uri)}: {_describe_form(scheme)}")
     given = dict(parse_qsl(query, keep_blank_values=True))
     options = {name: _read_option(f"s3://{path}", name, text) for name, text in given.items()}
@@ -197,7 +200,7 @@ def _connect_other(scheme: str, rest: str, query: str) -> tuple[Bucket, str]:
 
 
 def _has_plain_parts(path: str) -> bool:
-    return all(PART.fullmatch(part) for part in path.split("/"))
+    return all(PART.fullmatch(part) or find_problem(part) is None for part in path.split("/"))
 
 
 def _describe_form(scheme: str) -> str:

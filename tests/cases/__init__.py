@@ -1,1 +1,1 @@
-"""The cases that people met, each with a small input of its own and its right outcome."""
+"""What people did with files, settings and machines of their own, each case with its right outcome."""

@@ -198,7 +198,9 @@ def name_classes(
     unknown = tuple(f"LABEL_{place}" for place in range(len(bias)))
     for names, source in ((known, SIDECAR), (given, "label_names")):
         if names is not None and len(names) != len(bias):
-            raise InputError(f"adapter {where}: its head has {len(bias)} classes; {source} names {len(names)}")
+            raise InputError(
+                f"adapter {where}: its head has {len(bias)} classes; {source} names {len(names)} ({' | '.join(names)})"
+            )
     if given and known and tuple(known) not in (unknown, tuple(given)):
         raise InputError(
             f"adapter {where}: its classes are known to be {', '.join(known)}, in this order; "

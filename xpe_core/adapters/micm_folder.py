@@ -41,6 +41,7 @@ from xpe_core.adapters.layout import (
     take_head,
     write_folder,
 )
+from xpe_core.adapters.peft_readme import TOKENIZE, copy_script, quote, say_base
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 
@@ -56,12 +57,25 @@ README = """\
 {num_tokens} virtual tokens ({method}) and a classification head for the frozen encoder `{base}`; made by xpe-sweep, in
 the format of micm-nlp. The {num_classes} classes, in the order of the logits: {classes}.
 
+```bash
+pip install torch transformers micm-nlp
+```
+{base_note}
+Then, in this folder:
+
 ```python
+import torch
 from micm_nlp.models.xpe import load_xpe_pretrained
 from transformers import AutoModelForSequenceClassification
 
-model = AutoModelForSequenceClassification.from_pretrained("{base}", num_labels={num_classes}).float()
+base = {base_literal}
+names = {names}
+model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(names)).float()
 model = load_xpe_pretrained(model, ".").eval()
+{tokenize}
+with torch.inference_mode():
+    logits = model(**batch).logits
+print([names[place] for place in logits.argmax(-1)])
 ```
 """
 
@@ -132,6 +146,7 @@ def write_micm(adapter: Adapter, folder: str | Path) -> None:
     tensors = {theirs: adapter.parameters[ours] for ours, theirs in names.items()}
     tensors |= name_head(adapter, HEADS[model_type])
     write_folder(adapter, Path(folder), values, tensors, _write_readme(adapter))
+    copy_script(config.backbone, Path(folder))
 
 
 def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
@@ -251,8 +266,13 @@ def _name_modules(config: RunConfig) -> list[str]:
 
 def _write_readme(adapter: Adapter) -> str:
     config = adapter.config
+    base = name_base(config.backbone)
     return README.format(
-        base=name_base(config.backbone),
+        base=base,
+        base_literal=quote(base),
+        base_note=say_base(config.backbone),
+        names=f"[{', '.join(map(quote, adapter.label_names))}]",
+        tokenize=TOKENIZE.format(max_length=config.max_length),
         num_tokens=config.num_virtual_tokens,
         method=config.method.upper(),
         num_classes=len(adapter.label_names),

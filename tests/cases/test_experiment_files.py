@@ -1,0 +1,294 @@
+"""Experiment files and `--set`: what is written is what is meant, in every place where a field may stand."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sweep.config import SweepConfig
+from sweep.experiments import load_experiment, read_evaluation_values
+from sweep.proposals import Sampler
+from sweep.storage import Folder
+from sweep.store import _compare, _specify
+from xpe_core.config import digest
+from xpe_core.errors import InputError
+
+Write = Callable[[str | bytes], str]
+
+IDS = {
+    "quickstart": ("13ffa508588e3625", "577accd7897bd02d", "54ac67b58a90898a"),
+    "sib200-e5": ("0930ba6e68bc0762", "2008430f86e504a1", "1c48c84df5752f8f"),
+    "sib200-dual": ("0349b7cfe4df796e", "eaa429db17cf5f1f", "0ee20fc114c426ed"),
+    "table1": ("baeafb98cb86e3dc", "9310ea4eee827519", "3c5af6bc9350fe8e"),
+    "table1-e5": ("0d8c6c70f5b432b4", "53af1696bd0531e6", "5a93a3f53d91d8c2"),
+}
+"""Of each shipped experiment, as it was when YAML's guesses decided: the first corner, all corners, all runs."""
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Give a function that writes an experiment file and returns its path."""
+
+    def write_file(content: str | bytes) -> str:
+        file = tmp_path / "mine.yaml"
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(file)
+
+    return write_file
+
+
+@pytest.mark.parametrize("name", list(IDS))
+def test_ids_of_shipped_experiments_are_what_they_were(name: str) -> None:
+    sweep = load_experiment(name)[1]
+    ids = [corner.config_id for corner in sweep.corners]
+    runs = [corner.with_seed(seed).run_id for corner in sweep.corners for seed in sweep.seeds]
+    assert (ids[0], digest(ids), digest(runs)) == IDS[name]
+
+
+def test_a_tied_field_follows_a_number_in_any_spelling(write: Write) -> None:
+    for number in ("5e-3", "5E-3", ".005", "0.005", "'5e-3'", "5.0e-03"):
+        file = write(
+            f"base: {{max_steps: 100, learning_rate: {number}}}\n"
+            "space: {encoder_prompt_learning_rate: {tied: learning_rate, times: 10}}\n"
+        )
+        assert load_experiment(file)[1].config().encoder_prompt_learning_rate == 0.05
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "condition", "searched"),
+    [
+        ("learning_rate", "1e-3", '"> 5e-4"', True),
+        ("learning_rate", "1e-3", '">= .001"', True),
+        ("learning_rate", "1e-4", '"> 5e-4"', False),
+        ("learning_rate", "1e-3", "0.001", True),
+        ("learning_rate", "1e-3", "[5e-3, 1e-3]", True),
+        ("num_virtual_tokens", "10", '"> 9"', True),
+        ("num_virtual_tokens", "10", '"< 10.5"', True),
+        ("eval_steps", "null", '"> 5"', False),
+        ("eval_steps", "10", '"> 5"', True),
+        ("eval_steps", "~", "null", True),
+        ("optimizer", "adamw", '"!= adafactor"', True),
+        ("source_set", "no", "no", True),
+        ("source_set", "no", '"== no"', True),
+        ("source_set", "no", "[yes, off]", False),
+        ("dataset", "my set", '"== my set"', True),
+    ],
+)
+def test_a_condition_is_typed_by_the_field_it_speaks_of(
+    write: Write, field: str, value: str, condition: str, searched: bool
+) -> None:
+    file = write(
+        f"base: {{max_steps: 100, {field}: {value}}}\n"
+        f"space: {{prompt_learning_rate: {{choice: [7e-3, 7e-2], when: {{{field}: {condition}}}}}}}\n"
+    )
+    assert (load_experiment(file)[1].config().prompt_learning_rate == 0.07) is searched
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base:\n  max_steps: 5\n  patience: 3\n  max_steps: 9\n", "base.max_steps stands twice, in lines 2 and 4"),
+        ("base: {max_steps: 5}\nseeds: 1\nbase: {max_steps: 9}\n", "base stands twice, in lines 1 and 3"),
+        ("base: {max_steps: 5, 'max_steps': 5}\n", "base.max_steps stands twice, in line 1"),
+        ("zipped:\n- learning_rate: [1]\n  learning_rate: [2]\n", r"zipped.0..learning_rate stands twice, in lines 2"),
+        ("arms:\n  spt: {encoder_ratio: 0}\n  spt: {encoder_ratio: 1}\n", "arms.spt stands twice, in lines 2 and 3"),
+        ("base:\n\tmax_steps: 5\n", "line 2 begins with a tab: indent with spaces"),
+        ("base:\n\u00a0\u00a0max_steps: 5\n", r"line 2 begins with '\\xa0'"),
+        ("base:\n  max_steps: 5\n    patience: 3\n", "line 3: this key stands further in"),
+        ("base: {max_steps: 5\n", "line 1: a bracket { that is not closed"),
+        ("base: {dataset: 'x}\n", "line 1: quotes that are not closed"),
+        ("", "is empty: it must hold keys such as base"),
+        ("# nothing yet\n", "is empty"),
+        ("- base\n", "line 1: must hold keys such as base and space, not a list"),
+        ("base: {}\n---\nbase: {}\n", "line 3 begins a second document"),
+        (
+            "a: 1\nbase: !!python/object/apply:os.getcwd []\n",
+            "line 2: base has the tag !!python/object/apply:os.getcwd",
+        ),
+        ("base: &a {x: *a}\n", "line 1: base.x holds itself"),
+        ("base: *nothing\n", "line 1: found undefined alias 'nothing'"),
+        (b"base:\n  dataset: caf\xe9\n", "line 2 is not UTF-8 .byte 0xE9.: save the file as UTF-8"),
+        ("base: {max_steps: 100, dataset: null}\n", "line 1: base: dataset is empty"),
+        ("base:\n  max_steps: 100\n  dataset:\n", "line 3: base: dataset is empty"),
+        ("base: {max_steps: 100, learning_rate: 1e999}\n", "learning_rate=1e999: input should be a finite number"),
+        ("base: {max_steps: 0x10}\n", "max_steps='0x10': must be a whole number"),
+        ("base: {max_steps: true}\n", "max_steps='true': must be a whole number"),
+        ("base: {max_steps: 1.5}\n", "max_steps=1.5: must be a whole number"),
+        ("base: {encoder_ratio: '0,3'}\n", "encoder_ratio='0,3': must be a number"),
+        ("base: {max_steps: 100}\nseeds: 1:30\n", "line 2: seeds='1:30': must look like 1,2 or 1-10"),
+        ("space: {num_virtual_tokens: {choice: [4, x]}}\n", r"space.num_virtual_tokens.choice.1.='x': must be a whole"),
+        (
+            "space: {num_virtual_tokens: {choice: [4, 0]}}\n",
+            r"space.num_virtual_tokens.choice.1.=0: input should",
+        ),
+        ("space: {optimizer: {choice: [adamw, adam]}}\n", r"space.optimizer.choice.1.='adam': input"),
+        (
+            "space: {learning_rate: {uniform: [1e-5, high]}}\n",
+            r"space.learning_rate.uniform.1.='high': must be",
+        ),
+        ("zipped: [{learning_rate: [1, x], patience: [1, 2]}]\n", r"zipped.0..learning_rate.1.='x': must be a number"),
+        (
+            "space: {patience: {choice: [1], when: {learning_rate: '> abc'}}}\n",
+            "learning_rate='> abc': learning",
+        ),
+        (
+            "space: {patience: {choice: [1], when: {learning_rate: often}}}\n",
+            "when: learning_rate='often': must",
+        ),
+        ("space: {patience: {choice: [1], when: {optimizer: '> 3'}}}\n", "optimizer is text, so == and != are allowed"),
+        (
+            "space: {patience: {choice: [1], when: {optimizer: [adam]}}}\n",
+            r"when: optimizer.0.='adam': input",
+        ),
+        ("space: {source_set: {uniform: [0, 1]}}\n", "space.source_set takes text: use choice"),
+        ("space: {encoder_type: {tied: optimizer, times: 2}}\n", "encoder_type.times: optimizer is text"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_place(write: Write, text: str | bytes, message: str) -> None:
+    file = write(text)
+    with pytest.raises(InputError, match=message) as refusal:
+        load_experiment(file)
+    assert str(refusal.value).startswith(f"experiment {file}") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("word", ["no", "NO", "off", "on", "yes", "y", "true", "2024_05", "2024-05-01", "1:30", "0o10"])
+@pytest.mark.parametrize("place", ["base", "arms", "space", "zipped", "set", "evaluation", "source_sets"])
+def test_text_stays_as_it_is_written(write: Write, word: str, place: str) -> None:
+    base = f"base: {{max_steps: 100, source_set: [{word}, sv]}}\n" if place == "base" else "base: {max_steps: 100}\n"
+    text = base + {
+        "arms": f"kind: grid\narms: {{a: {{source_set: {word}}}}}\n",
+        "space": f"space: {{source_set: {{choice: [{word}, [{word}, sv]]}}}}\n",
+        "zipped": f"zipped: [{{source_set: [{word}, sv], patience: [1, 2]}}]\n",
+        "evaluation": f"evaluation: {{languages: [{word}, sv]}}\n",
+        "source_sets": f"kind: grid\narms: {{a: {{}}}}\nsource_sets: [{word}, [{word}, sv]]\n",
+    }.get(place, "")
+    sweep = load_experiment(write(text), [f"source_set={word}"] if place == "set" else [])[1]
+    expected = {"base": (f"{word},sv",), "arms": (word,), "set": (word,), "zipped": (word, "sv")}
+    if place == "evaluation":
+        assert sweep.evaluation.languages == (word, "sv")
+    else:
+        assert sweep.used_source_sets == expected.get(place, (word, f"{word},sv"))
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value"),
+    [
+        ("dataset=2024_05", "dataset", "2024_05"),
+        ("dataset=2024-05-01", "dataset", "2024-05-01"),
+        ("dataset=my #1 set", "dataset", "my #1 set"),
+        ("dataset=a: b", "dataset", "a: b"),
+        ("dataset=null", "dataset", "null"),
+        ("dataset='no'", "dataset", "no"),
+        ("dataset={old} sets", "dataset", "{old} sets"),
+        ("source_set=no", "source_set", "no"),
+        ("source_set=[no, sv]", "source_set", "no,sv"),
+        ("source_set=no,sv", "source_set", "no,sv"),
+        ("learning_rate=5e-3", "learning_rate", 0.005),
+        ("max_steps=2e2", "max_steps", 200),
+        ("max_steps=1_000", "max_steps", 1000),
+        ("eval_steps=null", "eval_steps", None),
+        ("eval_steps=", "eval_steps", None),
+        ("max_steps=007", "max_steps", 7),
+    ],
+)
+def test_a_set_value_is_the_text_as_it_is(write: Write, override: str, field: str, value: Any) -> None:
+    config = load_experiment(write("base: {eval_steps: 5}\n"), [override])[1].config()
+    assert config.model_dump()[field] == value
+    if field in ("dataset", "source_set"):
+        assert read_evaluation_values([override]) == {field: value}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["learning_rate=1", "learning_rate=2"],
+            "--set learning_rate=2: learning_rate is set already, to '1'",
+        ),
+        (["=3"], "must look like key=value"),
+        (["learning_rate=abc"], "base: learning_rate='abc': must be a number"),
+        (["source_set=[no"], None),
+        (["source_set=[no, [sv]]]"], "--set source_set=.*is not YAML"),
+        (["dataset="], "dataset='': string should have at least 1 character"),
+        (["scheduler={grace_perod: 3}"], "unknown key 'grace_perod'; did you mean 'grace_period'"),
+    ],
+)
+def test_a_mistaken_set_value_is_refused(write: Write, overrides: list[str], message: str | None) -> None:
+    if message is None:
+        assert load_experiment(write("base: {max_steps: 100}\n"), overrides)[1].config().source_set == "[no"
+        return
+    with pytest.raises(InputError, match=message) as refusal:
+        load_experiment(write("base: {max_steps: 100}\n"), overrides)
+    assert "\n" not in str(refusal.value)
+
+
+def test_lists_and_keys_are_set_where_they_are_taken(write: Write) -> None:
+    grid = write("kind: grid\nbase: {max_steps: 100}\narms: {a: {}}\nsource_sets: [x]\n")
+    overrides = ["source_sets=no,[sv]", "seeds=[1-3, 7]", "evaluation={languages: [no, sv], max_examples: null}"]
+    with pytest.raises(InputError):
+        load_experiment(grid, ["source_sets=[no, [sv]"])
+    sweep = load_experiment(grid, ["source_sets=[no, [no, sv]]", *overrides[1:]])[1]
+    assert (sweep.source_sets, sweep.seeds) == (("no", "no,sv"), (1, 2, 3, 7))
+    assert (sweep.evaluation.languages, sweep.evaluation.max_examples) == (("no", "sv"), None)
+    assert load_experiment(grid, ["source_sets=no, sv"])[1].source_sets == ("no", "sv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfbase: {max_steps: 100}\nseeds: 1-3\n",
+        "base: {max_steps: 100}\nseeds: 1-3\n".encode("utf-16"),
+        b"base:\r\n  max_steps: 100\r\nseeds: 1-3\r\n",
+        b"base:\r  max_steps: 100\rseeds: 1-3\r",
+        b"---\nbase: {max_steps: 100}\nseeds: [1, 2-3]\n...\n---\n",
+        b"base: {max_steps: !!int 1e2}\nseeds: 1 - 3\n",
+    ],
+)
+def test_a_file_is_read_as_editors_save_it(write: Write, content: bytes) -> None:
+    sweep = load_experiment(write(content))[1]
+    assert (sweep.config().max_steps, sweep.seeds) == (100, (1, 2, 3))
+
+
+def test_anchors_and_merge_keys_are_taken_as_people_use_them(write: Write) -> None:
+    file = write(
+        "kind: grid\nbase: {max_steps: 100}\narms:\n  spt: &spt {encoder_ratio: 0, learning_rate: 5e-3}\n"
+        "  xpe: {<<: *spt, encoder_ratio: 1}\n  dual:\n    <<: [{patience: 3}, *spt]\n    <<: {batch_size: 8}\n"
+        "    encoder_ratio: .3\n"
+    )
+    spt, xpe, dual = load_experiment(file)[1].corners
+    assert (xpe.encoder_ratio, xpe.learning_rate) == (1.0, spt.learning_rate)
+    assert (dual.encoder_ratio, dual.patience, dual.batch_size, dual.learning_rate) == (0.3, 3, 8, 0.005)
+    pinned = load_experiment(file, ["learning_rate=1e-2"])[1]  # aliases are values of their own
+    assert {corner.learning_rate for corner in pinned.corners} == {0.01}
+
+
+def test_choices_are_of_their_fields_type(write: Write) -> None:
+    file = write("space: {num_virtual_tokens: {choice: [4, 8.0, 1e1]}}\n")
+    choice = load_experiment(file)[1].space["num_virtual_tokens"].choice
+    assert choice == (4, 8, 10) and all(type(value) is int for value in choice)
+    sets = load_experiment(write("space: {source_set: {choice: [010, 1.0, no]}}\n"))[1].space["source_set"].choice
+    assert sets == ("010", "1.0", "no")
+
+
+def test_an_older_experiment_with_numbers_as_text_is_the_same_one(tmp_path: Path) -> None:
+    values = {"base": {"max_steps": 100}, "num_samples": 2, "space": {"learning_rate": {"choice": [5e-3, 1e-2]}}}
+    sweep, prints = SweepConfig(**values), {"backbone": "b", "data": "d"}
+    before = _specify(sweep, prints)
+    before["space"]["learning_rate"]["choice"] = ["5e-3", "1e-2"]
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(before))
+    _compare(Folder(tmp_path), _specify(sweep, prints))
+    assert Sampler(sweep, {}).propose(0, set()) is not None
+
+
+@pytest.mark.parametrize("source", ["quickstart", "own"])
+def test_a_grace_period_that_nobody_wrote_is_not_complained_about(write: Write, source: str) -> None:
+    file = write("base: {max_steps: 100}\n") if source == "own" else source
+    sweep = load_experiment(file, ["max_steps=4", "eval_steps=2"])[1]
+    assert (sweep.longest, sweep.grace_period) == (4, 4)
+    with pytest.raises(InputError, match="scheduler.grace_period=20 is longer than max_steps=4"):
+        load_experiment(file, ["max_steps=4", "scheduler.grace_period=20"])
+    own = write("base: {max_steps: 100}\nscheduler: {grace_period: 30}\n")
+    with pytest.raises(InputError, match="scheduler.grace_period=30 is longer than max_steps=4"):
+        load_experiment(own, ["max_steps=4"])

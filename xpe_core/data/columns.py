@@ -1,0 +1,171 @@
+"""Which column of a table says what: as told, by its own name, or by the one name that is usual for it."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xpe_core.data.files import DataFile, is_language, read_split
+from xpe_core.data.labels import clean
+from xpe_core.data.rows import Table
+from xpe_core.data.source import SHARES, DataSource
+from xpe_core.errors import InputError
+
+OWN_NAMES = {
+    "text": ("text",),
+    "label": ("label", "category"),
+    "language": ("language",),
+    "split": ("split",),
+    "id": ("index_id", "id"),
+}
+"""Names that are taken without a word, the first that is there."""
+SYNONYMS = {
+    "text": (
+        *("sentence", "utt", "utterance", "review_body", "review", "tweet", "content", "document", "headline_text"),
+        *("premise", "query", "message", "body"),
+    ),
+    "label": (
+        *("intent", "topic", "class", "labels", "categories", "target", "label_text", "sentiment", "stars", "genre"),
+        *("news_category", "label_name"),
+    ),
+    "language": ("lang", "locale", "language_code", "lang_code", "iso_code"),
+    "split": ("partition", "data_split", "subset", "fold"),
+    "id": (),
+}
+"""Names that are taken, and said, where one of them stands alone."""
+NEEDED = ("text", "label", "language", "split")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of a file become examples: for each of text, label, ... a column or the value of every row."""
+
+    columns: dict[str, str]
+    constants: dict[str, str]
+    notes: tuple[str, ...]
+    draws: bool = False
+    """The splits are drawn."""
+
+
+def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
+    """Return a table's reading; InputError where a column is missing, stands twice, or cannot be told."""
+    columns: dict[str, str] = {}
+    constants: dict[str, str] = {}
+    guessed: list[str] = []
+    missing: list[str] = []
+    for name in (*NEEDED, "id"):
+        said = source.said.get(name)
+        if said is not None:
+            if not said.constant and (column := _match(said.value, table.columns)):
+                columns[name] = column
+            elif said.constant or _is_value(name, said.value):
+                constants[name] = said.value
+            else:
+                raise InputError(_miss_said(table, name, said.value))
+        elif name in ("language", "split") and (value := _say_certain(name, file)):
+            constants[name] = value
+        elif column := _find_own(name, table, file):
+            columns[name] = column
+        elif column := _find_synonym(name, table):
+            columns[name] = column
+            guessed.append(f"{name}={column}")
+        elif name == "language" and file.language:
+            constants[name] = file.language
+        elif name != "id":
+            missing.append(name)
+    if missing:
+        raise InputError(_miss(table, file, missing))
+    for name, column in columns.items():
+        if column in table.twice:
+            raise InputError(f"{table.path}: the column {column!r} stands twice, and {name} is read from it; keep one")
+    draws = bool(SHARES.fullmatch(constants.get("split", "")))
+    if "split" in constants and not draws:
+        constants["split"] = read_split(constants["split"]) or constants["split"]
+    notes = (f"columns were guessed: {','.join(guessed)}",) if guessed else ()
+    return Reading(columns, constants, notes, draws)
+
+
+def find_text(table: Table, column: str | None = None) -> str:
+    """Return the column of a table that holds its texts; InputError where it is missing or stands twice."""
+    own = _match(column, table.columns) if column is not None else None
+    if column is not None and own is None:
+        raise InputError(f"{table.path}: no column {column!r}; its columns are {_list(table.columns)}")
+    found = own or _find_own("text", table, None) or _find_synonym("text", table)
+    if found is None and len(table.columns) == 1:
+        found = table.columns[0]
+    if found is None:
+        raise InputError(f"{table.path}: no column 'text'; its columns are {_list(table.columns)}")
+    if found in table.twice:
+        raise InputError(f"{table.path}: the column {found!r} stands twice; keep one of them")
+    return found
+
+
+def _match(name: str, columns: Sequence[str]) -> str | None:
+    """Return the column of this name, in any Unicode form and with any blanks."""
+    if name in columns:
+        return name
+    found = [column for column in columns if clean(column) == clean(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def _say_certain(name: str, file: DataFile) -> str | None:
+    """Return what the file's place says of its language or split for certain, whatever a column says."""
+    if name == "split":
+        return file.split
+    return file.language if file.sure else None
+
+
+def _is_value(name: str, value: str) -> bool:
+    """Whether a word that is no column can be what every row has."""
+    if name == "split":
+        return bool(read_split(value) or SHARES.fullmatch(value))
+    return name == "language" and is_language(value)
+
+
+def _find_own(name: str, table: Table, file: DataFile | None) -> str | None:
+    names = OWN_NAMES[name]
+    if name == "label" and file is not None and file.sure:
+        names = names[::-1]  # SIB-200's files have `category`, and may have a `label` beside it
+    return next((own for own in names if own in table.columns), None) or _fold(names, table)
+
+
+def _fold(names: Sequence[str], table: Table) -> str | None:
+    """Return the one column that has one of these names without regard to case and blanks."""
+    found = [column for column in table.columns if column.strip().lower().replace(" ", "_") in names]
+    return found[0] if len(found) == 1 else None
+
+
+def _find_synonym(name: str, table: Table) -> str | None:
+    found = [column for column in table.columns if column.strip().lower().replace(" ", "_") in SYNONYMS[name]]
+    if len(found) > 1:
+        raise InputError(
+            f"{table.path}: {name} may be in {' or '.join(found)}; say which: --set columns='{name}={found[0]}'"
+        )
+    return found[0] if found else None
+
+
+def _miss_said(table: Table, name: str, said: str) -> str:
+    near = difflib.get_close_matches(said, table.columns, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    has = f"its columns are {_list(table.columns)}{hint}"
+    return f"{table.path}: no column {said!r}, as columns says ({name}={said}); {has}"
+
+
+def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
+    """Return the sentence that names all missing columns, and the setting that says where they are."""
+    if not table.columns:
+        return f"{table.path}: holds no rows with named cells; needed are the columns {', '.join(NEEDED)}"
+    names = [repr("category" if name == "label" and file.sure else name) for name in missing]
+    place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
+    place = f", and its name says {place}" if place else ""
+    setting = f"--set columns='{','.join(f'{name}=NAME' for name in missing)}'"
+    examples = {"language": "eng_Latn", "split": "test"}
+    ways = [f"{name}={value} for all rows" for name, value in examples.items() if name in missing]
+    ways += ["split=80/10/10 to draw the splits"] if "split" in missing else []
+    way = f"say where with {setting}" + (f" (or {', '.join(ways)})" if ways else "")
+    has = f"its columns{' by its first line' * (table.has_header and 'text' in missing)} are {_list(table.columns)}"
+    return f"{table.path}: no column {', '.join(names)}{place}; {has}; {way}"
+
+
+def _list(names: Sequence[str], limit: int = 12) -> str:
+    shown = [name if len(name) <= 40 else f"{name[:40]}..." for name in names[:limit]]
+    return (", ".join(shown) + (f" and {len(names) - limit} more" if len(names) > limit else "")) or "none"

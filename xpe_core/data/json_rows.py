@@ -1,0 +1,164 @@
+"""JSON Lines, and JSON files that hold one table, as rows of text."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from xpe_core.data.opening import read_lines
+from xpe_core.data.rows import EMPTY_LINE, Nested, Number, Row, Table
+from xpe_core.errors import InputError
+
+PEEKED_ROWS = 1000
+TWICE = "\0twice"
+"""The key under which an object keeps the keys that it holds twice."""
+SHAPES = 'one array of objects, {"data": [...]}, or one object a line'
+
+
+def open_json_lines(path: Path) -> Table:
+    """Open a file with one JSON object a line."""
+    return _open(path, partial(_read_lines, path), "line")
+
+
+def open_json(path: Path) -> Table:
+    """Open a JSON file: an array of objects, alone or as the one table of an object; columns as pandas writes them."""
+    if _has_object_lines(path):
+        return open_json_lines(path)
+    records = _find_records(path, _parse(path, "".join(read_lines(path)), 0))
+    return _open(path, partial(_number, records), "row")
+
+
+def to_text(value: object) -> str | None:
+    """Return a cell of any type as text; None for nothing and for what is no number."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list | dict | tuple):
+        return Nested(json.dumps(value, ensure_ascii=False, default=str))
+    return Number(value) if isinstance(value, int | float) else str(value)
+
+
+def _open(path: Path, read: Any, unit: str) -> Table:
+    columns: dict[str, None] = {}
+    twice: set[str] = set()
+    for row in islice(read(), PEEKED_ROWS):
+        columns.update(dict.fromkeys(row.values))
+        twice |= set((row.values.get(TWICE) or "").split("\0")) - {""}
+    columns.pop(TWICE, None)
+    return Table(path, tuple(columns), frozenset(twice), unit, (), read, may_nest=True)
+
+
+def _read_lines(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            yield Row(number, {}, EMPTY_LINE)
+            continue
+        value = _parse(path, line, number)
+        if not isinstance(value, dict):
+            raise InputError(f'{path}, line {number}: must be a JSON object such as {{"text": ...}}, not {line[:40]!r}')
+        yield _make_row(number, value, line)
+
+
+def _number(records: Iterable[Any]) -> Iterator[Row]:
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict):
+            yield Row(number, {}, "it is no JSON object")
+        else:
+            yield _make_row(number, record, None)
+
+
+def _make_row(number: int, record: Mapping[str, Any], line: str | None) -> Row:
+    values = {name: to_text(value) for name, value in record.items()}
+    if line is None or "\\ud" in line or "\\uD" in line:
+        for name, value in values.items():
+            try:
+                (value or "").encode()
+            except UnicodeEncodeError:
+                return Row(number, {}, f"{name!r} holds half of a character (a lone surrogate)")
+    return Row(number, values)
+
+
+def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's pairs, and under TWICE the keys that it holds twice."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        record[TWICE] = "\0".join(sorted({name for name in names if names.count(name) > 1}))
+    return record
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_collect)
+"""Made once: `json.loads` makes another for every line, which takes as long as reading it."""
+
+
+def _parse(path: Path, text: str, line: int) -> Any:
+    try:
+        return DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        where = f"line {line or error.lineno}, column {error.colno}"
+        raise InputError(f"{path}: cannot be read as JSON: {where}: {error.msg[0].lower()}{error.msg[1:]}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON: {f'line {line}: ' if line else ''}{error}") from None
+
+
+def _has_object_lines(path: Path) -> bool:
+    """Whether the first line that is not empty is an object, and others follow or it is no table of its own."""
+    lines = (line for line in read_lines(path) if line.strip())
+    first, second = next(lines, "{}"), next(lines, "")
+    if not first.lstrip().startswith("{"):
+        return False
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return bool(second) or not any(isinstance(part, list | dict) for part in value.values())
+
+
+def _find_records(path: Path, value: Any) -> list[Any]:
+    """Return the records of a JSON value in any of the shapes that tables have."""
+    from xpe_core.data.files import is_language, read_split
+
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict):
+        if {"columns", "data"} <= value.keys() and all(isinstance(row, list) for row in value["data"]):
+            return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+        tables = {name: part for name, part in value.items() if _is_table(part)}
+        if tables and len(tables) > 1 and all(read_split(name) for name in tables):
+            return [{"split": name, **record} for name, part in tables.items() for record in part]
+        if tables and len(tables) == len(value) and all(map(is_language, tables)):
+            return [{"language": name, **record} for name, part in tables.items() for record in part]
+        if value and all(_is_split_tables(part) for part in value.values()):
+            return [
+                {"language": language, "split": split, **record}
+                for language, part in value.items()
+                for split, records in part.items()
+                for record in records
+            ]
+        if len(tables) == 1:
+            return list(next(iter(tables.values())))
+        if value and all(isinstance(part, dict) for part in value.values()):  # pandas: column -> index -> cell
+            places = list(dict.fromkeys(place for part in value.values() for place in part))
+            return [{name: part.get(place) for name, part in value.items()} for place in places]
+        if value and all(isinstance(part, list) for part in value.values()) and not tables:  # column -> cells
+            if len({len(part) for part in value.values()}) == 1:
+                return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+    raise InputError(f"{path}: holds no table that is known: allowed are {SHAPES}")
+
+
+def _is_split_tables(part: Any) -> bool:
+    from xpe_core.data.files import read_split
+
+    return (
+        isinstance(part, dict) and bool(part) and all(read_split(name) and _is_table(one) for name, one in part.items())
+    )
+
+
+def _is_table(part: Any) -> bool:
+    return isinstance(part, list) and bool(part) and all(isinstance(record, dict) for record in part)

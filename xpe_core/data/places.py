@@ -1,0 +1,61 @@
+"""Where a data set lies: a folder, a file, a pattern of files, or the hub, told apart by the name alone."""
+
+import glob
+from dataclasses import replace
+from pathlib import Path
+
+from xpe_core.data.files import DataFile, Files, find_files, find_pattern
+from xpe_core.data.opening import ALLOWED, KINDS, WAYS, strip_suffixes
+from xpe_core.data.source import DataSource
+from xpe_core.errors import InputError
+
+
+def find_sources(source: DataSource) -> Files:
+    """Return a data set's files, fetched from the hub (or out of its cache) where they have to be.
+
+    InputError where there are none.
+    """
+    name = source.name
+    path = Path(name).expanduser()
+    if path.is_dir():
+        from xpe_core.data.hub import find_configs
+
+        return find_configs(path, source) or choose(find_files(path, name), source)
+    if path.is_file():
+        return _refuse_config(find_files(path, name), source)
+    if glob.has_magic(name):
+        return _refuse_config(find_pattern(name), source)
+    is_table = strip_suffixes(name) != name or path.suffix.lower() in (*KINDS, *WAYS)
+    if is_table or name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise InputError(
+            f"dataset {name!r} is neither a folder nor a file here; allowed are 'cldr', a hub name such as "
+            f"'Davlan/sib200', a folder <language>/train.tsv, a pattern such as 'data/*.csv', or one file ({ALLOWED})"
+        )
+    from xpe_core.data.hub import find_on_hub
+
+    return find_on_hub(source)
+
+
+def choose(files: Files, source: DataSource) -> Files:
+    """Return the files of the configs that are asked for, where every language's folder is one."""
+    if source.config is None:
+        return files
+    wanted = [name.strip() for name in source.config.split(",") if name.strip()]
+    languages = sorted({file.language for file in files.files if file.language})
+    if missing := [name for name in wanted if name not in languages]:
+        has = ", ".join(languages[:12]) + (f" and {len(languages) - 12} more" if len(languages) > 12 else "")
+        raise InputError(f"dataset {source.name} has no config {missing[0]!r}; it has {has or 'none'}")
+    chosen = tuple(file for file in files.files if file.language in wanted)
+    lists = tuple((language, path) for language, path in files.label_lists if language in ("", *wanted))
+    return replace(files, files=chosen, label_lists=lists, root=None)
+
+
+def _refuse_config(files: Files, source: DataSource) -> Files:
+    if source.config is not None:
+        raise InputError(
+            f"dataset_config={source.config!r} belongs to a data set of the hub, and {source.name} is none"
+        )
+    return files
+
+
+__all__ = ["DataFile", "choose", "find_sources"]

@@ -1,0 +1,52 @@
+"""Splits that are drawn, the same on every machine and for every order of the rows.
+
+A text is in one split only, and so are all rows with one id (translations of a sentence): what is tested on was not
+trained on.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from xpe_core.errors import InputError
+from xpe_core.examples import SPLITS, Example
+
+
+def draw_splits(examples: Sequence[Example], shares: str, has_ids: bool, where: str) -> list[Example]:
+    """Return the examples with their splits drawn by `80/10/10`, near these shares in every language and class."""
+    percents = dict(zip(SPLITS, map(int, shares.split("/")), strict=True))
+    if sum(percents.values()) != 100 or not percents["train"]:
+        raise InputError(f"{where}: split={shares} must be three percentages of train, validation and test, 100 in all")
+    wanted = {split: percent for split, percent in percents.items() if percent}
+    groups = _group(examples, has_ids)
+    counts: Mapping[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    split_of: dict[int, str] = {}
+    for key in sorted(groups, key=lambda key: hashlib.sha256(key.encode()).digest()):
+        places = groups[key]
+        first = min((examples[place].language, examples[place].label) for place in places)
+        split = min(wanted, key=lambda split: (counts[first][split] + 0.5) / wanted[split])  # Sainte-Laguë's quotients
+        for place in places:
+            split_of[place] = split
+            counts[examples[place].language, examples[place].label][split] += 1
+    return [example._replace(split=split_of[place]) for place, example in enumerate(examples)]
+
+
+def _group(examples: Sequence[Example], has_ids: bool) -> dict[str, list[int]]:
+    """Return the places of the examples that must be in one split, by a key that their order does not change."""
+    parents: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while parents.setdefault(key, key) != key:
+            parents[key] = parents[parents[key]]
+            key = parents[key]
+        return key
+
+    for example in examples:
+        text = find(f"text {' '.join(example.text.casefold().split())}")
+        if has_ids:
+            identity = find(f"id {example.example_id}")
+            parents[max(text, identity)] = min(text, identity)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, example in enumerate(examples):
+        groups[find(f"text {' '.join(example.text.casefold().split())}")].append(place)
+    return groups

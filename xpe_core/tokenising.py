@@ -1,0 +1,94 @@
+"""Texts to token ids with a backbone's tokenizer, and whether the backbone has an embedding for each of them.
+
+Tokenizers on the hub often have more tokens than their backbone has embeddings: a mask that stands in no text does no
+harm, so what is looked at is the tokens that occur.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.tokenization_utils_base import TruncationStrategy
+from transformers.utils import PaddingStrategy
+
+from xpe_core.errors import InputError
+
+BATCH_SIZE = 1024
+"""Texts at a time: about a language of SIB-200; few enough for Ctrl-C to be heard soon."""
+
+
+class Tokens(NamedTuple):
+    """The tokens of some texts, one after another."""
+
+    token_ids: np.ndarray
+    """int32"""
+    lengths: np.ndarray
+    """int64, tokens of each text."""
+    num_cut: int
+    """Texts that were longer than allowed."""
+
+
+def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Iterator[Tokens]:
+    """Yield the tokens of texts, in batches, cut to `max_length` with the special tokens kept."""
+    is_fast = isinstance(tokenizer, PreTrainedTokenizerFast)
+    for start in range(0, len(texts), BATCH_SIZE):
+        batch = texts[start : start + BATCH_SIZE]
+        yield (_encode_fast if is_fast else _encode)(tokenizer, batch, max_length)
+
+
+def choose_pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token that fills up shorter texts; where there is none, any will do, since padding is masked."""
+    choices = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    return next(choice for choice in choices if choice is not None)
+
+
+def check_token_ids(name: str, tokenizer: PreTrainedTokenizerBase, largest: int, num_embeddings: int | None) -> None:
+    """Raise InputError where a backbone has no embedding for the largest of its tokenizer's ids that occur."""
+    if num_embeddings is None or largest < num_embeddings:
+        return
+    token = tokenizer.convert_ids_to_tokens(largest)
+    raise InputError(
+        f"backbone {name}: its tokenizer gives the token {token!r} (id {largest}), and the backbone has embeddings for "
+        f"the ids below {num_embeddings:,} only (vocab_size in config.json); give it the tokenizer that it was trained "
+        "with, or weights whose embeddings were resized to the tokenizer"
+    )
+
+
+def check_inserted_tokens(name: str, tokenizer: PreTrainedTokenizerBase, num_embeddings: int | None) -> None:
+    """Raise InputError where a token that every text gets has no embedding."""
+    inserted = [*tokenizer("")["input_ids"], choose_pad_token_id(tokenizer)]
+    check_token_ids(name, tokenizer, max(inserted), num_embeddings)
+
+
+def _encode_fast(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> Tokens:
+    """Encode without offsets, masks and types, which nobody reads.
+
+    The model's cache of words takes no more when it is full, so it is emptied for what may be another language.
+    """
+    tokenizer.set_truncation_and_padding(
+        padding_strategy=PaddingStrategy.DO_NOT_PAD,
+        truncation_strategy=TruncationStrategy.LONGEST_FIRST,
+        max_length=max_length,
+        stride=0,
+        pad_to_multiple_of=None,
+        padding_side=None,
+    )
+    backend = tokenizer.backend_tokenizer
+    if hasattr(backend.model, "_clear_cache"):
+        backend.model._clear_cache()
+    encoded = backend.encode_batch_fast(list(texts))
+    return _join([encoding.ids for encoding in encoded], sum(bool(encoding.overflowing) for encoding in encoded))
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Tokens:
+    rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    num_cut = sum(len(row) >= max_length for row in rows)  # a tokenizer in Python does not say which it cut
+    return _join(rows, num_cut)
+
+
+def _join(rows: Sequence[Sequence[int]], num_cut: int) -> Tokens:
+    lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    token_ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
+    return Tokens(token_ids, lengths, num_cut)
