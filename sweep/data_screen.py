@@ -17,6 +17,7 @@ from xpe_core.data import Dataset, load_dataset
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
 from xpe_core.languages import find_language
+from xpe_core.steps import long_step
 
 DATA_SETTINGS = ("columns", "dataset_config", "on_bad_rows")
 SETTINGS = (*DATA_SETTINGS, "max_length")
@@ -35,7 +36,7 @@ def check_data(console: Console, name: str, overrides: Sequence[str], backbone: 
     """Print what a data set is; InputError where it cannot be read, or is none to train or test on."""
     values = {"dataset": name, **_read_settings(overrides), **({"backbone": backbone} if backbone else {})}
     config = build_config(RunConfig, values, "check-data")
-    with console.status("Reading the data"):
+    with long_step("Reading the data"):
         dataset, problem = _load(config)
         facts = find_facts(dataset)
         findings = find_findings(facts)
@@ -169,7 +170,7 @@ def _print_lengths(console: Console, facts: DataFacts, config: RunConfig | None)
     from xpe_core.backbones import load_tokenizer
 
     texts = facts.draw(TOKENISED_TEXTS)
-    with console.status("Tokenising"):
+    with long_step("Tokenising"):
         encoded = load_tokenizer(config.backbone)(texts, return_attention_mask=False, return_token_type_ids=False)
     lengths = pl.Series([len(row) for row in encoded["input_ids"]])
     share = (lengths > config.max_length).sum() / len(texts)

@@ -126,7 +126,7 @@ def _files_of(
         raise InputError(f"dataset {source.name}, config {name}: its files are not all here: {reason}") from None
     language = name if is_one_of_many or is_language(name) else None
     files = [
-        DataFile(Path(path), language, split, is_one_of_many, classes)
+        DataFile(Path(path), language, split, sure=is_one_of_many, classes=classes)
         for key, paths in found.items()
         for path in paths
         if (split := read_split(str(key)))
@@ -213,7 +213,7 @@ def _arrow_files(folder: Path, config: str, is_one_of_many: bool) -> list[DataFi
         parts = path.stem.split("-")
         split = next((known for part in reversed(parts) if (known := read_split(part))), None)
         if split is not None and not path.name.startswith("cache-"):
-            files.append(DataFile(path, language, split, is_one_of_many))
+            files.append(DataFile(path, language, split, sure=is_one_of_many))
     return files
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -44,7 +44,7 @@ def to_text(value: object) -> str | None:
     return Number(value) if isinstance(value, int | float) else str(value)
 
 
-def _open(path: Path, read: Any, unit: str) -> Table:
+def _open(path: Path, read: Callable[[], Iterator[Row]], unit: str) -> Table:
     columns: dict[str, None] = {}
     twice: set[str] = set()
     for row in islice(read(), PEEKED_ROWS):
