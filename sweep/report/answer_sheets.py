@@ -9,6 +9,7 @@ from sweep.analysis.answers import Answers
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
 from sweep.report.choice_lines import choice_lines
 from sweep.report.sheet import Sheet, interval, join_names, p_value, percent, points, sections
+from sweep.report.wording import name_group
 
 SIGNIFICANT = 1 - LEVEL
 KEYS = ["source_set", "group"]
@@ -35,7 +36,7 @@ def answer_sheets(answers: Answers) -> list[Sheet]:
             change = interval(row["difference"], row["low_difference"], row["high_difference"], points)
             said = _say_verdict(row, answers.baseline)
             p = [p_value(row["p_holm"])] if has_p else []
-            rows.append((row["group"], row["arm"], shown, change, *p, said))
+            rows.append((name_group(row["group"]), row["arm"], shown, change, *p, said))
     ends = " [95 %]" if found["low"].drop_nulls().len() else ""
     really = f"really higher than {answers.baseline}?"
     columns = ("tested on", "highest", f"accuracy{ends}", f"difference{ends}", *["Holm p"] * has_p, really)
@@ -137,7 +138,7 @@ def _equal_lines(highest: pl.DataFrame) -> list[str]:
     for (source_set, group), part in highest.group_by(KEYS, maintain_order=True):
         if len(part) > 1:
             arms = join_names(part["arm"].to_list())
-            lines.append(f"{group}, trained on {source_set}: {arms} are equal to the digit shown.")
+            lines.append(f"{name_group(group)}, trained on {source_set}: {arms} are equal to the digit shown.")
     return lines
 
 
