@@ -8,6 +8,7 @@ import polars as pl
 from sweep.analysis.answers import Answers
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
 from sweep.report.choice_lines import choice_lines
+from sweep.report.group_lines import say_group
 from sweep.report.sheet import Sheet, interval, join_names, p_value, percent, points, sections
 from sweep.report.wording import name_group
 
@@ -151,6 +152,11 @@ def _explain(answers: Answers, found: pl.DataFrame) -> list[str]:
         notes.append(NO_INTERVAL)
     if found["p_holm"].drop_nulls().len():
         notes.append("Holm p: how often chance alone does as much, corrected for all comparisons. yes: at most 0.05.")
+    if replicated := [one.name for one in answers.results.experiments if one.sweep.kind == "replicate"]:
+        group = say_group(answers.results.broadest_group)
+        count = answers.differences["p_holm"].count()
+        notes.append(f"Whether {join_names(replicated)} holds is one question, on {group}.")
+        notes.append(f"This table asks {count} at once, so its p is larger.")
     if "not shown" in found["verdict"] and found["p_holm"].drop_nulls().len():
         notes.append("could be chance: not shown by these seeds, which is no proof of being equal.")
     if impossible := why_impossible(answers.differences):
@@ -182,7 +188,8 @@ def _hints(answers: Answers, found: pl.DataFrame) -> tuple[str, ...]:
     hints = []
     if not answers.differences.is_empty() and why_impossible(answers.differences):
         hints.append("Fewer comparisons: compare A B --for GROUP.")
-    if "not replicated" in found["verdict"]:
-        searches = {cell.experiment for cell in answers.results.shown if answers.results.is_searched(cell)}
+    searches = {cell.experiment for cell in answers.results.shown if answers.results.is_searched(cell)}
+    searches -= set(answers.curse["search"])
+    if "not replicated" in found["verdict"] and searches:
         hints.append(f"Fresh seeds: replicate {' or '.join(sorted(searches))}.")
     return tuple(hints)

@@ -259,7 +259,7 @@ def test_a_group_is_a_row_and_names_its_source_set_and_a_run_does_not_know_it(tm
         ({"a b": ["yor"]}, "groups: 'a b' is no name"),
         ({"mine": []}, "groups.mine: must be a list of languages"),
         ({"mine": ["yor", ""]}, "groups.mine: .*no name before or after a comma"),
-        (["yor"], "groups=.'yor'.: input should be a valid dictionary"),
+        (["yor"], "groups=.'yor'.: must hold keys of its own"),
     ],
 )
 def test_a_groups_name_is_ones_own(tmp_path: Path, groups: Any, sentence: str) -> None:
