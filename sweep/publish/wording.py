@@ -78,7 +78,7 @@ def describe_groups(numbers: Numbers) -> str:
         if meaning := MEANINGS.get(group.partition("_without_")[0]):
             sentences.append(f"*{escape_markdown(group)}*: {meaning}.")
     exclude = numbers.results.exclude
-    if exclude == TRAINED:
+    if TRAINED in exclude.split(","):
         sentences += [escape_markdown(sentence) for sentence in numbers.results.left_out]
     elif exclude != NO_EXCLUSION:
         meaning = SOURCES.get(exclude, "")

@@ -57,7 +57,7 @@ def main() -> None:
 
 def write_experiments(place: Path, dataset: str, backbone: str) -> None:
     """Write a short and a longer experiment whose outcome does not depend on what ends when."""
-    for name, steps, samples in (("first", 40, 2), ("second", 1500, 3)):
+    for name, steps, samples in (("first", 40, 2), ("second", 800, 3)):
         values = make_search(dataset, backbone)
         values["base"] |= {"max_steps": steps, "eval_steps": steps // 2 if name == "first" else 50}
         values["scheduler"]["grace_period"] = steps
@@ -83,12 +83,12 @@ def run_alone(place: Path, name: str) -> None:
 
 
 def run_together(place: Path) -> Lives:
-    """Start the longer experiment and, as soon as it is at work, the shorter one; wait for both."""
+    """Start the longer experiment and, as soon as its Ray is there, the shorter one; wait for both."""
     marked, lives, began = mark(), Lives({}, {}, {}), time.monotonic()
     lives.began["second"] = 0.0
     second = start(place, "second", "together", marked)
     ledger = place / "together" / "second"
-    while second.poll() is None and not any(event["event"] == "report" for event in read_events(ledger)):
+    while second.poll() is None and not any(event["event"] == "start" for event in read_events(ledger)):
         time.sleep(0.05)
     lives.began["first"] = time.monotonic() - began
     processes = {"first": start(place, "first", "together", marked), "second": second}
