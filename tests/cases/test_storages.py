@@ -1,4 +1,4 @@
-"""Storage other than AWS's: options that pyarrow knows are passed on, what cannot be used is said, keys are kept out."""
+"""Storage other than AWS's: options that pyarrow knows are passed on, what cannot be used is said, keys kept out."""
 
 import pytest
 from pyarrow import fs
