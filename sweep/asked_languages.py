@@ -5,14 +5,14 @@ languages holds where the data has them all; else the experiment trains on the l
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sweep.config import UNKNOWN_SOURCES, EvaluationConfig, SweepConfig
 from sweep.space import Dimension
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
-from xpe_core.labelled_data import LabelledData, check_splits
+from xpe_core.labelled_data import LabelledData, check_splits, load_labels
 from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
 
 SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
@@ -42,6 +42,17 @@ def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
     for group in sweep.groups:
         if group in languages:
             raise InputError(f"groups.{group}: is a language of the data set already; choose another name")
+
+
+def fit_to_data(sweep: SweepConfig) -> tuple[SweepConfig, ChosenLanguages]:
+    """Return an experiment with languages that its data set has, and what they are; InputError where a name is wrong.
+
+    Neither Torch nor a backbone is needed, and no text is tokenised.
+    """
+    labels = load_labels(sweep.corners[0].source)
+    adapted, changed = adapt_to_data(sweep, labels.counts)
+    chosen = choose_languages(adapted, labels)
+    return adapted, replace(chosen, notes=(*changed, *chosen.notes))
 
 
 def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from xpe_core.errors import InputError
 from xpe_core.lists import split_pieces
 
 OPTION = "--classes"
-QUOTING = """; a name with a comma stands in double quotes: '"Politik, Inland",Sport'"""
+QUOTING = """; a name with a comma stands in double quotes, '"Politik, Inland",Sport', and @FILE has one name a line"""
 
 
 def read_classes(value: str) -> tuple[str, ...]:

@@ -22,6 +22,12 @@ def how_to_go_on() -> str:
     return "the same command goes on from here" + (f": {command}" if command else "")
 
 
+def forget_no_columns() -> None:
+    """Take COLUMNS=0, as some shells and editors set it, for not set: Rich would print nothing at all."""
+    if not os.environ.get("COLUMNS", "").strip("0 "):
+        os.environ.pop("COLUMNS", None)
+
+
 def _program() -> list[str]:
     """Return the words before the arguments: `xpe-sweep`, or Python with the script or module as it was called."""
     name = Path(sys.argv[0]).name

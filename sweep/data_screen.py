@@ -17,8 +17,10 @@ from xpe_core.data import Dataset, load_dataset
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS
 from xpe_core.languages import find_language
+from xpe_core.steps import long_step
 
-SETTINGS = ("columns", "dataset_config", "on_bad_rows", "max_length")
+DATA_SETTINGS = ("columns", "dataset_config", "on_bad_rows")
+SETTINGS = (*DATA_SETTINGS, "max_length")
 """Fields of `RunConfig` that `--set` takes here."""
 MAX_ROWS = 12
 """Of a table of languages or classes on one screen."""
@@ -34,7 +36,7 @@ def check_data(console: Console, name: str, overrides: Sequence[str], backbone: 
     """Print what a data set is; InputError where it cannot be read, or is none to train or test on."""
     values = {"dataset": name, **_read_settings(overrides), **({"backbone": backbone} if backbone else {})}
     config = build_config(RunConfig, values, "check-data")
-    with console.status("Reading the data"):
+    with long_step("Reading the data"):
         dataset, problem = _load(config)
         facts = find_facts(dataset)
         findings = find_findings(facts)
@@ -43,6 +45,7 @@ def check_data(console: Console, name: str, overrides: Sequence[str], backbone: 
     _print_classes(console, facts, every)
     _print_lengths(console, facts, config if backbone else None)
     _print_findings(console, [*([problem] if problem else []), *findings])
+    _print_search(console, facts, config)
 
 
 def _read_settings(overrides: Sequence[str]) -> dict[str, str]:
@@ -167,7 +170,7 @@ def _print_lengths(console: Console, facts: DataFacts, config: RunConfig | None)
     from xpe_core.backbones import load_tokenizer
 
     texts = facts.draw(TOKENISED_TEXTS)
-    with console.status("Tokenising"):
+    with long_step("Tokenising"):
         encoded = load_tokenizer(config.backbone)(texts, return_attention_mask=False, return_token_type_ids=False)
     lengths = pl.Series([len(row) for row in encoded["input_ids"]])
     share = float((lengths > config.max_length).mean() or 0)
@@ -191,6 +194,19 @@ def _print_findings(console: Console, findings: Sequence[str]) -> None:
     console.print(Text("To look at:", style="yellow"))
     for finding in findings:
         _print_item(console, finding)
+
+
+def _print_search(console: Console, facts: DataFacts, config: RunConfig) -> None:
+    """Say what a search on these data would train on and be tested on, if nothing else is asked for."""
+    from sweep.data_defaults import describe_search  # imports torch, which takes longer than all above
+
+    settings = {"dataset": config.dataset, **config.model_dump(include=set(DATA_SETTINGS), exclude_defaults=True)}
+    with console.status("Looking at what a search would do"):
+        command, sentences = describe_search(facts, settings)
+    console.print()
+    console.print(Text(command), soft_wrap=True)
+    for sentence in sentences:
+        _print_item(console, sentence)
 
 
 def _understand(code: str) -> str | None:

@@ -150,7 +150,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
         files[config.run_id] = to_bytes(replace(adapter, config=config, facts=facts))
     fingerprints = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
     notes = (*chosen.notes, *explain_machine(data, first.max_length))
-    return Plan(name, sweep, data, fingerprints, (), chosen.targets, files, notes)
+    return Plan(name, sweep, data, fingerprints, (), chosen.targets, files, notes=notes)
 
 
 def _in_order(one: Found, data: LabelledData, in_data_sets_order: bool) -> Adapter:

@@ -17,14 +17,19 @@ from sweep.experiments import HUB
 from sweep.finding import find_experiment
 from sweep.keeping import read_kept
 from sweep.storage import Folder
+from sweep.store import read_places
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
+from xpe_core.places import use_places
 
 HUB_OPTIONS = {
     **{"dry_run": "--dry-run", "into": "--folder", "private": "--private"},
     **{"license": "--license", "datasets": "--dataset", "base_model": "--base-model"},
 }
 """Parameters of `publish`, and what they are called on the command line."""
+
+FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".zip", ".tar", ".gz", ".tgz", ".json", ".yaml")
+"""Endings of what is meant to be a file, and would be made a folder."""
 
 
 def export(
@@ -44,21 +49,34 @@ def export(
     `publish`.
     """
     if to.startswith(HUB):
-        _publish(console, find_experiment(storage, name), run_id, arm, to, form, options)
+        folder = find_experiment(storage, name)
+        use_places(read_places(folder))
+        _publish(console, folder, run_id, arm, to, form, options)
         return
     if given := [name for name, value in options.items() if value]:
         raise InputError(f"{HUB_OPTIONS[given[0]]} is for --to hub:USER/NAME")
     if form not in WRITERS:
         raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
+    target = _choose_target(to)
     folder = find_experiment(storage, name)
+    use_places(read_places(folder))
     chosen = choose_runs(folder, run_id, all_seeds, arm)
-    target = Path(os.path.normpath(Path(to).expanduser()))
     places = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}
     adapters = {place: read_kept(folder, row["run_id"]) for place, row in places.items()}
     said = write_folder(adapters, target, WRITERS[form])
     for place, row in places.items():
         console.print(Text(f"run {row['run_id']} (seed {row['seed']}): {target / place}"), soft_wrap=True)
     console.print(Text(said), soft_wrap=True)
+
+
+def _choose_target(to: str) -> Path:
+    """Return the folder that is written; InputError where a file or an address is meant."""
+    if not to.strip() or "://" in to:
+        raise InputError(f"--to {to!r}: must be a folder on this machine, or hub:USER/NAME")
+    path = Path(os.path.normpath(os.path.expanduser(to)))
+    if path.suffix.lower() in FILE_ENDINGS and not path.is_dir():
+        raise InputError(f"--to {to}: an adapter is written as a folder; name one, such as {path.with_suffix('')}")
+    return path
 
 
 def _publish(

@@ -140,6 +140,14 @@ def _read_dimension(name: str, dimension: Any) -> Any:
     return found
 
 
+def _read_single(name: str, condition: Any, place: str) -> Any:
+    try:
+        return read_value(name, condition, place)
+    except ValueError as error:
+        way = ", or a comparison such as '> 0.5'" if isinstance(condition, str) and is_number(name) else ""
+        raise ValueError(f"{error}{way}") from None
+
+
 def _read_condition(name: str, condition: Any, where: str) -> Any:
     """Return a condition as `holds` takes it; ValueError where the field can have no such value."""
     place = f"{where}: {name}"
@@ -150,7 +158,7 @@ def _read_condition(name: str, condition: Any, where: str) -> Any:
     if isinstance(condition, list | tuple):
         return _read_list(name, condition, place)
     if not isinstance(condition, str) or not (match := CONDITION.fullmatch(condition.strip())):
-        return read_value(name, condition, place)
+        return _read_single(name, condition, place)
     sign, limit = match.groups()
     if not is_number(name):
         if sign not in EQUALITIES:

@@ -2,13 +2,12 @@
 
 from collections import Counter
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sweep.finding import find_experiment, find_experiments, refuse_empty
 from sweep.ledger import TrialRecord, Usage, read_ledger, read_usage
+from sweep.report.terminal import print_lines, print_rows
 from sweep.report.wording import count_nouns, format_duration, format_number, format_percent
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
@@ -26,15 +25,7 @@ def print_experiments(console: Console, storage: str) -> None:
     folders = find_experiments(storage)
     if not folders:
         refuse_empty(storage)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("experiment", "kind", "trials", "best", "time", "driver"):
-        is_number = name in ("best", "time")
-        table.add_column(
-            name,
-            justify="right" if is_number else "left",
-            overflow="fold",
-            no_wrap=name not in ("experiment", "trials"),
-        )
+    rows: list[tuple[str, ...]] = []
     damages: list[str] = []
     for folder in folders:
         driver = "running" if is_running(folder) else "–"
@@ -44,13 +35,13 @@ def print_experiments(console: Console, storage: str) -> None:
         except InputError as error:
             row = ("damaged", "–", "–", "–")
             damages.append(str(error))
-        table.add_row(*map(Text, (folder.name, *row, driver)))
-    console.print(table)
-    console.print(
-        Text("best: the highest validation accuracy of a trial in %; time: with a driver at work.", style="dim")
-    )
+        rows.append((folder.name, *row, driver))
+    print_rows(console, ("experiment", "kind", "trials", "best", "time", "driver"), rows, left=2)
+    console.print()
+    explained = "best: the highest validation accuracy of a trial in %; time: with a driver at work."
+    print_lines(console, explained, "  ", style="dim")
     for damage in damages:
-        console.print(Text(damage), soft_wrap=True)
+        print_lines(console, damage, "  ")
 
 
 def print_status(console: Console, storage: str, name: str) -> None:
@@ -59,16 +50,18 @@ def print_status(console: Console, storage: str, name: str) -> None:
     kind, records, usage = str(read_specification(folder)["kind"]), read_ledger(folder), read_usage(folder)
     running = is_running(folder)
     gpu = f", {usage.gpu_hours:.2f} GPU-hours" if usage.gpu_hours else ""
-    console.print(Text(f"{folder.name} ({kind}): {count_states(records)}; {_time(usage)}{gpu}.", style="bold"))
+    print_lines(console, f"{folder.name} ({kind}): {count_states(records)}; {_time(usage)}{gpu}.", style="bold")
     if records:
-        console.print(_trials_table(records, running))
-        console.print(
-            Text("valid.: validation accuracy in %, mean over the trial's seeds; * the highest.", style="dim")
-        )
+        console.print()
+        columns = ("trial", "state", "step", "validation", "configuration")
+        print_rows(console, columns, _trial_rows(records, running), left=2)
+        console.print()
+        explained = "validation: accuracy in %, mean over the trial's seeds; * the highest."
+        print_lines(console, explained, "  ", style="dim")
     failed = [record for record in records.values() if record.state in ("failed", "infeasible") and record.error]
     for record in failed[:MAX_ERRORS]:
         reason = (record.error or "").strip().splitlines()[-1]
-        console.print(Text(f"Trial {record.number + 1} {record.state}: {reason}"), soft_wrap=True)
+        print_lines(console, f"Trial {record.number + 1} {record.state}: {reason}", "  ")
     if len(failed) > MAX_ERRORS:
         console.print(f"and {len(failed) - MAX_ERRORS} more")
     console.print(Text(_say_what_next(folder, records, running, storage, name)), soft_wrap=True)
@@ -89,12 +82,8 @@ def count_states(records: dict[str, TrialRecord]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
 
 
-def _trials_table(records: dict[str, TrialRecord], running: bool) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("trial", "state", "step", "valid.", "configuration"):
-        is_number = column in ("step", "valid.")
-        is_words = column == "configuration"
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=not is_words)
+def _trial_rows(records: dict[str, TrialRecord], running: bool) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
     best = _best(records)
     for record in records.values():
         what = record.arm or " ".join(f"{key}={format_number(value)}" for key, value in record.params.items())
@@ -109,8 +98,8 @@ def _trials_table(records: dict[str, TrialRecord], running: bool) -> Table:
             format_percent(record.value) + mark,
             what or record.run_config.method,
         )
-        table.add_row(*map(Text, cells))
-    return table
+        rows.append(cells)
+    return rows
 
 
 def _say_what_next(folder: Folder, records: dict[str, TrialRecord], running: bool, storage: str, name: str) -> str:

@@ -105,9 +105,11 @@ def report(
     baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
     exclude: Exclude = None,
     form: Annotated[
-        str, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
-    ] = "terminal",
-    to: Annotated[str | None, typer.Option("--to", help="Folder for files (NAME/report below the storage).")] = None,
+        str | None, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Folder for files, or PAGE.html (NAME/report below the storage).")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Print every table, not the answer and the main one only.")
     ] = False,

@@ -12,13 +12,13 @@ from typing import Any
 
 from sweep.config import DEFAULTS, SweepConfig
 from sweep.storage import Folder
-from sweep.store import read_specification
+from sweep.store import read_places, read_specification
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig, build_config, digest
 from xpe_core.data import DataSource, dataset_fingerprints
 from xpe_core.errors import InputError
 from xpe_core.places import find_place, use_places
-from xpe_core.tokens import fingerprint_tokens
+from xpe_core.tokens import READER, fingerprint_tokens
 
 NAMED = ("backbone", "dataset")
 """Fields that say where something lies, beside what it is."""
@@ -65,7 +65,7 @@ def find_places(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str, s
     """
     before = read_specification(folder)
     names = read_names(before)
-    places = {str(name): str(place) for name, place in (before.get("places") or {}).items()}
+    places = read_places(folder)
     said = {name: _absolute(place) for name, place in wanted.items() if place is not None}
     for name in NAMED:
         place = places.get(names[name], names[name])
@@ -103,7 +103,7 @@ def match(
         return found, ()
     alike = [*dataset_fingerprints(asked.source), *_named_fingerprints(asked.source, names["dataset"])]
     prints = [fingerprint_tokens(one, asked.backbone, asked.max_length) for one in alike]
-    if recorded.get("data") not in prints:
+    if recorded.get("data") not in (*prints, digest([READER, prints[0]])):
         return found, ()
     return {**found, "dataset": now["dataset"]}, tuple(prints[1:])
 

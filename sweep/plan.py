@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sweep.analysis.targets import TableRows, find_rows
-from sweep.asked_languages import adapt_to_data, choose_languages
+from sweep.asked_languages import fit_to_data
 from sweep.config import SweepConfig
 from xpe_core.backbones import find_hidden_size, find_max_positions
 from xpe_core.cache import explain_stand_in
 from xpe_core.checkpoints import fingerprint_checkpoint
-from xpe_core.labelled_data import load_labels
 from xpe_core.model import check_encoder, check_positions
 from xpe_core.tokens import TokenisedData, load_tokens
 
@@ -84,9 +83,7 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
 
     What is quick is looked at first: a misspelt language is answered before a text is tokenised.
     """
-    labels = load_labels(sweep.corners[0].source)
-    sweep, changed = adapt_to_data(sweep, labels.counts)
-    chosen = choose_languages(sweep, labels)
+    sweep, chosen = fit_to_data(sweep)
     config = sweep.corners[0]
     max_positions = find_max_positions(config.backbone)
     hidden_size = find_hidden_size(config.backbone)
@@ -95,7 +92,7 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
         check_encoder(corner, hidden_size)
     data = load_tokens(config.source, config.backbone, config.max_length)
     fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
-    notes = (*changed, *chosen.notes, *explain_machine(data, config.max_length))
+    notes = (*chosen.notes, *explain_machine(data, config.max_length))
     return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)
 
 

@@ -3,16 +3,19 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from sweep.answers import AnswerLines, choose_format, open_output
+from sweep.answers import AnswerLines, Write, choose_format, open_output
 from sweep.classes import read_with_classes
+from sweep.report.steps import show_steps
 from sweep.texts import TextRow, Texts, open_texts, read_standard_input
 from xpe_core.classifier import TextClassifier, cut_windows, load, window_sizes
 from xpe_core.errors import InputError
+from xpe_core.steps import long_step
 
 BROKEN_PIPE = 141
 """The exit status where nobody reads on, as a shell gives it to a process that the signal ends."""
@@ -40,20 +43,21 @@ def predict(
     shown = choose_format(form, to)
     if file is not None and to is not None and to.exists() and file.exists() and to.samefile(file):
         raise InputError(f"--to {to}: is the file that is read; the answers need another name")
-    table = open_texts(file, column) if file is not None else None
+    on_screen = to is None and sys.stdout.isatty()
+    # a bar beside answers on the same screen would be in their way
+    shows_steps = nullcontext() if file is None or on_screen else show_steps(Console(stderr=True))
     try:
-        with open_output(to) as write:
-            classifier = load(read_with_classes(adapter, label_names), device, precision, backbone)
-            if texts and form is None and to is None and sys.stdout.isatty():
-                _print_table(classifier, texts, with_probabilities)
-                return 0
-            columns = None if table is None else table.columns
-            lines = AnswerLines(shown, classifier.label_names, with_probabilities, columns)
-            _say([*(table.notes if table else ()), *lines.notes])
-            write(lines.header())
-            for window in _windows(texts, table):
-                probabilities = classifier.probabilities([text for text, _ in window])
-                write(lines.lines([cells for _, cells in window], probabilities))
+        with shows_steps:
+            table = None if file is None else _open(file, column)
+            with open_output(to) as write:
+                classifier = load(read_with_classes(adapter, label_names), device, precision, backbone)
+                if texts and form is None and on_screen:
+                    _print_table(classifier, texts, with_probabilities)
+                    return 0
+                columns = None if table is None else table.columns
+                lines = AnswerLines(shown, classifier.label_names, with_probabilities, columns)
+                _say([*(table.notes if table else ()), *lines.notes])
+                _answer(classifier, texts, table, lines, write)
     except BrokenPipeError:
         # what is still buffered has nowhere to go when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -61,6 +65,23 @@ def predict(
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _open(file: Path, column: str | None) -> Texts:
+    with long_step(f"Reading {file.name}"):
+        return open_texts(file, column)
+
+
+def _answer(
+    classifier: TextClassifier, texts: Sequence[str], table: Texts | None, lines: AnswerLines, write: Write
+) -> None:
+    """Write the answers, window by window."""
+    write(lines.header())
+    with long_step("Classifying", None if table is None else table.num_rows, "texts") as step:
+        for window in _windows(texts, table):
+            probabilities = classifier.probabilities([text for text, _ in window])
+            write(lines.lines([cells for _, cells in window], probabilities))
+            step.done += len(window)
 
 
 def _windows(texts: Sequence[str], table: Texts | None) -> Iterator[list[TextRow]]:

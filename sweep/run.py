@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from sweep.asked_languages import fit_to_data
 from sweep.cluster.address import find_address
-from sweep.command_line import how_to_go_on
+from sweep.command_line import forget_no_columns, how_to_go_on
 from sweep.config import SweepConfig
 from sweep.experiments import (
     find_known,
@@ -288,11 +289,16 @@ def _run_prepared(
     prepare_plan: "Callable[[SweepConfig], Plan] | None",
     find_known_places: "Callable[[], dict[str, str]]",
 ) -> None:
-    from sweep import running
-    from sweep.moved import keep_names
-    from sweep.plan import prepare
-    from sweep.report import print_plan
-    from sweep.storage import Folder
+    if prepare_plan is None and find_known_places is dict:  # nothing has moved
+        with long_step("Reading data"):
+            fit_to_data(sweep)  # a misspelt language is answered before the slow imports below
+
+    with long_step("Loading Torch and Ray"):
+        from sweep import running
+        from sweep.moved import keep_names
+        from sweep.plan import prepare
+        from sweep.report import print_plan
+        from sweep.storage import Folder
 
     folder = Folder(storage) / name
     folder.check_writable()
@@ -300,7 +306,8 @@ def _run_prepared(
     with long_step("Preparing backbone and data"):
         moved = keep_names(sweep, folder, find_known_places())
         plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep)
-        plan = replace(plan, places=moved.places, older_fingerprints=moved.older_fingerprints)
+        older = moved.older_fingerprints if plan.data.older_fingerprints else ()  # none where they are read anew
+        plan = replace(plan, places=moved.places, older_fingerprints=older)
     print_plan(console, plan, folder)
     if dry_run:
         running.estimate(console, plan, folder, tflops, price)
@@ -337,6 +344,7 @@ def _choose_experiment(console: Console, has_gpu: bool) -> str:
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one sentence and exit status 2."""
+    forget_no_columns()
     atexit.register(gc.freeze)  # else Python's last search for garbage, of no use, takes seconds
     try:
         with show_steps(Console(stderr=True)):

@@ -1,6 +1,7 @@
 """An experiment at the command line: run on the screen, estimated in a dry run, and what is said at its end."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -76,8 +77,10 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
 
 def estimate(console: Console, plan: Plan, folder: Folder, tflops: float | None, price: float | None) -> None:
     """Make the checks of a start, and print what the experiment would take."""
-    with long_step("Checking nodes and storage"), start_ray():
-        share = check_start(plan, folder)
+    with ExitStack() as stack:
+        with long_step("Checking nodes and storage"):
+            stack.enter_context(start_ray())
+            share = check_start(plan, folder)
         if plan.sweep.kind == "evaluate":
             return
         if is_up(share):  # to wait for a node would be to start one

@@ -11,6 +11,7 @@ from rich.text import Text
 from sweep.analysis import read_evaluations, read_runs
 from sweep.finding import find_experiment, find_experiments
 from sweep.keeping import ADAPTERS, SUFFIX, kept_run_ids
+from sweep.report.terminal import Facts
 from sweep.report.wording import count_nouns, format_duration, format_number, format_percent
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
@@ -84,13 +85,8 @@ def _print_values(console: Console, title: str, values: dict[str, Any]) -> None:
     shown = {name: _show(name, value) for name, value in values.items() if value is not None}
     if not shown:
         return
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in shown.items():
-        table.add_row(name, Text(text))
     console.print(Text(f"\n{title}", style="bold"))
-    console.print(table)
+    console.print(Facts(list(shown.items())), highlight=False)
 
 
 def _show(name: str, value: Any) -> str:

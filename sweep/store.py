@@ -39,6 +39,8 @@ from xpe_core.errors import InputError
 
 MAY_CHANGE = ("num_samples", "resources", "keep", "groups")
 """Keys of the specification that may differ when an experiment is started again; seeds and steps may grow."""
+OLDER = "older_data"
+"""Among an experiment's fingerprints: what older versions called the same data."""
 NO_TRAINING = "is an evaluation, which tests adapters and trains none"
 FLUSH_SECONDS = 0.5
 """Events that follow one another within this time are written together: each write waits for the disk."""
@@ -73,6 +75,8 @@ class ExperimentFolder:
         try:
             specification = _specify(sweep, fingerprints)
             _compare(self.folder, specification, older_fingerprints)
+            if older_fingerprints:
+                specification["fingerprints"][OLDER] = ",".join(older_fingerprints)
             here = {"places": dict(places)} if places else {}
             self.write_yaml("experiment.yaml", {**specification, **here})
             self.folder.mend(LEDGER)
@@ -200,6 +204,11 @@ def read_specification(place: Place) -> dict[str, Any]:
     return _parse(folder, content)
 
 
+def read_places(place: Place) -> dict[str, str]:
+    """Return where an experiment found its data and backbone last, by their names, if elsewhere."""
+    return {str(name): str(there) for name, there in (read_specification(place).get("places") or {}).items()}
+
+
 def _parse(folder: Folder, content: bytes) -> dict[str, Any]:
     """Return what experiment.yaml holds; InputError where no driver wrote it so."""
     try:
@@ -233,6 +242,7 @@ def _compare(folder: Folder, now: Mapping[str, Any], older_fingerprints: Collect
         return
     before = _parse(folder, content)
     before.pop("places", None)
+    (before.get("fingerprints") or {}).pop(OLDER, None)
     if before["kind"] != now["kind"]:
         kinds = f"its kind is {before['kind']}, this one's is {now['kind']}"
         raise InputError(f"{folder} holds another experiment: {kinds}; give this one a --name of its own")

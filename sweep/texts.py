@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xpe_core.data import Table, open_rows
-from xpe_core.data.columns import find_text
+from xpe_core.data.columns import OWN_NAMES, SYNONYMS, find_text
 from xpe_core.data.delimited import open_lines
 from xpe_core.data.json_rows import TWICE
 from xpe_core.data.opening import COMPRESSED, WAYS, find_kind
@@ -42,6 +42,8 @@ class Texts(NamedTuple):
     """Of the table that they stand in; None where they stand in none."""
     notes: list[str]
     """What was read how, and what is left out, where that was not certain."""
+    num_rows: int | None
+    """None where they can be read only once."""
     rows: Iterator[TextRow]
 
 
@@ -56,7 +58,7 @@ def open_texts(path: Path, column: str | None = None) -> Texts:
         raise InputError(f"--file {path}: {what}")
     if not path.is_file():  # a pipe, which can be read once only
         _refuse_column(path, column)
-        return Texts(None, [], _read_pipe(path))
+        return Texts(None, [], None, _read_pipe(path))
     try:
         return _open_file(path, column)
     except InputError as error:
@@ -71,10 +73,10 @@ def _open_file(path: Path, column: str | None) -> Texts:
         _refuse_column(path, column)
         texts = TextColumn(table, TEXT)
         texts.check()
-        return Texts(None, [], iter(texts))
+        return Texts(None, [], texts.num_texts, iter(texts))
     found, notes = choose_column(table, column)
     texts = TextColumn(table, found, kind in ("csv", "tsv") and len(table.columns) == 1)
-    return Texts(texts.check(), [*notes, *texts.notes], iter(texts))
+    return Texts(texts.check(), [*notes, *texts.notes], texts.num_texts, iter(texts))
 
 
 class TextColumn:
@@ -86,7 +88,8 @@ class TextColumn:
         self._column = column
         self._skips_empty_end = skips_empty_end
         self._held: list[TextRow] | None = []
-        self._num_texts = 0
+        self.num_texts = 0
+        """After `check`."""
         self._columns = table.columns
         self.notes: list[str] = []
         """What was read how, and what is left out; after `check`."""
@@ -119,16 +122,19 @@ class TextColumn:
                     held = self._held = None
         if bad.number:
             raise InputError(f"{bad}; {bad.number} rows cannot be read" if bad.number > 1 else str(bad))
-        self._num_texts = num_until_last if self._skips_empty_end else num_texts
-        num_skipped = num_texts - self._num_texts
+        self.num_texts = num_until_last if self._skips_empty_end else num_texts
+        num_skipped = num_texts - self.num_texts
         empty.number -= num_skipped
-        self.notes = [*table.notes, *self._describe(empty_lines.number + num_skipped, empty)]
+        self.notes = [
+            *(f"{table.path}: read as {note}" for note in table.notes),
+            *self._describe(empty_lines.number + num_skipped, empty),
+        ]
         self._columns = tuple(columns)
         return self._columns
 
     def __iter__(self) -> Iterator[TextRow]:
         """Yield the rows that `check` has found."""
-        rows = islice(self._read_again() if self._held is None else self._held, self._num_texts)
+        rows = islice(self._read_again() if self._held is None else self._held, self.num_texts)
         width = len(self._columns)
         for row in rows:
             if len(row[1]) < width:  # columns that came later in the file
@@ -171,8 +177,14 @@ def choose_column(table: Table, column: str | None) -> tuple[str, list[str]]:
         said = re.sub(r"--set columns='text=([^']*)'", r"--column \1", str(error))
         way = "; name it with --column NAME" if column is None and "--column" not in said else ""
         raise InputError(f"{said}{way}") from None
-    notes = [] if found in (column, TEXT) else [f"{table.path}: texts are read from the column {found!r}"]
-    return found, notes
+    if found in (column, TEXT):
+        return found, []
+    usual = (*OWN_NAMES[TEXT], *SYNONYMS[TEXT])
+    if table.has_header and column is None and found.strip().lower().replace(" ", "_") not in usual:
+        said = f"its first line is taken for a column's name, {found!r}; a file with texts alone ends in .txt"
+    else:
+        said = f"texts are read from the column {found!r}"
+    return found, [f"{table.path}: {said}"]
 
 
 @dataclass

@@ -1,11 +1,13 @@
 """The commands for texts and data of one's own: predict and check-data."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from sweep.kept import Storage
 from xpe_core.errors import InputError
 
 using = typer.Typer()
@@ -13,7 +15,10 @@ using = typer.Typer()
 
 @using.command()
 def predict(
-    adapter: Annotated[str, typer.Argument(help="A trained adapter: a file, a folder, or hub:USER/NAME.")],
+    adapter: Annotated[
+        str,
+        typer.Argument(help="An adapter: a file, a folder, hub:USER/NAME; or an experiment, for its best."),
+    ],
     text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")] = None,
     file: Annotated[
         Path | None,
@@ -35,6 +40,7 @@ def predict(
     precision: Annotated[
         str | None, typer.Option("--precision", help="float32 or bfloat16 (as trained, where the device has it).")
     ] = None,
+    storage: Storage = "results",
 ) -> None:
     """Classify texts with a trained adapter: label, probability and text, a line each, in the order of the texts.
 
@@ -45,6 +51,10 @@ def predict(
     from sweep.classes import read_classes
 
     names = read_classes(classes) if classes is not None else None
+    if not (os.path.isfile(os.path.expanduser(adapter)) or adapter.startswith("hub:")):
+        from sweep.choosing import locate_adapter  # slow to import, and seldom needed
+
+        adapter = locate_adapter(adapter, storage)
     status = prediction.predict(
         adapter, text or [], file, column, to, form, probabilities, backbone, device, precision, names
     )

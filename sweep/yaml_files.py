@@ -197,7 +197,8 @@ def _compose(text: str, where: str) -> Iterator[yaml.Node]:
     try:
         loader = _Loader(text)
         while loader.check_node():
-            yield loader.get_node()
+            if (node := loader.get_node()) is not None:
+                yield node
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise InputError(f"{where}: line {line} holds a character that no text has (U+{error.character:04X})") from None

@@ -108,17 +108,17 @@ def make_lines_on_hub(cache: Path, name: str = "somebody/lines", locales: Sequen
     return name
 
 
-def write_card(folder: Path, patterns: dict[str, str]) -> None:
-    """Write a card that lists a config's files, by a pattern with the split's place in it."""
+def write_card(folder: Path, patterns: dict[str, str], features: Sequence[dict[str, object]] = ()) -> None:
+    """Write a card that lists a config's files, by a pattern with the split's place in it, and its features."""
     import yaml
 
     configs = [
         {"config_name": name, "data_files": [{"split": split, "path": pattern.format(split)} for split in SPLITS]}
         for name, pattern in patterns.items()
     ]
-    (folder / "README.md").write_text(
-        f"---\n{yaml.safe_dump({'configs': configs})}---\n# A data set\n", encoding="utf-8"
-    )
+    infos = [{"config_name": name, "features": list(features)} for name in patterns] if features else []
+    head = yaml.safe_dump({"configs": configs, "dataset_info": infos} if infos else {"configs": configs})
+    (folder / "README.md").write_text(f"---\n{head}---\n# A data set\n", encoding="utf-8")
 
 
 SPLITS = ("train", "validation", "test")

@@ -49,6 +49,31 @@ def test_languages_splits_and_classes_are_counted(run_here: Run, tmp_path: Path)
     assert "Nothing to look at" in screen
 
 
+def test_codes_are_understood_whatever_their_spelling(run_here: Run, tmp_path: Path) -> None:
+    codes = ("zh-CN", "hau", "sw", "pt-BR", "xx-own")
+    rows = [
+        f"{code},{split},{label},{code} {label} {split}"
+        for code in codes
+        for split in ("train", "test")
+        for label in "xy"
+    ]
+    screen = squeeze(run_here("check-data", write(tmp_path, rows)))
+    assert "zh-CN zho_Hans, Chinese" in screen and "hau hau_Latn, Hausa" in screen and "pt-BR por_Latn" in screen
+    assert "xx-own not in the table of languages" in screen
+
+
+def test_what_a_search_would_train_on_and_be_tested_on_is_said(run_here: Run, tmp_path: Path) -> None:
+    path = write(tmp_path, ROWS)
+    screen = squeeze(run_here("check-data", path))
+    assert f"search quickstart --set dataset={path} trains on eng (21 texts), chooses by eng" in screen
+    assert "is tested on 2 languages" in screen
+
+
+def test_why_a_search_would_be_refused_is_said(run_here: Run, tmp_path: Path) -> None:
+    screen = squeeze(run_here("check-data", write(tmp_path, [*ROWS, "hau,test,health,lafiya"])))
+    assert "would be refused: dataset" in screen and "label 'health' of hau (test) stands in no train split" in screen
+
+
 def test_duplicates_leaks_and_contradictions_are_counted_and_named() -> None:
     facts = find_facts(
         make(
@@ -157,7 +182,8 @@ def test_nothing_is_cut_at_any_width(
     long = "a class with a long name of many words"
     rows = [*ROWS, *(f"eng,train,{long},{number}" for number in range(1200))]
     output = run_here("check-data", write(tmp_path, rows))
-    assert "…" not in output and max(map(len, output.splitlines())) <= width
+    lines = [line for line in output.splitlines() if not line.startswith("python ")]  # one line, to be copied
+    assert "…" not in output and max(map(len, lines)) <= width
     assert all(number in output.split() for number in ("1,221", *(("1,223", "98.0%") if width >= 60 else ())))
     assert ("left out" in output) == (width < 60)
     assert "".join(long.split()) in "".join(re.sub(r"[\d,.%-]+", "", output).split())

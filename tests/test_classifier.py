@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 import xpe_core
 from tests.conftest import make_backbone, make_words
@@ -223,3 +224,14 @@ def test_a_name_that_the_package_has_not_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'xpe_core' has no attribute 'laod'"):
         xpe_core.laod  # noqa: B018
     assert isinstance(xpe_core.load, type(lambda: None)) and TextClassifier.__module__ == "xpe_core.classifier"
+
+
+def test_a_text_with_a_token_that_has_no_embedding_is_refused(base: dict[str, Any], tmp_path: Path) -> None:
+    folder = make_backbone(tmp_path / "backbone")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["newword"])
+    tokenizer.save_pretrained(folder)
+    classifier = xpe_core.load(make_adapter(base, backbone=folder))
+    assert len(classifier.predict(make_texts(3))) == 3
+    with pytest.raises(InputError, match="its tokenizer gives the token 'newword' .id 76., and the backbone has"):
+        classifier.predict([*make_texts(3), "a newword"])

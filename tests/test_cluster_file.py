@@ -72,6 +72,7 @@ AWS_MISTAKES = {
     "no login": ("  ssh_user: ubuntu", "  {}", "auth.ssh_user is missing"),
     "no name": ("cluster_name: xpe-sweep", "", "cluster_name is missing"),
     "a top key": ("max_workers: 8\n\n", "max_worker: 8\n\n", "unknown key 'max_worker'; did you mean 'max_workers'?"),
+    "a key twice": ("max_workers: 8\n\n", "max_workers: 8\nmax_workers: 9\n\n", "max_workers stands twice, in lines"),
     "a provider's key": ("availability_zone:", "availability_zones:", "did you mean 'availability_zone'?"),
     "a key of EC2": ("InstanceMarketOptions", "InstanceMarketOption", "did you mean 'InstanceMarketOptions'?"),
     "a key within": ("MarketType", "Markettype", "node_config.InstanceMarketOptions: unknown key 'Markettype'"),

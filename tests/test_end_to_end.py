@@ -162,7 +162,7 @@ def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], t
     runs = read_runs(ledger.parent)
     assert len(runs) == runs["run_id"].n_unique() == 10
     assert list((ledger.parent / "checkpoints").glob("*")) == []
-    assert "valid." in output and "SPT" in output and "XPE" in output
+    assert "validation" in output and "SPT" in output and "XPE" in output
 
     _, best = load_experiment(str(ledger.parent / "mine-best.yaml"))
     rerun = read_runs(run_experiment(prepare("mine-best", best), tmp_path / "results"))

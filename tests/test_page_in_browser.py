@@ -17,6 +17,7 @@ from tests.made_experiments import write_grid
 from tests.test_analysis_languages import flat
 from tests.test_analysis_tables import ARMS, accuracy
 from tests.test_page import NASTY, make_everything
+from xpe_core.config import RunConfig
 
 if TYPE_CHECKING:
     from playwright import sync_api
@@ -221,6 +222,48 @@ def test_on_a_phone_only_tables_are_wider_than_the_screen(page: "sync_api.Page",
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     widths = page.locator("figure.chart svg").evaluate_all("all => all.map(one => one.getBoundingClientRect().width)")
     assert min(widths) > 250 and max(widths) <= 390
+
+
+def test_the_language_table_is_whole_on_a_laptop_and_scrolls_under_its_first_column_on_a_phone(
+    page: "sync_api.Page", file: Path
+) -> None:
+    for width, is_whole in ((1920, True), (1280, True), (1024, True), (390, False)):
+        page.set_viewport_size({"width": width, "height": 844})
+        _open(page, file)
+        box = page.locator("#table-languages .scroll")
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth") == is_whole, width
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+    box.evaluate("box => { box.scrollLeft = 300; }")
+    head, cell = (page.locator(f"#table-languages tbody tr:first-child {tag}").first for tag in ("th", "td"))
+    left = box.evaluate("box => box.getBoundingClientRect().left")
+    assert head.evaluate("head => head.getBoundingClientRect().left") == left
+    assert cell.evaluate("cell => cell.getBoundingClientRect().left") < left
+
+
+def test_labels_of_points_lie_on_no_other_label_at_any_width(chromium: "sync_api.Browser", tmp_path: Path) -> None:
+    def on_the_front(run: RunConfig, code: str) -> float:
+        low = code in ("yor_Latn", "nqo_Nkoo")
+        return 0.5 + 0.02 * run.encoder_ratio * (1 if low else -1)
+
+    arms = {f"an arm with a long name {n}": {"encoder_ratio": n / 10} for n in range(10)}
+    write_grid(tmp_path / "front", {"spt": {"encoder_ratio": 0.0, "max_steps": 9}, **arms}, on_the_front)
+    answers = answer([Folder(tmp_path / "front")])
+    chart = all_charts(answers)["trade-off"]
+    assert len(chart.legend) == 11 and "an arm with a long name" in chart.legend[-1]
+    file = tmp_path / "report.html"
+    file.write_text(build_page(answers), encoding="utf-8")
+    page = chromium.new_page()
+    for width in (390, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 844})
+        _open(page, file)
+        texts = page.locator("#chart-trade-off svg .mark-text.role-mark text")
+        assert sorted(texts.all_text_contents(), key=int) == [str(number) for number in range(1, 12)]
+        boxes = texts.evaluate_all("all => all.map(one => one.getBoundingClientRect().toJSON())")
+        for place, one in enumerate(boxes):
+            for other in boxes[place + 1 :]:
+                apart = one["right"] <= other["left"] or other["right"] <= one["left"]
+                assert apart or one["bottom"] <= other["top"] or other["bottom"] <= one["top"], width
+    page.close()
 
 
 def test_on_paper_it_is_light_and_nothing_is_cut(page: "sync_api.Page") -> None:

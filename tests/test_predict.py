@@ -190,7 +190,7 @@ def test_a_broken_byte_is_named_by_its_line(adapter: str, refuse: Refuse, give: 
         ),
         ("a.csv", b"", "no column 'text'; its columns are none"),
         ("a.csv", b"number,text\n1,a\n2,b,c\n", "line 3, row 2: 3 fields where the header has 2"),
-        ("a.csv", b'text\n"a" b\n', "line 2: "),
+        ("a.csv", b'text\n"a b\n', "line 2: a cell in quotation marks begins here"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "cannot be read as JSON: line 2"),
         ("a.jsonl", b'{"text": ["a"]}\n', "line 1: 'text' holds a list or an object where a text must stand"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n', "line 2: 'text' holds half of a character"),

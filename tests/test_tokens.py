@@ -10,7 +10,7 @@ from tests.conftest import LANGUAGES, SIZES, write_dataset
 from xpe_core.backbones import load_tokenizer
 from xpe_core.data import load_dataset
 from xpe_core.errors import InputError
-from xpe_core.tokens import check_splits, load_tokens
+from xpe_core.tokens import _open, check_splits, load_tokens
 
 
 def test_every_example_has_its_tokens_label_language_and_split(dataset: str, backbone: str) -> None:
@@ -94,3 +94,25 @@ def test_a_label_that_training_never_saw_is_named(tmp_path: Path, backbone: str)
     with pytest.raises(InputError, match="label 'health' of kat_Geor .test. stands in no train split.*sports, travel"):
         check_splits(data, train=["eng_Latn"], validation=[], test=["kat_Geor"])
     check_splits(data, train=["eng_Latn", "deu_Latn"], validation=[], test=["kat_Geor"])
+
+
+def test_texts_that_are_cut_are_counted(dataset: str, backbone: str) -> None:
+    whole, cut = load_tokens(dataset, backbone, 96), load_tokens(dataset, backbone, 5)
+    assert whole.num_cut == 0
+    assert cut.num_cut == (whole.lengths > 5).sum() > 0
+
+
+@pytest.mark.parametrize("name", ["token_ids.npy", "offsets.npy", "meta.json"])
+def test_tokens_that_are_damaged_on_disk_are_made_again(
+    backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XPE_CACHE_DIR", str(tmp_path / "cache"))
+    dataset = write_dataset(tmp_path)
+    expected = np.array(load_tokens(dataset, backbone, 16).token_ids)
+    file = next((tmp_path / "cache" / "tokens").glob(f"*/{name}"))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    _open.cache_clear()  # as in another process
+    data = load_tokens(dataset, backbone, 16)
+    assert np.array_equal(data.token_ids, expected)
+    assert file.read_bytes() == content

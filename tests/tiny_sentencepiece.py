@@ -41,7 +41,7 @@ class Layout:
 
 BERT = (["[CLS]"], ["[SEP]"])
 XLMR = (["<s>"], ["</s>"])
-DEBERTA = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
+DEBERTA: dict[str, Any] = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
 DEBERTA |= {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
 LAYOUTS = {
     "XLM-R": Layout("xlm-roberta", "sentencepiece.bpe.model", None, XLMR, {}, lambda piece: piece + 1, 3),

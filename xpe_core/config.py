@@ -250,6 +250,7 @@ PROBLEMS = {
     "int_from_float": "must be a whole number",
     "float_parsing": "must be a number",
     "float_type": "must be a number",
+    "dict_type": "must hold keys of its own",
     "model_type": "must hold keys of its own",
     "tuple_type": "must be a list",
 }

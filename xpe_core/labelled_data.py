@@ -67,7 +67,7 @@ class LabelledData:
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
         """Rows by language and split; a split that a language lacks is absent."""
-        places = self.language_ids * len(SPLITS) + self.split_ids
+        places = (self.language_ids * len(SPLITS) + self.split_ids)[self.split_ids >= 0]  # -1: left out of all splits
         sizes = np.bincount(places, minlength=len(self.languages) * len(SPLITS)).reshape(-1, len(SPLITS))
         return {
             language: {split: int(size) for split, size in zip(SPLITS, row, strict=True) if size}

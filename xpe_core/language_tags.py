@@ -102,7 +102,9 @@ def match_codes(wanted: Tag, codes: Iterable[str]) -> tuple[str, ...]:
     """
     tags = {code: tag for code in codes if (tag := parse_tag(code)) is not None}
     fitting = {code: tag for code, tag in tags.items() if _fits(wanted, tag)}
-    for is_same in (_is_same_language, _has_same_main, _is_member):
+    # zh-TW is no Cantonese where there is Chinese, be it in another script
+    has_main = any(_has_same_main(wanted, tag) for tag in tags.values())
+    for is_same in (_is_same_language, _has_same_main, *(() if has_main else (_is_member,))):
         if found := {code: tag for code, tag in fitting.items() if is_same(wanted, tag)}:
             return _of_usual_script(wanted, found)
     return ()

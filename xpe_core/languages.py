@@ -116,14 +116,14 @@ def resolves_fully(names: str | Sequence[str], available: Collection[str]) -> bo
             meaning = _find_meaning(name, _vector(available))
         except InputError:
             return False
-        if not meaning.codes or (meaning.is_group and name != "all" and not _find_group(name) <= facts):
+        if not meaning.codes or (meaning.is_group and name.casefold() != "all" and not _find_group(name) <= facts):
             return False
     return True
 
 
 def check_free(name: str) -> None:
     """Raise InputError where a name for a group of one's own is a group, family, script or language already."""
-    if name in GROUPS or _find_kin(name):
+    if _find_group(name):
         raise InputError("is a group, family or script already; choose another name")
     is_name = name.casefold() in (language.name.casefold() for language in load_languages())
     if (is_name or parse_code(name) is not None) and (language := find_language(name)) is not None:
@@ -148,13 +148,13 @@ def _vector(available: Collection[str] | None) -> tuple[str, ...]:
 def _find_meaning(name: str, available: tuple[str, ...]) -> _Meaning:
     """Return what a name stands for among the codes of a data set; InputError where it is unknown or not clear."""
     if name in available:
-        also = name in GROUPS or bool(_find_kin(name))
+        also = bool(_find_group(name))
         note = f"{name} is the data set's own language of that code, not the group of that name" if also else None
         return _Meaning((name,), False, note)
     spelt = [code for code in available if _fold(code) == _fold(name)]
     if spelt:
         return _choose(name, spelt)
-    if name in GROUPS or _find_kin(name):
+    if _find_group(name):
         return _Meaning(_members(name, available), True)
     tags = [tag] if (tag := parse_tag(name)) is not None else list(parse_name(name))
     found = [code for tag in tags for code in match_codes(tag, available)]
@@ -171,7 +171,7 @@ def _choose(name: str, codes: Sequence[str]) -> _Meaning:
 
 def _members(name: str, available: Sequence[str]) -> tuple[str, ...]:
     """Return what a data set has of a group, family or script."""
-    if name == "all":
+    if name.casefold() == "all":
         return tuple(available)
     codes = _find_group(name)
     return tuple(code for code in available if (found := find_language(code)) is not None and found.code in codes)
@@ -179,19 +179,10 @@ def _members(name: str, available: Sequence[str]) -> tuple[str, ...]:
 
 @cache
 def _find_group(name: str) -> frozenset[str]:
-    """Return the codes of the table that a group, family or script stands for."""
-    rule = GROUPS.get(name)
-    return _find_kin(name) if rule is None else frozenset(one.code for one in load_languages() if rule(one))
-
-
-@cache
-def _find_kin(name: str) -> frozenset[str]:
-    """Return the codes of the table in a family or script, none where there is none of that name."""
-    return frozenset(one.code for one in load_languages() if name.casefold() in _kinds(one))
-
-
-def _kinds(language: Language) -> tuple[str, str]:
-    return language.family.casefold(), language.script.casefold()
+    """Return the codes of the table that a group, family or script stands for, none where no such name is known."""
+    wanted = name.casefold()
+    rule = GROUPS.get(wanted, lambda language: wanted in (language.family.casefold(), language.script.casefold()))
+    return frozenset(language.code for language in load_languages() if rule(language))
 
 
 def _fold(code: str) -> str:

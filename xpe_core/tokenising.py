@@ -49,8 +49,9 @@ def check_token_ids(name: str, tokenizer: PreTrainedTokenizerBase, largest: int,
     if num_embeddings is None or largest < num_embeddings:
         return
     token = tokenizer.convert_ids_to_tokens(largest)
+    named = "a token without a name" if token is None else f"the token {token!r}"
     raise InputError(
-        f"backbone {name}: its tokenizer gives the token {token!r} (id {largest}), and the backbone has embeddings for "
+        f"backbone {name}: its tokenizer gives {named} (id {largest}), and the backbone has embeddings for "
         f"the ids below {num_embeddings:,} only (vocab_size in config.json); give it the tokenizer that it was trained "
         "with, or weights whose embeddings were resized to the tokenizer"
     )

@@ -7,7 +7,7 @@ from sweep.analysis.results import Experiment
 from sweep.config import KINDS_OF_KEY, SweepConfig
 from sweep.space import BACKBONE_SIZE
 from sweep.storage import Folder
-from sweep.store import read_specification
+from sweep.store import OLDER, read_specification
 from sweep.tables import read_rows
 from xpe_core.config import build_config
 from xpe_core.errors import InputError
@@ -42,7 +42,7 @@ def check_comparable(one: Experiment, other: Experiment) -> None:
         names = [config.model_dump()[what] for config in (first, second)]
         prints = [experiment.fingerprints.get(key) for experiment in (one, other)]
         if all(prints) and by_fingerprint:
-            differ = prints[0] != prints[1]
+            differ = prints[0] != prints[1] and not (key == "data" and _are_alike(one, other))
         else:
             differ = names[0] != names[1]
         if differ:
@@ -52,6 +52,12 @@ def check_comparable(one: Experiment, other: Experiment) -> None:
                 f"{one.name} and {other.name} cannot be compared or stand in one report: the {what} of {one.name} is "
                 f"{names[0]}, that of {other.name} {names[1]}"
             )
+
+
+def _are_alike(one: Experiment, other: Experiment) -> bool:
+    """Whether two versions called the same data so."""
+    sets = [{found.fingerprints["data"], *found.fingerprints.get(OLDER, "").split(",")} for found in (one, other)]
+    return bool((sets[0] & sets[1]) - {""})
 
 
 def _build(folder: Folder, values: dict[str, Any]) -> SweepConfig:

@@ -147,21 +147,23 @@ def find_sources(source_set: str, tested: Collection[str], validated: Collection
 def choose_exclusions(dataset: str, trained: Codes, tested: Collection[str]) -> dict[str, Exclusion]:
     """Return the languages that are in no row where nobody says which.
 
-    On SIB-200 these are Joshi class 5 and what is trained on by source sets that are not the published ones (Joshi
-    class 5 alone, where this leaves none); elsewhere what any source set trains on, so that all rows average the same
-    languages. Where this leaves none, each source set leaves out its own, and one that trains on all nothing.
+    On SIB-200, and where the published source sets stand side by side, these are Joshi class 5 and what is trained on
+    by source sets that are not the published ones (Joshi class 5 alone, where this leaves none); elsewhere what any
+    source set trains on, so that all rows average the same languages. Where this leaves none, each source set leaves
+    out its own, and one that trains on all nothing.
     """
     everything = frozenset[str]().union(*trained.values())
-    if is_published(dataset):
+    # a folder of any name is meant for the published table where its source sets stand side by side
+    is_its_shape = len(trained) > 1 and "xlmr_seen" in trained and trained.keys() <= set(PUBLISHED_SOURCES)
+    if is_published(dataset) or is_its_shape:
         own = frozenset[str]().union(*(codes for name, codes in trained.items() if name not in PUBLISHED_SOURCES))
         joshi5 = _find(PUBLISHED, tested)
         for exclusion in (Exclusion(f"{PUBLISHED},{TRAINED}", joshi5 | own), Exclusion(PUBLISHED, joshi5)):
             if (own - joshi5 or exclusion.name == PUBLISHED) and not set(tested) <= exclusion.languages:
                 return dict.fromkeys(trained, exclusion)
     if not set(tested) <= everything:
-        name = next(iter(trained)) if len(trained) == 1 else ""
-        is_group = name in GROUPS and _find(name, tested) == everything
-        return dict.fromkeys(trained, Exclusion(name if is_group else TRAINED, everything))
+        is_joshi5 = list(trained) == [PUBLISHED] and _find(PUBLISHED, tested) == everything
+        return dict.fromkeys(trained, Exclusion(PUBLISHED if is_joshi5 else TRAINED, everything))
     if len(trained) == 1:
         return dict.fromkeys(trained, Exclusion(NO_EXCLUSION, frozenset()))
     own_only = {name: frozenset() if set(tested) <= codes else codes for name, codes in trained.items()}

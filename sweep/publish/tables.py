@@ -9,10 +9,10 @@ import polars as pl
 
 from sweep.publish.naming import without_paths
 from sweep.publish.numbers import Numbers, Seed
-from sweep.report.answer_sheets import SIGNIFICANT
 from sweep.report.formats import to_markdown
-from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
+from sweep.report.sheet import Sheet, interval, p_value, percent, points
 from sweep.report.sheets import explain_differences
+from sweep.report.verdicts import judge
 from xpe_core.config import RunConfig
 
 RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
@@ -89,7 +89,7 @@ def difference_table(numbers: Numbers) -> str:
         rows.append((*head, found, such, p_value(row["p"]), p_value(row["p_holm"]), could))
     if not rows:
         return ""
-    notes = _judge(numbers.differences)
+    notes = judge(numbers.differences)
     notes += [note.replace(" (compare A B --for GROUP)", "") for note in explain_differences(numbers.differences)]
     for arm, count in numbers.results.chosen_arms.items():
         notes.append(f"{arm} is the best of {count}, chosen by these seeds: its figures look better than they are.")
@@ -140,24 +140,6 @@ def explain_missing(one: Seed) -> str:
         return "its adapter was not kept"
     error = str(one.row.get("error") or "").strip()
     return one.state + (f" ({without_paths(error.splitlines()[-1])})" if error else "")
-
-
-def _judge(differences: pl.DataFrame) -> list[str]:
-    """Return a sentence for each it is compared with: on how many groups it is really higher or lower."""
-    said = []
-    for name, part in sections(differences, "baseline"):
-        real = part.filter(pl.col("p_holm") <= SIGNIFICANT)
-        higher = real.filter(pl.col("difference") > 0)["group"].to_list()
-        lower = real.filter(pl.col("difference") < 0)["group"].to_list()
-        counted = len(part.drop_nulls("difference"))
-        found = [
-            f"really {what} on {', '.join(groups)}" for what, groups in (("higher", higher), ("lower", lower)) if groups
-        ]
-        if left := counted - len(higher) - len(lower):
-            found.append(f"not to be told apart on {left} of {counted} groups")
-        if found:
-            said.append(f"Compared with {name} it is {' and '.join(found)}.")
-    return said
 
 
 def _fingerprint(numbers: Numbers, what: str) -> str:

@@ -7,7 +7,7 @@ from sweep.choosing import RULE
 from sweep.publish.naming import on_hub
 from sweep.publish.numbers import Numbers
 from sweep.report.formats import escape_markdown
-from sweep.report.setup_sheets import GROUP_MEANINGS
+from sweep.report.group_lines import MEANINGS, SOURCES
 from sweep.report.sheet import percent
 from xpe_core.checkpoints import BUNDLED
 from xpe_core.config import RunConfig
@@ -75,13 +75,13 @@ def describe_groups(numbers: Numbers) -> str:
     """Return what the target groups are, and which languages are in none."""
     sentences = []
     for group in numbers.groups["group"].to_list():
-        if meaning := GROUP_MEANINGS.get(group.partition("_without_")[0]):
+        if meaning := MEANINGS.get(group.partition("_without_")[0]):
             sentences.append(f"*{escape_markdown(group)}*: {meaning}.")
     exclude = numbers.results.exclude
-    if exclude == TRAINED:
+    if TRAINED in exclude.split(","):
         sentences += [escape_markdown(sentence) for sentence in numbers.results.left_out]
     elif exclude != NO_EXCLUSION:
-        meaning = GROUP_MEANINGS.get(exclude, "")
+        meaning = SOURCES.get(exclude, "")
         sentences.append(
             f"Languages of {escape_markdown(exclude)}{f' ({meaning})' if meaning else ''} are in no group."
         )

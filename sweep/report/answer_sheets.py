@@ -8,7 +8,9 @@ import polars as pl
 from sweep.analysis.answers import Answers
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
 from sweep.report.choice_lines import choice_lines
+from sweep.report.group_lines import say_group
 from sweep.report.sheet import Sheet, interval, join_names, p_value, percent, points, sections
+from sweep.report.wording import name_group
 
 SIGNIFICANT = 1 - LEVEL
 KEYS = ["source_set", "group"]
@@ -35,7 +37,7 @@ def answer_sheets(answers: Answers) -> list[Sheet]:
             change = interval(row["difference"], row["low_difference"], row["high_difference"], points)
             said = _say_verdict(row, answers.baseline)
             p = [p_value(row["p_holm"])] if has_p else []
-            rows.append((row["group"], row["arm"], shown, change, *p, said))
+            rows.append((name_group(row["group"]), row["arm"], shown, change, *p, said))
     ends = " [95 %]" if found["low"].drop_nulls().len() else ""
     really = f"really higher than {answers.baseline}?"
     columns = ("tested on", "highest", f"accuracy{ends}", f"difference{ends}", *["Holm p"] * has_p, really)
@@ -137,7 +139,7 @@ def _equal_lines(highest: pl.DataFrame) -> list[str]:
     for (source_set, group), part in highest.group_by(KEYS, maintain_order=True):
         if len(part) > 1:
             arms = join_names(part["arm"].to_list())
-            lines.append(f"{group}, trained on {source_set}: {arms} are equal to the digit shown.")
+            lines.append(f"{name_group(group)}, trained on {source_set}: {arms} are equal to the digit shown.")
     return lines
 
 
@@ -150,6 +152,11 @@ def _explain(answers: Answers, found: pl.DataFrame) -> list[str]:
         notes.append(NO_INTERVAL)
     if found["p_holm"].drop_nulls().len():
         notes.append("Holm p: how often chance alone does as much, corrected for all comparisons. yes: at most 0.05.")
+    if replicated := [one.name for one in answers.results.experiments if one.sweep.kind == "replicate"]:
+        group = say_group(answers.results.broadest_group)
+        count = answers.differences["p_holm"].count()
+        notes.append(f"Whether {join_names(replicated)} holds is one question, on {group}.")
+        notes.append(f"This table asks {count} at once, so its p is larger.")
     if "not shown" in found["verdict"] and found["p_holm"].drop_nulls().len():
         notes.append("could be chance: not shown by these seeds, which is no proof of being equal.")
     if impossible := why_impossible(answers.differences):
@@ -181,7 +188,8 @@ def _hints(answers: Answers, found: pl.DataFrame) -> tuple[str, ...]:
     hints = []
     if not answers.differences.is_empty() and why_impossible(answers.differences):
         hints.append("Fewer comparisons: compare A B --for GROUP.")
-    if "not replicated" in found["verdict"]:
-        searches = {cell.experiment for cell in answers.results.shown if answers.results.is_searched(cell)}
+    searches = {cell.experiment for cell in answers.results.shown if answers.results.is_searched(cell)}
+    searches -= set(answers.curse["search"])
+    if "not replicated" in found["verdict"] and searches:
         hints.append(f"Fresh seeds: replicate {' or '.join(sorted(searches))}.")
     return tuple(hints)

@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sweep.analysis.choice import parse_weights, rank
@@ -21,6 +20,7 @@ from sweep.choosing import RULE, choose_adapter
 from sweep.finding import find_experiment
 from sweep.keeping import ADAPTERS, SUFFIX, kept_run_ids
 from sweep.report.sheet import percent
+from sweep.report.terminal import Facts
 from sweep.report.wording import count_nouns, format_number
 from sweep.storage import Folder
 from sweep.store import NO_TRAINING, read_specification
@@ -123,12 +123,7 @@ def _print_short(console: Console, folder: Folder, chosen: _Best) -> None:
     seeds = f"mean over {count_nouns(row['num_seeds'], 'seed')} ({', '.join(map(str, cell.seeds))})"
     failed = f", {row['num_failed']} failed and count as 0" if row["num_failed"] else ""
     values[chosen.measure] = f"{percent(row['score'])} %, {seeds}{failed}"
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in values.items():
-        table.add_row(f"  {name}", Text(text))
-    console.print(table)
+    console.print(Facts([(f"  {name}", text) for name, text in values.items()]), highlight=False)
     for line in _say_adapters(folder, cell):
         console.print(Text(line), soft_wrap=True)
     console.print(Text("\nThe best of many looks better than it is; run it again on fresh seeds:"), soft_wrap=True)

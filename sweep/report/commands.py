@@ -6,15 +6,20 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from sweep.analysis.answers import answer
+from sweep.analysis.answers import Answers, answer
 from sweep.analysis.choice import compare, find_experiments_of, parse_weights
 from sweep.analysis.reading import read_results
 from sweep.analysis.results import Results
 from sweep.finding import find_experiment, find_experiments
+from sweep.report.captions import with_caption
 from sweep.report.formats import FORMATS, write_sheets
+from sweep.report.frames import with_ids
 from sweep.report.language_sheets import language_sheet
+from sweep.report.sheet import Sheet
 from sweep.report.sheets import all_sheets, difference_sheet
+from sweep.report.targets import PAGE, choose_form, choose_target
 from sweep.report.terminal import print_problems, print_report, print_sheet
+from sweep.report.verdicts import judge
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 
@@ -25,13 +30,14 @@ def report(
     names: Sequence[str],
     baseline: str | None,
     exclude: str | None,
-    form: str,
+    form: str | None,
     to: str | None,
     every_language: bool,
     watched: bool,
     everything: bool = False,
 ) -> None:
     """Print a report, or write its tables or page as files; watched, both until the experiments end."""
+    form = choose_form(form, to)
     if form not in (known := ("terminal", "html", *FORMATS)):
         raise InputError(f"--format {form}: must be one of {', '.join(known)}")
     if watched and form not in ("terminal", "html"):
@@ -43,28 +49,36 @@ def report(
     if everything and (form != "terminal" or watched):
         raise InputError("--all: is for the terminal; files and page hold every table without it")
     folders = [find_experiment(storage, name) for name in names]
-    target = Folder(to) if to is not None else folders[0] / "report"
+    target, page = (folders[0] / "report", PAGE) if to is None else choose_target(to, form)
     if form != "terminal" or watched:
         _check_writable(target, to)
     if watched:
         from sweep.report.watch import watch
 
-        watch(console, folders, lambda: answer(folders, baseline, exclude), target)
+        watch(console, folders, lambda: answer(folders, baseline, exclude), target, page=page)
         return
     answers = answer(folders, baseline, exclude)
     if form == "terminal":
         print_report(console, answers, every_language, everything, storage)
         return
     if form == "html":
-        from sweep.report.page import PAGE, build_page
+        from sweep.report.page import build_page
 
-        target.write(PAGE, build_page(answers).encode())
+        target.write(page, build_page(answers).encode())
         print_problems(console, answers.problems)
-        console.print(Text(f"The page is {target / PAGE}"), soft_wrap=True)
+        console.print(Text(f"The page is {target / page}"), soft_wrap=True)
         return
-    written = write_sheets([*all_sheets(answers), language_sheet(answers)], form, target)
+    written = write_sheets(_prepare(answers, form), form, target)
     print_problems(console, answers.problems)
     console.print(Text(f"{len(written)} tables in {target}: {', '.join(written)}"), soft_wrap=True)
+
+
+def _prepare(answers: Answers, form: str) -> list[Sheet]:
+    """Return all tables, with what a file of this format has beside their cells."""
+    sheets = [sheet for sheet in (*all_sheets(answers), language_sheet(answers)) if sheet.rows]
+    if form == "csv":
+        return [with_ids(sheet, answers) for sheet in sheets]
+    return [with_caption(sheet, answers) for sheet in sheets] if form == "latex" else sheets
 
 
 def compare_two(
@@ -74,6 +88,8 @@ def compare_two(
     results, unreadable = _read_homes(storage, first, second, exclude)
     groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
     table = compare(results, first, second, groups)
+    for line in judge(table, None):
+        console.print(Text(line, style="bold"), soft_wrap=True)
     print_sheet(console, difference_sheet(table, f"{first} - {second}, in points of accuracy, paired by seed"))
     arms = table["arm"].unique().to_list() + table["baseline"].unique().to_list()
     print_problems(console, results.problems.filter(pl.col("arm").is_null() | pl.col("arm").is_in(arms)))

@@ -26,6 +26,11 @@ DESCENDANTS = {
     "multilingual-e5-large": "multilingual-e5-large began as XLM-R large",
 }
 """What other backbones have to do with XLM-R (Wang et al. 2024, arXiv:2402.05672, section 2)."""
+FACTS_LINE = (
+    "class: how much text there is in a language, from 0 to 5 (Joshi et al. 2020). seen, unseen: whether it is in the "
+    "pretraining of XLM-R. low, low-performing: below 60 % when all of XLM-R large is trained. A dash or ?: not known."
+)
+"""What the facts beside a language's name mean."""
 
 
 def say_group(group: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from sweep.analysis.answers import Answers
+from sweep.report.group_lines import FACTS_LINE
 from sweep.report.sheet import Sheet, interval, percent, points, sections
 
 ARMS_BY_KIND = 5
@@ -25,6 +26,7 @@ def extreme_sheets(answers: Answers) -> list[Sheet]:
     notes = (
         "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
         "that.",
+        FACTS_LINE,
     )
     hints = ("Every language: --languages, or the files of --format csv, markdown or latex.",)
     title = f"Languages that gain and lose most against {answers.baseline}"
@@ -39,7 +41,7 @@ def language_sheet(answers: Answers) -> Sheet:
             rows.append((f"{arm} on {source_set}",))
             rows += [_language_row(row) for row in part.iter_rows(named=True)]
     title = f"Accuracy in %, and difference to {answers.baseline}, by language (- : in no target group)"
-    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (), left=3)
+    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (FACTS_LINE,), left=3)
 
 
 def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[Sheet]:

@@ -8,6 +8,7 @@ wrapped into what the numbers leave.
 import re
 import unicodedata
 from dataclasses import replace
+from itertools import pairwise
 
 from sweep.report.sheet import Sheet
 
@@ -70,16 +71,28 @@ def to_latex(sheet: Sheet) -> str:
         strong = frozenset((row - start, place) for row, place in sheet.strong)
         start += len(rows)
         title = sheet.title if len(parts) == 1 else f"{sheet.title} ({number} of {len(parts)})"
-        part = replace(sheet, title=title, rows=rows, strong=strong, notes=sheet.notes if number == 1 else ())
+        caption = sheet.caption if number == 1 or sheet.caption is None else f"{_first(sheet.caption)} (continued)."
+        notes = sheet.notes if number == 1 else ()
+        part = replace(sheet, title=title, rows=rows, strong=strong, notes=notes, caption=caption)
         tables.append(_floating_table(part, _label(sheet) + (f"-{number}" if number > 1 else "")))
     return "\n".join(tables)
+
+
+def _first(caption: str) -> str:
+    """Return a caption's first sentence, without its full stop."""
+    return re.split(r"\.(?= [A-Z]|$)", caption, maxsplit=1)[0]
+
+
+def _comments(sheet: Sheet) -> list[str]:
+    """Return a table's notes as comments, where its caption does not hold them."""
+    return [] if sheet.caption is None else [f"%% {' '.join(note.split())}" for note in sheet.notes]
 
 
 def _parts(rows: Rows) -> list[Rows]:
     """Return the rows in as few parts as fit on a page each, if no section is longer than a page."""
     starts = [place for place, row in enumerate(rows) if place == 0 or len(row) == 1]
-    sections = [rows[start:end] for start, end in zip(starts, [*starts[1:], len(rows)], strict=True)]
-    parts = [sections[0]]
+    sections = [rows[start:end] for start, end in pairwise([*starts, len(rows)])]
+    parts = sections[:1] or [()]  # a table without rows is one
     for section in sections[1:]:
         if _lines(parts[-1] + section) <= MAX_LINES:
             parts[-1] += section
@@ -96,6 +109,7 @@ def _floating_table(sheet: Sheet, label: str) -> str:
     columns = "l" * sheet.left + "r" * (len(sheet.columns) - sheet.left)
     lines = [
         r"% \usepackage[T1]{fontenc} \usepackage{booktabs,graphicx}",
+        *_comments(sheet),
         r"\begin{table}",
         r"\centering\small\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{_caption(sheet)}}}",
@@ -120,6 +134,7 @@ def _long_table(sheet: Sheet) -> str:
     columns = "".join(rf">{{\raggedright\arraybackslash}}p{{{share:.3f}\linewidth}}" for share in shares)
     lines = [
         r"% \usepackage[T1]{fontenc} \usepackage{array,booktabs,longtable}",
+        *_comments(sheet),
         # no head stands alone on the last lines of a page
         r"\par\ifdim\dimexpr\pagegoal-\pagetotal\relax<12\baselineskip\newpage\fi",
         rf"\begingroup\{size}\setlength{{\tabcolsep}}{{3pt}}\setlength{{\LTcapwidth}}{{\linewidth}}",
@@ -193,6 +208,8 @@ def _label(sheet: Sheet) -> str:
 
 
 def _caption(sheet: Sheet) -> str:
+    if sheet.caption is not None:
+        return _numbers(escape(sheet.caption))
     sentences = (text if text.endswith(".") else f"{text}." for text in (sheet.title, *sheet.notes))
     return _numbers(escape(" ".join(sentences)))
 

@@ -13,6 +13,8 @@ from sweep.report.group_lines import say_group
 from sweep.report.sheet import interval, p_value, percent, points
 
 BASELINES = ("spt", "xpe")
+BEST = "best"
+"""How the arms begin that a search chose."""
 MAX_CONFIGURATIONS = 3
 """Of which the lines are printed: the first of `--top`."""
 
@@ -32,7 +34,7 @@ def replication_lines(results: Results, curse: pl.DataFrame) -> list[str]:
 def _answer(results: Results, curse: pl.DataFrame, name: str, search: str) -> list[str]:
     group = results.broadest_group
     own = [cell for cell in results.shown if cell.experiment == name and cell.seeds]
-    chosen = [cell for cell in own if _bare(cell).startswith("best")]
+    chosen = [cell for cell in own if _bare(cell).startswith(BEST)]
     others = [cell for cell in own if _bare(cell) in BASELINES]
     couples = [(cell, other) for cell in chosen for other in others if cell.source_set == other.source_set]
     found = [pair(results, cell, other, group) for cell, other in couples]
@@ -100,7 +102,8 @@ def _announce(results: Results, curse: pl.DataFrame) -> list[str]:
         return []
     rows = curse.filter((pl.col("measure") == results.broadest_group) & pl.col("replication_accuracy").is_not_null())
     lines = []
-    for row in rows.head(MAX_CONFIGURATIONS).iter_rows(named=True):
+    chosen = [row for row in rows.iter_rows(named=True) if row["arm"].rpartition(":")[2].startswith(BEST)]
+    for row in chosen[:MAX_CONFIGURATIONS]:
         held = _with_interval(row["replication_accuracy"], row["low"], row["high"])
         promise = percent(row["search_accuracy"])
         lines.append(

@@ -29,6 +29,8 @@ class Sheet:
     """Row and column of the cells that stand out."""
     part: int | None = None
     """Which part of the data frame's columns or arms it shows, where it shows only a part."""
+    caption: str | None = None
+    """What a paper says of it, where that is not its title and notes."""
     left: int = 1
     """How many columns hold words; the others hold numbers."""
 

@@ -226,7 +226,10 @@ def importance_sheets(answers: Answers) -> list[Sheet]:
         rows.append((f"{experiment}, {part['num_trials'][0]} complete trials",))
         rows += [(row["field"], f"{row['importance']:.2f}") for row in part.iter_rows(named=True)]
     title = "What mattered: importance for the selection accuracy (Optuna's PED-ANOVA, adds up to 1)"
-    return [Sheet("importance", title, ("field", "importance"), tuple(rows), answers.importances)] if rows else []
+    notes = ("0.5: half of what the fields explain of the trials' validation accuracy. Few trials say little of it.",)
+    return (
+        [Sheet("importance", title, ("field", "importance"), tuple(rows), answers.importances, notes)] if rows else []
+    )
 
 
 def rung_sheets(answers: Answers) -> list[Sheet]:
@@ -239,7 +242,11 @@ def rung_sheets(answers: Answers) -> list[Sheet]:
             rows.append((str(row["step"]), *counts, percent(row["median"]), percent(row["best"])))
     columns = ("step", "trials", "stopped here", "median", "best")
     title = "Learning curves at ASHA's rungs: validation accuracy in %"
-    return [Sheet("rungs", title, columns, tuple(rows), answers.rungs)] if rows else []
+    notes = (
+        "A rung is a step at which trials are compared, and the worse ones are stopped (ASHA).",
+        "trials: how many came so far; median and best: of their validation accuracy.",
+    )
+    return [Sheet("rungs", title, columns, tuple(rows), answers.rungs, notes)] if rows else []
 
 
 def cost_sheets(answers: Answers) -> list[Sheet]:

@@ -99,6 +99,12 @@ def print_table(console: Console, sheet: Sheet) -> None:
         console.print(line, soft_wrap=True, highlight=False)
 
 
+def print_rows(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print a table of cells alone, of which the first `left` columns name the rows."""
+    cells = tuple(tuple(row) for row in rows)
+    print_table(console, Sheet("rows", "", tuple(columns), cells, pl.DataFrame(), left=left))
+
+
 class Facts:
     """Names with what is said of each, in two columns; one under the other where there is no room."""
 

@@ -29,6 +29,7 @@ def watch(
     make: Callable[[], Answers],
     target: Folder,
     poll_seconds: float = POLL_SECONDS,
+    page: str = PAGE,
 ) -> None:
     """Keep page and terminal up to date until no driver is at work on any of the experiments.
 
@@ -45,7 +46,7 @@ def watch(
             if events != before or not running:
                 before = events
                 try:
-                    _show(console, folders, make(), target, poll_seconds if running else None)
+                    _show(console, folders, make(), target, page, poll_seconds if running else None)
                 except InputError as error:
                     if not running:
                         raise
@@ -63,11 +64,16 @@ def watch(
 
 
 def _show(
-    console: Console, folders: Sequence[Folder], answers: Answers, target: Folder, refresh_seconds: float | None
+    console: Console,
+    folders: Sequence[Folder],
+    answers: Answers,
+    target: Folder,
+    page: str,
+    refresh_seconds: float | None,
 ) -> None:
     status = _say_status(folders)
-    target.write(PAGE, build_page(answers, status, refresh_seconds).encode())
-    line = f"{time.strftime('%H:%M:%S')}  {status}; page: {target / PAGE}"
+    target.write(page, build_page(answers, status, refresh_seconds).encode())
+    line = f"{time.strftime('%H:%M:%S')}  {status}; page: {target / page}"
     if not console.is_terminal:  # a file that grows by a line, not by all tables
         console.print(Text(line), soft_wrap=True)
         return

@@ -9,8 +9,13 @@ from functools import lru_cache
 
 from rich.cells import cell_len, chop_cells
 
-CHUNK = re.compile(r"[\[(][^\])a-zA-Z]*\d[^\])a-zA-Z]*[\])][,;.:]?|[+-]?[\d.]+ (?:±|x|%)(?: [\d.]+)?[,;.)]?(?!\S)|\S+")
-"""What stays together where it fits: an interval, `43.4 ± 3.8`, `10 x 46`, `21.5 %`, a word."""
+CHUNK = re.compile(
+    r"\(?\bp \d[\d.]*[),;.]*(?!\S)"
+    r"|[\[(][^\])a-zA-Z]*\d[^\])a-zA-Z]*[\])][,;.:]?"
+    r"|[+-]?[\d.]+ (?:±|x|%)(?: [\d.]+)?[,;.)]?(?!\S)"
+    r"|\S+"
+)
+"""What stays together where it fits: an interval, `43.4 ± 3.8`, `10 x 46`, `21.5 %`, `p 0.03`, a word."""
 JOINT = re.compile(r"(?<=[_/:,;=|+])(?=.)|(?<=[^\W\d]-)(?=[^\W\d])")
 """Where a name may go on in the next line."""
 SHORT = 12

@@ -10,6 +10,8 @@ JOINERS = "\u200c\u200d"
 ALLOWED = " .-_+=(),"
 SPARED = " +=(),"
 """What may be in a name, and is put into none."""
+MAX_CHARACTERS = 100
+"""Of a name: ids of runs in other tools are made of it."""
 MAX_BYTES = 200
 """Of a name in UTF-8: file systems allow 255, and names of files are made of it."""
 
@@ -27,8 +29,9 @@ def find_problem(name: str) -> str | None:
         return f"holds {strange!r}: allowed are letters and digits of any script, spaces and {' '.join(ALLOWED[1:])}"
     if name[0] in ". " or name[-1] in ". ":
         return "begins or ends with a dot or a space"
-    if len(name.encode()) > MAX_BYTES:
-        return f"has {len(name.encode())} bytes: allowed are {MAX_BYTES}"
+    if len(name.encode()) > MAX_BYTES or len(name) > MAX_CHARACTERS:
+        size = f"has {len(name)} characters and {len(name.encode())} bytes"
+        return f"{size}: allowed are {MAX_CHARACTERS} and {MAX_BYTES}"
     return None
 
 

@@ -235,7 +235,7 @@ def test_an_inserted_token_without_an_embedding_is_refused(tmp_path: Path, datas
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["post_processor"]["special_tokens"]["<s>"]["ids"] = [999]
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(InputError, match="its tokenizer gives the token None .id 999."):
+    with pytest.raises(InputError, match="its tokenizer gives a token without a name .id 999."):
         load_tokens(dataset, str(folder), 16)
 
 

@@ -29,10 +29,11 @@ from sweep.storage import Folder
 from sweep.tables import read_rows
 from sweep.tuner import run_experiment
 from tests.conftest import ONE_THREAD
-from tests.making_datasets import LOCALES, make_lines_on_hub, make_masakhanews, make_massive, make_on_hub
+from tests.making_datasets import LOCALES, make_lines_on_hub, make_masakhanews, make_massive, make_on_hub, write_card
 from xpe_core.config import RunConfig
 from xpe_core.data import DataSource, dataset_fingerprints, fingerprint_dataset, load_dataset, open_rows
 from xpe_core.data.dataset import Dataset
+from xpe_core.data.hub import _fetch
 from xpe_core.errors import InputError
 from xpe_core.tokens import load_tokens
 
@@ -291,12 +292,15 @@ def test_quotation_marks_that_fit_no_other_way_are_text(tmp_path: Path) -> None:
     assert load_dataset(str(tmp_path)).notes == ("TSV without quotation marks around cells",)
 
 
-def test_sib200s_own_columns_are_never_in_quotation_marks(tmp_path: Path) -> None:
+def test_sib200s_own_columns_are_in_quotation_marks_only_where_nothing_else_fits(tmp_path: Path) -> None:
     (tmp_path / "eng").mkdir()
     for split in ("train", "dev", "test"):
         rows = 'index_id\tcategory\ttext\n1\ta\t"He said ""so"""\n2\tb\tplain\n'
         (tmp_path / "eng" / f"{split}.tsv").write_text(rows)
     assert texts(tmp_path) == ['"He said ""so"""', "plain"]
+    for split in ("train", "dev", "test"):
+        (tmp_path / "eng" / f"{split}.tsv").write_text('index_id\tcategory\ttext\n1\ta\t"One\ntwo"\n2\tb\tplain\n')
+    assert texts(tmp_path) == ["One\ntwo", "plain"]  # no other reading fits
 
 
 def test_data_that_older_versions_read_otherwise_are_another_data_set(tmp_path: Path, backbone: str) -> None:
@@ -441,7 +445,7 @@ def test_columns_are_read_as_they_are_said(tmp_path: Path) -> None:
 
 
 def test_columns_have_one_spelling_in_a_configuration() -> None:
-    mapping = RunConfig(columns={"label": "intent", "text": "a, b"})  # type: ignore[arg-type]
+    mapping = RunConfig(columns={"label": "intent", "text": "a, b"})
     assert mapping.columns == "text=a\\, b,label=intent"
     assert RunConfig(columns=" label = intent , text = a\\, b ").run_id == mapping.run_id
     assert RunConfig(columns="").run_id == RunConfig().run_id
@@ -458,7 +462,9 @@ def test_two_usual_names_are_asked_about(tmp_path: Path) -> None:
 def test_what_all_rows_have_in_common_can_be_said(tmp_path: Path) -> None:
     file = tmp_path / "own.csv"
     FRAME[["text", "label"]].to_csv(file, index=False)
-    assert count(load_dataset(DataSource(str(file), columns="language=sw,split=test"))) == {("sw", "test"): 24}
+    data = load_dataset(DataSource(str(file), columns="language=sw,split=test"))
+    assert count(data) == {("sw", "test"): 24}
+    assert data.notes == ("language of all rows: sw", "split of all rows: test")
     assert count(load_dataset(DataSource(str(file), columns="language='xx_new',split=dev"))) == {
         ("xx_new", "validation"): 24
     }
@@ -565,9 +571,9 @@ def test_rows_left_out_are_in_the_plan_and_in_every_run(
     shutil.copytree(dataset, folder)
     with (folder / "eng_Latn" / "train.tsv").open("a", encoding="utf-8") as file:
         file.write("train99\tsports\t \ntrain100\ttravel\n")
-    values = {"kind": "grid", "base": {**base, "dataset": str(folder), "max_steps": 4, "eval_steps": 4}}
-    values |= {"arms": {"spt": {}}, "seeds": [1], "resources": ONE_THREAD}
-    values["base"] |= {"encoder_ratio": 0.0, "source_set": "eng_Latn"}
+    own = {**base, "dataset": str(folder), "max_steps": 4, "eval_steps": 4, "encoder_ratio": 0.0}
+    own["source_set"] = "eng_Latn"
+    values: dict[str, Any] = {"kind": "grid", "base": own, "arms": {"spt": {}}, "seeds": [1], "resources": ONE_THREAD}
     with pytest.raises(
         InputError, match="2 bad rows: .*line 50: empty text; .*line 51: 2 fields where the header has 3"
     ):
@@ -653,6 +659,21 @@ def test_configs_of_the_hub_are_languages_or_chosen(tmp_path: Path, monkeypatch:
     assert data.notes == ("its 5 configs are read as languages",)
 
 
+def test_a_card_names_the_classes_behind_numbers(tmp_path: Path) -> None:
+    classes = {"class_label": {"names": {"0": "negative", "1": "positive"}}}
+    for language in ("en", "sw"):
+        for split in SPLITS:
+            (tmp_path / f"{split}_of_{language}.csv").write_text("text,label,lang\nx,0,zz\ny,1,zz\n")
+    features = [{"name": "text", "dtype": "string"}, {"name": "label", "dtype": classes}]
+    write_card(tmp_path, {language: f"{{}}_of_{language}.csv" for language in ("en", "sw")}, features)
+    data = load_dataset(str(tmp_path))
+    assert data.label_names == ("negative", "positive")
+    assert count(data) == {(language, split): 2 for language in ("en", "sw") for split in SPLITS}
+    (tmp_path / "test_of_sw.csv").write_text("text,label\nx,-1\ny,1\n")
+    with pytest.raises(InputError, match="test_of_sw.csv, line 2, row 1: label '-1' is none of the 2 classes"):
+        load_dataset(str(tmp_path))
+
+
 def test_a_data_set_of_the_hub_that_only_a_script_makes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -680,9 +701,15 @@ def test_what_datasets_built_before_is_read_out_of_its_cache(tmp_path: Path, mon
             for row in rows:
                 writer.write(row)
             writer.finalize()
-    data = load_dataset(DataSource("Somebody/built", columns="language=sw"))
+    source = DataSource("Somebody/built", columns="language=sw")
+    data = load_dataset(source)
     assert data.label_names == ("no", "yes")
     assert count(data) == {("sw", split): 2 for split in SPLITS}
+    make_on_hub(tmp_path / "hub", "Somebody/built")
+    for file in (tmp_path / "hub").rglob("*.parquet"):  # as after load_dataset, which left the card alone there
+        file.unlink()
+    _fetch.cache_clear()
+    assert load_dataset(source).examples == data.examples
 
 
 # ---- one file as a stream

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -9,10 +10,17 @@ import pytest
 import yaml
 
 from sweep.analysis import read_runs
-from sweep.inspection import find_experiment
+from sweep.analysis.experiments import check_comparable, read_experiment
+from sweep.experiments import load_experiment
+from sweep.finding import find_experiment
 from sweep.ledger import read_events
+from sweep.moved import keep_names
+from sweep.plan import Plan, prepare
+from sweep.storage import Folder
+from sweep.store import ExperimentFolder
 from tests.conftest import Refuse, Run, make_search
 from xpe_core.data import load_dataset
+from xpe_core.errors import InputError
 from xpe_core.places import use_places
 
 
@@ -30,18 +38,76 @@ def write_table(file: Path, dataset: str) -> None:
     table.write_csv(file)
 
 
-def test_moved_data_and_backbone_are_the_same_experiment_and_others_are_not(
-    dataset: str, backbone: str, local_ray: None, tmp_path: Path, run_here: Run, refuse: Refuse
-) -> None:
-    laptop, server, storage = tmp_path / "laptop", tmp_path / "server", str(tmp_path / "results")
+def start(file: Path, storage: Path, **places: Path) -> Plan:
+    """Prepare an experiment as its commands do, and make or take up its folder; nothing is run."""
+    _, sweep = load_experiment(str(file), [f"{name}={place}" for name, place in places.items()])
+    moved = keep_names(sweep, Folder(storage) / "mine")
+    plan = replace(prepare("mine", moved.sweep), places=moved.places, older_fingerprints=moved.older_fingerprints)
+    older = (*plan.older_fingerprints, *plan.data.older_fingerprints)
+    ExperimentFolder(Folder(storage) / "mine", plan.sweep, plan.fingerprints, plan.places, older).close()
+    return plan
+
+
+@pytest.fixture
+def file(dataset: str, backbone: str, tmp_path: Path) -> Path:
+    """Give an experiment file with data and backbone in a folder `laptop`, and a size that follows the backbone's."""
+    laptop = tmp_path / "laptop"
     write_table(laptop / "own.csv", dataset)
     shutil.copytree(backbone, laptop / "encoder")
     values = make_search(str(laptop / "own.csv"), str(laptop / "encoder"))
     values["base"] |= {"max_steps": 4, "eval_steps": 2}
     del values["base"]["encoder_hidden_size"], values["scheduler"]
     values["space"]["encoder_hidden_size"] = {"tied": "hidden_size", "times": 0.25}
-    file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump({**values, "num_samples": 2, "seeds": [1]}))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**values, "num_samples": 2, "seeds": [1]}))
+    return path
+
+
+def test_names_and_ids_stay_where_content_moved_and_another_content_is_said(file: Path, tmp_path: Path) -> None:
+    laptop, server = tmp_path / "laptop", tmp_path / "server"
+    first = start(file, tmp_path / "results")
+    ids = [corner.config_id for corner in first.sweep.corners]
+    shutil.move(laptop, server)
+    (server / "own.csv").rename(server / "news.csv")
+    places = {"dataset": server / "news.csv", "backbone": server / "encoder"}
+    again = start(file, tmp_path / "results", **places)
+    assert [corner.config_id for corner in again.sweep.corners] == ids
+    assert again.sweep.corners[0].dataset == str(laptop / "own.csv")
+    old = {"dataset": laptop / "own.csv", "backbone": laptop / "encoder"}
+    assert again.places == {str(old[name]): str(place) for name, place in places.items()}
+    known = yaml.safe_load((tmp_path / "results" / "mine" / "experiment.yaml").read_text())
+    assert (known["base"]["dataset"], known["places"]) == (str(laptop / "own.csv"), again.places)
+
+    file_of_others = tmp_path / "others.csv"
+    text = (server / "news.csv").read_text()
+    file_of_others.write_text(text + "eng_Latn,train,sports,one more\n")
+    with pytest.raises(InputError, match="holds another experiment: the data differ, in content") as refusal:
+        start(file, tmp_path / "results", **{**places, "dataset": file_of_others})
+    assert "base.dataset" not in str(refusal.value) and "fingerprints.data" not in str(refusal.value)
+    file_of_others.write_text(text)  # the same content a third time
+    assert start(file, tmp_path / "results", **{**places, "dataset": file_of_others}).places[str(laptop / "own.csv")]
+
+
+def test_an_older_experiment_is_known_by_its_files_old_fingerprint(file: Path, tmp_path: Path) -> None:
+    laptop, server = tmp_path / "laptop", tmp_path / "server"
+    plan = start(file, tmp_path / "results")
+    [older] = plan.data.older_fingerprints  # made of the names of file and folder, too
+    specification = tmp_path / "results" / "mine" / "experiment.yaml"
+    specification.write_text(specification.read_text().replace(plan.fingerprints["data"], older))
+    assert older in read_experiment(Folder(specification.parent)).fingerprints["data"]
+    new = start(file, tmp_path / "new")
+    check_comparable(*(read_experiment(Folder(tmp_path / one / "mine")) for one in ("results", "new")))
+    assert new.fingerprints["data"] != older
+    start(file, tmp_path / "results")
+    shutil.move(laptop, server)
+    places = {"dataset": server / "own.csv", "backbone": server / "encoder"}
+    assert start(file, tmp_path / "results", **places).sweep.corners[0].dataset == str(laptop / "own.csv")
+
+
+def test_moved_data_and_backbone_are_the_same_experiment_and_others_are_not(
+    file: Path, local_ray: None, tmp_path: Path, run_here: Run, refuse: Refuse
+) -> None:
+    laptop, server, storage = tmp_path / "laptop", tmp_path / "server", str(tmp_path / "results")
     run_here("search", str(file), "--storage", storage)
     before = read_runs(find_experiment(storage, "mine"))
 
@@ -49,7 +115,7 @@ def test_moved_data_and_backbone_are_the_same_experiment_and_others_are_not(
     (server / "own.csv").rename(server / "news.csv")
     moved = ["--set", f"dataset={server / 'news.csv'}", "--set", f"backbone={server / 'encoder'}"]
     said = run_here("search", str(file), *moved, "--num-samples", "3", "--storage", storage)
-    assert f"found at    {server / 'news.csv'} (the same content as" in " ".join(said.split("\n")).replace("  ", "  ")
+    assert f"foundat{server / 'news.csv'}(thesamecontentas{laptop / 'own.csv'}," in "".join(said.split())
     folder = find_experiment(storage, "mine")
     after = read_runs(folder)
     assert len(after) == 3 and set(before["run_id"]) < set(after["run_id"])
@@ -58,7 +124,7 @@ def test_moved_data_and_backbone_are_the_same_experiment_and_others_are_not(
     assert len(suggested) == 3 and set(after["state"]) == {"complete"}
 
     said = run_here("replicate", "mine", "--seeds", "2", "--storage", storage, "--dry-run")
-    assert str(server / "news.csv") in said.replace("\n", "")
+    assert f"foundat{server / 'news.csv'}(" in "".join(said.split())
     shutil.move(server, tmp_path / "attic")
     assert "is not here: say where with --backbone PATH" in refuse("replicate", "mine", "--storage", storage)
     attic = ["--dataset", str(tmp_path / "attic" / "news.csv"), "--backbone", str(tmp_path / "attic" / "encoder")]

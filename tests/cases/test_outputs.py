@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import safetensors.torch
 import torch
@@ -22,7 +23,7 @@ from sweep.report.best import best
 from sweep.run import app
 from sweep.storage import Folder
 from tests.made_adapters import write_experiment
-from tests.made_experiments import make_rows, put, write_search
+from tests.made_experiments import make_rows, put, write_grid, write_search
 from tests.test_analysis_languages import SEARCH, TRIALS, flat
 from tests.test_peft_adapters import classify, make_adapter
 from xpe_core.adapters import write_peft
@@ -173,7 +174,7 @@ def test_a_damaged_or_empty_experiment_is_a_sentence_in_every_command(storage: P
 def show_best(storage: Path, name: str, **options: Any) -> str:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     best(console, str(storage), name, None, None, "joshi5", **options)
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_best_is_a_few_lines_in_a_terminal_and_an_experiment_file_elsewhere(storage: Path) -> None:
@@ -247,3 +248,134 @@ SAVE = """
 import safetensors.torch
 safetensors.torch.save_file({"logits": logits}, "logits")
 """
+
+
+# files of a report
+
+
+def test_every_csv_names_the_configurations_of_its_rows_and_setup_has_all_their_fields(
+    storage: Path, made: tuple[Path, RunConfig], tmp_path: Path
+) -> None:
+    run("report", "mine", "--format", "csv", "--to", str(tmp_path / "csv"), "--storage", str(storage))
+    setup = pl.read_csv(tmp_path / "csv" / "setup.csv")
+    assert setup["arm"].to_list() == ["spt", "xpe", "dual_30"]
+    assert set(RunConfig.model_fields) - {"seed", "imported"} <= set(setup.columns)
+    config = made[1].with_seed(1)
+    row = setup.filter(pl.col("config_id") == config.config_id).row(0, named=True)
+    for name in ("encoder_ratio", "learning_rate", "max_steps", "backbone", "encoder_prompt_learning_rate"):
+        assert row[name] == getattr(config, name), name
+    assert (row["experiment"], row["method"], str(row["seeds"])) == ("mine", "dual", "1,2,3")
+    of_arms = [file for file in (tmp_path / "csv").iterdir() if "arm" in pl.read_csv(file).columns]
+    assert {"answer", "main", "differences", "languages", "families", "scripts", "trade-off", "setup"} <= {
+        file.stem for file in of_arms
+    }
+    for file in of_arms:
+        frame = pl.read_csv(file)
+        assert set(frame["config_id"]) <= set(setup["config_id"]) and frame["config_id"].null_count() == 0, file
+        assert frame["seeds"].unique().to_list() == ["1,2,3"] and frame["experiment"].unique().to_list() == ["mine"]
+    differences = pl.read_csv(tmp_path / "csv" / "differences.csv")
+    assert set(differences["baseline_config_id"]) == set(setup.filter(pl.col("arm") == "spt")["config_id"])
+
+
+def test_where_a_report_is_written_is_said_by_a_folder_or_the_pages_name(storage: Path, tmp_path: Path) -> None:
+    there = ("--storage", str(storage))
+    said = " ".join(run("report", "mine", "--to", str(tmp_path / "page.html"), *there).split())
+    assert f"The page is {tmp_path}/page.html" in said and (tmp_path / "page.html").is_file()
+    for form, to, message in (
+        (
+            "csv",
+            "tables.xlsx",
+            "with --format csv it must be a folder, as a report has many tables",
+        ),
+        ("latex", "main.tex", "it must be a folder"),
+        ("html", "page.pdf", "with --format html it must be a folder, or a file .html"),
+        ("markdown", "other.html", "it must be a folder"),
+        (None, "tables.csv", "nothing is written with --format terminal"),
+    ):
+        options = ["--format", form] if form else []
+        said = run("report", "mine", *options, "--to", str(tmp_path / to), *there)
+        assert said.startswith("error: ") and message in said and not (tmp_path / to).exists(), said
+    (tmp_path / "file").write_text("mine")
+    assert "is a file; name a folder" in run(
+        "report", "mine", "--format", "csv", "--to", str(tmp_path / "file"), *there
+    )
+    said = run("report", "mine", "--format", "csv", "--to", str(tmp_path / "file" / "below"), *there)
+    assert "say where with --to DIR" in said
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_home_folder_is_found_where_the_shell_leaves_its_tilde(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    run("report", "mine", "--format", "csv", "--to", "~/tables", "--storage", "~/results")
+    assert (tmp_path / "tables" / "main.csv").is_file()
+    run("export", "mine", "--format", "own", "--to", "~/adapter", "--storage", "~/results")
+    assert (tmp_path / "adapter" / "adapter.safetensors").is_file()
+    assert "there is no such user" in run("list", "--storage", "~nobody-of-this-name/results")
+
+
+def test_an_adapter_is_not_exported_into_what_is_meant_to_be_a_file_or_an_address(
+    storage: Path, tmp_path: Path
+) -> None:
+    there = ("--storage", str(storage))
+    for to in ("x.safetensors", "x.zip", "x.bin", "x.json"):
+        said = run("export", "mine", "--to", str(tmp_path / to), *there)
+        assert f"--to {tmp_path / to}: an adapter is written as a folder; name one, such as {tmp_path / 'x'}" in said
+    assert "must be a folder on this machine, or hub:USER/NAME" in run("export", "mine", "--to", "s3://b/x", *there)
+    assert "must be a folder on this machine, or hub:USER/NAME" in run("export", "mine", "--to", "", *there)
+    (tmp_path / "file").write_text("mine")
+    assert "cannot be written" in run("export", "mine", "--to", str(tmp_path / "file" / "x"), *there)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "results"]
+
+
+def test_captions_are_those_of_a_paper_and_the_help_stands_in_comments(storage: Path, tmp_path: Path) -> None:
+    run("report", "mine", "--format", "latex", "--to", str(tmp_path / "tex"), "--storage", str(storage))
+    for file in (tmp_path / "tex").iterdir():
+        text = file.read_text()
+        (caption,) = re.findall(r"^\\caption\{(.*)\}(?:\\label.*)?$", text, re.M)[:1]
+        assert "--" not in caption and "run `" not in caption and "compare A B" not in caption, file
+        assert len(caption) < 900 and r"\label{tab:" in text, file
+    main = (tmp_path / "tex" / "main.tex").read_text()
+    assert r"Test accuracy (\%) on data" in main and "mean over seeds of the mean over languages" in main
+    assert "3 seeds. Languages trained on are in no group." in main
+    assert main.startswith("% ")
+    differences = (tmp_path / "tex" / "differences.tex").read_text()
+    assert "%% With 3 seeds no claim at 5 % is possible" in differences  # what the terminal says is not lost
+
+
+def test_odd_results_have_a_report_of_every_form(tmp_path: Path) -> None:
+    arms: dict[str, dict[str, Any]] = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
+    alien = ["xx-YY", "zh-CN", "klingon", "a b|c"]
+    write_grid(tmp_path / "alien", arms, flat, codes=alien, base={"source_set": "xx-YY"})
+    write_grid(tmp_path / "one_of_all", {"xpe": arms["xpe"]}, flat, seeds=[7], codes=["zz"], base={"source_set": "yy"})
+    write_grid(tmp_path / "only_source", arms, flat, codes=["eng_Latn"], base={"source_set": "eng_Latn"})
+    write_grid(tmp_path / "no_baseline", {"a": {"encoder_ratio": 0.4}, "b": arms["xpe"]}, flat, seeds=[1])
+    write_search(tmp_path / "all_pruned", SEARCH, [(p, "pruned", v, n) for p, _, v, n in TRIALS], flat)
+    for name in ("alien", "one_of_all", "only_source", "no_baseline", "all_pruned"):
+        for form in ("terminal", "csv", "markdown", "latex", *(["html"] if name in ("alien", "all_pruned") else [])):
+            said = run("report", name, "--format", form, "--storage", str(tmp_path))
+            assert not said.startswith("error"), (name, form, said)
+    assert (tmp_path / "alien" / "report" / "report.html").is_file()
+    assert "klingon" in (tmp_path / "alien" / "report" / "languages.csv").read_text()
+    assert r"a b\|c" in (tmp_path / "alien" / "report" / "languages.md").read_text()
+
+
+def test_a_comparison_says_first_what_it_shows(storage: Path) -> None:
+    said = run("compare", "dual_30", "spt", "--storage", str(storage)).splitlines()
+    assert said[0] == "Compared with spt, dual_30 is not to be told apart on 4 of 4 groups."
+
+
+def test_words_of_the_language_table_are_explained_where_it_stands(storage: Path) -> None:
+    run("report", "mine", "--format", "html", "--storage", str(storage))
+    page = (storage / "mine" / "report" / "report.html").read_text()
+    assert page.count("(Joshi et al. 2020). seen, unseen: whether it is in the pretraining of XLM-R") >= 1
+
+
+def test_predict_takes_an_experiment_for_its_best_adapter(storage: Path, tmp_path: Path) -> None:
+    file = locate_adapter("mine", str(storage))
+    by_file = run("predict", file, "--text", "a b c")
+    assert run("predict", "mine", "--text", "a b c", "--storage", str(storage)) == by_file
+    assert run("predict", f"{storage}/mine/", "--text", "a b c") == by_file
+    said = run("predict", "nowhere", "--text", "a", "--storage", str(storage))
+    assert said == "error: adapter nowhere: there is no such file or folder"

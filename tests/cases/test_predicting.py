@@ -179,6 +179,12 @@ def test_other_columns_are_kept_and_a_name_that_is_taken_is_said(
     assert [row["sports"] for row in rows] == ["7", ""]
 
 
+def test_a_first_line_that_is_taken_for_a_name_is_said(answer: Answer) -> None:
+    rows, notes = answer("texts.csv", f"{A}\n{B}\n".encode())
+    assert len(rows) == 1
+    assert f"its first line is taken for a column's name, {A!r}; a file with texts alone ends in .txt" in notes
+
+
 def test_an_empty_text_within_a_table_is_answered_and_counted(adapter: str, answer: Answer) -> None:
     rows, notes = answer("texts.csv", f"id,text\n1,{A}\n2,\n3,{B}\n".encode())
     assert [(row["id"], row["text"]) for row in rows] == [("1", A), ("2", ""), ("3", B)]

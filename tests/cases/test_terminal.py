@@ -1,6 +1,7 @@
 """What is said in the terminal: nothing cut at any width, equal is equal, and the answer where one looks for it."""
 
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sweep.analysis import Answers, answer, find_best, rank, read_results
+from sweep.command_line import forget_no_columns
 from sweep.report import commands
 from sweep.report.answer_sheets import highest_cells
 from sweep.report.language_sheets import language_sheet
@@ -157,6 +159,16 @@ def test_a_pipe_is_as_wide_as_columns_says(tmp_path: Path, monkeypatch: pytest.M
         commands.report(console, str(tmp_path), ["made"], None, "joshi5", "terminal", None, False, False, True)
         lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
         assert width - 10 < max(map(cell_len, lines)) <= width
+
+
+def test_a_width_of_zero_is_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("0", "", "00"):
+        monkeypatch.setenv("COLUMNS", value)
+        forget_no_columns()
+        assert "COLUMNS" not in os.environ
+    monkeypatch.setenv("COLUMNS", "61")
+    forget_no_columns()
+    assert os.environ["COLUMNS"] == "61"
 
 
 def test_the_short_report_fits_on_a_screen_or_two_and_names_the_rest(answers: Answers, tmp_path: Path) -> None:
@@ -323,6 +335,7 @@ def test_a_search_names_what_its_replication_held(tmp_path: Path) -> None:
     lines = show(answer([Folder(tmp_path / "sought")]), 200)
     assert lines[1].startswith("On fresh seeds (3 to 12) the best of sought has 50.9 % [")
     assert lines[1].endswith("where it had 56.0 %. See: report fresh.")
+    assert not lines[2].startswith("On fresh seeds")
 
 
 def test_a_failed_seed_does_not_break_the_replications_lines(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from xpe_core.checkpoints import find_checkpoint, find_config_file, is_path
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 from xpe_core.model import Parameters
+from xpe_core.places import find_place
 
 CONFIG = "adapter_config.json"
 """What makes a folder an adapter of peft or of micm-nlp."""
@@ -241,5 +242,9 @@ def find_model_type(name: str | None) -> str | None:
 
 
 def name_base(backbone: str) -> str:
-    """Return what other tools load a backbone by: its hub name, or its folder; `e5-small` is a folder yet to write."""
-    return str(find_checkpoint(backbone)) if is_path(backbone) else backbone
+    """Return what other tools load a backbone by: its hub name, or its folder; `e5-small` is a folder yet to write.
+
+    A folder that lies on another machine keeps its name.
+    """
+    is_folder_here = is_path(backbone) and Path(find_place(backbone)).expanduser().is_dir()
+    return str(find_checkpoint(backbone)) if is_folder_here else backbone

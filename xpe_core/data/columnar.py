@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ def open_arrow(path: Path) -> Table:
     return _make_table(path, schema, partial(_read, path, _arrow_batches))
 
 
-def _make_table(path: Path, schema: "pyarrow.Schema", read: Any) -> Table:
+def _make_table(path: Path, schema: "pyarrow.Schema", read: Callable[[], Iterator[Row]]) -> Table:
     names = [str(name) for name in schema.names]
     return Table(
         path,
@@ -63,7 +63,7 @@ def _class_names(schema: "pyarrow.Schema") -> dict[str, list[str]]:
         return {}
 
 
-def _uncompressed(path: Path) -> Any:
+def _uncompressed(path: Path) -> Path | io.BytesIO:
     if path.suffix.lower() not in COMPRESSED:
         return path
     with open_bytes(path) as file:
@@ -100,7 +100,7 @@ def _arrow_batches(path: Path) -> Iterator["pyarrow.RecordBatch"]:
             yield from reader
 
 
-def _read(path: Path, read_batches: Any) -> Iterator[Row]:
+def _read(path: Path, read_batches: Callable[[Path], Iterator["pyarrow.RecordBatch"]]) -> Iterator[Row]:
     number = 0
     with _refused(path, path.suffix.lower()[1:]):
         for batch in read_batches(path):

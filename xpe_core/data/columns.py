@@ -50,6 +50,7 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
     """Return a table's reading; InputError where a column is missing, stands twice, or cannot be told."""
     columns: dict[str, str] = {}
     constants: dict[str, str] = {}
+    notes: list[str] = []
     guessed: list[str] = []
     missing: list[str] = []
     for name in (*NEEDED, "id"):
@@ -59,6 +60,7 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
                 columns[name] = column
             elif said.constant or _is_value(name, said.value):
                 constants[name] = said.value
+                notes += [f"{name} of all rows: {said.value}"] * (not SHARES.fullmatch(said.value))
             else:
                 raise InputError(_miss_said(table, name, said.value))
         elif name in ("language", "split") and (value := _say_certain(name, file)):
@@ -80,8 +82,9 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
     draws = bool(SHARES.fullmatch(constants.get("split", "")))
     if "split" in constants and not draws:
         constants["split"] = read_split(constants["split"]) or constants["split"]
-    notes = (f"columns were guessed: {','.join(guessed)}",) if guessed else ()
-    return Reading(columns, constants, notes, draws)
+    if guessed:
+        notes.append(f"columns were guessed: {','.join(guessed)}")
+    return Reading(columns, constants, tuple(notes), draws)
 
 
 def find_text(table: Table, column: str | None = None) -> str:
@@ -100,10 +103,10 @@ def find_text(table: Table, column: str | None = None) -> str:
 
 
 def _match(name: str, columns: Sequence[str]) -> str | None:
-    """Return the column of this name, in any Unicode form and with any blanks."""
+    """Return the column of this name, in any Unicode form and case, and with any blanks."""
     if name in columns:
         return name
-    found = [column for column in columns if clean(column) == clean(name)]
+    found = [column for column in columns if clean(column).casefold() == clean(name).casefold()]
     return found[0] if len(found) == 1 else None
 
 

@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from xpe_core.data.opening import read_lines
+from xpe_core.data.opening import open_bytes, read_lines
 from xpe_core.data.rows import EMPTY_LINE, Row, Table, find_twice
 from xpe_core.errors import InputError
 
 SIB200_COLUMNS = ("index_id", "category", "text")
 DELIMITERS = ",;\t|"
 """Of CSV, in the order in which they are tried."""
+BLOCK_BYTES = 1 << 20
 RETURN = "\ue00d"
 """Stands for a carriage return within a line while `csv` reads it, which would take it for a line's end."""
 QUOTED = re.compile(r'"(?:[^"]|"")*"')
@@ -39,7 +40,8 @@ def open_tsv(path: Path) -> Table:
     """Open a TSV file and tell by what fits its header whether cells are in quotation marks."""
     header, start = _read_header(path, "\t", quoted=False)
     columns = [_clean(name) for name in header]
-    quoted = tuple(columns) != SIB200_COLUMNS and _is_quoted(path, start, len(columns))
+    is_sib200 = tuple(columns) == SIB200_COLUMNS
+    quoted = not (is_sib200 and _has_all_tabs(path, len(columns))) and _is_quoted(path, start, len(columns), is_sib200)
     read = partial(_read_tsv, path, start, columns)
     note = "TSV without quotation marks around cells"
     if quoted:
@@ -95,9 +97,10 @@ def _read_tsv(path: Path, start: int, columns: Sequence[str]) -> Iterator[Row]:
     for number, line in enumerate(read_lines(path), start=1):
         if number <= start:
             continue
-        cells = line.rstrip("\r\n").split("\t")
-        if len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells)):
-            yield Row(number, _name_cells(columns, cells))
+        line = line.rstrip("\r\n")
+        cells = line.split("\t")
+        if len(cells) == num_fields and (num_fields == 1 or not (line == "" or line.isspace())):
+            yield Row(number, dict(zip(columns, cells, strict=True)))
         else:
             yield Row(number, {}, _describe(cells, num_fields))
 
@@ -130,7 +133,8 @@ def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str,
         place += is_row or not _is_blank(cells)
         number, beside = (place, line) if is_csv else (line, None)
         if is_row:
-            yield Row(number, _name_cells(columns, [cell.replace(RETURN, "\r") for cell in cells]), None, beside)
+            cells = [cell.replace(RETURN, "\r") for cell in cells]
+            yield Row(number, dict(zip(columns, cells, strict=True)), None, beside)
         else:
             yield Row(number, {}, _describe(cells, num_fields), beside)
 
@@ -154,10 +158,6 @@ class _Lines:
         return line
 
 
-def _name_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, str | None]:
-    return dict(zip(columns, cells, strict=True))
-
-
 def _describe(cells: Sequence[str], num_fields: int) -> str:
     return EMPTY_LINE if _is_blank(cells) else f"{len(cells)} fields where the header has {num_fields}"
 
@@ -166,18 +166,27 @@ def _is_blank(cells: Sequence[str]) -> bool:
     return not any(cells) or not any(map(str.strip, cells))
 
 
-def _is_quoted(path: Path, start: int, num_fields: int) -> bool:
+def _has_all_tabs(path: Path, num_fields: int) -> bool:
+    """Whether a file has as many tabs as its lines need: a quick look at what is nearly always so."""
+    num_tabs, num_lines, last = 0, 0, b"\n"
+    with open_bytes(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            num_tabs, num_lines, last = num_tabs + block.count(b"\t"), num_lines + block.count(b"\n"), block
+    return num_tabs == (num_lines + (not last.endswith(b"\n"))) * (num_fields - 1)
+
+
+def _is_quoted(path: Path, start: int, num_fields: int, is_sib200: bool) -> bool:
     """Return whether cells are in quotation marks: whether only that reading fits the header's number of fields.
 
     Where both fit and differ, cells are in quotation marks if every one that holds such a mark is written as `csv` and
-    pandas write it, and one at least with a mark doubled.
+    pandas write it, and one at least with a mark doubled; those of a file with SIB-200's columns never are.
     """
     plain, has_marks, is_proper, has_doubled = _fit_plain(path, start, num_fields)
     if not has_marks:
         return False
     quoted = _fit_quoted(path, start, num_fields)
     if plain.num_bad == quoted.num_bad == 0:
-        return is_proper and has_doubled
+        return is_proper and has_doubled and not is_sib200
     return (quoted.num_bad, -quoted.first_bad) < (plain.num_bad, -plain.first_bad)
 
 

@@ -24,16 +24,28 @@ ALL_IN_ONE = ("all", "all_languages", "all_1.1", "multilingual", "combined")
 
 def find_on_hub(source: DataSource) -> Files:
     """Return the files of a hub data set, fetched or out of a cache: the hub's, or that of `datasets`."""
+    from huggingface_hub import constants
+
+    folder, reason = _fetch(source.name, source.config, constants.HF_HUB_CACHE)
+    if folder is not None:
+        try:
+            return _find_in(folder, source)
+        except InputError:
+            if built := _find_built(source):  # `datasets` may have taken no more than the card into the hub's cache
+                return built
+            raise
+    if built := _find_built(source):
+        return built
+    raise InputError(
+        f"dataset {source.name!r} is not in the hub's cache and the hub cannot give it ({reason}); "
+        "offline, use --set dataset=cldr or --set dataset=FOLDER with <language>/train.tsv in it"
+    )
+
+
+def _find_in(folder: Path, source: DataSource) -> Files:
+    """Return the files of a hub data set in its snapshot."""
     from xpe_core.data.places import choose
 
-    folder, reason = _fetch(source.name, source.config)
-    if folder is None:
-        if built := _find_built(source):
-            return built
-        raise InputError(
-            f"dataset {source.name!r} is not in the hub's cache and the hub cannot give it ({reason}); "
-            "offline, use --set dataset=cldr or --set dataset=FOLDER with <language>/train.tsv in it"
-        )
     if not any(find_kind(path) for path in folder.rglob("*") if path.is_file()):
         if scripts := sorted(folder.glob("*.py")):
             raise InputError(
@@ -114,7 +126,7 @@ def _files_of(
         raise InputError(f"dataset {source.name}, config {name}: its files are not all here: {reason}") from None
     language = name if is_one_of_many or is_language(name) else None
     files = [
-        DataFile(Path(path), language, split, is_one_of_many, classes)
+        DataFile(Path(path), language, split, sure=is_one_of_many, classes=classes)
         for key, paths in found.items()
         for path in paths
         if (split := read_split(str(key)))
@@ -139,18 +151,18 @@ def _class_names(features: Any) -> ClassNames:
 
 
 @cache
-def _fetch(name: str, config: str | None) -> tuple[Path | None, str]:
+def _fetch(name: str, config: str | None, cache_folder: str) -> tuple[Path | None, str]:
     """Return the hub's snapshot of a data set, or the one in the hub's cache; None, and why, where there is neither."""
     from huggingface_hub import HfApi, snapshot_download  # slow to import, and needed for hub names only
 
     try:
         HfApi().dataset_info(name, timeout=TIMEOUT_SECONDS)  # fails within the timeout
         patterns = _patterns_of(name, config)
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=patterns)), ""
+        return Path(snapshot_download(name, repo_type="dataset", cache_dir=cache_folder, allow_patterns=patterns)), ""
     except Exception as error:  # the hub's client raises the types of whichever HTTP library it uses
         reason = type(error).__name__
     try:
-        return Path(snapshot_download(name, repo_type="dataset", local_files_only=True)), ""
+        return Path(snapshot_download(name, repo_type="dataset", cache_dir=cache_folder, local_files_only=True)), ""
     except Exception:
         return None, reason
 
@@ -201,7 +213,7 @@ def _arrow_files(folder: Path, config: str, is_one_of_many: bool) -> list[DataFi
         parts = path.stem.split("-")
         split = next((known for part in reversed(parts) if (known := read_split(part))), None)
         if split is not None and not path.name.startswith("cache-"):
-            files.append(DataFile(path, language, split, is_one_of_many))
+            files.append(DataFile(path, language, split, sure=is_one_of_many))
     return files
 
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,10 +33,10 @@ def open_json(path: Path) -> Table:
 
 def to_text(value: object) -> str | None:
     """Return a cell of any type as text; None for nothing and for what is no number."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
     if isinstance(value, str):
         return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, list | dict | tuple):
@@ -44,7 +44,7 @@ def to_text(value: object) -> str | None:
     return Number(value) if isinstance(value, int | float) else str(value)
 
 
-def _open(path: Path, read: Any, unit: str) -> Table:
+def _open(path: Path, read: Callable[[], Iterator[Row]], unit: str) -> Table:
     columns: dict[str, None] = {}
     twice: set[str] = set()
     for row in islice(read(), PEEKED_ROWS):

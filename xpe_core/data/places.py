@@ -4,7 +4,7 @@ import glob
 from dataclasses import replace
 from pathlib import Path
 
-from xpe_core.data.files import DataFile, Files, find_files, find_pattern
+from xpe_core.data.files import Files, find_files, find_pattern
 from xpe_core.data.opening import ALLOWED, KINDS, WAYS, strip_suffixes
 from xpe_core.data.source import DataSource
 from xpe_core.errors import InputError
@@ -56,6 +56,3 @@ def _refuse_config(files: Files, source: DataSource) -> Files:
             f"dataset_config={source.config!r} belongs to a data set of the hub, and {source.name} is none"
         )
     return files
-
-
-__all__ = ["DataFile", "choose", "find_sources"]

@@ -42,6 +42,8 @@ class Chart:
     """What it shows, also for those who cannot see it."""
     specification: dict[str, Any]
     """Of Vega-Lite."""
+    legend: tuple[str, ...] = ()
+    """What the numbers 1, 2, ... at its points stand for."""
 
 
 def chart_of(name: str = ROWS) -> alt.Chart:
@@ -50,7 +52,11 @@ def chart_of(name: str = ROWS) -> alt.Chart:
 
 
 def finish(
-    name: str, title: str, chart: alt.Chart | alt.LayerChart | alt.FacetChart, **datasets: Sequence[dict[str, Any]]
+    name: str,
+    title: str,
+    chart: alt.Chart | alt.LayerChart | alt.FacetChart,
+    legend: Sequence[str] = (),
+    **datasets: Sequence[dict[str, Any]],
 ) -> Chart:
     """Return a chart as wide as the page lets it be, with its data sets.
 
@@ -59,7 +65,14 @@ def finish(
     specification = chart.properties(width="container").to_dict()
     specification["description"] = f"{title}. The tables say the same in numbers."  # read to who does not see it
     specification["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return Chart(name, title, {**specification, "datasets": datasets, "config": CONFIG})
+    return Chart(name, title, {**specification, "datasets": datasets, "config": CONFIG}, tuple(legend))
+
+
+def label_points(base: alt.Chart) -> alt.LayerChart | alt.Chart:
+    """Return the labels of points at the places that `place_labels` has found: fields label, dx and dy."""
+    offsets: dict[str, Any] = {name: alt.expr(f"datum.{name}") for name in ("dx", "dy")}
+    marks = base.mark_text(align="center", baseline="middle", fontSize=11, fill="var(--ink)", **offsets)
+    return marks.encode(text="label:N")
 
 
 def x_axis(field: str, title: str) -> alt.X:

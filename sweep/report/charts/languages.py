@@ -16,6 +16,7 @@ from sweep.report.charts.drawing import (
     color_by,
     finish,
     is_chosen,
+    label_points,
     percents,
     rounded,
     shape_by,
@@ -23,6 +24,7 @@ from sweep.report.charts.drawing import (
     x_axis,
     y_axis,
 )
+from sweep.report.charts.labels import place_labels
 from sweep.report.sheet import interval, percent, points
 from xpe_core.config import METHODS
 
@@ -66,8 +68,13 @@ def language_chart(answers: Answers) -> Chart | None:
     )
     color = alt.Color("kind:N", scale=colors, title=None)
     dots = base.mark_point(filled=True, size=45, opacity=0.75).encode(color=color, shape=shape_by("kind", kinds))
-    labels = base.mark_text(align="left", dx=7, fontSize=11, fill="var(--ink)").encode(text="label:N")
-    ends = [{"before": end, "accuracy": end} for end in _ends(rows, "before", "accuracy")]
+    between = _ends(rows, "before", "accuracy")
+    for name in cells:
+        _place(
+            [row for row in rows if row["cell"] == name and row["label"]], "before", "accuracy", between, between, 420
+        )
+    labels = label_points(base.transform_filter("datum.label !== ''"))
+    ends = [{"before": end, "accuracy": end} for end in between]
     equal = chart_of("ends").mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
     equal = equal.encode(x="before:Q", y="accuracy:Q")
     chart = equal + dots + labels
@@ -92,9 +99,18 @@ def tradeoff_chart(answers: Answers) -> Chart | None:
             **{"config": row["config_id"][:8], "experiment": row["experiment"]},
             **percents(row, "low_performing", "seen"),
             **{"low_shown": percent(row["low_performing"]), "seen_shown": percent(row["seen"])},
-            "label": f"{row['arm']} · {row['source_set']}" if row["on_front"] else "",
+            "label": "",
         }
         for row in answers.front.iter_rows(named=True)
+    ]
+    front_rows = [row for row in rows if row["on_front"]]
+    for number, row in enumerate(front_rows, start=1):
+        row["label"] = str(number)
+    _place(front_rows, "seen", "low_performing", _ends(rows, "seen"), _ends(rows, "low_performing"), 380)
+    legend = [
+        f"{row['arm']} trained on {row['source_set']} (config {row['config']}): {row['seen_shown']} seen, "
+        f"{row['low_shown']} low-performing"
+        for row in front_rows
     ]
     tooltip = tooltips(experiment="experiment", arm="arm", source_set="trained on", config="configuration")
     tooltip += tooltips(num_seeds="seeds", seen_shown="seen", low_shown="low-performing")
@@ -111,9 +127,27 @@ def tradeoff_chart(answers: Answers) -> Chart | None:
     )
     front = base.transform_filter(alt.datum.on_front)
     line = front.mark_line(interpolate="step-before", color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
-    labels = front.mark_text(align="right", dx=-9, dy=-9, fontSize=11, fill="var(--ink)").encode(text="label:N")
-    what = "Every finished configuration on low-performing and on seen languages; the large ones are the front"
-    return finish("trade-off", what, (line + dots + labels).properties(height=380), rows=rows)
+    what = (
+        "Every finished configuration on low-performing (up) and on seen languages (right); "
+        "of the numbered ones none is beaten on both"
+    )
+    chart = line + dots + label_points(front)
+    return finish("trade-off", what, chart.properties(height=380), legend, rows=rows)
+
+
+def _place(
+    rows: Sequence[dict[str, Any]],
+    x: str,
+    y: str,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    height: float,
+) -> None:
+    """Add to rows with labels where these stand."""
+    points = [(row[x], row[y]) for row in rows]
+    offsets = place_labels(points, [row["label"] for row in rows], x_range, y_range, height)
+    for row, offset in zip(rows, offsets, strict=True):
+        row |= {"dx": offset.dx, "dy": offset.dy}
 
 
 def _kind(row: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from markupsafe import Markup, escape
 from sweep.analysis.answers import Answers
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.charts import Chart, all_charts
+from sweep.report.group_lines import FACTS_LINE
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.setup_sheets import setup_line, setup_sheets
 from sweep.report.sheet import Sheet, interval, points
@@ -39,10 +40,11 @@ from sweep.report.sheets import (
     published_sheets,
     rung_sheets,
 )
+from sweep.report.targets import PAGE
 from sweep.report.wording import name_exclusion
 
-PAGE = "report.html"
-"""The name of its file."""
+__all__ = ["PAGE", "build_page"]
+
 LANGUAGE_COLUMNS = (
     *("language", "code", "script", "family", "class", "kind", "trained on", "arm"),
     *("accuracy [95 %]", "difference [95 %]"),
@@ -82,6 +84,7 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
         problems=problem_lines(answers.problems),
         sections=[section for section in _sections(answers) if section.sheets or section.chart],
         language_columns=LANGUAGE_COLUMNS,
+        facts_line=FACTS_LINE,
         language_filters=_filters(answers),
         language_rows=_language_rows(answers),
         policy=_policy(scripts),

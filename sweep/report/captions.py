@@ -1,0 +1,176 @@
+"""Captions of LaTeX tables as a paper has them: what is measured, on which data, over how many seeds, what a bound is.
+
+What the same table says in the terminal stands above it as a comment, so that nothing is lost.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import PurePath
+
+from sweep.analysis.answers import Answers
+from sweep.report.sheet import Sheet
+from sweep.report.wording import name_exclusion
+
+INTERVAL = "the 95 % confidence interval over seeds (bias-corrected bootstrap; test examples held fixed)"
+
+
+def with_caption(sheet: Sheet, answers: Answers) -> Sheet:
+    """Return a table with the caption that it has in a paper; marks in its cells stay explained."""
+    write = CAPTIONS.get(sheet.name)
+    if write is None:
+        return sheet
+    marks = [note for note in sheet.notes if note.startswith("*") or note.startswith("Not zero-shot")]
+    part = "" if sheet.part is None else f" Part {sheet.part}."
+    return replace(sheet, caption=" ".join([write(answers) + part, *map(_end, marks)]))
+
+
+def _main(answers: Answers) -> str:
+    return (
+        f"Test accuracy (%) on {_data(answers)}, by training languages and group of test languages. Each cell is the "
+        f"mean over seeds of the mean over languages, with {INTERVAL}; below it the number of seeds and of languages. "
+        f"Bold: highest of a row. {_seeds(answers)}{_excluded(answers)}"
+    )
+
+
+def _answer(answers: Answers) -> str:
+    return (
+        f"The arm with the highest test accuracy (%) on {_data(answers)}, and its difference to {answers.baseline} in "
+        f"percentage points, paired by seed. In brackets {INTERVAL}; p-values of exact sign-flip tests over seeds are "
+        f"corrected by Holm's method. {_seeds(answers)}{_excluded(answers)}"
+    )
+
+
+def _differences(answers: Answers) -> str:
+    tests = answers.differences["p_holm"].count() if len(answers.differences) else 0
+    corrected = f"Holm's correction is over {tests} tests" if tests else "no row has enough seeds for a test at 5 %"
+    return (
+        f"Difference in test accuracy (percentage points) to {answers.baseline} on {_data(answers)}, paired by seed. "
+        "The first bracket is the 95 % confidence interval over seeds for these languages, the second "
+        "one over seeds and "
+        "languages for languages like these (bias-corrected bootstraps); p is of an exact sign-flip test over seeds, "
+        f"{corrected}. The last column is the true difference that the test would detect with a power of 80 %. "
+        f"{_seeds(answers)}{_excluded(answers)}"
+    )
+
+
+def _curse(answers: Answers) -> str:
+    return (
+        f"Accuracy (%) of the chosen configurations on {_data(answers)}: as measured in the search that "
+        "chose them, and "
+        f"on fresh seeds, with {INTERVAL}. In parentheses the number of seeds."
+    )
+
+
+def _extremes(answers: Answers) -> str:
+    return (
+        f"Languages with the largest gains and losses against {answers.baseline} on {_data(answers)}: "
+        "test accuracy (%) "
+        f"and difference (percentage points), with {INTERVAL}, not corrected for the choice of extremes. "
+        f"{_seeds(answers)}"
+    )
+
+
+def _languages(answers: Answers) -> str:
+    return (
+        f"Test accuracy (%) by language on {_data(answers)}, and difference to {answers.baseline} in "
+        "percentage points, "
+        f"paired by seed. In brackets {INTERVAL}. Class: of Joshi et al. (2020); seen: in the "
+        "pretraining of XLM-R; low: "
+        f"below 60 % when all of XLM-R large is trained. {_seeds(answers)}"
+    )
+
+
+def _by(kind: str) -> Callable[[Answers], str]:
+    def write(answers: Answers) -> str:
+        return (
+            f"Test accuracy (%) by {kind} on {_data(answers)}, mean over seeds and languages; in parentheses the "
+            f"difference to {answers.baseline} in percentage points. {_seeds(answers)}"
+        )
+
+    return write
+
+
+def _front(answers: Answers) -> str:
+    return (
+        f"Configurations that no other one beats on both seen and low-performing languages (Pareto front): mean test "
+        f"accuracy (%) on {_data(answers)}, out of {len(answers.front)} configurations.{_excluded(answers)}"
+    )
+
+
+def _importance(answers: Answers) -> str:
+    return (
+        f"Importance of the searched hyperparameters for the validation accuracy on {_data(answers)} (PED-ANOVA, "
+        "normalised to a sum of 1)."
+    )
+
+
+def _rungs(answers: Answers) -> str:
+    return (
+        f"Trials at the rungs of the successive halving (ASHA) on {_data(answers)}: how many reached the "
+        "step, how many "
+        "were stopped there, and their validation accuracy (%)."
+    )
+
+
+def _cost(answers: Answers) -> str:
+    return (
+        "Computation. A device is what one trial has to itself (a GPU, a share of one, or CPUs); hours saved by early "
+        "stopping are estimated at the stopped trials' own pace."
+    )
+
+
+def _published(answers: Answers) -> str:
+    return (
+        f"Published test accuracy (%; arXiv:2508.10352, table 1) and ours on {_data(answers)}, with "
+        f"{INTERVAL}, and the "
+        f"difference in percentage points. {_seeds(answers)}{_excluded(answers)}"
+    )
+
+
+def _setup(answers: Answers) -> str:
+    return f"Hyperparameters in which the arms differ, on {_data(answers)}."
+
+
+CAPTIONS: dict[str, Callable[[Answers], str]] = {
+    **{"answer": _answer, "main": _main, "differences": _differences, "winners-curse": _curse},
+    **{"gains-and-losses": _extremes, "languages": _languages, "families": _by("language family")},
+    **{"scripts": _by("script"), "trade-off": _front, "importance": _importance, "rungs": _rungs, "cost": _cost},
+    **{"published": _published, "setup": _setup},
+}
+"""By the names of tables."""
+
+
+def _data(answers: Answers) -> str:
+    """Return data set and backbone in a few words."""
+    configs = [cell.config for cell in answers.results.shown]
+    datasets, backbones = (
+        _join({_public(getattr(config, name)) for config in configs}) for name in ("dataset", "backbone")
+    )
+    return f"{datasets} ({len(answers.results.languages)} languages) with the frozen encoder {backbones}"
+
+
+def _seeds(answers: Answers) -> str:
+    counts = [len(cell.seeds) for cell in answers.results.shown if cell.seeds]
+    if not counts:
+        return "No run has ended."
+    least, most = min(counts), max(counts)
+    return f"{least} seed{'s' if most > 1 else ''}." if least == most else f"{least} to {most} seeds."
+
+
+def _excluded(answers: Answers) -> str:
+    name = name_exclusion(answers.results.exclude)
+    if not name or not answers.results.excluded:
+        return ""
+    return f" {name[0].upper() + name[1:] if name.startswith('languages') else f'Languages of {name}'} are in no group."
+
+
+def _public(name: str) -> str:
+    return PurePath(name).name if name.startswith(("/", ".", "~")) else name
+
+
+def _join(names: set[str]) -> str:
+    return " and ".join(sorted(names)) or "no data yet"
+
+
+def _end(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,65 @@
+"""The data frames behind a report's tables, as CSV holds them: not rounded, with what joins them to each other.
+
+Rows of an arm on a source set have experiment, config_id, method and seeds; `config_id` leads to the fields in
+`setup.csv`, and with a seed to `run_id` in the table `runs`.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from sweep.analysis.answers import Answers
+from sweep.analysis.results import Cell
+from sweep.report.sheet import Sheet
+from xpe_core.config import RunConfig
+
+CELL = ("arm", "source_set")
+IDS = ("experiment", "config_id", "method", "seeds")
+
+
+def with_ids(sheet: Sheet, answers: Answers) -> Sheet:
+    """Return a table whose data frame names the configurations that its rows are of."""
+    if sheet.name == "setup":
+        return replace(sheet, frame=setup_frame(answers))
+    frame = sheet.frame
+    keys = ["config_id"] if "config_id" in frame.columns else list(CELL)
+    if not set(keys) <= set(frame.columns):
+        return sheet
+    known = _identify(answers).unique(keys, keep="first", maintain_order=True)
+    wanted = [name for name in (*CELL, *IDS) if name not in frame.columns]
+    frame = frame.join(known.select(*keys, *wanted), on=keys, how="left", maintain_order="left")
+    if "baseline" in frame.columns and "source_set" in frame.columns:
+        frame = _with_baseline(frame, known if keys == list(CELL) else _identify(answers))
+    return replace(sheet, frame=frame)
+
+
+def setup_frame(answers: Answers) -> pl.DataFrame:
+    """Return one row a configuration that is in the tables, with every field; a field that is not known is null."""
+    rows = [
+        {**_identity(cell), **{name: cell.config.known.get(name) for name in RunConfig.model_fields if name != "seed"}}
+        for cell in answers.results.shown
+    ]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return frame.drop("imported", strict=False)
+
+
+def _identify(answers: Answers) -> pl.DataFrame:
+    """Return what identifies every configuration that was read, those in the tables first."""
+    cells = sorted(answers.results.cells, key=lambda cell: not cell.shown)
+    schema = dict.fromkeys((*CELL, *IDS), pl.String)
+    return pl.DataFrame([_identity(cell) for cell in cells], schema=schema)
+
+
+def _identity(cell: Cell) -> dict[str, Any]:
+    return {
+        **{"arm": cell.arm, "source_set": cell.source_set, "experiment": cell.experiment},
+        **{"config_id": cell.config_id, "method": cell.method, "seeds": ",".join(map(str, cell.seeds))},
+    }
+
+
+def _with_baseline(frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Add the config_id of what each row is compared with."""
+    other = known.select(baseline="arm", source_set="source_set", baseline_config_id="config_id")
+    other = other.unique(["baseline", "source_set"], keep="first", maintain_order=True)
+    return frame.join(other, on=["baseline", "source_set"], how="left", maintain_order="left")
