@@ -193,7 +193,7 @@ def test_an_interrupted_search_says_how_to_go_on(
     process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number, errors
-    assert "Nothing that was finished is lost: the same command goes on from here." in output
+    assert "Nothing that was finished is lost: the same command goes on from here: " in output
     assert "Traceback" not in output + errors
     unfinished = [trial for trial, record in read_ledger(ledger.parent).items() if record.state is None]
     assert sorted(file.stem for file in (ledger.parent / "checkpoints").iterdir()) == sorted(unfinished)

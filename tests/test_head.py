@@ -12,7 +12,7 @@ import yaml
 from ray._common.utils import get_default_ray_temp_dir
 from rich.console import Console
 
-from sweep.cluster.head import Head, _last_line
+from sweep.cluster.head import Head, _last_line, describe_failure
 from xpe_core.errors import InputError
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -105,3 +105,48 @@ def test_the_last_line_of_an_error_is_sshs_own_not_rays_echo() -> None:
     output = "Fetched IP: 10.0.0.1\nssh: connect to host 10.0.0.1 port 22: No route to host\nError: Command failed:\n\n"
     output += "  ssh -tt -i key me@10.0.0.1 bash --login\n\n"
     assert _last_line(output) == "ssh: connect to host 10.0.0.1 port 22: No route to host"
+
+
+SETUP_FAILED = """\
+  [6/7] Running setup commands
+    (0/2) echo preparing
+preparing
+Shared connection to 127.0.0.1 closed.
+    (1/2) echo first line; ls /no/such/e...
+first line
+ls: cannot access '/no/such/environment/bin': No such file or directory
+Shared connection to 127.0.0.1 closed.
+2026-11-28 13:35:15,042\tINFO node_provider.py:114 -- ClusterState: Writing cluster state: ['127.0.0.1']
+  New status: update-failed
+  !!!
+  Full traceback: Traceback (most recent call last):
+click.exceptions.ClickException: SSH command failed.
+
+  Error message: SSH command failed.
+  !!!
+
+  Failed to setup head node.
+"""
+
+
+def test_of_a_ray_up_that_fails_the_command_and_its_last_lines_are_said() -> None:
+    commands = ["echo preparing", "echo first line; ls /no/such/environment/bin"]
+    assert describe_failure(SETUP_FAILED, commands) == (
+        "echo first line; ls /no/such/environment/bin failed, saying: first line | ls: cannot access "
+        "'/no/such/environment/bin': No such file or directory"
+    )
+    assert describe_failure("Error: the file is no YAML\n", commands) is None
+
+
+@needs_ssh
+def test_a_head_whose_environment_is_not_there_is_said_with_the_command_that_failed(head: Head, tmp_path: Path) -> None:
+    commands = {
+        "setup_commands": ["echo preparing", "ls /no/such/environment/of/mine"],
+        "worker_start_ray_commands": [],
+    }
+    config = {**head._config, **commands, "head_start_ray_commands": ["true"]}
+    (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(
+        InputError, match="failed on the head 127.0.0.1: ls /no/such/environment/of/mine failed, saying"
+    ):
+        Head(str(tmp_path / "cluster.yaml"), config).start()

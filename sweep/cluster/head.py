@@ -7,13 +7,14 @@ what is worth telling is taken out of their output.
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,25 @@ from xpe_core.errors import InputError
 ROOT = Path(__file__).parents[2]
 INPUTS = "~/xpe-sweep-inputs"
 """On the head: what was brought, each in a folder named by its content."""
+
+
+NUM_LINES = 4
+"""Of what a command said last."""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+ANNOUNCED = re.compile(r"\(\d+/\d+\) (?P<command>.+)|\[\d/\d\] (?P<step>.+)")
+"""Ray's line before it runs a command on the head, or a step with commands that it does not name."""
+FAILED = re.compile(r"Failed\.|New status: update-failed|!!!|Error: .*command failed", re.IGNORECASE)
+RAYS_NOTE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (INFO|WARNING) ")
+DULL = (
+    "Command failed:",
+    "Shared connection",
+    "ssh ",
+    "rsync ",
+    "Connection to ",
+    "Error: Command failed",
+    "Error: SSH command failed",
+)
+"""How lines begin that repeat Ray's or ssh's own command."""
 
 
 class Head:
@@ -54,8 +74,18 @@ class Head:
         raise InputError(f"the head of {self._config['cluster_name']} cannot be reached: {_last_line(output)}")
 
     def start(self) -> None:
-        """Run `ray up`; InputError with the last of what it said where that fails."""
-        self._ray("up", "--yes", "--disable-usage-stats")
+        """Run `ray up`; InputError with the command that failed there, and what it said, where one did."""
+        with self._start("up", "--yes", "--disable-usage-stats") as process:
+            output, _ = process.communicate()
+        if process.returncode:
+            failure = describe_failure(str(output), self._commands()) or _last_line(str(output))
+            host = self._config["provider"].get("head_ip") or f"of cluster {self._config['cluster_name']}"
+            raise InputError(f"ray up {self._file} failed on the head {host}: {failure}")
+
+    def _commands(self) -> list[str]:
+        """Return what `ray up` runs on the head, each in one line."""
+        keys = ("initialization_commands", "setup_commands", "head_setup_commands", "head_start_ray_commands")
+        return [" ".join(str(command).split()) for key in keys for command in self._config.get(key) or ()]
 
     def upload(self, folder: Path) -> None:
         """Bring a folder's content to `INPUTS`."""
@@ -135,17 +165,31 @@ class Head:
             record_local_head_state_if_needed(LocalNodeProvider(self._config["provider"], self._config["cluster_name"]))
 
 
+def describe_failure(output: str, commands: Sequence[str]) -> str | None:
+    """Return which of the commands on the head failed and its last lines, out of what `ray up` said; None for neither.
+
+    Ray announces each command, cut off after some letters, shows what it says, and then that it failed.
+    """
+    lines = [" ".join(COLOUR.sub("", line).split()) for line in output.splitlines()]
+    end = next((place for place, line in enumerate(lines) if FAILED.match(line)), None)
+    if end is None:
+        return None
+    begin = next((place for place in range(end - 1, -1, -1) if ANNOUNCED.match(lines[place])), None)
+    if begin is None:
+        return None
+    matched = ANNOUNCED.match(lines[begin])
+    assert matched is not None
+    said = [
+        line for line in lines[begin + 1 : end] if line and not line.startswith(DULL) and not RAYS_NOTE.match(line)
+    ][-NUM_LINES:]
+    what = matched["command"] or matched["step"]
+    if what.endswith("..."):
+        what = next((command for command in commands if command.startswith(what.removesuffix("..."))), what)
+    return f"{what} failed" + (f", saying: {' | '.join(said)}" if said else " without a word")
+
+
 def _last_line(output: str) -> str:
     """Return the last line that says something: Ray repeats the command after ssh's own words."""
     lines = [" ".join(line.split()) for line in output.splitlines()]
-    dull = (
-        "Command failed:",
-        "Shared connection",
-        "ssh ",
-        "rsync ",
-        "Connection to ",
-        "Error: Command failed",
-        "Error: SSH command failed",
-    )
-    said = [line for line in lines if line and not line.startswith((*dull, MARK))]
+    said = [line for line in lines if line and not line.startswith((*DULL, MARK))]
     return said[-1] if said else "it says nothing"

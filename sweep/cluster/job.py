@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.cluster.versions import package_versions
+from sweep.command_line import LAUNCHED
 from xpe_core.errors import InputError
 
 MARK = "::xpe-sweep:: "
@@ -134,7 +135,7 @@ def _submit(client: Any, request: Request, begins: int) -> None:
     while True:
         try:
             client.submit_job(
-                entrypoint=f"COLUMNS={request.columns} exec {shlex.join(words)}",
+                entrypoint=f"COLUMNS={request.columns} {LAUNCHED}=1 exec {shlex.join(words)}",
                 submission_id=request.submission_id,
                 # every worker, also one that joins later, gets the code that was brought now, through Ray
                 runtime_env={"working_dir": str(Path.cwd())},
