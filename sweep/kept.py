@@ -26,7 +26,9 @@ def tidy_list(parameter: typer.CallbackParam, value: str | None) -> str | None:
     return ",".join(names)
 
 
-Storage = Annotated[str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://, gs://, abfs://.")]
+Storage = Annotated[
+    str, typer.Option("--storage", help="Where experiments are kept: a folder, or s3://, gs://, abfs://.")
+]
 Exclude = Annotated[
     str | None,
     typer.Option(
