@@ -173,7 +173,7 @@ def _print_lengths(console: Console, facts: DataFacts, config: RunConfig | None)
     with long_step("Tokenising"):
         encoded = load_tokenizer(config.backbone)(texts, return_attention_mask=False, return_token_type_ids=False)
     lengths = pl.Series([len(row) for row in encoded["input_ids"]])
-    share = float((lengths > config.max_length).mean() or 0)
+    share = (lengths > config.max_length).sum() / len(texts)
     drawn = f" of {len(texts):,} texts drawn at random" if len(texts) < facts.frame.height else " of the texts"
     _print_item(console, f"{_describe_lengths(f'tokens of {config.backbone}', lengths)}.")
     _print_item(console, f"{share:.1%}{drawn} are longer than max_length {config.max_length}, and cut there.")
@@ -181,7 +181,7 @@ def _print_lengths(console: Console, facts: DataFacts, config: RunConfig | None)
 
 def _describe_lengths(unit: str, lengths: pl.Series) -> str:
     half, most = (int(lengths.quantile(share) or 0) for share in (0.5, 0.95))
-    return f"Length in {unit}: half of the texts up to {half:,}, 95 % up to {most:,}, the longest {lengths.max():,}"
+    return f"Length in {unit}: half of the texts up to {half:,}, 95 % up to {most:,}, the longest {max(lengths):,}"
 
 
 def _print_findings(console: Console, findings: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.meter import count_operations
 from xpe_core.model import PromptClassifier
+from xpe_core.places import use_places
 from xpe_core.tokens import TokenisedData
 from xpe_core.training import Training
 
@@ -107,11 +108,14 @@ def measure_rate(plan: Plan, share: Share) -> float:
     seeds = plan.sweep.seeds[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
     data = ray.put(plan.data.in_memory())
     remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
-    return float(ray.get(remote.remote(config.model_dump(), seeds, data, share)))
+    return float(ray.get(remote.remote(config.model_dump(), seeds, data, share, plan.places)))
 
 
 @ray.remote(max_calls=1)
-def _measure_rate(values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share) -> float:
+def _measure_rate(
+    values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
+) -> float:
+    use_places(places)
     torch.set_num_threads(share.cpus)
     short = RunConfig(**{**values, "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0})
     backbone = load_backbone(short.backbone, "cuda" if share.gpus else "cpu")

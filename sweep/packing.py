@@ -21,6 +21,7 @@ from xpe_core.backbones import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.model import PromptClassifier
 from xpe_core.passes import SHARE_OF_FREE
+from xpe_core.places import use_places
 from xpe_core.tokens import TokenisedData
 from xpe_core.training import Training
 
@@ -57,7 +58,7 @@ def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tupl
     values = {**config.model_dump(), "max_steps": 2, "eval_steps": 2, "warmup_ratio": 0.0, "max_validation_examples": 1}
     data = ray.put(keep_longest(plan.data.in_memory(), config))
     remote = _measure_memory.options(num_cpus=share.cpus, num_gpus=share.gpus)
-    limit, used = ray.get(remote.remote(values, plan.sweep.seeds[:1] * num_runs, data, share))
+    limit, used = ray.get(remote.remote(values, plan.sweep.seeds[:1] * num_runs, data, share, plan.places))
     nodes = [node for node in find_nodes() if share.places(node)]
     on_cpu = min((int(node.get("memory", sys.maxsize) // share.places(node)) for node in nodes), default=sys.maxsize)
     return limit or on_cpu, used
@@ -65,9 +66,10 @@ def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tupl
 
 @ray.remote(max_calls=1)
 def _measure_memory(
-    values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share
+    values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
 ) -> tuple[int | None, int]:
     """Return a GPU's bytes for a trial (None on a CPU), and those in use at the peak of two steps of a pack."""
+    use_places(places)
     torch.set_num_threads(share.cpus)
     config = RunConfig(**values)
     device = "cuda" if share.gpus else "cpu"

@@ -141,7 +141,7 @@ def test_a_run_whose_configuration_cannot_be_is_refused(tmp_path: Path) -> None:
     write_search(tmp_path / "found", SEARCH, TRIALS, flat)
     part = tmp_path / "found" / "runs" / "part-0000.parquet"
     pl.read_parquet(part).with_columns(batch_size=pl.lit(None, pl.Int64)).write_parquet(part)
-    with pytest.raises(InputError, match="found/runs, config_id [0-9a-f]{16}: batch_size=None: input should be"):
+    with pytest.raises(InputError, match="found/runs, config_id [0-9a-f]{16}: batch_size is empty"):
         read_results([Folder(tmp_path / "found")])
 
 

@@ -14,6 +14,7 @@ from sweep.analysis import compare, language_table, main_table, read_results
 from sweep.publish import publish
 from sweep.publish.naming import check_public, on_hub, public_name, without_paths
 from sweep.report.sheet import interval, p_value, percent, points
+from sweep.report.wording import name_group
 from sweep.storage import Folder
 from tests.made_adapters import HOST, LABELS, fail_run, make_accuracy, write_experiment
 from xpe_core.adapters import read_adapter
@@ -82,7 +83,7 @@ def test_every_seed_has_a_revision_with_its_own_adapter_and_main_is_the_first(
 def test_the_groups_figures_are_those_of_the_main_table(experiment: tuple[Folder, RunConfig], card: str) -> None:
     main = main_table(read_results([experiment[0]])).filter(arm="dual_30")
     rows = table_under(card, "## Results")
-    assert [row[0] for row in rows] == main["group"].to_list()
+    assert [row[0] for row in rows] == list(map(name_group, main["group"]))
     for row, expected in zip(rows, main.iter_rows(named=True), strict=True):
         value = interval(expected["accuracy"], expected["low"], expected["high"])
         assert row[1:] == [str(expected["num_languages"]), "10", value, percent(expected["spread"])]
@@ -121,7 +122,7 @@ def test_the_comparison_is_that_of_compare_for_each_other_method(
     expected = pl.concat([compare(results, "dual_30", other) for other in ("spt", "xpe")])
     for row, one in zip(rows, expected.iter_rows(named=True), strict=True):
         assert row[1:4] == [
-            one["group"],
+            name_group(one["group"]),
             f"10 x {one['num_languages']}",
             interval(one["difference"], one["low"], one["high"], points),
         ]

@@ -234,7 +234,7 @@ def test_another_experiment_is_refused_with_the_difference(tmp_path: Path) -> No
     open_folder(tmp_path / "x", seeds=[1, 2]).close()
     with pytest.raises(InputError, match=r"seeds was \[1, 2\] and is now \[1, 3\].*--name"):
         open_folder(tmp_path / "x", seeds=[1, 3])
-    with pytest.raises(InputError, match="fingerprints.data was 'd' and is now 'other'"):
+    with pytest.raises(InputError, match="the data differ, in content .*fingerprints d and other"):
         sweep = SweepConfig(base={"max_steps": 100}, seeds=(1, 2))
         ExperimentFolder(tmp_path / "x", sweep, {**FINGERPRINTS, "data": "other"})
 

@@ -161,7 +161,7 @@ def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
         "sentence": wording.say_format(card.sentence),
         "install": INSTALL,
         "base_note": note,
-        "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo),
+        "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, list(card.revisions.values())[-1]),
         "own_snippet": own_snippet(card.repo, is_elsewhere),
         "own_command": own_command(card.repo, is_elsewhere),
         "max_length": config.max_length,

@@ -14,15 +14,17 @@ FOLDER_LINE = re.compile(r"^folder = .*$", re.MULTILINE)
 BASE_LINE = re.compile(r"^base = .*$", re.MULTILINE)
 
 
-def peft_snippet(readme: Path, base_model: str, repo: str) -> str:
+def peft_snippet(readme: Path, base_model: str, repo: str, revision: str) -> str:
     """Return how stock PEFT and transformers load `main`: what an adapter's own README.md says of its folder.
+
+    `revision` is one that is there beside it.
 
     The adapter's files decide how (with the head in them, or beside them), so its writer says it and not the card.
     """
     found = PYTHON.search(readme.read_text(encoding="utf-8"))
     if found is None:
         raise InputError(f"{readme.name} of the adapter has no lines that load it")
-    lines = f'folder = snapshot_download({json.dumps(repo)}, revision="main")  # or a seed, such as "seed-01"'
+    lines = f'folder = snapshot_download({json.dumps(repo)}, revision="main")  # or a seed, such as "{revision}"'
     code = FOLDER_LINE.sub(lambda _: lines, found[1], count=1)
     code = BASE_LINE.sub(lambda _: f"base = {json.dumps(base_model)}", code, count=1)
     return code.replace("import torch\n", "import torch\nfrom huggingface_hub import snapshot_download\n", 1)

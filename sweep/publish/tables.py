@@ -13,6 +13,7 @@ from sweep.report.formats import to_markdown
 from sweep.report.sheet import Sheet, interval, p_value, percent, points
 from sweep.report.sheets import explain_differences
 from sweep.report.verdicts import judge
+from sweep.report.wording import name_group
 from xpe_core.config import RunConfig
 
 RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
@@ -42,7 +43,7 @@ def group_table(numbers: Numbers) -> str:
     for row in numbers.groups.iter_rows(named=True):
         counts = (str(row["num_languages"]), str(row["num_seeds"]))
         value = row["note"] or interval(row["accuracy"], row["low"], row["high"])
-        rows.append((row["group"], *counts, value, percent(row["spread"])))
+        rows.append((name_group(row["group"]), *counts, value, percent(row["spread"])))
     return _table(("tested on", "languages", "seeds", "accuracy [95 %]", "spread over seeds"), rows, numbers.groups)
 
 
@@ -78,7 +79,7 @@ def difference_table(numbers: Numbers) -> str:
     """Return the differences to what it is compared with, with what must be known to read them; may be empty."""
     rows: list[tuple[str, ...]] = []
     for row in numbers.differences.iter_rows(named=True):
-        head = (row["baseline"], row["group"], f"{row['num_pairs']} x {row['num_languages']}")
+        head = (row["baseline"], name_group(row["group"]), f"{row['num_pairs']} x {row['num_languages']}")
         if row["difference"] is None:
             rows.append((*head, "*", "", "", "", ""))
             continue

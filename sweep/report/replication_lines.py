@@ -11,6 +11,7 @@ from sweep.analysis.tables import complete_differences, describe, pair
 from sweep.analysis.tradeoff import name_search, name_seeds
 from sweep.report.group_lines import say_group
 from sweep.report.sheet import interval, p_value, percent, points
+from sweep.report.wording import name_group
 
 BASELINES = ("spt", "xpe")
 BEST = "best"
@@ -57,7 +58,7 @@ def _promise(row: dict[str, Any] | None, search: str, group: str) -> str:
         reason = f": {row['note']}" if row is not None and row["note"] else ""
         return f"what {search} found is not known here{reason}."
     seeds = f"seed{'s' if row['num_search_seeds'] > 1 else ''} {row['search_seeds']}"
-    return f"{search} found {percent(row['search_accuracy'])} % in the test on {group}, with {seeds}."
+    return f"{search} found {percent(row['search_accuracy'])} % in the test on {name_group(group)}, with {seeds}."
 
 
 def _held(results: Results, cell: Cell, group: str, promise: dict[str, Any] | None) -> str:

@@ -664,7 +664,7 @@ def test_a_card_names_the_classes_behind_numbers(tmp_path: Path) -> None:
     for language in ("en", "sw"):
         for split in SPLITS:
             (tmp_path / f"{split}_of_{language}.csv").write_text("text,label,lang\nx,0,zz\ny,1,zz\n")
-    features = [{"name": "text", "dtype": "string"}, {"name": "label", "dtype": classes}]
+    features: list[dict[str, object]] = [{"name": "text", "dtype": "string"}, {"name": "label", "dtype": classes}]
     write_card(tmp_path, {language: f"{{}}_of_{language}.csv" for language in ("en", "sw")}, features)
     data = load_dataset(str(tmp_path))
     assert data.label_names == ("negative", "positive")

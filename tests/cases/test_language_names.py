@@ -9,7 +9,17 @@ from sweep.config import SweepConfig
 from xpe_core.errors import InputError
 from xpe_core.languages import explain_languages, find_language, resolve_languages
 
-FLORES = ("arb_Arab", "arb_Latn", "eng_Latn", "hau_Latn", "por_Latn", "srd_Latn", "srp_Cyrl", "swh_Latn", "tha_Thai")
+FLORES: tuple[str, ...] = (
+    "arb_Arab",
+    "arb_Latn",
+    "eng_Latn",
+    "hau_Latn",
+    "por_Latn",
+    "srd_Latn",
+    "srp_Cyrl",
+    "swh_Latn",
+    "tha_Thai",
+)
 FLORES += ("zho_Hans", "zho_Hant")
 LOCALES = ("af-ZA", "ar-SA", "en-US", "he-IL", "nb-NO", "pt-PT", "sw-KE", "tl-PH", "zh-CN", "zh-TW")
 

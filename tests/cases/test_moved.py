@@ -125,6 +125,7 @@ def test_moved_data_and_backbone_are_the_same_experiment_and_others_are_not(
 
     said = run_here("replicate", "mine", "--seeds", "2", "--storage", storage, "--dry-run")
     assert f"foundat{server / 'news.csv'}(" in "".join(said.split())
+    run_here("export", "mine", "--to", str(tmp_path / "adapter"), "--storage", storage)
     shutil.move(server, tmp_path / "attic")
     assert "is not here: say where with --backbone PATH" in refuse("replicate", "mine", "--storage", storage)
     attic = ["--dataset", str(tmp_path / "attic" / "news.csv"), "--backbone", str(tmp_path / "attic" / "encoder")]
@@ -132,7 +133,6 @@ def test_moved_data_and_backbone_are_the_same_experiment_and_others_are_not(
 
     for command in (["list"], ["status", "mine"], ["report", "mine", "--exclude", "none"], ["best", "mine"]):
         run_here(*command, "--storage", storage)  # needs neither data nor backbone
-    run_here("export", "mine", "--to", str(tmp_path / "adapter"), "--storage", storage)
 
     with (tmp_path / "attic" / "news.csv").open("a") as table:
         table.write("eng_Latn,train,sports,one more\n")

@@ -76,7 +76,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     suffix = path.suffix.lower()
     openers: dict[str, Callable[[], BinaryIO]] = {
         ".gz": lambda: cast(BinaryIO, gzip.open(path)),
-        ".bz2": lambda: bz2.open(path),
+        ".bz2": lambda: cast(BinaryIO, bz2.open(path)),
         ".xz": lambda: cast(BinaryIO, lzma.open(path)),
         ".zst": lambda: _open_zst(path),
         ".zip": lambda: _open_zip(path),
