@@ -38,7 +38,7 @@ def storage(tmp_path: Path) -> Path:
 
 def report(storage: Path, *names: str, form: str = "terminal", to: Path | None = None, **options: object) -> str:
     console = Console(file=io.StringIO(), width=100)
-    values = {"baseline": None, "exclude": "joshi5", "every_language": False, "watched": False}
+    values: dict[str, object] = {"baseline": None, "exclude": "joshi5", "every_language": False, "watched": False}
     values |= {"everything": form == "terminal", **options}
     commands.report(console, str(storage), names, form=form, to=None if to is None else str(to), **values)  # type: ignore[arg-type]
     return console.file.getvalue()  # type: ignore[attr-defined]

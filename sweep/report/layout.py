@@ -78,8 +78,8 @@ def _find_blocks(sheet: Sheet, width: int) -> list[list[_Column]] | None:
         return None
     blocks: list[list[int]] = [[]]
     for place in numbers:
-        needed = [min(whole[one], room - GAP) for one in (*blocks[-1], place)]
-        if blocks[-1] and sum(needed) + GAP * len(needed) > room:
+        beside = [min(whole[one], room - GAP) for one in (*blocks[-1], place)]
+        if blocks[-1] and sum(beside) + GAP * len(beside) > room:
             blocks.append([])
         blocks[-1].append(place)
     return [[_Column(place, min(widths[place], width)) for place in labels] + _fit(own, whole, room) for own in blocks]
