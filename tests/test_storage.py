@@ -227,7 +227,7 @@ class _Forward(socketserver.BaseRequestHandler):
         ("s3://", "must be a path, s3://bucket/path"),
         ("s3://bucket//x", "must be a path, s3://bucket/path"),
         ("s3://bucket/../x", "must be a path, s3://bucket/path"),
-        ("s3://bucket/a b", "must be a path, s3://bucket/path"),
+        ("s3://my bucket/a", "must be a path, s3://bucket/path"),
         ("s3://bucket/x?endpoint=minio", "unknown parameter 'endpoint'; known are allow_bucket_creation, anonymous"),
         ("s3://bucket/x?scheme=ftp", "scheme=ftp: must be http or https"),
         ("s3://bucket/x?secret_key=hidden", "leave secret_key out of it"),
