@@ -102,7 +102,8 @@ def _say_storage(storage: str) -> str | None:
         folder.folders()  # says so where there is not even a bucket
         return None
     if not os.path.exists(folder.path):
-        return f"storage {storage} is not there (below {Path.cwd()}) and holds no experiment; {SAY_WHERE}"
+        below = "" if folder.path.is_absolute() else f" (below {Path.cwd()})"
+        return f"storage {storage} is not there{below} and holds no experiment; {SAY_WHERE}"
     if not os.path.isdir(folder.path):
         return f"storage {storage} is a file and holds no experiment; {SAY_WHERE}"
     if _is_experiment(folder):

@@ -42,7 +42,7 @@ def make(*examples: tuple[str, str, str, str]) -> Dataset:
 
 def test_languages_splits_and_classes_are_counted(run_here: Run, tmp_path: Path) -> None:
     screen = squeeze(run_here("check-data", write(tmp_path, ROWS)))
-    assert "news.csv: 25 texts in 2 languages, 2 classes" in screen
+    assert "25 texts in 2 languages, 2 classes" in screen
     assert re.search(r"eng .*21 1 1 23", screen) and re.search(r"hau .*- - 2 2", screen)
     assert "sports 11 1 2 14 56.0%" in screen and "travel 10 - 1 11 44.0%" in screen
     assert "the longest 21 (eng validation 22)" in screen

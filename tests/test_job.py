@@ -63,7 +63,7 @@ def test_a_short_command_runs_on_the_head_and_its_status_comes_back(
     first, *_, last = [line for line in output.splitlines() if line.startswith(MARK)]
     assert json.loads(first.removeprefix(MARK)) == {"begin": True}
     assert json.loads(last.removeprefix(MARK)) == {"status": 2, "brought": False}
-    assert f"storage {tmp_path}/xpe-sweep-results holds no experiment 'none'" in output
+    assert f"storage {tmp_path}/xpe-sweep-results is not there" in output
 
 
 def test_a_head_with_other_packages_is_refused(
@@ -98,5 +98,5 @@ def test_a_job_ends_with_its_experiments_status_and_its_name_is_free_then(tmp_pa
     ends = [json.loads(line.removeprefix(MARK)) for line in lines if line.startswith(MARK)]
     assert [end.get("status") for end in ends] == [None, 2, None, 0], done.stdout + done.stderr
     second = lines[lines.index(f"{MARK}{json.dumps(ends[1])}") :]
-    assert any(f"{tmp_path}/r holds no experiment 'none'" in line for line in lines)
-    assert any("Usage: " in line for line in second) and not any("holds no experiment" in line for line in second)
+    assert any(f"{tmp_path}/r is not there" in line for line in lines)
+    assert any("Usage: " in line for line in second) and not any("is not there" in line for line in second)

@@ -166,7 +166,7 @@ def test_a_second_driver_is_refused_and_the_first_one_stops_on_request(
         wait_for(folder, "report", process)
         sentence = refuse("search", str(file), "--num-samples", "64", *storage)
         assert f"{folder} is being written by another driver (process {process.pid} on " in sentence
-        assert "A driver is at work on it." in run_here("status", "mine", *storage)
+        assert "A driver is at work on it;" in run_here("status", "mine", *storage)
         assert "mine will end as soon as" in run_here("stop", "mine", *storage)
         output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors

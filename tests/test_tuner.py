@@ -48,5 +48,5 @@ def test_a_finished_pack_reports_complete_runs_with_their_test_counts(undisturbe
 
 def test_languages_that_choose_and_are_tested_are_named(values: dict[str, Any]) -> None:
     assert prepare("mine", SweepConfig(**values)).chosen_by_targets == ()
-    values["base"]["source_set"] = "eng_Latn,kat_Geor"
+    values["selection_languages"] = ["eng_Latn", "kat_Geor"]
     assert prepare("mine", SweepConfig(**values)).chosen_by_targets == ("kat_Geor",)

@@ -1,4 +1,4 @@
-"""What is said first where nothing was learnt: an arm is not better than always answering the most frequent class."""
+"""What is said first where nothing was learnt: an arm is not clearly better than always answering the most frequent class."""
 
 from sweep.analysis.answers import Answers
 from sweep.analysis.chance import Chance, beside_most_frequent
@@ -26,6 +26,6 @@ def say_not_above(names: list[str], most_frequent: str, are_all: bool) -> str:
     """Return the sentence: `names` are configurations with their accuracy, all that there are or some."""
     bar = f"always answering a language's most frequent class ({most_frequent} %)"
     if are_all:
-        return f"No configuration is better than {bar}: nothing was learnt that helps in the test."
+        return f"No configuration is clearly better than {bar}: nothing shows that something was learnt."
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return f"Not better than {bar}: {', '.join(names[:MAX_NAMES])}{more}."
+    return f"Not clearly better than {bar}: {', '.join(names[:MAX_NAMES])}{more}."

@@ -218,7 +218,9 @@ def test_a_signal_is_answered_at_once_and_a_second_one_ends_at_once(
     experiment: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     marked = mark()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and a child would ignore it, too
     process = start(experiment, tmp_path / "results", **marked)
+    signal.signal(signal.SIGHUP, before)
     wait_for_report(tmp_path / "results" / "mine", process)
     assert process.stdout is not None
     process.send_signal(number)

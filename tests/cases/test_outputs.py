@@ -135,7 +135,7 @@ def test_an_experiment_that_is_not_there_is_said_with_what_is(storage: Path, tmp
     (storage / "half" / "ledger.jsonl").write_text("")
     assert "half holds no experiment.yaml, so it is no experiment" in run("status", "half", "--storage", str(storage))
     for place, message in (
-        (str(tmp_path / "nowhere"), "is not there (below"),
+        (str(tmp_path / "nowhere"), "is not there and holds no experiment"),
         (str(storage / "mine"), f"is an experiment itself; name it: mine --storage {storage}"),
         (str(storage / "mine" / "experiment.yaml"), "is a file and holds no experiment"),
     ):

@@ -283,10 +283,10 @@ def test_a_search_that_is_not_above_the_most_frequent_class_says_so_first(
     write_search(tmp_path / "found", SEARCH, trials, lambda run, code: values[run.method])
     with_most_frequent(tmp_path / "found", 0.25)
     lines = show(answer([Folder(tmp_path / "found")]), 200)
-    sentence = "No configuration is better than always answering a language's most frequent class (25.0 %)"
+    sentence = "No configuration is clearly better than always answering a language's most frequent class (25.0 %)"
     assert lines[1].startswith(sentence) == is_said
     if not is_said:
-        assert "Not better than always answering" in lines[1] and "spt on" in lines[1] and "dual on" not in lines[1]
+        assert "Not clearly better than always answering" in lines[1] and "spt on" in lines[1] and "dual on" not in lines[1]
 
 
 def test_of_an_older_experiment_nothing_is_said_of_the_most_frequent_class(tmp_path: Path) -> None:

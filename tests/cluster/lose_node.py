@@ -6,6 +6,7 @@ Prints the trial that was running there, and whether the node that joined was us
 lost. The nodes have a cache folder of their own, STORAGE/cache.
 """
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ def main(experiment: str, storage: str) -> None:
         "object_store_memory": 80 * 2**20,
         "env_vars": {"XPE_CACHE_DIR": str(cache)},
     }
+    os.environ.pop("RAY_TMPDIR", None)  # the cluster has a folder of its own
     with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:
         cluster = Cluster(
             initialize_head=True,
