@@ -84,6 +84,11 @@ def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
     InputError where a name is unknown, or a language that is asked for by its name lacks a split that it is needed for.
     """
     check_names(sweep, data.languages)
+    if not any("test" in counts for counts in data.counts.values()):
+        raise InputError(
+            f"dataset {data.name}: no language has a test split, so there is nothing to test on; "
+            "--set columns='split=80/10/10' draws all splits"
+        )
     targets = data.resolve(sweep.evaluation.languages, ("test",))
     if sweep.kind == "evaluate":
         return ChosenLanguages((), targets, _explain(sweep, data, targets))

@@ -1,11 +1,13 @@
 """Which column of a table says what: as told, by its own name, or by the one name that is usual for it."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xpe_core.data.files import DataFile, is_language, read_split
 from xpe_core.data.labels import clean
+from xpe_core.data.opening import find_kind
 from xpe_core.data.rows import Table
 from xpe_core.data.source import SHARES, DataSource
 from xpe_core.errors import InputError
@@ -150,7 +152,12 @@ def _miss_said(table: Table, name: str, said: str) -> str:
     near = difflib.get_close_matches(said, table.columns, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     has = f"its columns are {_list(table.columns)}{hint}"
-    return f"{table.path}: no column {said!r}, as columns says ({name}={said}); {has}"
+    way = ""
+    if name == "split" and re.fullmatch(r"[\d.,/:% ]+", said):
+        way = "; to draw the splits, give three percentages, as in split=80/10/10"
+    elif name in ("language", "label") and not near:
+        way = f"; if every row has this {name}, put it in quotation marks: columns=\"{name}='{said}'\""
+    return f"{table.path}: no column {said!r}, as columns says ({name}={said}); {has}{way}"
 
 
 def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
@@ -161,12 +168,23 @@ def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
     place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
     place = f", and its name says {place}" if place else ""
     setting = f"--set columns='{','.join(f'{name}=NAME' for name in missing)}'"
+    if len(table.columns) == 1 and (way := _guess_kind(table)):
+        return f"{table.path}: no column {', '.join(names)}; {way}"
     examples = {"language": "eng_Latn", "split": "test"}
     ways = [f"{name}={value} for all rows" for name, value in examples.items() if name in missing]
     ways += ["split=80/10/10 to draw the splits"] if "split" in missing else []
     way = f"say where with {setting}" + (f" (or {', '.join(ways)})" if ways else "")
     has = f"its columns{' by its first line' * (table.has_header and 'text' in missing)} are {_list(table.columns)}"
     return f"{table.path}: no column {', '.join(names)}{place}; {has}; {way}"
+
+
+def _guess_kind(table: Table) -> str | None:
+    """Return what to do with a table of one column that looks like one of another kind, None where it does not."""
+    if find_kind(table.path) == "txt":
+        return "a .txt file has one text a line; if it is a table, give it a name that ends in .tsv or .csv"
+    if find_kind(table.path) == "tsv" and re.search("[,;|]", table.columns[0]):
+        return f"there is no tab in its first line, {table.columns[0][:60]!r}; if it is CSV, let its name end in .csv"
+    return None
 
 
 def _list(names: Sequence[str], limit: int = 12) -> str:

@@ -69,6 +69,7 @@ class _Reader:
         self._reads_anew = False
         self._draws: list[bool] = []
         self._has_ids = True
+        self._renamed: dict[str, str] = {}
 
     def read(self, file: DataFile) -> None:
         """Add a file's rows."""
@@ -106,6 +107,7 @@ class _Reader:
         name = self._source.name
         if self._num_bad and self._source.on_bad_rows == "refuse":
             raise InputError(self._describe_bad_rows())
+        self._rename_languages()
         if any(self._draws):
             self._draw(name)
         if numbers := self._labels.numbers():
@@ -120,6 +122,7 @@ class _Reader:
             found = ", ".join(label_names) or "none"
             raise InputError(f"dataset {name}: {len(examples)} rows with the labels {found}; needed are two or more")
         notes = [*files.notes, *self._count_notes(len(files.files)), *self._labels.notes()]
+        notes += [f"the language {language!r} is called {own!r} here" for language, own in self._renamed.items()]
         for same in find_near({language for language, _ in ordered}):
             notes.append(f"languages that differ in case only are different ones: {', '.join(same)}")
         if self._num_bad:
@@ -175,6 +178,14 @@ class _Reader:
         for example in draw_splits(every, shares, self._has_ids, f"dataset {name}"):
             self._examples[example.language, example.split].append(example)
         self._notes[f"splits are drawn by the texts, {shares} percent"] = len(self._draws)
+
+    def _rename_languages(self) -> None:
+        """Take commas out of languages' names (`Chinese, Traditional`): they separate the names that are asked for."""
+        for language, split in [key for key in self._examples if "," in key[0]]:
+            renamed = " ".join(language.replace(",", " ").split()) or "no name"
+            examples = self._examples.pop((language, split))
+            self._examples[renamed, split] += [example._replace(language=renamed) for example in examples]
+            self._renamed[language] = renamed
 
     def _name_labels(self, files: Files) -> tuple[str, ...]:
         """Return all labels in one order: sorted, or as the files labels.txt list them."""

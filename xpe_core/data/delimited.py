@@ -127,6 +127,8 @@ def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str,
         line, begins = begins, rows.line_num + 1
         if line <= start:
             continue
+        if is_csv and len(cells) > num_fields and not any(cells[num_fields:]):
+            del cells[num_fields:]  # some programs end every row with a comma, or fill it up
         is_row = len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells))
         if num_fields == 1 and not cells:  # an empty line of a single column is an empty text
             cells, is_row = [""], True

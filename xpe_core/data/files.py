@@ -31,6 +31,8 @@ NO_DATA = re.compile(
 )
 """Names of files beside the data."""
 MAX_DEPTH = 5
+PARTITION = re.compile(r"(lang|language|language_code|lang_code|locale|split)=(?P<value>.+)", re.IGNORECASE)
+"""A folder as Spark and Polars name the parts of a table: `language=hau/split=train`."""
 
 
 ClassNames = tuple[tuple[str, tuple[str, ...]], ...]
@@ -128,12 +130,13 @@ def _find_by_language(root: Path, name: str) -> Files:
     files: list[DataFile] = []
     label_lists = [("", root / "labels.txt")] if (root / "labels.txt").is_file() else []
     for folder in sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".")):
-        if read_split(folder.name):
+        if read_split(_strip_key(folder.name)):
             return Files(())  # a folder by split
         found = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
         tables = [file for file in found if read_split(_stem(file)) and _is_table(file)]
-        files += [DataFile(file, folder.name, read_split(_stem(file)), sure=True) for file in tables]
-        label_lists += [(folder.name, file) for file in found if file.name.lower() == "labels.txt" and tables]
+        language = _strip_key(folder.name)
+        files += [DataFile(file, language, read_split(_stem(file)), sure=True) for file in tables]
+        label_lists += [(language, file) for file in found if file.name.lower() == "labels.txt" and tables]
     if len({file.language for file in files}) == 1 and files[0].language in WRAPPERS:
         return Files(())
     return replace(arrange(files, name), root=root, label_lists=tuple(label_lists))
@@ -158,13 +161,19 @@ def _is_table(path: Path) -> bool:
 def _read_place(path: Path, root: Path) -> DataFile:
     """Return a file with what the folders below `root` and its name say."""
     file = _read_stem(DataFile(path))
-    folders = [part for part in path.relative_to(root).parent.parts if part.lower() not in WRAPPERS]
+    folders = [_strip_key(part) for part in path.relative_to(root).parent.parts if part.lower() not in WRAPPERS]
     split = next((read_split(part) for part in folders if read_split(part)), None) or file.split
     others = [part for part in folders if not read_split(part)]
     languages = [part for part in others if is_language(part)] or (others if len(others) == 1 and split else [])
     if len(languages) == 1:
         return replace(file, language=languages[0], split=split, sure=True)
     return replace(file, split=split)
+
+
+def _strip_key(folder: str) -> str:
+    """Return what a folder's name says: `hau` of `language=hau`."""
+    matched = PARTITION.fullmatch(folder)
+    return matched["value"] if matched else folder
 
 
 def _read_stem(file: DataFile) -> DataFile:

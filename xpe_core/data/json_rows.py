@@ -19,7 +19,9 @@ SHAPES = 'one array of objects, {"data": [...]}, or one object a line'
 
 
 def open_json_lines(path: Path) -> Table:
-    """Open a file with one JSON object a line."""
+    """Open a file with one JSON object a line, or with one array of them after all."""
+    if next((line for line in read_lines(path) if line.strip()), "").lstrip().startswith(("[{", "[\n", "[\r")):
+        return open_json(path)
     return _open(path, partial(_read_lines, path), "line")
 
 

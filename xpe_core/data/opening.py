@@ -33,6 +33,12 @@ BYTE_ORDER_MARKS = (
     (b"\xfe\xff", "utf-16"),
 )
 SNIFFED_BYTES = 1 << 16
+BEGINNINGS = (
+    (b"PAR1\x15", "a Parquet file; give it a name that ends in .parquet"),
+    (b"\x1f\x8b", "compressed with gzip; give it a name that ends in .gz"),
+    (b"PK\x03\x04", "a .zip file or an Excel sheet; give it its own ending, or save the sheet as CSV UTF-8"),
+)
+"""How files begin that are no text, whatever they are called."""
 
 
 def find_kind(path: Path) -> str | None:
@@ -95,6 +101,8 @@ def read_lines(path: Path) -> Iterator[str]:
     r"""Yield a text file's lines with their ends, `\n` or `\r\n`; InputError, naming the line, where one is no text."""
     with open_bytes(path) as file:
         start = file.peek(SNIFFED_BYTES)  # type: ignore[attr-defined]  # every one of these files has it
+        if what := next((what for beginning, what in BEGINNINGS if start.startswith(beginning)), None):
+            raise InputError(f"{path}: is no text but {what}")
         encoding = _find_encoding(start)
         if encoding != "utf-8":
             yield from _read_encoded(path, file, encoding)

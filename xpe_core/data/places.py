@@ -1,6 +1,7 @@
 """Where a data set lies: a folder, a file, a pattern of files, or the hub, told apart by the name alone."""
 
 import glob
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,9 @@ def find_sources(source: DataSource) -> Files:
     if glob.has_magic(name):
         return _refuse_config(find_pattern(name), source)
     is_table = strip_suffixes(name) != name or path.suffix.lower() in (*KINDS, *WAYS)
-    if is_table or name.startswith((".", "/", "~")) or name.count("/") != 1:
+    if hub := re.fullmatch(r"(?:https?://huggingface\.co/datasets/|hf://(?:datasets/)?)([^/@]+/[^/@]+).*", name):
+        raise InputError(f"dataset {name!r} is an address; write the data set's name on the hub: {hub[1]}")
+    if is_table or name.startswith((".", "/", "~")) or name.count("/") != 1 or name != name.strip():
         raise InputError(
             f"dataset {name!r} is neither a folder nor a file here; allowed are 'cldr', a hub name such as "
             f"'Davlan/sib200', a folder <language>/train.tsv, a pattern such as 'data/*.csv', or one file ({ALLOWED})"
