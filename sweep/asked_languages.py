@@ -38,7 +38,8 @@ def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
         try:
             resolve_languages(names, languages)
         except InputError as error:
-            raise InputError(f"{key}: {error}") from None
+            groups = f"; groups of the file: {', '.join(sweep.groups)}" if sweep.groups else ""
+            raise InputError(f"{key}: {error}{groups}") from None
     for group in sweep.groups:
         if group in languages:
             raise InputError(f"groups.{group}: is a language of the data set already; choose another name")
@@ -109,11 +110,21 @@ def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> 
         used |= set(data.sources(source_set))
         notes += _left_out(data, source_set, TRAINED_SPLITS, "trained")
     notes += _left_out(data, sweep.evaluation.languages, ("test",), "tested")
+    notes += [note for group, names in sweep.groups.items() for note in _explain_group(group, names, data.languages)]
     if held_out := sorted(used & set(data.held_out)):
         notes.append(
             f"no validation split in {_shorten(held_out)}: validated on a tenth of the train split, not trained on it"
         )
     return tuple(dict.fromkeys(notes))
+
+
+def _explain_group(group: str, names: Sequence[str], languages: Collection[str]) -> Iterator[str]:
+    """Yield which names of a group are none of the data's: its row in the tables is made without them."""
+    for name in names:
+        try:
+            resolve_languages(name, languages)
+        except InputError as error:
+            yield f"groups.{group} goes without {name}: {error}"
 
 
 def _left_out(data: LabelledData, names: str | Sequence[str], splits: Sequence[str], verb: str) -> list[str]:

@@ -44,8 +44,8 @@ def expand_groups(values: Any) -> Any:
 
 
 def read_groups(groups: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
-    """Return the groups with their languages sorted, groups among them (those that stand before) expanded."""
-    read: dict[str, tuple[str, ...]] = {}
+    """Return the groups with their languages sorted, groups among them expanded."""
+    listed: dict[str, list[str]] = {}
     for name, members in groups.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise ValueError(f"groups: {name!r} is no name; write such as african, without blanks, commas, : and =")
@@ -59,11 +59,22 @@ def read_groups(groups: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
             raise ValueError(f"groups.{name}: must be a list of languages such as [hau, yor], not {members!r}")
         try:
             check_free(name)
-            languages = {code for one in split_names(members) for code in read.get(one, (one,))}
+            listed[name] = split_names(members)
         except InputError as error:
             raise ValueError(f"groups.{name}: {error}") from None
-        read[name] = tuple(sorted(languages))
-    return read
+    return {name: tuple(sorted(_find_members(name, listed, ()))) for name in listed}
+
+
+def _find_members(name: str, listed: Mapping[str, Sequence[str]], within: tuple[str, ...]) -> set[str]:
+    """Return a group's languages; `within`: the groups that are being expanded."""
+    if name in within:
+        raise ValueError(
+            f"groups.{name}: holds itself ({' -> '.join((*within, name))}); it must come down to languages"
+        )
+    members: set[str] = set()
+    for one in listed[name]:
+        members |= _find_members(one, listed, (*within, name)) if one in listed else {one}
+    return members
 
 
 def name_source_set(source_set: str, groups: Groups) -> str:

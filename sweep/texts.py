@@ -175,7 +175,9 @@ def choose_column(table: Table, column: str | None) -> tuple[str, list[str]]:
         found = find_text(table, column)
     except InputError as error:
         said = re.sub(r"--set columns='text=([^']*)'", r"--column \1", str(error))
-        way = "; name it with --column NAME" if column is None and "--column" not in said else ""
+        way = (
+            "; name it with --column NAME" if column is None and "no column" in said and "--column" not in said else ""
+        )
         raise InputError(f"{said}{way}") from None
     if found in (column, TEXT):
         return found, []

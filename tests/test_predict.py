@@ -188,7 +188,7 @@ def test_a_broken_byte_is_named_by_its_line(adapter: str, refuse: Refuse, give: 
             b"number\twords\n1\ta\n",
             "no column 'text'; its columns are number, words; name it with --column NAME",
         ),
-        ("a.csv", b"", "no column 'text'; its columns are none"),
+        ("a.csv", b"", "holds no rows with named cells"),
         ("a.csv", b"number,text\n1,a\n2,b,c\n", "line 3, row 2: 3 fields where the header has 2"),
         ("a.csv", b'text\n"a b\n', "line 2: a cell in quotation marks begins here"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "cannot be read as JSON: line 2"),
@@ -196,7 +196,7 @@ def test_a_broken_byte_is_named_by_its_line(adapter: str, refuse: Refuse, give: 
         ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n', "line 2: 'text' holds half of a character"),
         ("a.jsonl", b"[" * 100_000, "cannot be read as JSON: line 1"),
         ("a.parquet", b"PAR1 or not", "cannot be read as parquet"),
-        ("a.json", b"[]", "no column 'text'; its columns are none"),
+        ("a.json", b"[]", "holds no rows with named cells"),
         ("a.xlsx", b"PK", "a .xlsx file is not read; save the sheet as CSV UTF-8 and give that"),
     ],
 )

@@ -106,6 +106,9 @@ def match_codes(wanted: Tag, codes: Iterable[str]) -> tuple[str, ...]:
     has_main = any(_has_same_main(wanted, tag) for tag in tags.values())
     for is_same in (_is_same_language, _has_same_main, *(() if has_main else (_is_member,))):
         if found := {code: tag for code, tag in fitting.items() if is_same(wanted, tag)}:
+            if not (wanted.script or wanted.territory) and all(tag.territory for tag in found.values()):
+                # zh is no clearer zh-TW than it is cmn
+                found = {code: tag for code, tag in fitting.items() if code in found or _has_same_main(wanted, tag)}
             return _of_usual_script(wanted, found)
     return ()
 

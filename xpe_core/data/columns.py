@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xpe_core.data.files import DataFile, is_language, read_split
 from xpe_core.data.labels import clean
 from xpe_core.data.opening import find_kind
-from xpe_core.data.rows import Table
+from xpe_core.data.rows import EMPTY_LINE, Table
 from xpe_core.data.source import SHARES, DataSource
 from xpe_core.errors import InputError
 
@@ -92,11 +92,13 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
 def find_text(table: Table, column: str | None = None) -> str:
     """Return the column of a table that holds its texts; InputError where it is missing or stands twice."""
     own = _match(column, table.columns) if column is not None else None
-    if column is not None and own is None:
+    if column is not None and own is None and table.columns:
         raise InputError(f"{table.path}: no column {column!r}; its columns are {_list(table.columns)}")
     found = own or _find_own("text", table, None) or _find_synonym("text", table)
     if found is None and len(table.columns) == 1:
         found = table.columns[0]
+    if found is None and not table.columns:
+        raise InputError(_say_empty(table))
     if found is None:
         raise InputError(f"{table.path}: no column 'text'; its columns are {_list(table.columns)}")
     if found in table.twice:
@@ -163,7 +165,7 @@ def _miss_said(table: Table, name: str, said: str) -> str:
 def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
     """Return the sentence that names all missing columns, and the setting that says where they are."""
     if not table.columns:
-        return f"{table.path}: holds no rows with named cells; needed are the columns {', '.join(NEEDED)}"
+        return f"{_say_empty(table)}; needed are the columns {', '.join(NEEDED)}"
     names = [repr("category" if name == "label" and file.sure else name) for name in missing]
     place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
     place = f", and its name says {place}" if place else ""
@@ -176,6 +178,14 @@ def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
     way = f"say where with {setting}" + (f" (or {', '.join(ways)})" if ways else "")
     has = f"its columns{' by its first line' * (table.has_header and 'text' in missing)} are {_list(table.columns)}"
     return f"{table.path}: no column {', '.join(names)}{place}; {has}; {way}"
+
+
+def _say_empty(table: Table) -> str:
+    """Return the sentence for a table without a column: what is wrong with its first row, if it has one."""
+    bad = next((row for row in table if row.problem not in (None, EMPTY_LINE)), None)
+    return f"{table.path}: holds no rows with named cells" + (
+        f"; {table.unit} {bad.place}: {bad.problem}" if bad else ""
+    )
 
 
 def _guess_kind(table: Table) -> str | None:
