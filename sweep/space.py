@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sweep.fields import holds
-from xpe_core.config import Float, Int, RunConfig, nearest
+from xpe_core.config import Float, Int, RunConfig, join_names, nearest
 
 BACKBONE_SIZE = "hidden_size"
 """What a field may be tied to beside other fields: the size of the backbone's hidden states."""
@@ -29,7 +29,7 @@ def join_lists(value: Any) -> Any:
     """Write a list of languages among the choices as one string, as `RunConfig` does."""
     if not isinstance(value, list | tuple):
         return value  # refused by the field's own type
-    return [",".join(map(str, one)) if isinstance(one, list) else one for one in value]
+    return [join_names(one) if isinstance(one, list) else one for one in value]
 
 
 class Dimension(Strict):

@@ -1,5 +1,6 @@
 """The lock on a file system."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,15 @@ def test_a_second_driver_is_refused_until_the_first_lets_go(tmp_path: Path) -> N
     lock.release()
     assert not is_running(folder)
     Lock(folder).release()
+
+
+def test_a_folder_that_is_deleted_while_it_is_written_is_not_begun_anew(tmp_path: Path) -> None:
+    lock = Lock(Folder(tmp_path / "mine"))
+    shutil.rmtree(tmp_path / "mine")
+    with pytest.raises(InputError, match="mine was deleted or moved while it was written: what ran there is not kept"):
+        lock.check()
+    lock.release()
+    assert not (tmp_path / "mine").exists()
 
 
 def test_looking_whether_a_driver_is_at_work_wants_no_right_to_write(tmp_path: Path) -> None:

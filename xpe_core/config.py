@@ -36,8 +36,13 @@ def _round(value: Any) -> Any:
     return float(f"{value:.12g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
-def _join(value: Any) -> Any:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+def join_names(value: Any) -> Any:
+    """Write a list of languages as one string; ValueError where something in it is no name."""
+    if not isinstance(value, list | tuple):
+        return value
+    if any(one is None or isinstance(one, list | tuple | Mapping) for one in value):
+        raise ValueError("a list of languages holds names, each a text, and no lists, keys or empty places")
+    return ",".join(map(str, value))
 
 
 METHODS = ("spt", "xpe", "dual")
@@ -69,7 +74,7 @@ class RunConfig(BaseModel):
     """
     on_bad_rows: Literal["refuse", "skip"] = "refuse"
     """What to do with rows that have no text or cannot be read: refuse the data set, or leave them out (counted)."""
-    source_set: Annotated[str, BeforeValidator(_join), Field(min_length=1)] = "enarzho"
+    source_set: Annotated[str, BeforeValidator(join_names), Field(min_length=1)] = "enarzho"
     """Languages trained on: a group, family, script or code, or several separated by commas."""
     num_virtual_tokens: Int = Field(20, ge=1, le=256)
     """Prompt length in tokens (recipe: 20)."""
@@ -224,7 +229,8 @@ def build_config(model: type[Model], values: Mapping[str, Any], where: str) -> M
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `unknown key 'x'; did you mean 'y'?`, or the list of what is known where nothing is near."""
     known = list(known)
-    matches = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    matches = [one for one in known if one.lower() == name.lower()]
+    matches = matches or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {matches[0]!r}?" if matches else f"allowed are {', '.join(known)}"
     return f"unknown key {name!r}; {hint}"
 

@@ -128,11 +128,11 @@ def _check(said: str, raylets: Sequence[Raylet]) -> str:
     """Return an address, where a cluster answers there that this machine is a node of; else InputError."""
     if said.startswith(("http://", "https://")):
         raise InputError(f"RAY_ADDRESS={_hide(said)} is the dashboard's address, for `ray job submit`; here {FORM}")
-    if "://" in said:
+    if said.startswith("ray://"):
         raise InputError(f"RAY_ADDRESS={_hide(said)}: experiments do not run through Ray's client; {FORM}")
     matched = HOST_AND_PORT.fullmatch(said)
     if matched is None or not 0 < int(matched["port"]) < 65536:
-        guess = f" (perhaps {said}:6379)" if re.fullmatch(r"[\w.-]+", said) else ""
+        guess = f" (perhaps {perhaps})" if (perhaps := _guess(said)) else ""
         raise InputError(f"RAY_ADDRESS={_hide(said)}: no HOST:PORT{guess}; {FORM}")
     host, port = matched["host"].strip("[]"), int(matched["port"])
     try:
@@ -149,6 +149,13 @@ def _check(said: str, raylets: Sequence[Raylet]) -> str:
         f"RAY_ADDRESS={said}: this machine is no node of that cluster; `ray start --address={said}` makes it one, and "
         "`--cluster FILE` runs the command on the head"
     )
+
+
+def _guess(said: str) -> str:
+    """Return what somebody may have meant who left out the host or the port; empty where nothing is near."""
+    if re.fullmatch(r":?\d{1,5}", said):
+        return f"127.0.0.1:{said.lstrip(':')}"
+    return f"{said}:6379" if re.fullmatch(r"[\w.-]+", said) else ""
 
 
 def _is_same(host: str, port: int, address: str) -> bool:

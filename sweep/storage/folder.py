@@ -49,6 +49,8 @@ class Folder:
             self._root = url2pathname(str(place).removeprefix("file://"))
         elif is_object_storage(str(place)):
             self._bucket, self._root = connect(str(place))
+        elif not str(place).strip():
+            raise InputError("storage is empty: name a folder, or write . for the one that you are in")
         else:
             self._root = str(_without_tilde(place))
         self._growing: dict[str, Pieces] = {}

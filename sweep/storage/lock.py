@@ -16,12 +16,19 @@ class Lock:
 
     def __init__(self, folder: Folder) -> None:
         """Take the lock; InputError where another driver has it."""
+        self._folder = folder
         self._held = _lock_file(folder) if folder.path is not None else Heartbeat(folder)
+        self._file = _identify(folder)
 
     def check(self) -> None:
-        """Raise InputError where this driver has lost the lock to another one; to be called before every write."""
+        """Raise InputError where this driver has lost the lock, to another one or with its folder.
+
+        To be called before every write.
+        """
         if isinstance(self._held, Heartbeat):
             self._held.check()
+        elif _identify(self._folder) != self._file:
+            raise InputError(f"{self._folder} was deleted or moved while it was written: what ran there is not kept")
 
     def release(self) -> None:
         """Let others write."""
@@ -42,6 +49,16 @@ def is_running(folder: Folder) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def _identify(folder: Folder) -> int | None:
+    """Return what tells the lock's file from another one of its name; None where there is none."""
+    if folder.path is None:
+        return None
+    try:
+        return (folder.path / LOCK).stat().st_ino
+    except OSError:
+        return None
 
 
 def _lock_file(folder: Folder) -> FileLock:

@@ -72,6 +72,8 @@ INSTEAD = {
 """What to write for what pyarrow does not know."""
 USER = re.compile(r"(?:anonymous|[\w-]+)@")
 """Before a host: a container of Azure's or nobody, and no password."""
+NEARLY_URI = re.compile(r"(?i)s3:|(?:s3[an]?|gc?s|az|abfss?|wasbs?|hdfs|file|https?)(?::/|//)|arn:aws|[\w.-]+@[\w.-]+:")
+"""A URI with a slash or colon too few, a bucket's ARN, or another machine's folder as `scp` names it: never a path."""
 PART = re.compile(r"(?!\.+$)[A-Za-z0-9_.=-]+")
 """Parts of a path that every tool reads alike, with nothing in them that a URI would have to escape; an experiment's
 name may be of any script.
@@ -139,7 +141,7 @@ class Bucket:
 
 def is_object_storage(place: str) -> bool:
     """Whether a place is meant to be object storage, and no path."""
-    return "://" in place or place.lower().startswith("s3:")
+    return "://" in place or NEARLY_URI.match(place) is not None
 
 
 def without_query(place: str) -> str:
@@ -153,6 +155,8 @@ def connect(uri: str) -> tuple[Bucket, str]:
     scheme, _, rest = head.partition("://")
     if scheme in OTHERS:
         return _connect_other(scheme, rest.rstrip("/"), query)
+    if "://" not in uri:
+        raise InputError(f"storage {without_query(uri)}: {_describe_form(scheme)}")
     if "@" in uri:
         raise InputError(f"storage {scheme}://...: leave keys out of it, they are taken from {KEYS}")
     path = rest.rstrip("/")

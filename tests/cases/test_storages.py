@@ -36,6 +36,12 @@ def test_what_pyarrow_can_be_told_of_a_server_is_passed_on(bucket: str) -> None:
         ("abfs://account:never-to-be-seen@host/a", "leave keys out of it, they are taken from AZURE_CLIENT_ID"),
         ("abfs://c@a.dfs.core.windows.net/x?client_secret=never-to-be-seen", "leave keys out of it"),
         ("hdfs://", "must be a path, s3://bucket/path"),
+        ("s3//bucket/a", "must be a path, s3://bucket/path"),
+        ("gs:/bucket/a", "must be a path, s3://bucket/path"),
+        ("file:/tmp/a", "must be a path, s3://bucket/path"),
+        ("arn:aws:s3:::bucket/a", "must be a path, s3://bucket/path"),
+        ("me@host:/tmp/a", "must be a path, s3://bucket/path"),
+        (" ", "storage is empty: name a folder, or write . for the one that you are in"),
     ],
 )
 def test_what_cannot_be_used_is_said_without_its_keys(uri: str, sentence: str) -> None:

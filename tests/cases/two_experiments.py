@@ -111,8 +111,10 @@ def compare(place: Path) -> list[str]:
     differences = []
     for name in ("first", "second"):
         alone, together = (place / storage / name for storage in ("alone", "together"))
-        if not read_runs(alone).drop(MEASURED).equals(read_runs(together).drop(MEASURED)):
-            differences.append(f"{name}: the runs differ")
+        runs = [read_runs(folder).drop(MEASURED) for folder in (alone, together)]
+        if not runs[0].equals(runs[1]):
+            columns = [one for one in runs[0].columns if not runs[0][one].equals(runs[1][one])]
+            differences.append(f"{name}: the runs differ in {', '.join(columns)}")
         if not read_evaluations(alone).equals(read_evaluations(together)):
             differences.append(f"{name}: the evaluations differ")
         best = [(folder / f"{name}-best.yaml").read_text(encoding="utf-8") for folder in (alone, together)]
