@@ -286,7 +286,11 @@ def test_a_search_that_is_not_above_the_most_frequent_class_says_so_first(
     sentence = "No configuration is clearly better than always answering a language's most frequent class (25.0 %)"
     assert lines[1].startswith(sentence) == is_said
     if not is_said:
-        assert "Not clearly better than always answering" in lines[1] and "spt on" in lines[1] and "dual on" not in lines[1]
+        assert (
+            "Not clearly better than always answering" in lines[1]
+            and "spt on" in lines[1]
+            and "dual on" not in lines[1]
+        )
 
 
 def test_of_an_older_experiment_nothing_is_said_of_the_most_frequent_class(tmp_path: Path) -> None:
