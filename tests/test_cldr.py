@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from xpe_core.cldr import LABELS, MAX_PER_LABEL, build_cldr
+from xpe_core.data import fingerprint_dataset
 from xpe_core.examples import Example
 from xpe_core.languages import load_languages
 
@@ -175,7 +177,19 @@ def test_two_processes_build_the_same_list() -> None:
 
 def test_without_babel_the_error_says_what_to_install() -> None:
     without = "import sys; sys.modules['babel'] = None; import xpe_core.cldr as c; c.build_cldr()"
-    assert "InputError: data set cldr needs Babel: pip install 'babel>=2.18,<3'" in _run(without, "1").stderr
+    assert "InputError: data set cldr needs Babel: pip install 'xpe-sweep[offline]'" in _run(without, "1").stderr
+
+
+def test_its_fingerprint_is_the_one_that_older_experiments_hold() -> None:
+    # of the code, too: whoever changes a word of cldr.py or languages.csv makes all of them other experiments
+    if version("babel") != "2.18.0":
+        pytest.skip("the fingerprint is known of Babel 2.18.0")
+    assert fingerprint_dataset("cldr") == "6f93a6eb72669ee1"
+
+
+def test_without_babel_loading_it_says_what_to_install() -> None:
+    without = "import sys; sys.modules['babel'] = None; import xpe_core.data as d; d.load_dataset('cldr')"
+    assert "InputError: dataset cldr needs Babel: pip install 'babel>=2.18,<3'" in _run(without, "1").stderr
 
 
 def _run(code: str, hash_seed: str) -> subprocess.CompletedProcess[str]:

@@ -148,7 +148,7 @@ def _unpickle(locale: str) -> dict[str, Any]:
     try:
         from babel import localedata
     except ImportError:
-        raise InputError("data set cldr needs Babel: pip install 'babel>=2.18,<3'") from None
+        raise InputError("data set cldr needs Babel: pip install 'xpe-sweep[offline]'") from None
     try:
         with open(localedata.resolve_locale_filename(locale), "rb") as file:
             data: dict[str, Any] = pickle.load(file)

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from xpe_core.data.columns import Reading, find_columns
 from xpe_core.data.files import DataFile, Files, read_split
@@ -43,7 +44,9 @@ def load_dataset(source: DataSource | str) -> Dataset:
     """
     source = as_source(source)
     if source.name == "cldr":
-        from xpe_core import cldr  # babel comes with the extra `offline` only
+        if find_spec("babel") is None:  # it comes with the extra `offline` only
+            raise InputError("dataset cldr needs Babel: pip install 'babel>=2.18,<3'")
+        from xpe_core import cldr
 
         if source.columns or source.config:
             raise InputError("dataset cldr has neither columns nor configs that could be said")

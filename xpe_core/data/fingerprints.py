@@ -50,6 +50,7 @@ def _finish(sha: "hashlib._Hash", source: DataSource) -> str:
 
 
 def _hash_cldr() -> str:
+    """Return what identifies `cldr`: Babel's version and the code itself, so that no word of it changes lightly."""
     sha = hashlib.sha256()
     try:
         sha.update(version("babel").encode())
