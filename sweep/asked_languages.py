@@ -64,8 +64,11 @@ def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tupl
     notes: list[str] = []
     if SOURCES in sweep.open_keys and not all(_has_all(one, counts, "train") for one in sweep.used_source_sets):
         largest = _find_largest(counts)
+        most = counts[largest]["train"]
+        equal = sum(of_language.get("train") == most for of_language in counts.values())
+        which = "the language" if equal == 1 else f"the first of {equal} languages"
         notes.append(
-            f"trained on {largest}, the language with the most rows to train on ({counts[largest]['train']:,}): the "
+            f"trained on {largest}, {which} with the most rows to train on ({most:,}): the "
             f"data set lacks some of {' and '.join(sweep.used_source_sets)}; --set source_set=... chooses others"
         )
         values = _set_source_set(values, largest)

@@ -80,7 +80,7 @@ def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame
     _refuse_evaluation(folder)
     runs = of_full_length(read_runs(folder).filter(pl.col("state") == "complete"), sweep)
     if arm is not None:
-        of_arm = runs.filter((pl.col("arm") == arm) | (pl.col("config_id").str.starts_with(arm) & bool(arm)))
+        of_arm = _filter_arm(runs, arm)
         if not len(of_arm):
             raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; {_say_arms(runs)}")
         runs = of_arm
@@ -93,6 +93,18 @@ def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame
         )
         raise InputError(f"--arm {arm}: has several configurations; give one of the config_ids ({ids})")
     return runs.filter(pl.col("config_id") == ranked[0].config_id).sort("seed")
+
+
+def _filter_arm(runs: pl.DataFrame, arm: str) -> pl.DataFrame:
+    """Return the runs of an arm or a config_id; of a search, a method is an arm, as in its report: its best one."""
+    of_arm = runs.filter((pl.col("arm") == arm) | (pl.col("config_id").str.starts_with(arm) & bool(arm)))
+    if len(of_arm) or not runs["arm"].is_null().all():
+        return of_arm
+    of_method = runs.filter(pl.col("method") == arm.lower())
+    best_by_source_set = [rank_configurations(part)[:1] for part in of_method.partition_by("source_set")]
+    return of_method.filter(
+        pl.col("config_id").is_in([best.config_id for ranked in best_by_source_set for best in ranked])
+    )
 
 
 def _choose(folder: Folder, of_configuration: pl.DataFrame) -> str:
@@ -122,7 +134,7 @@ def _say_arms(runs: pl.DataFrame) -> str:
     if arms := ", ".join(runs["arm"].drop_nulls().unique().sort()):
         return f"its arms are {arms}"
     ids = ", ".join(f"{best.config_id} ({best.method})" for best in rank_configurations(runs)[:5])
-    return f"it has no arms; give a config_id, such as {ids}"
+    return f"it has no arms; give a method (spt, xpe, dual: its best configuration) or a config_id, such as {ids}"
 
 
 def _is_adapter(source: str) -> bool:

@@ -134,7 +134,7 @@ def test_the_best_run_and_all_its_seeds_are_exported(undisturbed: Folder, tmp_pa
         (["--run", ""], "--run '' could be"),
         (["--run", "1", "--all-seeds"], "--run names one run"),
         (["--best", "--all-seeds"], "--best is one run"),
-        (["--arm", "spt"], "--arm 'spt': no finished run of mine is of it"),
+        (["--arm", "lora"], "--arm 'lora': no finished run of mine is of it"),
         (["--format", "zip"], "--format zip: must be one of peft, micm, own"),
     ],
 )

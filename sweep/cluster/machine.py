@@ -34,8 +34,10 @@ def describe_machine() -> list[str]:
 def _describe_load() -> list[str]:
     others = sum(Path(one.temp_dir).name.startswith(PREFIX) and one.parent != os.getpid() for one in find_raylets())
     if others:
-        count = "another experiment runs" if others == 1 else f"{others} other experiments run"
-        return [f"{count} on this machine: the CPUs are shared, and both take longer; the numbers stay the same"]
+        count, all_of_them = ("another experiment runs", "both") if others == 1 else (f"{others} others run", "all")
+        return [
+            f"{count} on this machine: they share the CPUs, so {all_of_them} take longer; the numbers stay the same"
+        ]
     cpus, load = psutil.cpu_count() or 1, os.getloadavg()[0]
     if load >= max(BUSY_SHARE * cpus, 1.0):
         return [f"busy (load {load:.1f} on {cpus} CPUs): the experiment runs, and takes longer"]

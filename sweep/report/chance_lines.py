@@ -1,4 +1,4 @@
-"""What is said first where nothing was learnt: an arm is not clearly better than the most frequent class."""
+"""What is said first where nothing was learnt: no arm is clearly better than the most frequent class."""
 
 from sweep.analysis.answers import Answers
 from sweep.analysis.chance import Chance, beside_most_frequent

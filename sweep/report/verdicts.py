@@ -18,11 +18,13 @@ def judge(differences: pl.DataFrame, subject: str | None = "it") -> list[str]:
         lower = real.filter(pl.col("difference") < 0)["group"].to_list()
         counted = len(part.drop_nulls("difference"))
         found = [
-            f"really {what} on {', '.join(groups)}" for what, groups in (("higher", higher), ("lower", lower)) if groups
+            f"is really {what} on {', '.join(groups)}"
+            for what, groups in (("higher", higher), ("lower", lower))
+            if groups
         ]
         if left := counted - len(higher) - len(lower):
-            found.append(f"not to be told apart on {left} of {counted} groups")
+            found.append(f"shows no clear difference on {left} of {counted} groups")
         if found:
             who = subject or " and ".join(part["arm"].unique(maintain_order=True))
-            said.append(f"Compared with {name}, {who} is {' and '.join(found)}.")
+            said.append(f"Compared with {name}, {who} {' and '.join(found)}.")
     return said

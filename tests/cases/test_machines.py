@@ -319,6 +319,14 @@ def test_a_busy_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(sentence.startswith("busy (load 1000.0 on") for sentence in describe_machine())
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "both take longer"), (3, "all take longer")])
+def test_other_experiments_are_counted(monkeypatch: pytest.MonkeyPatch, count: int, words: str) -> None:
+    other = Raylet(-1, -1, "127.0.0.1:1", "me", True, f"/tmp/{PREFIX}1", "1")
+    monkeypatch.setattr("sweep.cluster.machine.find_raylets", lambda: [other] * count)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert any(words in sentence for sentence in describe_machine())
+
+
 def test_the_command_is_printed_as_a_shell_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/xpe-sweep", "search", "my file.yaml", "--set", "source_set=a,b"])
     assert how_to_go_on() == (

@@ -17,7 +17,8 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from sweep.choosing import choose_adapter, choose_seed, locate_adapter
+from sweep.analysis import find_best, read_runs
+from sweep.choosing import choose_adapter, choose_configuration, choose_seed, locate_adapter
 from sweep.finding import find_experiment
 from sweep.report.best import best
 from sweep.run import app
@@ -363,7 +364,16 @@ def test_odd_results_have_a_report_of_every_form(tmp_path: Path) -> None:
 
 def test_a_comparison_says_first_what_it_shows(storage: Path) -> None:
     said = run("compare", "dual_30", "spt", "--storage", str(storage)).splitlines()
-    assert said[0] == "Compared with spt, dual_30 is not to be told apart on 4 of 4 groups."
+    assert said[0] == "Compared with spt, dual_30 shows no clear difference on 4 of 4 groups."
+
+
+def test_of_a_search_the_arms_of_its_report_can_be_exported(storage: Path) -> None:
+    folder = Folder(str(storage / "found"))
+    runs = read_runs(folder).filter(pl.col("state") == "complete")
+    for method in runs["method"].unique():
+        best = find_best(runs, method)
+        assert best is not None
+        assert set(choose_configuration(folder, method)["config_id"]) == {best.config_id}
 
 
 def test_words_of_the_language_table_are_explained_where_it_stands(storage: Path) -> None:

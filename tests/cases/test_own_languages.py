@@ -72,6 +72,12 @@ def test_a_shipped_experiment_with_other_data_trains_on_the_largest_language_and
     assert "eng is the data set's own language of that code" in text
 
 
+def test_of_equally_large_languages_the_plan_says_that_the_first_is_taken(tmp_path: Path, backbone: str) -> None:
+    data = write_data(tmp_path / "news.csv", {"hau": WHOLE, "deu": WHOLE, "yor_Latn": TEST})
+    text = printed(plan_of("quickstart", backbone, f"dataset={data}"))
+    assert "trained on deu, the first of 2 languages with the most rows to train on" in text
+
+
 def test_the_same_command_again_is_the_same_experiment(tmp_path: Path, backbone: str) -> None:
     data = write_data(tmp_path / "news.csv", {"hau": WHOLE, "ibo": WHOLE, "yor": TEST})
     first, again = (plan_of("quickstart", backbone, f"dataset={data}") for _ in range(2))
