@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from xpe_core.data.rows import Nested, Number
+from xpe_core.data.table import Nested, Number
 from xpe_core.errors import InputError
 
 FORMATS = ("tsv", "csv", "jsonl")

@@ -18,7 +18,7 @@ from xpe_core.data.columns import OWN_NAMES, SYNONYMS, find_text
 from xpe_core.data.delimited import open_lines
 from xpe_core.data.json_rows import TWICE
 from xpe_core.data.opening import COMPRESSED, WAYS, find_kind
-from xpe_core.data.rows import EMPTY_LINE, Nested
+from xpe_core.data.table import EMPTY_LINE, Nested
 from xpe_core.errors import InputError
 
 READ_BYTES = 1 << 20

@@ -7,8 +7,9 @@ set is, wherever it lies.
 from xpe_core.data.columns import find_text
 from xpe_core.data.dataset import Dataset, load_dataset
 from xpe_core.data.fingerprints import dataset_fingerprints, fingerprint_dataset
-from xpe_core.data.rows import EMPTY_LINE, Nested, Row, Table, open_rows
+from xpe_core.data.rows import open_rows
 from xpe_core.data.source import DataSource, as_source
+from xpe_core.data.table import EMPTY_LINE, Nested, Row, Table
 
 __all__ = [
     "EMPTY_LINE",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xpe_core.data.json_rows import to_text
 from xpe_core.data.opening import COMPRESSED, open_bytes
-from xpe_core.data.rows import Row, Table, find_twice
+from xpe_core.data.table import Row, Table, find_twice
 from xpe_core.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from xpe_core.data.files import DataFile, is_language, read_split
 from xpe_core.data.labels import clean
 from xpe_core.data.opening import find_kind
-from xpe_core.data.rows import EMPTY_LINE, Table
 from xpe_core.data.source import SHARES, DataSource
+from xpe_core.data.table import EMPTY_LINE, Table
 from xpe_core.errors import InputError
 
 OWN_NAMES = {

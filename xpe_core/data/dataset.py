@@ -9,9 +9,10 @@ from xpe_core.data.columns import Reading, find_columns
 from xpe_core.data.files import DataFile, Files, read_split
 from xpe_core.data.labels import Labels, find_near, merge_labels, read_label_lists
 from xpe_core.data.places import find_sources
-from xpe_core.data.rows import EMPTY_LINE, Nested, Row, open_rows
+from xpe_core.data.rows import open_rows
 from xpe_core.data.source import DataSource, as_source
 from xpe_core.data.splitting import draw_splits
+from xpe_core.data.table import EMPTY_LINE, Nested, Row
 from xpe_core.errors import InputError
 from xpe_core.examples import SPLITS, Example
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xpe_core.data.opening import open_bytes, read_lines
-from xpe_core.data.rows import EMPTY_LINE, Row, Table, find_twice
+from xpe_core.data.table import EMPTY_LINE, Row, Table, find_twice
 from xpe_core.errors import InputError
 
 SIB200_COLUMNS = ("index_id", "category", "text")

@@ -44,15 +44,27 @@ def find_on_hub(source: DataSource) -> Files:
 
 def _find_in(folder: Path, source: DataSource) -> Files:
     """Return the files of a hub data set in its snapshot."""
-    from xpe_core.data.places import choose
-
     if not any(find_kind(path) for path in folder.rglob("*") if path.is_file()):
         if scripts := sorted(folder.glob("*.py")):
             raise InputError(
                 f"dataset {source.name!r} is made by a script ({scripts[0].name}), which is not run; fetch its data "
                 "and give the folder, or name a copy on the hub that holds tables"
             )
-    return find_configs(folder, source) or choose(find_files(folder, source.name), source)
+    return find_configs(folder, source) or choose_configs(find_files(folder, source.name), source)
+
+
+def choose_configs(files: Files, source: DataSource) -> Files:
+    """Return the files of the configs that are asked for, where every language's folder is one."""
+    if source.config is None:
+        return files
+    wanted = [name.strip() for name in source.config.split(",") if name.strip()]
+    languages = sorted({file.language for file in files.files if file.language})
+    if missing := [name for name in wanted if name not in languages]:
+        has = ", ".join(languages[:12]) + (f" and {len(languages) - 12} more" if len(languages) > 12 else "")
+        raise InputError(f"dataset {source.name} has no config {missing[0]!r}; it has {has or 'none'}")
+    chosen = tuple(file for file in files.files if file.language in wanted)
+    lists = tuple((language, path) for language, path in files.label_lists if language in ("", *wanted))
+    return replace(files, files=chosen, label_lists=lists, root=None)
 
 
 def find_configs(folder: Path, source: DataSource) -> Files | None:

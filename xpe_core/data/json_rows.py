@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xpe_core.data.opening import read_lines
-from xpe_core.data.rows import EMPTY_LINE, Nested, Number, Row, Table
+from xpe_core.data.table import EMPTY_LINE, Nested, Number, Row, Table
 from xpe_core.errors import InputError
 
 PEEKED_ROWS = 1000

@@ -2,10 +2,10 @@
 
 import glob
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from xpe_core.data.files import Files, find_files, find_pattern
+from xpe_core.data.hub import choose_configs, find_configs, find_on_hub
 from xpe_core.data.opening import ALLOWED, KINDS, WAYS, strip_suffixes
 from xpe_core.data.source import DataSource
 from xpe_core.errors import InputError
@@ -19,9 +19,7 @@ def find_sources(source: DataSource) -> Files:
     name = source.name
     path = Path(name).expanduser()
     if path.is_dir():
-        from xpe_core.data.hub import find_configs
-
-        return find_configs(path, source) or choose(find_files(path, name), source)
+        return find_configs(path, source) or choose_configs(find_files(path, name), source)
     if path.is_file():
         return _refuse_config(find_files(path, name), source)
     if glob.has_magic(name):
@@ -34,23 +32,7 @@ def find_sources(source: DataSource) -> Files:
             f"dataset {name!r} is neither a folder nor a file here; allowed are 'cldr', a hub name such as "
             f"'Davlan/sib200', a folder <language>/train.tsv, a pattern such as 'data/*.csv', or one file ({ALLOWED})"
         )
-    from xpe_core.data.hub import find_on_hub
-
     return find_on_hub(source)
-
-
-def choose(files: Files, source: DataSource) -> Files:
-    """Return the files of the configs that are asked for, where every language's folder is one."""
-    if source.config is None:
-        return files
-    wanted = [name.strip() for name in source.config.split(",") if name.strip()]
-    languages = sorted({file.language for file in files.files if file.language})
-    if missing := [name for name in wanted if name not in languages]:
-        has = ", ".join(languages[:12]) + (f" and {len(languages) - 12} more" if len(languages) > 12 else "")
-        raise InputError(f"dataset {source.name} has no config {missing[0]!r}; it has {has or 'none'}")
-    chosen = tuple(file for file in files.files if file.language in wanted)
-    lists = tuple((language, path) for language, path in files.label_lists if language in ("", *wanted))
-    return replace(files, files=chosen, label_lists=lists, root=None)
 
 
 def _refuse_config(files: Files, source: DataSource) -> Files:

@@ -1,66 +1,13 @@
 """One table file of any format as a stream of rows, each with its place and all its columns as text."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-EMPTY_LINE = "an empty line"
-"""The problem of a row that is none: no reader of whole data sets minds it."""
-
-
-class Nested(str):
-    """A list or an object in a cell, as JSON: text of another kind, which is no text to be classified."""
-
-
-class Number(str):
-    """A number or a truth value, as text: whoever writes the cell again can write it as it was."""
-
-
-class Row(NamedTuple):
-    """One row of a table."""
-
-    place: int
-    """Its line, or its number among the rows where a row may have many lines, from 1: what an example is called by."""
-    values: Mapping[str, str | None]
-    """Its cells by column; None where there is none. A list or an object is a `Nested`, a number a `Number`."""
-    problem: str | None = None
-    """Why the row cannot be read ("2 fields where the header has 3", EMPTY_LINE); its values are then empty."""
-    line: int | None = None
-    """The line that it begins at, where `place` is another number."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """An opened file; iterating reads it from its beginning, every time."""
-
-    path: Path
-    columns: tuple[str, ...]
-    """Their names, each once; of JSON those of the first thousand rows."""
-    twice: frozenset[str]
-    """Names that stand twice: whoever needs one of them must refuse the file."""
-    unit: str
-    """What `Row.place` counts: `line` or `row`."""
-    notes: tuple[str, ...]
-    """How the file was read, where that was not certain."""
-    read: Callable[[], Iterator[Row]]
-    has_header: bool = False
-    """Its first line names the columns."""
-    may_nest: bool = False
-    """Cells may be `Nested`."""
-    class_names: Mapping[str, Sequence[str]] | None = None
-    """The names behind a column's numbers, as `datasets` writes them (ClassLabel)."""
-    reads_anew: bool = False
-    """Older versions read it, otherwise: they kept quotation marks around a TSV's cells, and bytes as `b'...'`."""
-
-    def __iter__(self) -> Iterator[Row]:
-        """Yield the rows, bad ones with their problem; InputError where the file is damaged."""
-        return self.read()
-
-    def where(self, row: Row) -> str:
-        """Return where a row stands, for a sentence."""
-        line = f"line {row.line}, " if row.line is not None else ""
-        return f"{self.path}, {line}{self.unit} {row.place}"
+from xpe_core.data.columnar import open_arrow, open_parquet
+from xpe_core.data.delimited import open_csv, open_lines, open_tsv
+from xpe_core.data.json_rows import open_json, open_json_lines
+from xpe_core.data.opening import check_kind
+from xpe_core.data.table import Table
 
 
 def open_rows(path: Path) -> Table:
@@ -68,18 +15,8 @@ def open_rows(path: Path) -> Table:
 
     A .txt file has one text a line, in the column `text`. InputError where it cannot be opened or is of another kind.
     """
-    from xpe_core.data.columnar import open_arrow, open_parquet
-    from xpe_core.data.delimited import open_csv, open_lines, open_tsv
-    from xpe_core.data.json_rows import open_json, open_json_lines
-    from xpe_core.data.opening import check_kind
-
     openers: dict[str, Callable[[Path], Table]] = {
         **{"tsv": open_tsv, "csv": open_csv, "txt": open_lines},
         **{"json": open_json, "jsonl": open_json_lines, "parquet": open_parquet, "arrow": open_arrow},
     }
     return openers[check_kind(path)](path)
-
-
-def find_twice(names: Sequence[str]) -> frozenset[str]:
-    """Return the names that stand more than once."""
-    return frozenset(name for name in names if names.count(name) > 1)
