@@ -15,4 +15,4 @@ def test_two_experiments_at_once_end_with_the_numbers_of_each_alone(
     before, after = count_reports(tmp_path, lives)
     assert before > 0 and after > 0  # the first ended in the middle of the second
     assert compare(tmp_path) == []
-    assert "on this machine: the CPUs are shared" in " ".join(lives.outputs["first"].split())
+    assert "take longer; the numbers stay the same" in " ".join(lives.outputs["first"].split())
