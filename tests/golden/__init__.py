@@ -1,0 +1,1 @@
+"""An older version's ids, weights and experiments, which every later version must give or read."""
