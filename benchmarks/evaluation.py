@@ -22,9 +22,9 @@ from benchmarks.setting import (
     print_ratios,
     print_table,
 )
-from xpe_core.backbones import load_backbone
-from xpe_core.evaluation import evaluate
-from xpe_core.model import PromptClassifier
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.pack import PromptClassifier
+from xpe_core.tasks.evaluation import evaluate
 
 BATCH_SIZES = (8, 16, 32, 64, 256)
 

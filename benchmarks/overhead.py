@@ -24,11 +24,11 @@ from benchmarks.setting import (
     print_table,
 )
 from sweep.cluster.start import start_ray
-from sweep.config import SweepConfig
-from sweep.plan import prepare
-from sweep.tuner import run_experiment
-from xpe_core.backbones import load_backbone
-from xpe_core.model import PromptClassifier
+from sweep.driver.tuner import run_experiment
+from sweep.experiment.config import SweepConfig
+from sweep.planning.plan import prepare
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.pack import PromptClassifier
 
 NUM_TRIALS = 16
 

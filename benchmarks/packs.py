@@ -18,9 +18,9 @@ from benchmarks.setting import (
     print_table,
     train_pack,
 )
-from xpe_core.backbones import load_backbone
-from xpe_core.evaluation import evaluate
-from xpe_core.model import PromptClassifier
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.pack import PromptClassifier
+from xpe_core.tasks.evaluation import evaluate
 
 SIZES = (1, 2, 4, 10)
 

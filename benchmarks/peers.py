@@ -35,13 +35,13 @@ from benchmarks.setting import (
     print_table,
     train_pack,
 )
-from xpe_core.backbones import load_backbone
-from xpe_core.checkpoints import find_checkpoint
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.backbones.files import find_checkpoint
 from xpe_core.config import RunConfig
-from xpe_core.evaluation import evaluate, mean_accuracy
-from xpe_core.model import PromptClassifier
-from xpe_core.tokens import TokenisedData
-from xpe_core.training import train
+from xpe_core.data.tokens import TokenisedData
+from xpe_core.pack import PromptClassifier
+from xpe_core.tasks.evaluation import evaluate, mean_accuracy
+from xpe_core.training.training import train
 
 PARTS = ("training", "search", "accuracy")
 

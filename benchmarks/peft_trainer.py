@@ -23,10 +23,10 @@ from transformers import (
 )
 
 from benchmarks.setting import NUM_CLASSES, Training
-from xpe_core.backbones import load_tokenizer
-from xpe_core.checkpoints import find_checkpoint
+from xpe_core.backbones.backbone import load_tokenizer
+from xpe_core.backbones.files import find_checkpoint
 from xpe_core.config import RunConfig
-from xpe_core.tokens import TokenisedData
+from xpe_core.data.tokens import TokenisedData
 
 
 def build_model(config: RunConfig) -> Any:

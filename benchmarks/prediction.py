@@ -34,11 +34,11 @@ from benchmarks.setting import (
     take,
 )
 from xpe_core.adapters import Adapter, take_adapter, write_peft
-from xpe_core.backbones import load_backbone, load_tokenizer
-from xpe_core.checkpoints import find_checkpoint
+from xpe_core.backbones.backbone import load_backbone, load_tokenizer
+from xpe_core.backbones.files import find_checkpoint
 from xpe_core.data import load_dataset
-from xpe_core.model import PromptClassifier
-from xpe_core.training import train
+from xpe_core.pack import PromptClassifier
+from xpe_core.training.training import train
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64)
 

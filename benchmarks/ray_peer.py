@@ -18,10 +18,10 @@ from ray import tune
 from transformers import TrainerCallback
 
 from benchmarks import peft_trainer
-from sweep.config import SweepConfig
-from sweep.experiments import load_experiment
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.files import load_experiment
 from xpe_core.config import RunConfig
-from xpe_core.tokens import load_tokens
+from xpe_core.data.tokens import load_tokens
 
 
 class _Reporter(TrainerCallback):

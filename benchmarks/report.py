@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.config import SweepConfig
-from sweep.ledger import TrialRecord
-from sweep.store import ExperimentFolder
+from sweep.experiment.config import SweepConfig
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.ledger import TrialRecord
 from xpe_core.languages import load_languages
 
 NUM_RUNS = 1_000

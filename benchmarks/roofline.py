@@ -25,10 +25,10 @@ from benchmarks.setting import (
     print_table,
     take,
 )
-from xpe_core.backbones import load_backbone
-from xpe_core.meter import measure_peak
-from xpe_core.model import PromptClassifier
-from xpe_core.training import Report, train
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.pack import PromptClassifier
+from xpe_core.training.meter import measure_peak
+from xpe_core.training.training import Report, train
 
 KINDS = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::addmm_"),

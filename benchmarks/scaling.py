@@ -17,9 +17,9 @@ from benchmarks.setting import (
     print_table,
 )
 from sweep.cluster.start import start_ray
-from sweep.config import SweepConfig
-from sweep.plan import prepare
-from sweep.tuner import run_experiment
+from sweep.driver.tuner import run_experiment
+from sweep.experiment.config import SweepConfig
+from sweep.planning.plan import prepare
 
 
 def main() -> None:

@@ -17,12 +17,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from xpe_core.backbones import load_backbone
+from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
+from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
-from xpe_core.model import PromptClassifier
-from xpe_core.tokens import TokenisedData, load_tokens
-from xpe_core.training import train
+from xpe_core.pack import PromptClassifier
+from xpe_core.training.training import train
 
 NUM_CLASSES = 7
 PRECISIONS = ("float32", "bfloat16")

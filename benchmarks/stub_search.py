@@ -18,12 +18,12 @@ from typing import Any
 from ray import tune
 
 from benchmarks.setting import print_ratios, print_table
-from sweep.config import SweepConfig
-from sweep.ledger import LEDGER, TrialRecord, read_ledger
-from sweep.plan import prepare
+from sweep.driver.trial import METRIC
+from sweep.driver.tuner import run_experiment
+from sweep.experiment.config import SweepConfig
+from sweep.planning.plan import prepare
+from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.storage import Folder
-from sweep.trial import METRIC
-from sweep.tuner import run_experiment
 from xpe_core.config import RunConfig
 
 

@@ -95,7 +95,7 @@ def bert(tmp_path: Path) -> str:
     """Write a folder with a tiny BERT, whose tokenizer knows single letters."""
     import torch
 
-    from tests.tiny_encoders import build_bert, save_checkpoint
+    from tests.making.encoders import build_bert, save_checkpoint
 
     torch.manual_seed(0)
     return save_checkpoint(tmp_path / "bert", build_bert())
@@ -132,7 +132,7 @@ def local_ray() -> Iterator[None]:
     import ray
 
     from sweep.cluster.start import start_ray
-    from tests.preloaded_workers import preloaded_workers
+    from tests.making.preloaded_workers import preloaded_workers
 
     folder = tempfile.mkdtemp(prefix="xr", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch, preloaded_workers(folder) as runtime_env:
@@ -298,9 +298,9 @@ def undisturbed(
     dataset: str, backbone: str, cache_folder: Path, local_ray: None, tmp_path_factory: pytest.TempPathFactory
 ) -> "Folder":
     """Run the search of `one_at_a_time` as a whole, for all tests: look at its folder, and change a copy of it only."""
-    from sweep.config import SweepConfig
-    from sweep.plan import prepare
-    from sweep.tuner import run_experiment
+    from sweep.driver.tuner import run_experiment
+    from sweep.experiment.config import SweepConfig
+    from sweep.planning.plan import prepare
 
     plan = prepare("mine", SweepConfig(**make_search_in_order(dataset, backbone)))
     return run_experiment(plan, tmp_path_factory.mktemp("undisturbed"))

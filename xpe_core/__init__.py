@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xpe_core.adapters import Adapter, read_adapter, take_adapter, write_adapter, write_micm, write_peft
-    from xpe_core.backbones import load_backbone
+    from xpe_core.backbones.backbone import load_backbone
     from xpe_core.classifier import TextClassifier, load
     from xpe_core.config import RunConfig
+    from xpe_core.data.tokens import load_tokens
     from xpe_core.errors import InputError
-    from xpe_core.evaluation import evaluate, mean_accuracy
-    from xpe_core.model import PromptClassifier
-    from xpe_core.tokens import load_tokens
-    from xpe_core.training import train
+    from xpe_core.pack import PromptClassifier
+    from xpe_core.tasks.evaluation import evaluate, mean_accuracy
+    from xpe_core.training.training import train
 
 __all__ = [
     "Adapter",
@@ -41,13 +41,13 @@ LAZY = {
         ("Adapter", "read_adapter", "take_adapter", "write_adapter", "write_micm", "write_peft"), "xpe_core.adapters"
     ),
     "InputError": "xpe_core.errors",
-    "PromptClassifier": "xpe_core.model",
+    "PromptClassifier": "xpe_core.pack",
     "RunConfig": "xpe_core.config",
     **dict.fromkeys(("TextClassifier", "load"), "xpe_core.classifier"),
-    **dict.fromkeys(("evaluate", "mean_accuracy"), "xpe_core.evaluation"),
-    "load_backbone": "xpe_core.backbones",
-    "load_tokens": "xpe_core.tokens",
-    "train": "xpe_core.training",
+    **dict.fromkeys(("evaluate", "mean_accuracy"), "xpe_core.tasks.evaluation"),
+    "load_backbone": "xpe_core.backbones.backbone",
+    "load_tokens": "xpe_core.data.tokens",
+    "train": "xpe_core.training.training",
 }
 """Names that are looked up in a module when they are first used: Torch takes seconds to import."""
 

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from xpe_core.adapters import Adapter, build_classifier, read_adapter
-from xpe_core.backbones import Backbone, count_embeddings, load_backbone, load_tokenizer
-from xpe_core.batches import run_in_batches
+from xpe_core.backbones.backbone import Backbone, count_embeddings, load_backbone, load_tokenizer
+from xpe_core.backbones.packed_layer import has_bfloat16
 from xpe_core.config import RunConfig, build_config
+from xpe_core.data.tokenising import check_inserted_tokens, check_token_ids, choose_pad_token_id
 from xpe_core.errors import InputError
-from xpe_core.packed_layer import has_bfloat16
-from xpe_core.tokenising import check_inserted_tokens, check_token_ids, choose_pad_token_id
+from xpe_core.training.batches import run_in_batches
 
 WINDOW = 4_096
 """Texts at most that are sorted and computed together."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from xpe_core.data.source import DataSource, join_columns
 from xpe_core.errors import InputError
-from xpe_core.places import find_place
+from xpe_core.locations import find_location
 
 NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?", re.ASCII)
 """A number as people write it: 20, 1_000, .5, 5e-3."""
@@ -154,7 +154,7 @@ class RunConfig(BaseModel):
     @property
     def source(self) -> DataSource:
         """Where the data are read from, and how."""
-        return DataSource(find_place(self.dataset), self.dataset_config, self.columns, self.on_bad_rows)
+        return DataSource(find_location(self.dataset), self.dataset_config, self.columns, self.on_bad_rows)
 
     @property
     def method(self) -> str:

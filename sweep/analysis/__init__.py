@@ -2,7 +2,6 @@
 which languages, and is it real. `read_results` comes first; what the others return is in their docstrings.
 """
 
-from sweep.analysis.answers import Answers, answer
 from sweep.analysis.choice import compare, find_cells, find_experiments_of, parse_weights, rank
 from sweep.analysis.configurations import (
     Best,
@@ -20,6 +19,7 @@ from sweep.analysis.effort import costs, importances, learning_curves, rungs
 from sweep.analysis.per_language import extremes, kinship_table, language_table
 from sweep.analysis.published import published_table
 from sweep.analysis.reading import read_results
+from sweep.analysis.report_data import Answers, answer
 from sweep.analysis.results import Cell, Experiment, Results
 from sweep.analysis.tables import differences, main_table
 from sweep.analysis.targets import ALL_TARGETS, TableRows, find_rows, target_groups

@@ -12,10 +12,10 @@ from typing import Any
 import polars as pl
 
 from sweep.analysis.targets import TableRows, find_rows
-from sweep.config import SweepConfig
-from sweep.groups import name_source_set
-from sweep.storage import Folder, Place
-from sweep.tables import read_rows
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.groups import name_source_set
+from sweep.records.parquet import read_rows
+from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
@@ -34,12 +34,12 @@ class Best:
     num_failed: int
 
 
-def read_runs(place: Place) -> pl.DataFrame:
+def read_runs(place: Location) -> pl.DataFrame:
     """Return the table `runs` of an experiment; InputError where there is none."""
     return _read(place, "runs")
 
 
-def read_evaluations(place: Place) -> pl.DataFrame:
+def read_evaluations(place: Location) -> pl.DataFrame:
     """Return the table `evaluations` of an experiment, with each run's `accuracy` in [0, 1]."""
     table = _read(place, "evaluations")
     return table.with_columns(accuracy=pl.col("num_correct") / pl.col("num_examples"))
@@ -151,7 +151,7 @@ def of_full_length(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
     return runs.filter(pl.col("max_steps") == sweep.longest)
 
 
-def best_experiment(place: Place, sweep: SweepConfig) -> dict[str, Any] | None:
+def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, Any] | None:
     """Return a search's best configuration as an experiment of its own with every value spelt out, None without one."""
     if sweep.kind != "search":
         return None
@@ -178,7 +178,7 @@ def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int
     }
 
 
-def _read(place: Place, table: str) -> pl.DataFrame:
+def _read(place: Location, table: str) -> pl.DataFrame:
     rows = read_rows(Folder(place), table)
     if rows is None:
         raise InputError(f"{place} holds no results yet (no file {table}/*.parquet)")

@@ -12,7 +12,7 @@ import polars as pl
 
 from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Experiment
-from sweep.ledger import TrialRecord, read_events, read_ledger, read_usage
+from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
 
 MIN_TRIALS = 4
 """Complete trials below which nothing is said of importance."""
@@ -69,7 +69,7 @@ def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
             continue
         import optuna  # slow to import, as is torch, and only searches need them
 
-        from sweep.proposals import build_study
+        from sweep.driver.proposals import build_study
 
         study = build_study(one.sweep, read_ledger(one.folder))
         complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])

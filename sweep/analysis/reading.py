@@ -13,14 +13,14 @@ import numpy as np
 import polars as pl
 
 from sweep.analysis.configurations import of_full_length, rank_configurations
-from sweep.analysis.experiments import check_comparable, read_experiment
 from sweep.analysis.results import UNFINISHED, Cell, Experiment, Results
+from sweep.analysis.stored_experiment import check_comparable, read_experiment
 from sweep.analysis.targets import find_rows
-from sweep.groups import Groups, name_source_set
-from sweep.ledger import read_ledger
+from sweep.experiment.groups import Groups, name_source_set
+from sweep.records.ledger import read_ledger
+from sweep.records.parquet import SCHEMAS, read_rows
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
-from sweep.tables import SCHEMAS, read_rows
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step

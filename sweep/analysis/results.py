@@ -12,7 +12,7 @@ import polars as pl
 
 from sweep.analysis.statistics import Array
 from sweep.analysis.targets import TableRows
-from sweep.config import SweepConfig
+from sweep.experiment.config import SweepConfig
 from sweep.storage import Folder
 from xpe_core.config import METHODS, RunConfig
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from sweep.config import UNKNOWN_SOURCES
-from sweep.groups import Groups
+from sweep.experiment.config import UNKNOWN_SOURCES
+from sweep.experiment.groups import Groups
 from xpe_core.errors import InputError
 from xpe_core.language_table import Language
 from xpe_core.languages import GROUPS, find_language, resolve_languages, split_names

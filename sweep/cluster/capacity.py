@@ -14,7 +14,7 @@ import psutil
 import ray
 import yaml
 
-from sweep.config import SweepConfig
+from sweep.experiment.config import SweepConfig
 from xpe_core.errors import InputError
 
 LOOK_SECONDS = 5.0

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from sweep.yaml_files import check_keys
+from sweep.experiment.yaml_files import check_keys
 from xpe_core.config import nearest
 from xpe_core.errors import InputError
 

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.cluster.command_line import LAUNCHED
 from sweep.cluster.versions import package_versions
-from sweep.command_line import LAUNCHED
 from xpe_core.errors import InputError
 
 MARK = "::xpe-sweep:: "

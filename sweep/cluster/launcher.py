@@ -25,9 +25,10 @@ from sweep.cluster.cluster_file import read_cluster
 from sweep.cluster.head import INPUTS, Head
 from sweep.cluster.job import OUTBOX, Request, encode
 from sweep.cluster.versions import COMMIT_FILE, code_version
-from sweep.experiments import HUB, SEED, is_file, load_experiment, name_evaluation, name_experiment
+from sweep.experiment.evaluated import HUB, SEED, name_evaluation
+from sweep.experiment.files import is_file, load_experiment, name_experiment
+from sweep.experiment.yaml_files import read_mapping, text_of
 from sweep.storage.object_storage import is_object_storage
-from sweep.yaml_files import read_mapping, text_of
 from xpe_core.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from typing import NoReturn
 import psutil
 from rich.console import Console
 
-from sweep.command_line import how_to_go_on
+from sweep.cluster.command_line import how_to_go_on
 from xpe_core.errors import InputError
 
 SERVERS = ("gcs_server", "raylet")

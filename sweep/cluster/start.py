@@ -19,7 +19,7 @@ from sweep.cluster.address import find_address, find_raylets
 from sweep.cluster.life import Life
 from sweep.cluster.own_folder import own_folder
 from sweep.cluster.versions import check_versions, package_versions
-from xpe_core.checkpoints import is_here
+from xpe_core.backbones.files import is_here
 from xpe_core.errors import InputError
 
 OBJECT_STORE_BYTES = 100 * 2**20

@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from sweep.logs.history import Histories
-from sweep.logs.tools import describe_failure, open_writer
+from sweep.logs.secrets import describe_failure
+from sweep.logs.tools import open_writer
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweep.analysis import find_rows
-from sweep.analysis.experiments import read_experiment
-from sweep.config import SweepConfig
-from sweep.groups import name_source_set
-from sweep.ledger import TrialRecord, read_events
-from sweep.recorder import STATES
+from sweep.analysis.stored_experiment import read_experiment
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.groups import name_source_set
+from sweep.records.ledger import TrialRecord, read_events
+from sweep.records.parquet import read_rows
+from sweep.records.states import STATES
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
-from sweep.tables import read_rows
 from xpe_core.config import RunConfig, digest
 
 RUNNING = "running"

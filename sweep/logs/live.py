@@ -15,10 +15,11 @@ from shlex import quote
 from types import TracebackType
 from typing import Any
 
-from sweep.ledger import TrialRecord
+from sweep.driver.recorder import describe_report, describe_run
 from sweep.logs.history import Histories
-from sweep.logs.tools import Writer, describe_failure, open_writer
-from sweep.recorder import describe_report, describe_run
+from sweep.logs.secrets import describe_failure
+from sweep.logs.tools import Writer, open_writer
+from sweep.records.ledger import TrialRecord
 from sweep.storage import Folder
 
 RETRY_SECONDS = 60.0

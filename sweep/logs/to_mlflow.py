@@ -18,7 +18,7 @@ from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 
 from sweep.logs.history import RUNNING, UNFINISHED, ConfigurationHistory, RunHistory  # noqa: E402
 from sweep.logs.marks import take  # noqa: E402
-from sweep.logs.tools import hide_secrets  # noqa: E402
+from sweep.logs.secrets import hide_secrets  # noqa: E402
 
 STATUS = {
     RUNNING: "RUNNING",

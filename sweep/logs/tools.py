@@ -1,7 +1,6 @@
 """Which tools there are, what each wants, and where it writes."""
 
 import os
-import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 TOOLS = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 """The package that writes for each."""
 INSTALL = "pip install -c constraints.txt -e '.[tools]'"
-SECRETS = ("WANDB_API_KEY", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN")
-"""Variables whose values are in no message."""
 
 
 class Writer(Protocol):
@@ -54,7 +51,7 @@ def parse_tools(option: str, values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def find_places(tools: Sequence[str], folder: Folder, log_dir: str | None) -> dict[str, Path | None]:
+def find_log_folders(tools: Sequence[str], folder: Folder, log_dir: str | None) -> dict[str, Path | None]:
     """Return each tool's folder on this machine; None where it has a server, and the experiment is in object storage.
 
     InputError where a tool writes files and there is no folder for them: object storage takes whole files only.
@@ -95,17 +92,3 @@ def open_writer(tool: str, place: Path | None, experiment: str) -> Writer:
     from sweep.logs.to_wandb import WandbWriter
 
     return WandbWriter(place, experiment)
-
-
-def describe_failure(error: BaseException) -> str:
-    """Return a tool's error in one line, without passwords."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return hide_secrets(lines[0])[:300]
-
-
-def hide_secrets(text: str) -> str:
-    """Return a text without the users and passwords of its URIs and the values of `SECRETS`."""
-    for name in SECRETS:
-        if value := os.environ.get(name):
-            text = text.replace(value, "***")
-    return re.sub(r"://[^/\s@]+@", "://***@", text)

@@ -19,7 +19,7 @@ from sweep.publish.snippets import own_command, own_snippet, peft_snippet, say_b
 from sweep.publish.wording import count
 from sweep.report.formats import escape_markdown
 from xpe_core.adapters.peft_readme import INSTALL
-from xpe_core.checkpoints import BUNDLED
+from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 
 FOLDED_FROM = 30

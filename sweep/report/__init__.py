@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweep.report.ending import most_frequent_class, print_answer, print_replication
-    from sweep.report.plans import print_estimate, print_plan
+    from sweep.report.planned import print_estimate, print_plan
     from sweep.report.progress import Screen
 
 __all__ = ["Screen", "most_frequent_class", "print_answer", "print_estimate", "print_plan", "print_replication"]
@@ -17,6 +17,6 @@ __all__ = ["Screen", "most_frequent_class", "print_answer", "print_estimate", "p
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from sweep.report import ending, plans, progress
+    from sweep.report import ending, planned, progress
 
-    return {**vars(plans), **vars(progress), **vars(ending)}[name]
+    return {**vars(planned), **vars(progress), **vars(ending)}[name]

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
 from sweep.report.choice_lines import choice_lines
 from sweep.report.group_lines import say_group

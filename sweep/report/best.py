@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.text import Text
 
 from sweep.analysis.choice import parse_weights, rank
+from sweep.analysis.chosen_adapter import RULE, choose_adapter
 from sweep.analysis.configurations import single_experiment
 from sweep.analysis.reading import read_results
 from sweep.analysis.results import UNFINISHED, Cell, Results
-from sweep.choosing import RULE, choose_adapter
-from sweep.finding import find_experiment
-from sweep.keeping import ADAPTERS, SUFFIX, kept_run_ids
+from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
+from sweep.records.experiment_folder import NO_TRAINING, read_specification
+from sweep.records.finding import find_experiment
 from sweep.report.sheet import percent
 from sweep.report.terminal import Facts
-from sweep.report.wording import count_nouns, format_number
 from sweep.storage import Folder
-from sweep.store import NO_TRAINING, read_specification
+from sweep.wording import count_nouns, format_number
 from xpe_core.config import METHODS, RunConfig
 from xpe_core.errors import InputError
 

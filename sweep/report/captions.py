@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePath
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.sheet import Sheet
 from sweep.report.wording import name_exclusion
 

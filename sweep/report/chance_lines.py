@@ -1,7 +1,7 @@
 """What is said first where nothing was learnt: no arm is clearly better than the most frequent class."""
 
-from sweep.analysis.answers import Answers
 from sweep.analysis.chance import Chance, beside_most_frequent
+from sweep.analysis.report_data import Answers
 from sweep.report.sheet import percent
 
 MAX_NAMES = 6

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sweep.analysis.answers import Answers
 from sweep.analysis.choice import rank
+from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell, Results
 from sweep.report.group_lines import say_group
 from sweep.report.sheet import join_names, percent

@@ -6,11 +6,11 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from sweep.analysis.answers import Answers, answer
 from sweep.analysis.choice import compare, find_experiments_of, parse_weights
 from sweep.analysis.reading import read_results
+from sweep.analysis.report_data import Answers, answer
 from sweep.analysis.results import Results
-from sweep.finding import find_experiment, find_experiments
+from sweep.records.finding import find_experiment, find_experiments
 from sweep.report.captions import with_caption
 from sweep.report.formats import FORMATS, write_sheets
 from sweep.report.frames import with_ids

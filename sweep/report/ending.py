@@ -18,20 +18,21 @@ from sweep.analysis import (
     read_evaluations,
     read_runs,
 )
-from sweep.analysis.answers import find_curse
 from sweep.analysis.chance import is_above_most_frequent
 from sweep.analysis.reading import read_results
+from sweep.analysis.report_data import find_curse
 from sweep.analysis.statistics import MIN_SEEDS
-from sweep.plan import Plan
-from sweep.recorder import STATES
+from sweep.planning.plan import Plan
+from sweep.records.states import STATES
 from sweep.report.chance_lines import say_not_above
 from sweep.report.choice_lines import Standing, say_choice
 from sweep.report.group_lines import group_lines
 from sweep.report.replication_lines import replication_lines
 from sweep.report.sheet import Sheet, percent
 from sweep.report.terminal import Facts, print_lines, print_table
-from sweep.report.wording import METHOD_NAMES, count_nouns, format_number, name_group, shorten
+from sweep.report.wording import METHOD_NAMES, name_group
 from sweep.storage import Folder
+from sweep.wording import count_nouns, format_number, shorten
 from xpe_core.errors import InputError
 
 

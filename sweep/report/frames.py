@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
 from xpe_core.config import RunConfig

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.group_lines import FACTS_LINE
 from sweep.report.sheet import Sheet, interval, percent, points, sections
 

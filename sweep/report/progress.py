@@ -8,10 +8,11 @@ from rich.live import Live
 from rich.text import Text
 
 from sweep.analysis.configurations import SAME_DIGITS
-from sweep.ledger import TrialRecord
-from sweep.plan import Plan
-from sweep.report.wording import METHOD_NAMES, format_duration, format_number, format_percent
+from sweep.planning.plan import Plan
+from sweep.records.ledger import TrialRecord
+from sweep.report.wording import METHOD_NAMES, format_percent
 from sweep.report.wrapping import wrap
+from sweep.wording import format_duration, format_number
 
 INDENT = " " * 10
 """Of a line that goes on."""

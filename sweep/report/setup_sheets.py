@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
 from xpe_core.config import RunConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.analysis.statistics import MIN_SEEDS, POWER
 from sweep.report.answer_sheets import (
     NO_INTERVAL,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 
+from sweep.wording import format_duration
 from xpe_core.steps import Step, listening
 
 QUIET_SECONDS = 2.0
@@ -34,8 +35,6 @@ def show_steps(
 
 def describe_step(step: Step, seconds: float) -> str:
     """Return what is done and how far it is after so many seconds, in words."""
-    from sweep.report.wording import format_duration  # it needs polars, which a quick answer does not wait for
-
     if not step.total:
         return f"{step.name} ({format_duration(seconds)})"
     left = f", about {format_duration(seconds / step.done * (step.total - step.done))} to go" if step.done else ""

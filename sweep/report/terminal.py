@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.chance_lines import chance_lines
 from sweep.report.language_sheets import language_sheet

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from sweep.analysis.answers import Answers
-from sweep.inspection import count_states
-from sweep.ledger import read_events, read_ledger
+from sweep.analysis.report_data import Answers
+from sweep.records.ledger import read_events, read_ledger
 from sweep.report.answer_sheets import answer_sheets
+from sweep.report.inspection import count_states
 from sweep.report.page import PAGE, build_page
 from sweep.report.sheets import main_sheets
 from sweep.report.terminal import print_problems, print_sheet

@@ -22,7 +22,7 @@ from sweep.storage.object_storage import Bucket, connect, describe_error, is_obj
 from sweep.storage.pieces import Pieces, last_piece, read_pieces
 from xpe_core.errors import InputError
 
-Place = Union[str, Path, "Folder"]
+Location = Union[str, Path, "Folder"]
 
 STALE_TRIES = 3
 """Of reading a file that another machine replaces on NFS in this moment."""
@@ -39,7 +39,7 @@ def split_uri(uri: str) -> tuple["Folder", str]:
 class Folder:
     """One folder; names of files in it may have parts (`runs/part-0000.parquet`)."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         """Take a path or the URI of object storage; InputError where it is neither. Nothing is made."""
         self._bucket: Bucket | None = None
         self._root: str
@@ -246,7 +246,7 @@ class Folder:
         return Path(self._root, name) if last is None else Path(below._root, last)
 
 
-def _without_tilde(place: Place) -> Path:
+def _without_tilde(place: Location) -> Path:
     """Return a path with a home folder in the place of `~`, which no shell replaces in `--storage=~/results`."""
     try:
         return Path(str(place)).expanduser()

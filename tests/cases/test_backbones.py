@@ -20,14 +20,14 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from sweep.config import SweepConfig
-from sweep.plan import prepare
+from sweep.experiment.config import SweepConfig
+from sweep.planning.plan import prepare
 from tests.conftest import Refuse, make_backbone, make_search, write_dataset
-from tests.tiny_encoders import SIZES, build_bert, build_xlmr, save_checkpoint
-from tests.tiny_sentencepiece import LAYOUTS, write_layout
-from xpe_core.backbones import load_backbone, load_tokenizer
+from tests.making.encoders import SIZES, build_bert, build_xlmr, save_checkpoint
+from tests.making.sentencepiece import LAYOUTS, write_layout
+from xpe_core.backbones.backbone import load_backbone, load_tokenizer
+from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
-from xpe_core.tokens import load_tokens
 
 TEXTS = (
     "the bank fell",

@@ -21,21 +21,21 @@ import pytest
 from rich.console import Console
 
 from sweep.cluster.launcher import Parcel
-from sweep.config import SweepConfig
-from sweep.experiments import load_experiment
-from sweep.plan import prepare
-from sweep.report.plans import print_plan
+from sweep.driver.tuner import run_experiment
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.files import load_experiment
+from sweep.planning.plan import prepare
+from sweep.records.parquet import read_rows
+from sweep.report.planned import print_plan
 from sweep.storage import Folder
-from sweep.tables import read_rows
-from sweep.tuner import run_experiment
 from tests.conftest import ONE_THREAD
-from tests.making_datasets import LOCALES, make_lines_on_hub, make_masakhanews, make_massive, make_on_hub, write_card
+from tests.making.datasets import LOCALES, make_lines_on_hub, make_masakhanews, make_massive, make_on_hub, write_card
 from xpe_core.config import RunConfig
 from xpe_core.data import DataSource, dataset_fingerprints, fingerprint_dataset, load_dataset, open_rows
 from xpe_core.data.dataset import Dataset
 from xpe_core.data.hub import _fetch
+from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
-from xpe_core.tokens import load_tokens
 
 ROWS: list[dict[str, Any]] = [
     {"text": f"text {number} of {language} {split}", "label": "ab"[number % 2], "language": language, "split": split}
@@ -307,7 +307,7 @@ def test_data_that_older_versions_read_otherwise_are_another_data_set(tmp_path: 
     plain = load_tokens(str(write_language(tmp_path / "plain", "eng", ["a\tx", "b\ty"])), backbone, 16)
     rows = ['a\t"He said ""so"""', "b\ty"]
     quoted = load_tokens(str(write_language(tmp_path / "quoted", "eng", rows)), backbone, 16)
-    from xpe_core.checkpoints import fingerprint_checkpoint
+    from xpe_core.backbones.files import fingerprint_checkpoint
     from xpe_core.config import digest
 
     def older(name: str) -> str:

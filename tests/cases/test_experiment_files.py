@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.config import SweepConfig
-from sweep.experiments import load_experiment, read_evaluation_values
-from sweep.proposals import Sampler
+from sweep.driver.proposals import Sampler
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.evaluated import read_evaluation_values
+from sweep.experiment.files import load_experiment
+from sweep.records.experiment_folder import _compare, _specify
 from sweep.storage import Folder
-from sweep.store import _compare, _specify
 from xpe_core.config import digest
 from xpe_core.errors import InputError
 

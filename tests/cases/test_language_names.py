@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sweep.asked_languages import check_names
-from sweep.config import SweepConfig
+from sweep.experiment.config import SweepConfig
+from sweep.planning.languages import check_names
 from xpe_core.errors import InputError
 from xpe_core.languages import explain_languages, find_language, resolve_languages
 

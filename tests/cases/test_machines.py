@@ -18,11 +18,11 @@ import yaml
 
 from sweep.analysis import read_runs
 from sweep.cluster.address import Raylet, _started_here, _user, find_address, find_raylets
+from sweep.cluster.command_line import LAUNCHED, how_to_go_on
 from sweep.cluster.machine import describe_machine, read_gpus
 from sweep.cluster.own_folder import PREFIX, own_folder
 from sweep.cluster.start import count_cpus
-from sweep.command_line import LAUNCHED, how_to_go_on
-from sweep.ledger import read_events
+from sweep.records.ledger import read_events
 from tests.cluster.leftovers import MARK, find_left, mark
 from tests.conftest import Refuse, Run
 from xpe_core.errors import InputError

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweep.asked_languages import fit_to_data
-from sweep.experiments import load_experiment
+from sweep.experiment.files import load_experiment
+from sweep.planning.languages import fit_to_data
 from tests.cases.test_data_files import FRAME, HEAD, ROWS, WHOLE, count
 from xpe_core.data import DataSource, load_dataset
 from xpe_core.errors import InputError

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.asked_languages import fit_to_data
-from sweep.config import SweepConfig
-from sweep.experiments import load_experiment
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.files import load_experiment
+from sweep.planning.languages import fit_to_data
 from tests.cases.test_data_files import ROWS
 from tests.cases.test_more_data_files import write_csv
 from xpe_core.errors import InputError

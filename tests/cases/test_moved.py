@@ -10,24 +10,24 @@ import pytest
 import yaml
 
 from sweep.analysis import read_runs
-from sweep.analysis.experiments import check_comparable, read_experiment
-from sweep.experiments import load_experiment
-from sweep.finding import find_experiment
-from sweep.ledger import read_events
-from sweep.moved import keep_names
-from sweep.plan import Plan, prepare
+from sweep.analysis.stored_experiment import check_comparable, read_experiment
+from sweep.experiment.files import load_experiment
+from sweep.planning.moved import keep_names
+from sweep.planning.plan import Plan, prepare
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.finding import find_experiment
+from sweep.records.ledger import read_events
 from sweep.storage import Folder
-from sweep.store import ExperimentFolder
 from tests.conftest import Refuse, Run, make_search
 from xpe_core.data import load_dataset
 from xpe_core.errors import InputError
-from xpe_core.places import use_places
+from xpe_core.locations import use_locations
 
 
 @pytest.fixture(autouse=True)
 def _forget_places() -> Iterator[None]:
     yield
-    use_places({})
+    use_locations({})
 
 
 def write_table(file: Path, dataset: str) -> None:

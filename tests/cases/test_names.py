@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from sweep.experiments import load_experiment, name_evaluation, name_experiment
-from sweep.finding import find_experiment
-from sweep.ledger import read_events
+from sweep.experiment.evaluated import name_evaluation
+from sweep.experiment.files import load_experiment, name_experiment
+from sweep.records.finding import find_experiment
+from sweep.records.ledger import read_events
 from sweep.storage import Folder
 from sweep.storage.names import find_problem, normalise_name
 from tests.conftest import Refuse, Run

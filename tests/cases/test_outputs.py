@@ -18,15 +18,15 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from sweep.analysis import find_best, read_runs
-from sweep.choosing import choose_adapter, choose_configuration, choose_seed, locate_adapter
-from sweep.finding import find_experiment
+from sweep.analysis.chosen_adapter import choose_adapter, choose_configuration, choose_seed, locate_adapter
+from sweep.records.finding import find_experiment
 from sweep.report.best import best
 from sweep.run import app
 from sweep.storage import Folder
-from tests.made_adapters import write_experiment
-from tests.made_experiments import make_rows, put, write_grid, write_search
-from tests.test_analysis_languages import SEARCH, TRIALS, flat
-from tests.test_peft_adapters import classify, make_adapter
+from tests.making.adapters import write_experiment
+from tests.making.experiments import make_rows, put, write_grid, write_search
+from tests.sweep.analysis.test_per_language import SEARCH, TRIALS, flat
+from tests.xpe_core.adapters.test_peft_folder import classify, make_adapter
 from xpe_core.adapters import write_peft
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError

@@ -12,13 +12,13 @@ import yaml
 from rich.console import Console
 
 from sweep.analysis import main_table, read_results
-from sweep.config import SweepConfig
-from sweep.experiments import load_experiment
-from sweep.plan import Plan, prepare
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.files import load_experiment
+from sweep.planning.plan import Plan, prepare
+from sweep.records.experiment_folder import ExperimentFolder
 from sweep.report import print_answer, print_plan
 from sweep.storage import Folder
-from sweep.store import ExperimentFolder
-from tests.made_experiments import CODES, write_grid, write_search
+from tests.making.experiments import CODES, write_grid, write_search
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 

@@ -14,7 +14,7 @@ import pytest
 
 import xpe_core
 from tests.conftest import Refuse, Run, RunWithNotes
-from tests.test_classifier import WORDS, make_adapter
+from tests.xpe_core.test_classifier import WORDS, make_adapter
 from xpe_core.adapters import write_adapter, write_peft
 
 

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from sweep.analysis import Answers, answer, find_best, rank, read_results
-from sweep.command_line import forget_no_columns
+from sweep.cluster.command_line import forget_no_columns
 from sweep.report import commands
 from sweep.report.answer_sheets import highest_cells
 from sweep.report.language_sheets import language_sheet
@@ -24,9 +24,9 @@ from sweep.report.sheets import all_sheets, difference_sheets, main_sheets
 from sweep.report.terminal import ALL_ARMS, print_report
 from sweep.report.wrapping import JOINT
 from sweep.storage import Folder
-from tests.made_experiments import NUM_EXAMPLES, put, write_grid, write_replication, write_search
-from tests.test_analysis_languages import SEARCH, TRIALS, flat
-from tests.test_analysis_tables import ARMS, SETS, accuracy
+from tests.making.experiments import NUM_EXAMPLES, put, write_grid, write_replication, write_search
+from tests.sweep.analysis.test_per_language import SEARCH, TRIALS, flat
+from tests.sweep.analysis.test_tables import ARMS, SETS, accuracy
 from xpe_core.config import RunConfig
 
 NUMBER = re.compile(r"\[[+-]?[\d.]+, [+-]?[\d.]+\]|[+-]?\d+(?:\.\d+)?")
@@ -345,7 +345,7 @@ def test_a_search_names_what_its_replication_held(tmp_path: Path) -> None:
 def test_a_failed_seed_does_not_break_the_replications_lines(tmp_path: Path) -> None:
     replicated(tmp_path, 0.1)
     sweep = read_results([Folder(tmp_path / "fresh")]).experiments[0].sweep
-    from tests.made_experiments import make_rows
+    from tests.making.experiments import make_rows
 
     rows = make_rows(sweep.corners[0], 0, [3, 4, 5], flat, (), arm="best", state="failed")
     put(tmp_path / "fresh", *rows)

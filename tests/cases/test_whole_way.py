@@ -11,8 +11,8 @@ import yaml
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.storage import Folder
-from tests.making_datasets import LOCALES, NEWS_LANGUAGES, NUM_INTENTS, make_masakhanews, make_massive, make_on_hub
-from tests.test_end_to_end import command
+from tests.making.datasets import LOCALES, NEWS_LANGUAGES, NUM_INTENTS, make_masakhanews, make_massive, make_on_hub
+from tests.sweep.test_end_to_end import command
 
 
 @pytest.fixture

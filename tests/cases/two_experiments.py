@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from sweep.analysis import read_evaluations, read_runs
-from sweep.ledger import read_events
+from sweep.records.ledger import read_events
 from tests.cluster.leftovers import mark
 from tests.conftest import ONE_THREAD, make_backbone, make_search, write_dataset
 

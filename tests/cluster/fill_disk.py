@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from sweep.ledger import read_ledger
+from sweep.records.ledger import read_ledger
 from tests.cluster.kill_driver import compare, start
 from tests.cluster.leftovers import find_left, mark
 

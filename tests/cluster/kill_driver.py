@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from sweep.analysis import find_best, read_evaluations, read_runs
-from sweep.ledger import read_events, read_ledger
-from sweep.storage import Place
+from sweep.records.ledger import read_events, read_ledger
+from sweep.storage import Location
 from tests.cluster.leftovers import find_left, mark
 
 LONGEST_LIFE = 12.0
@@ -59,7 +59,7 @@ def start(experiment: str, storage: str, marked: dict[str, str], stderr: int | N
     return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
-def compare(expected: Place, found: Place) -> None:
+def compare(expected: Location, found: Location) -> None:
     """Exit with what differs between two experiments."""
     runs = [read_runs(folder).drop(MEASURED).sort("run_id") for folder in (expected, found)]
     order = ["run_id", "split", "language"]

@@ -15,10 +15,10 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from sweep.experiments import load_experiment
-from sweep.ledger import TrialRecord
-from sweep.plan import prepare
-from sweep.tuner import run_experiment
+from sweep.driver.tuner import run_experiment
+from sweep.experiment.files import load_experiment
+from sweep.planning.plan import prepare
+from sweep.records.ledger import TrialRecord
 
 
 def main(experiment: str, storage: str) -> None:

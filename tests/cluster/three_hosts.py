@@ -25,7 +25,7 @@ from ray._common.utils import get_default_ray_temp_dir
 
 from sweep.analysis import read_runs
 from sweep.cluster.head import Head
-from sweep.ledger import read_events
+from sweep.records.ledger import read_events
 from tests.cluster.kill_driver import compare
 from tests.conftest import make_backbone, make_search, write_dataset
 from xpe_core.errors import InputError

@@ -59,7 +59,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def train_golden_pack(method: str, optimizer: str) -> dict[str, Tensor]:
     """Train two runs of 30 steps on the tiny backbone and data of the tests; return the weights, by seed and name."""
     from tests.conftest import make_backbone, write_dataset
-    from tests.test_training import train_pack
+    from tests.xpe_core.training.test_training import train_pack
     from xpe_core.config import RunConfig
 
     with tempfile.TemporaryDirectory() as folder:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from xpe_core.backbones import Backbone
+from xpe_core.backbones.backbone import Backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.model import Parameters, PromptAndHead, PromptClassifier, check_encoder
+from xpe_core.pack import Parameters, PromptAndHead, PromptClassifier, check_encoder
 
 
 @dataclass(frozen=True, eq=False)

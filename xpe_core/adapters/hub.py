@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
-from xpe_core.checkpoints import HUB_TIMEOUT_SECONDS, first_line, silence_libraries
+from xpe_core.backbones.files import HUB_TIMEOUT_SECONDS, first_line, silence_libraries
 from xpe_core.errors import InputError
 
 HUB = "hub:"

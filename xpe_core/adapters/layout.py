@@ -26,11 +26,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.safetensors_file import Description, describe, parse_description, read_tensors
-from xpe_core.checkpoints import find_checkpoint, find_config_file, is_path
+from xpe_core.backbones.files import find_checkpoint, find_config_file, is_path
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
-from xpe_core.model import Parameters
-from xpe_core.places import find_place
+from xpe_core.locations import find_location
+from xpe_core.pack import Parameters
 
 CONFIG = "adapter_config.json"
 """What makes a folder an adapter of peft or of micm-nlp."""
@@ -246,5 +246,5 @@ def name_base(backbone: str) -> str:
 
     A folder that lies on another machine keeps its name.
     """
-    is_folder_here = is_path(backbone) and Path(find_place(backbone)).expanduser().is_dir()
+    is_folder_here = is_path(backbone) and Path(find_location(backbone)).expanduser().is_dir()
     return str(find_checkpoint(backbone)) if is_folder_here else backbone

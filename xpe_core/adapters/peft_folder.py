@@ -40,7 +40,7 @@ from xpe_core.adapters.peft_readme import copy_script, write_readme
 from xpe_core.adapters.safetensors_file import read_tensors
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
-from xpe_core.model import Parameters
+from xpe_core.pack import Parameters
 
 PROMPT = "prompt_embeddings"
 HEAD_FILE = "head.safetensors"

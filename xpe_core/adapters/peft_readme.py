@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from xpe_core import write_e5_small
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.layout import name_base
-from xpe_core.checkpoints import BUNDLED, is_path
+from xpe_core.backbones.bundles import write_e5_small
+from xpe_core.backbones.files import BUNDLED, is_path
 
 TEMPLATE = """\
 {front}# A prompt for {base}

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from xpe_core.adapters.adapter import Adapter, check_parameters
-from xpe_core.checkpoints import first_line
+from xpe_core.backbones.files import first_line
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
 

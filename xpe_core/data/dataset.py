@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from xpe_core.data.columns import Reading, find_columns
+from xpe_core.data.examples import SPLITS, Example
 from xpe_core.data.files import DataFile, Files, read_split
 from xpe_core.data.labels import Labels, find_near, merge_labels, read_label_lists
-from xpe_core.data.places import find_sources
+from xpe_core.data.locating import find_sources
 from xpe_core.data.rows import open_rows
 from xpe_core.data.source import DataSource, as_source
 from xpe_core.data.splitting import draw_splits
 from xpe_core.data.table import EMPTY_LINE, Nested, Row
 from xpe_core.errors import InputError
-from xpe_core.examples import SPLITS, Example
 
 EMPTY = ("text", "label", "language", "split")
 SHOWN_ROWS = 3
@@ -47,7 +47,7 @@ def load_dataset(source: DataSource | str) -> Dataset:
     if source.name == "cldr":
         if find_spec("babel") is None:  # it comes with the extra `offline` only
             raise InputError("dataset cldr needs Babel: pip install 'babel>=2.18,<3'")
-        from xpe_core import cldr
+        from xpe_core.data import cldr
 
         if source.columns or source.config:
             raise InputError("dataset cldr has neither columns nor configs that could be said")

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from xpe_core.data.examples import SPLITS
 from xpe_core.data.opening import ALLOWED, check_kind, find_kind, strip_suffixes
 from xpe_core.errors import InputError
-from xpe_core.examples import SPLITS
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),

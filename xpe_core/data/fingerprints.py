@@ -2,21 +2,23 @@
 
 import hashlib
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files as package_files
 from pathlib import Path
 
+from xpe_core.data.cldr import REVISION
 from xpe_core.data.columns import find_columns
 from xpe_core.data.files import DataFile, Files
+from xpe_core.data.locating import find_sources
 from xpe_core.data.opening import find_kind
-from xpe_core.data.places import find_sources
 from xpe_core.data.rows import open_rows
 from xpe_core.data.source import DataSource, as_source
 
 BLOCK_BYTES = 1 << 20
+OLDER_CLDR = {(1, "2.18.0"): "6f93a6eb72669ee1"}
+"""What `cldr` was called, by revision and Babel's version, when its code was part of the fingerprint."""
 
 
 def fingerprint_dataset(source: DataSource | str) -> str:
-    """Return 16 hex digits of the data set's content (of the code and Babel's version for `cldr`)."""
+    """Return 16 hex digits of the data set's content (of its revision and Babel's version for `cldr`)."""
     return dataset_fingerprints(source)[0]
 
 
@@ -50,14 +52,14 @@ def _finish(sha: "hashlib._Hash", source: DataSource) -> str:
 
 
 def _hash_cldr() -> str:
-    """Return what identifies `cldr`: Babel's version and the code itself, so that no word of it changes lightly."""
-    sha = hashlib.sha256()
+    """Return what identifies `cldr`: Babel's version and the revision of what is chosen out of it."""
     try:
-        sha.update(version("babel").encode())
+        babel = version("babel")
     except PackageNotFoundError:
-        sha.update(b"no babel")
-    own = [Path(str(package_files("xpe_core").joinpath(part))) for part in ("cldr.py", "languages.csv")]
-    return _hash_named(own, sha).hexdigest()[:16]
+        babel = "none"
+    if (REVISION, babel) in OLDER_CLDR:
+        return OLDER_CLDR[REVISION, babel]
+    return hashlib.sha256(f"cldr {REVISION} of babel {babel}".encode()).hexdigest()[:16]
 
 
 def _hash_named(paths: list[Path], sha: "hashlib._Hash | None" = None) -> "hashlib._Hash":

@@ -8,8 +8,8 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from xpe_core.data.examples import SPLITS, Example
 from xpe_core.errors import InputError
-from xpe_core.examples import SPLITS, Example
 
 
 def draw_splits(examples: Sequence[Example], shares: str, has_ids: bool, where: str) -> list[Example]:

@@ -6,7 +6,7 @@ from a list instead.
 
 from collections.abc import Callable
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.charts.arms import accuracy_chart, difference_chart, published_chart
 from sweep.report.charts.drawing import Chart
 from sweep.report.charts.languages import language_chart, tradeoff_chart

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.answer_sheets import SIGNIFICANT
 from sweep.report.charts.drawing import (
     PALETTE,

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.charts.drawing import (
     KINDS,
     PALETTE,

@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.charts.drawing import (
     ROW_PIXELS,
     Chart,

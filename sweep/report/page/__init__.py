@@ -22,7 +22,7 @@ import vl_convert
 from altair import SCHEMA_VERSION
 from markupsafe import Markup, escape
 
-from sweep.analysis.answers import Answers
+from sweep.analysis.report_data import Answers
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.charts import Chart, all_charts
 from sweep.report.group_lines import FACTS_LINE

@@ -1,0 +1,120 @@
+"""All tables of a report at once: what the terminal, the files and the page show are these data frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from sweep.analysis.effort import costs, importances, learning_curves, rungs
+from sweep.analysis.per_language import extremes, kinship_table, language_table
+from sweep.analysis.published import published_table, why_not_comparable
+from sweep.analysis.reading import PROBLEM_SCHEMA, read_results
+from sweep.analysis.results import Experiment, Results
+from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
+from sweep.analysis.tradeoff import CURSE_SCHEMA, name_search, pareto_front, winners_curse
+from sweep.records.experiment_folder import read_specification
+from sweep.storage import Folder
+from xpe_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A report's tables; each one's columns are in the docstring of the function that made it."""
+
+    results: Results
+    baseline: str
+    main: pl.DataFrame
+    differences: pl.DataFrame
+    """Empty where there is nothing but the baseline."""
+    curse: pl.DataFrame
+    languages: pl.DataFrame
+    extremes: pl.DataFrame
+    families: pl.DataFrame
+    scripts: pl.DataFrame
+    front: pl.DataFrame
+    published: pl.DataFrame
+    not_comparable: str | None
+    """Why nothing is comparable with the published table, None where something is."""
+    importances: pl.DataFrame
+    curves: pl.DataFrame
+    rungs: pl.DataFrame
+    costs: pl.DataFrame
+
+    @property
+    def problems(self) -> pl.DataFrame:
+        """What is wrong with the results."""
+        return self.results.problems
+
+
+def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str | None = None) -> Answers:
+    """Return all tables of these experiments; differences are to `baseline`, by default to SPT where there is one.
+
+    Replications of a search are found beside it by what their specification names, and searches beside their
+    replications; they only serve the winner's curse.
+    """
+    results = read_results(folders, exclude)
+    curse, problems = find_curse(results, exclude)
+    results = replace(results, problems=pl.concat([results.problems, problems]))
+    named = baseline or BASELINE
+    has_baseline = any(find_baseline(results, arm, named) for arm in results.arms)
+    if baseline is not None and not has_baseline:
+        raise InputError(f"--baseline {baseline}: must be one of the arms {', '.join(results.arms)}")
+    main = main_table(results)
+    languages = language_table(results, named)
+    curves = learning_curves(results.experiments)
+    reasons = dict.fromkeys(why_not_comparable(cell) for cell in results.shown)
+    return Answers(
+        results=results,
+        baseline=named,
+        main=main,
+        differences=differences(results, named) if has_baseline else pl.DataFrame(),
+        curse=curse,
+        languages=languages,
+        extremes=extremes(languages),
+        families=kinship_table(results, "family", named),
+        scripts=kinship_table(results, "script", named),
+        front=pareto_front(results),
+        published=published_table(results),
+        not_comparable=None if None in reasons else next(iter(reasons), "there are no results"),
+        importances=importances(results.experiments),
+        curves=curves,
+        rungs=rungs(results.experiments, curves),
+        costs=costs(results.experiments),
+    )
+
+
+def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the winner's curse of what is among the results, and why some of it is not there.
+
+    A search or replication is looked for beside its half.
+    """
+    found = [pl.DataFrame(schema=CURSE_SCHEMA)]
+    problems = []
+    for one in results.experiments:
+        for other in _other_halves(one):
+            pair = (other, one.folder) if one.sweep.kind == "replicate" else (one.folder, other)
+            try:
+                if _replicates(pair[1], pair[0].name) and all((half / "runs").names(".parquet") for half in pair):
+                    found.append(winners_curse(*[read_results([half], exclude) for half in pair]))
+            except InputError as error:  # nobody has asked for this experiment
+                problem = f"without its half of the winner's curse, which cannot be read: {error}"
+                problems.append({"experiment": one.name, "problem": problem})
+    table = pl.concat(found).unique(maintain_order=True)
+    return table, pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
+
+
+def _other_halves(one: Experiment) -> list[Folder]:
+    """Return the search beside a replication, or what may be the replications beside a search."""
+    beside = one.folder.parent
+    if one.sweep.kind == "replicate":
+        search = beside / name_search(one.sweep.of)
+        return [search] if search.read("experiment.yaml") is not None else []
+    return [beside / name for name in beside.folders()] if one.sweep.kind == "search" else []
+
+
+def _replicates(folder: Folder, name: str) -> bool:
+    """Whether an experiment is a replication of the search of that name."""
+    content = folder.read("experiment.yaml")
+    if content is None or b"kind: replicate" not in content:
+        return False
+    return name_search(read_specification(folder).get("of")) == name

@@ -1,0 +1,84 @@
+"""What experiments were asked for, and whether their accuracies compare."""
+
+from collections import Counter
+from typing import Any
+
+from sweep.analysis.results import Experiment
+from sweep.experiment.config import KINDS_OF_KEY, SweepConfig
+from sweep.experiment.space import BACKBONE_SIZE
+from sweep.records.experiment_folder import OLDER, read_specification
+from sweep.records.parquet import read_rows
+from sweep.storage import Folder
+from xpe_core.config import build_config
+from xpe_core.errors import InputError
+
+
+def read_experiment(folder: Folder) -> Experiment:
+    """Return what an experiment was asked for; its file holds the defaults of other kinds of experiment, too."""
+    values = read_specification(folder)
+    kind = values["kind"]
+    own = {key: value for key, value in values.items() if kind in KINDS_OF_KEY.get(key, (kind,))}
+    own.pop("places", None)
+    fingerprints = own.pop("fingerprints", None) or {}
+    if isinstance(own.get("space"), dict):  # what a dimension does not say is written as null
+        own["space"] = {name: _said(one) for name, one in own["space"].items()}
+    sweep = _build(folder, own)
+    if not isinstance(fingerprints, dict):
+        raise InputError(f"{folder}/experiment.yaml: fingerprints must hold keys of its own, not {fingerprints!r}")
+    return Experiment(folder, sweep, {str(key): str(value) for key, value in fingerprints.items()})
+
+
+def check_comparable(one: Experiment, other: Experiment) -> None:
+    """Raise InputError where two experiments are on another data set or backbone, so that no accuracies compare.
+
+    A folder may have two names, so fingerprints decide where there are any; that of the data also stands for the
+    backbone's tokens, cut to a length.
+    """
+    first, second = one.sweep.corners[0], other.sweep.corners[0]
+    for what, key, by_fingerprint in (
+        ("backbone", "backbone", True),
+        ("dataset", "data", first.max_length == second.max_length),
+    ):
+        names = [config.model_dump()[what] for config in (first, second)]
+        prints = [experiment.fingerprints.get(key) for experiment in (one, other)]
+        if all(prints) and by_fingerprint:
+            differ = prints[0] != prints[1] and not (key == "data" and _are_alike(one, other))
+        else:
+            differ = names[0] != names[1]
+        if differ:
+            if names[0] == names[1]:
+                names = [f"{name} of content {found}" for name, found in zip(names, prints, strict=True)]
+            raise InputError(
+                f"{one.name} and {other.name} cannot be compared or stand in one report: the {what} of {one.name} is "
+                f"{names[0]}, that of {other.name} {names[1]}"
+            )
+
+
+def _are_alike(one: Experiment, other: Experiment) -> bool:
+    """Whether two versions called the same data so."""
+    sets = [{found.fingerprints["data"], *found.fingerprints.get(OLDER, "").split(",")} for found in (one, other)]
+    return bool((sets[0] & sets[1]) - {""})
+
+
+def _build(folder: Folder, values: dict[str, Any]) -> SweepConfig:
+    """Return an experiment as it was asked for, also where its backbone is on another machine.
+
+    A field that follows the backbone's size has the one value there that the runs have.
+    """
+    where = f"{folder}/experiment.yaml"
+    try:
+        return build_config(SweepConfig, values, where)
+    except InputError:
+        space = values.get("space") or {}
+        following = [name for name, one in space.items() if isinstance(one, dict) and one.get("tied") == BACKBONE_SIZE]
+        runs = read_rows(folder, "runs") if following else None
+        if runs is None:
+            raise
+    for name in following:
+        [(size, _)] = Counter(runs[name].to_pylist()).most_common(1)
+        space[name] = {"choice": [size], "when": space[name].get("when", {})}
+    return build_config(SweepConfig, {**values, "space": space}, where)
+
+
+def _said(dimension: Any) -> Any:
+    return {k: v for k, v in dimension.items() if v is not None} if isinstance(dimension, dict) else dimension

@@ -1,0 +1,56 @@
+"""The command `predict`."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweep.commands.options import Storage
+
+
+def predict(
+    adapter: Annotated[
+        str,
+        typer.Argument(help="An adapter: a file, a folder, hub:USER/NAME; or an experiment, for its best."),
+    ],
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="One text a line, or a table: .tsv, .csv, .jsonl, .json, .parquet; also .gz."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The table's column with the texts (text, or what else says so).")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", help="File for the answers (standard output).")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="tsv, csv or jsonl (as --to ends, else tsv).")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Those of all classes, too.")] = False,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="The adapter's backbone in another place: a folder or hub name.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Names of unnamed classes in logits' order: a,b,c or @FILE.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1 (a GPU, if any).")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="float32 or bfloat16 (as trained, where the device has it).")
+    ] = None,
+    storage: Storage = "results",
+) -> None:
+    """Classify texts with a trained adapter: label, probability and text, a line each, in the order of the texts.
+
+    A table's rows keep all their columns, behind the answer. Without --text and --file: standard input, one text a
+    line.
+    """
+    from sweep.experiment.classes import read_classes
+    from sweep.prediction import prediction
+
+    names = read_classes(classes) if classes is not None else None
+    if not (os.path.isfile(os.path.expanduser(adapter)) or adapter.startswith("hub:")):
+        from sweep.analysis.chosen_adapter import locate_adapter  # slow to import, and seldom needed
+
+        adapter = locate_adapter(adapter, storage)
+    status = prediction.predict(
+        adapter, text or [], file, column, to, form, probabilities, backbone, device, precision, names
+    )
+    raise typer.Exit(status)

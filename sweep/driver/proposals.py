@@ -1,0 +1,224 @@
+"""What an experiment runs next: a grid's cells in their order, or what a sampler draws from the space.
+
+Every proposal is drawn with a seed of its own, so an experiment that is taken up again proposes what it would have.
+Optuna's study lives in memory and is rebuilt from the ledger: Tune's own OptunaSearch tells Optuna that a pruned trial
+is COMPLETE with its low-step value, and keeps a second truth on disk that runs ahead of Tune's.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+from scipy.stats import qmc
+
+from sweep.experiment.config import DEFAULTS, SweepConfig
+from sweep.experiment.fields import read_params
+from sweep.experiment.space import Dimension
+from sweep.records.ledger import TrialRecord
+from xpe_core.config import RunConfig
+from xpe_core.seeds import stream_seed
+
+NUM_STARTUP_SAMPLES = 5
+"""Random proposals before TPE has enough to go by."""
+MAX_TPE_DUPLICATES = 10
+"""Known configurations that TPE may propose again before one is drawn at random."""
+MAX_DUPLICATES = 200
+"""Known configurations, of both kinds, after which the space counts as exhausted."""
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+"""What Optuna hears of a trial's end; of every other one FAIL."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration and the seeds that it is to be run with."""
+
+    config: RunConfig
+    seeds: tuple[int, ...]
+    params: Mapping[str, Any]
+    baseline: bool = False
+    arm: str | None = None
+
+
+def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:
+    """Yield what more seeds or steps of a search ask for: configurations that came to their end before.
+
+    Where there are more steps, the best come first.
+    """
+    ended = [record for record in records.values() if record.state in ("complete", "failed")]
+    shorter = [record for record in ended if not sweep.has_full_length(record.config)]
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for record in records.values():
+        seeds[record.config_id].update(record.seeds)
+    for record in sorted(shorter, key=lambda record: -(record.value or 0.0)):
+        config = RunConfig(**{**record.config, "max_steps": sweep.longest})
+        if config.config_id not in seeds:
+            yield Proposal(config, sweep.seeds, record.params, record.baseline, record.arm)
+    for record in ended:
+        if not sweep.has_full_length(record.config):
+            continue
+        if missing := tuple(seed for seed in sweep.seeds if seed not in seeds[record.config_id]):
+            seeds[record.config_id].update(missing)
+            yield Proposal(record.run_config, missing, record.params, baseline=True, arm=record.arm)
+
+
+def propose_cells(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:
+    """Yield a grid's cells that are not in the ledger, in packs of `seeds_per_trial`."""
+    known = {run_id for record in records.values() for run_id in record.run_ids}
+    for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True):
+        missing = [seed for seed in sweep.seeds_of(arm) if config.with_seed(seed).run_id not in known]
+        asked = sweep.resources.seeds_per_trial
+        size = asked if isinstance(asked, int) else max(len(missing), 1)
+        for start in range(0, len(missing), size):
+            yield Proposal(config, tuple(missing[start : start + size]), {}, arm=arm)
+
+
+class Sampler:
+    """Draws a search's configurations: SPT and XPE, then points of the space, no configuration twice."""
+
+    def __init__(self, sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> None:
+        """Start from what the ledger knows."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._sweep = sweep
+        self._distributions = {name: build_distribution(dimension) for name, dimension in sweep.dimensions.items()}
+        self._study = optuna.create_study(direction="maximize")
+        self._asked: dict[str, optuna.Trial] = {}
+        self._sequence = qmc.Sobol(max(len(sweep.dimensions), 1), rng=np.random.default_rng(sweep.search_seed))
+        for record in records.values():
+            if record.state is not None:
+                self.tell(record)
+
+    def propose(self, number: int, known: set[str]) -> Proposal | None:
+        """Return trial `number`'s configuration, none of the `known` config_ids; None where the space is exhausted."""
+        sweep = self._sweep
+        for ratio in (0.0, 1.0) if "encoder_ratio" in sweep.space else ():
+            config = sweep.config(encoder_ratio=ratio)
+            if config.config_id not in known:
+                params = {name: getattr(config, name) for name in sweep.dimensions if name in DEFAULTS}
+                return Proposal(config, sweep.seeds, params, baseline=True)
+        # one Sobol sequence for the whole search is gone through from its start, past what is known
+        for attempt in range(MAX_DUPLICATES + (len(known) if sweep.sampler == "quasi_random" else 0)):
+            point, asked = self._draw(number, attempt)
+            config = sweep.config(point)
+            if config.config_id not in known:
+                if asked is not None:
+                    self._asked[config.config_id] = asked
+                return Proposal(config, sweep.seeds, point)
+            if asked is not None:
+                self._study.tell(asked, state=TrialState.FAIL)
+        return None
+
+    def tell(self, record: TrialRecord) -> None:
+        """Tell the study how a trial ended: COMPLETE, PRUNED by the scheduler with its values, else FAIL."""
+        state = STATES.get(record.state or "", TrialState.FAIL)
+        value = record.value if state == TrialState.COMPLETE else None
+        asked = self._asked.pop(record.config_id, None)
+        if asked is not None:
+            for step, reported in record.reports.items():
+                asked.report(reported, step)
+            self._study.tell(asked, values=value, state=state)
+        elif self._sweep.sampler == "tpe":
+            add_to_study(self._study, self._sweep, self._distributions, record)
+
+    def _draw(self, number: int, attempt: int) -> tuple[dict[str, Any], optuna.Trial | None]:
+        """Return a point of the space and, where Optuna drew it, the trial to tell."""
+        dimensions, seed = self._sweep.dimensions, self._sweep.search_seed
+        if self._sweep.sampler == "tpe":
+            return self._ask(stream_seed(seed, f"proposal/{number}/{attempt}") % 2**32, attempt)
+        if self._sweep.sampler == "random" or not dimensions:
+            shares = np.random.default_rng(stream_seed(seed, f"point/{number}/{attempt}")).random(len(dimensions))
+        else:
+            shares = self._sequence.random(1)[0]
+        drawn = {name: dimension.at(share) for (name, dimension), share in zip(dimensions.items(), shares, strict=True)}
+        return self._keep_searched(drawn), None
+
+    def _keep_searched(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the point without fields that are not searched where the others have these values."""
+        values = {**DEFAULTS, **self._sweep.values_at(point)}
+        space = self._sweep.space
+        return {name: value for name, value in point.items() if name not in space or space[name].is_searched(values)}
+
+    def _ask(self, seed: int, attempt: int) -> tuple[dict[str, Any], optuna.Trial]:
+        startup = optuna.samplers.RandomSampler(seed)
+        tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=NUM_STARTUP_SAMPLES, constant_liar=True)
+        self._study.sampler = startup if attempt >= MAX_TPE_DUPLICATES else tpe
+        if not any(dimension.when for dimension in self._sweep.dimensions.values()):
+            asked = self._study.ask(self._distributions)
+            return dict(asked.params), asked
+        asked = self._study.ask()
+        point: dict[str, Any] = {}
+        for name, dimension in self._sweep.dimensions.items():
+            known = {**DEFAULTS, **self._sweep.values_at(point)}
+            if dimension.is_searched(known):
+                point[name] = _suggest(asked, name, self._distributions[name])
+        return point, asked
+
+
+def build_study(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> optuna.Study:
+    """Return a search's study with all its trials that have ended, whatever sampler has proposed them."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    distributions = {name: build_distribution(dimension) for name, dimension in sweep.dimensions.items()}
+    for record in records.values():
+        if record.state is not None:
+            add_to_study(study, sweep, distributions, record)
+    return study
+
+
+def add_to_study(
+    study: optuna.Study,
+    sweep: SweepConfig,
+    distributions: Mapping[str, BaseDistribution],
+    record: TrialRecord,
+) -> None:
+    """Add a trial that has ended and is of the space, as the experiment now is: others are left out."""
+    state, params = STATES.get(record.state or "", TrialState.FAIL), read_params(record.params)
+    inside = all(lies_in(distributions[name], value) for name, value in params.items())
+    if not (sweep.has_full_length(record.config) and inside and params):
+        return
+    study.add_trial(
+        optuna.trial.create_trial(
+            params=params,
+            distributions={name: distributions[name] for name in params},
+            state=state,
+            value=None if state == TrialState.FAIL else record.value,
+            intermediate_values=record.reports,
+        )
+    )
+
+
+def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return asked.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return asked.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
+    assert isinstance(distribution, FloatDistribution)
+    return asked.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def build_distribution(dimension: Dimension) -> BaseDistribution:
+    """Return Optuna's distribution of a dimension that is not tied."""
+    if dimension.choice is not None:
+        return CategoricalDistribution(dimension.choice)
+    low, high = dimension.bounds
+    if dimension.step:  # a range ends at its last whole step
+        high = low + int((high - low) / dimension.step + 1e-8) * dimension.step
+    if dimension.integers:
+        return IntDistribution(int(low), int(high), step=int(dimension.step or 1))
+    return FloatDistribution(low, round(high, 12), log=dimension.log_uniform is not None, step=dimension.step)
+
+
+def lies_in(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether Optuna could have proposed the value; it cuts a range to a whole number of steps."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    if not distribution.low <= value <= distribution.high:
+        return False
+    steps = (value - distribution.low) / distribution.step if distribution.step else 0
+    return abs(steps - round(steps)) < 1e-8

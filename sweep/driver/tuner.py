@@ -1,0 +1,197 @@
+"""An experiment from its first trial to its last: Tune spreads the trials, the driver writes what they say.
+
+Everything that a user could have got wrong is checked before Ray starts. The workers' reports are the only way results
+travel; this process alone writes the ledger and the tables.
+"""
+
+import logging
+import math
+import tempfile
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from sweep.analysis import best_experiment
+from sweep.cluster.capacity import Capacity
+from sweep.cluster.start import start_ray
+from sweep.cluster.versions import package_versions
+from sweep.driver.recorder import Listener, Recorder
+from sweep.driver.searcher import LedgerSearcher
+from sweep.driver.stopping import GRACE_SECONDS, Stopping
+from sweep.driver.trial import METRIC, TICK_SECONDS, PackTrainable
+from sweep.experiment.config import SweepConfig
+from sweep.planning.checks import check_start, send_data
+from sweep.planning.packing import size_packs
+from sweep.planning.plan import Plan
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.ledger import Usage, read_ledger, read_usage
+from sweep.storage import Folder, Location
+from sweep.wording import format_duration
+
+NO_LIMITS = Usage(math.inf, math.inf)
+
+
+def best_name(name: str) -> str:
+    """Return the file name, and so the experiment name, of an experiment's best configuration."""
+    return f"{name}-best.yaml"
+
+
+def run_experiment(
+    plan: Plan,
+    storage: Location,
+    listen: Listener | None = None,
+    limits: Usage = NO_LIMITS,
+    trainable: type[tune.Trainable] = PackTrainable,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> Folder:
+    """Run the experiment, or what is left of it, and return its folder.
+
+    Raises InputError where the folder cannot be written or holds another experiment, or no node can hold a trial, and
+    Stopped where it was ended by a signal, on request or by its budget. `trainable` trains a trial's pack; `say`
+    is told, in a sentence, what a person should know beside the trials' news.
+    """
+    stopping = Stopping()
+    older = (*plan.older_fingerprints, *plan.data.older_fingerprints)
+    folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints, plan.places, older)
+    try:
+        searcher = LedgerSearcher(plan.sweep, folder, read_ledger(folder.folder))
+        if searcher.has_work:
+            # Ray has handlers of its own, so this one comes after
+            with start_ray(), stopping.on_signals(say, lambda: _describe_wait(plan, searcher)):
+                _run_trials(plan, folder, searcher, stopping, listen, limits, trainable, say)
+        folder.flush()
+        best = best_experiment(folder.folder, plan.sweep)
+        if best is not None:
+            comment = f"# The best configuration of {plan.name}, by validation accuracy.\n"
+            folder.write_yaml(best_name(plan.name), best, comment)
+    finally:
+        folder.close()
+    return folder.folder
+
+
+def _describe_wait(plan: Plan, searcher: LedgerSearcher) -> str:
+    """Return what is waited for when the experiment is interrupted, and what is lost where nobody waits."""
+    if not (count := len(searcher.trials)):
+        return "ending; nothing is running"
+    trials = "a trial" if count == 1 else f"{count} trials"
+    ago = format_duration(max(plan.sweep.resources.checkpoint_seconds, TICK_SECONDS))
+    return (
+        f"waiting for a checkpoint of {trials}, up to {GRACE_SECONDS:g} s. Once more (Ctrl-C) ends at once, and what "
+        f"runs goes back to its last checkpoint, of up to {ago} ago"
+    )
+
+
+def _run_trials(
+    plan: Plan,
+    folder: ExperimentFolder,
+    searcher: LedgerSearcher,
+    stopping: Stopping,
+    listen: Listener | None,
+    limits: Usage,
+    trainable: type[tune.Trainable],
+    say: Callable[[str], None],
+) -> None:
+    share = check_start(plan, folder.folder)
+    searcher.repack(size_packs(plan, share).sweep)
+    searcher.places = capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
+    if not capacity.num_up:
+        needs = f"{share.cpus} CPUs and {share.gpus:g} GPUs"
+        say(f"No node that is up has {needs} for a trial: waiting for the autoscaler, which may take minutes")
+    constants = {
+        "selection_languages": list(plan.selection_languages),
+        "target_languages": list(plan.target_languages),
+        "max_examples": plan.sweep.evaluation.max_examples,
+        "num_threads": share.cpus,
+        "gpus": share.gpus,
+        "device": "cuda" if share.gpus else "cpu",
+        "versions": package_versions(),
+        "fingerprints": plan.fingerprints,
+        "places": dict(plan.places),
+        "data": send_data(plan, capacity),
+        "max_length": plan.sweep.corners[0].max_length,
+        "checkpoint_seconds": plan.sweep.resources.checkpoint_seconds,
+        "keeps_adapters": plan.sweep.keep != "none",
+        "adapters": {run_id: ray.put(content) for run_id, content in plan.adapters.items()},
+    }
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong is in the tables and on the screen
+    recorder = Recorder(folder, searcher, stopping, listen, say, share.gpus, read_usage(folder.folder), limits)
+    folder.append({"event": "start"})
+    with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
+        try:
+            # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
+            tune.run(
+                trainable,
+                config=constants,
+                resources_per_trial={"cpu": share.cpus, "gpu": share.gpus},
+                num_samples=-1,  # the searcher says when it is finished
+                search_alg=searcher,
+                scheduler=_Asha(plan.sweep, searcher) if plan.sweep.kind == "search" else FIFOScheduler(),
+                metric=METRIC,
+                mode="max",
+                reuse_actors=True,
+                max_failures=0,  # what failed is handed out again by the searcher
+                raise_on_failed_trial=False,
+                callbacks=[recorder],
+                stop=stopping,
+                storage_path=scratch,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+                verbose=0,
+            )
+        except Exception:  # Tune wraps what its callbacks raise
+            if folder.failure:
+                raise folder.failure from None
+            raise
+    recorder.finish()
+    if stopping.cause:
+        raise stopping.cause
+
+
+class _Asha(ASHAScheduler):
+    """ASHA among the searched trials, remembered over restarts; SPT and XPE are no competitors but what they are
+    compared with, so they are neither stopped nor counted in a rung.
+    """
+
+    def __init__(self, sweep: SweepConfig, searcher: LedgerSearcher) -> None:
+        """Start with what the ledger knows of trials that have ended."""
+        super().__init__(
+            time_attr="step",
+            max_t=sweep.longest,
+            grace_period=sweep.grace_period,
+            reduction_factor=sweep.scheduler.reduction_factor,
+            stop_last_trials=False,
+        )
+        self._searcher = searcher
+        for record in searcher.records.values():
+            if record.state is not None and not record.baseline:
+                for step, value in sorted(record.reports.items()):
+                    self._decide(record.trial_id, step, value)
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Do nothing: there is one bracket for all."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Record the result in its rung and say whether the trial goes on."""
+        record = self._searcher.trials[trial.trial_id]
+        if record.baseline or result["tick"] or result["trained"]:
+            return str(TrialScheduler.CONTINUE)  # what is trained is tested; its last value counts when it ends
+        for step, value in sorted(record.reports.items()):
+            if step <= result["restored_step"]:  # reported before the checkpoint that it goes on from
+                self._decide(record.trial_id, step, value)
+        return self._decide(record.trial_id, result["step"], result[METRIC])
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Record the last result of a trial that ended by itself."""
+        record = self._searcher.trials.get(trial.trial_id)
+        if record is not None and not record.baseline:
+            self._decide(record.trial_id, result["step"], result[METRIC])
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """Do nothing: what was recorded stays."""
+
+    def _decide(self, trial_id: str, step: int, value: float) -> str:
+        return str(self._brackets[0].on_result(SimpleNamespace(trial_id=trial_id), step, value))

@@ -1,0 +1,169 @@
+"""Experiment files: shipped ones by name and one's own by path, what `--set` changes in them, and what a replication
+stands for.
+"""
+
+import glob
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.overrides import read_override, split_overrides
+from sweep.experiment.yaml_files import read_mapping
+from sweep.storage import split_uri
+from sweep.storage.names import normalise_name
+from sweep.storage.object_storage import is_object_storage
+from xpe_core.config import RunConfig, build_config, nearest, show_value
+from xpe_core.errors import InputError
+
+LANGUAGE_KEYS = ("source_set", "evaluation.languages", "selection_languages")
+"""Keys whose values in a file are meant for the data set that it names, and not for one that `--set` names."""
+PLACE = re.compile(r"(?:([\w.\[\]-]+): )?(?:([\w.\[\]-]+)(?:=| is empty| is missing)|unknown key '([^']+)')")
+"""How an error of a config begins: the key above and the key, or a key that is unknown."""
+FIELD_PLACES = ("base", "space", "arms", "zipped")
+"""Keys under which fields of `RunConfig` stand: these are set by their own names."""
+
+
+def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, SweepConfig]:
+    """Return an experiment's name and its config, from a shipped name or a YAML file, with `key=value` overrides.
+
+    A key is a field of `RunConfig`, or a field of `SweepConfig` with dots (`evaluation.max_examples`). Raises
+    InputError that names the file and the key.
+    """
+    stem, content = _read_file(source)
+    name, where = normalise_name(stem), f"experiment {source}"
+    tree, lines = read_mapping(content, where, "base and space")
+    values: dict[str, Any] = tree
+    for key in ("base", "space", "arms", "scheduler", "evaluation", "resources"):
+        if values.get(key) is None:
+            values.pop(key, None)
+        elif not isinstance(values[key], dict):
+            raise InputError(f"{where}: {key} must hold keys of its own, not {show_value(values[key])}")
+    pairs = split_overrides(overrides)
+    for key, text in pairs.items():
+        _apply(values, key, text)
+    values = make_paths_absolute(values)
+    try:
+        sweep = build_config(SweepConfig, values, where)
+    except InputError as error:
+        raise InputError(_add_line(str(error), where, lines, pairs)) from None
+    wrote_grace = "scheduler.grace_period" in pairs or "scheduler" in pairs or is_file(source)
+    _check_grace_period(sweep, wrote_grace, where)
+    open_keys = set(LANGUAGE_KEYS) - pairs.keys() if "dataset" in pairs else ()
+    return name, sweep.leave_open(open_keys)
+
+
+def _add_line(message: str, where: str, lines: Mapping[str, int], overrides: Mapping[str, str]) -> str:
+    """Return an error's message with the line of the file that it speaks of, where that is known."""
+    found = PLACE.match(message, len(where) + 2)
+    if found is None:
+        return message
+    above, key, unknown = found.groups()
+    path = f"{above}.{key}" if above and key else key
+    named = [one for one in lines if one.rpartition(".")[2] == unknown] if unknown else [path]
+    if len(named) != 1 or named[0] not in lines or key in overrides or unknown in overrides:
+        return message
+    return f"{where}: line {lines[named[0]]}: {message[len(where) + 2 :]}"
+
+
+def _check_grace_period(sweep: SweepConfig, wrote_it: bool, where: str) -> None:
+    """Refuse a grace period that a person wrote and no trial is long enough for; a default one just stops none."""
+    grace_period = sweep.scheduler.grace_period
+    said = wrote_it and "scheduler" in sweep.model_fields_set and "grace_period" in sweep.scheduler.model_fields_set
+    if sweep.kind == "search" and said and grace_period > sweep.longest:
+        raise InputError(
+            f"{where}: scheduler.grace_period={grace_period} is longer than max_steps={sweep.longest}; "
+            f"allowed are 1 to {sweep.longest}, or none at all"
+        )
+
+
+def is_file(source: str) -> bool:
+    """Whether an experiment is given by a YAML file, and not by its name or folder."""
+    return PurePosixPath(last_part(source)).suffix.lower() in (".yaml", ".yml")
+
+
+def last_part(source: str) -> str:
+    """Return the last part of a path or URI; InputError where it is a URI that cannot be used."""
+    return split_uri(source)[1] if is_object_storage(source) else Path(source).name
+
+
+def _read_file(source: str) -> tuple[str, bytes]:
+    """Return the name and content of a YAML file, one's own or, by its name, a shipped one."""
+    if is_object_storage(source):
+        folder, name = split_uri(source)
+        content = folder.read(name) if is_file(source) else None
+        if content is None:
+            raise InputError(f"experiment {source}: there is no such file; its path ends in .yaml")
+        return PurePosixPath(name).stem, content
+    path = Path(source)
+    if not is_file(source):
+        path = Path(str(files("sweep").joinpath("configs", f"{source}.yaml")))
+        if not path.is_file():
+            folder_of_shipped = Path(str(files("sweep").joinpath("configs")))
+            shipped = ", ".join(sorted(file.stem for file in folder_of_shipped.glob("*.yaml")))
+            raise InputError(f"unknown experiment {source!r}; shipped are {shipped}; a file's path ends in .yaml")
+    try:
+        return path.stem, path.read_bytes()
+    except OSError as error:
+        raise InputError(f"experiment {source}: {error.strerror}") from None
+
+
+def name_experiment(command: str, source: str) -> str:
+    """Return the name of what `search`, `grid` or `replicate` makes of a source, where none is given."""
+    name = normalise_name(PurePosixPath(last_part(source)).stem if is_file(source) else last_part(source))
+    if command != "replicate" or (is_file(source) and load_experiment(source)[1].kind == "replicate"):
+        return name
+    return f"{name}-replication"
+
+
+def _apply(values: dict[str, Any], key: str, text: str) -> None:
+    """Set one `key=value` in the experiment's values, moving a searched field from the space to the base."""
+    if key in RunConfig.model_fields:
+        values["base"] = {**values.get("base", {}), key: read_override(key, text)}
+        values.get("space", {}).pop(key, None)
+        for arm in values.get("arms", {}).values():
+            if isinstance(arm, dict):
+                arm.pop(key, None)
+        for lists in [lists for lists in values.get("zipped") or () if isinstance(lists, dict) and key in lists]:
+            del lists[key]
+            if len(lists) < 2:  # what is left of a pair is an ordinary choice
+                values["zipped"].remove(lists)
+                choices = {name: {"choice": choice} for name, choice in lists.items()}
+                values["space"] = {**values.get("space", {}), **choices}
+        if key == "source_set":
+            values.pop("source_sets", None)
+        return
+    first, _, rest = key.partition(".")
+    field = SweepConfig.model_fields.get(first)
+    known = [*RunConfig.model_fields, *(name for name in SweepConfig.model_fields if name not in FIELD_PLACES)]
+    if field is None or first in FIELD_PLACES:
+        raise InputError(f"--set {key}={text}: {nearest(key, known)}")
+    value = read_override(key, text)
+    if rest:
+        values[first] = {**(values[first] if isinstance(values.get(first), dict) else {}), rest: value}
+    else:
+        values[first] = value
+
+
+def make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
+    """Resolve `dataset` and `backbone` where they are paths here: a worker's working folder is another one."""
+    base = dict(values.get("base", {}))
+    for key in ("dataset", "backbone"):
+        name = base.get(key)
+        if not isinstance(name, str) or name in ("", "cldr", "e5-small"):
+            continue
+        if _exists(name):
+            base[key] = str(Path(name).expanduser().resolve())
+        elif key == "dataset" and glob.has_magic(name):
+            base[key] = str(Path(name).expanduser().absolute())
+    return {**values, "base": base}
+
+
+def _exists(name: str) -> bool:
+    """Whether there is a file or folder of that name, which may be one that no path can have."""
+    try:
+        return Path(name).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False

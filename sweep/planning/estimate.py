@@ -1,0 +1,136 @@
+"""What an experiment costs before it is run: runs, steps, tokens, operations, and hours at a measured or a stated rate.
+
+Nothing is known of what early stopping saves, so a search's figures are upper bounds.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from transformers import PreTrainedConfig
+
+from sweep.cluster.capacity import Share, is_up
+from sweep.planning.plan import Plan
+from xpe_core.backbones.backbone import load_backbone, read_config
+from xpe_core.config import RunConfig
+from xpe_core.data.tokens import TokenisedData
+from xpe_core.errors import InputError
+from xpe_core.locations import use_locations
+from xpe_core.pack import PromptClassifier
+from xpe_core.training.meter import count_operations
+from xpe_core.training.training import Training
+
+CALIBRATION_STEPS = 3
+"""Measured training steps at most, after a first one that is not."""
+CALIBRATION_SECONDS = 20.0
+"""Time after which no other step is begun."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Upper bounds for a whole experiment."""
+
+    num_trials: int
+    num_runs: int
+    num_steps: int
+    """Optimizer steps of all runs."""
+    num_tokens: int
+    """Text tokens trained on, by all runs."""
+    num_operations: float
+    """Floating-point operations: training, validation at every evaluation, and the test."""
+
+    def hours(self, rate: float) -> float:
+        """Return hours on one device that does `rate` operations a second."""
+        return self.num_operations / rate / 3600
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Return what all of the experiment's trials take if none is stopped early.
+
+    Of a search the configurations are not known yet: the corners of its space stand for them.
+    """
+    sweep, corners = plan.sweep, plan.sweep.corners
+    shape = read_config(corners[0].backbone)
+
+    @cache
+    def measure(languages: tuple[str, ...], split: str, max_examples: int | None = None) -> tuple[int, float]:
+        """Return how many examples there are, and their mean length."""
+        lengths = plan.data.lengths[plan.data.select(languages, split, max_examples)]
+        return len(lengths), float(np.mean(lengths))
+
+    parts = [_cost(plan, corner, shape, measure) for corner in corners]
+    share = plan.num_configurations / len(corners)
+    num_runs = plan.num_configurations * len(sweep.seeds)
+    steps, tokens, operations = (len(sweep.seeds) * share * sum(values) for values in zip(*parts, strict=True))
+    return Estimate(plan.num_trials, num_runs, round(steps), round(tokens), operations)
+
+
+def _cost(
+    plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Callable[..., tuple[int, float]]
+) -> tuple[float, float, float]:
+    """Return steps, text tokens and operations of one run."""
+    only_first = config.pooling == "first"
+
+    def forward(*examples: Any) -> tuple[int, float, float]:
+        """Return examples, mean tokens, and operations of a forward pass over them."""
+        num_examples, mean_tokens = measure(*examples)
+        width = round(mean_tokens) + config.num_virtual_tokens
+        return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
+
+    sources = plan.data.sources(config.source_set)
+    num_examples, mean_tokens, once = forward(sources, "train")
+    seen = config.max_steps * min(config.batch_size, num_examples)
+    eval_steps = config.eval_steps or max(1, num_examples // config.batch_size)
+    validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
+    _, _, validation = forward(validated, "validation", config.max_validation_examples)
+    _, _, test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)
+    operations = 2 * once * seen / num_examples + validation * -(-config.max_steps // eval_steps) + test
+    return config.max_steps, seen * mean_tokens, operations
+
+
+def measure_rate(plan: Plan, share: Share) -> float:
+    """Return operations a second of a few training steps of the first configuration, on a GPU with a trial's seeds.
+
+    They are run where a trial would be, with a trial's `share` of a node. InputError where no node that is up can hold
+    one: a dry run starts none.
+    """
+    if not is_up(share):
+        raise InputError(
+            "no node that is up can hold a trial, so nothing can be measured: state a rate with --tflops, such as "
+            "--tflops 60 for half of what an A100 does in float16"
+        )
+    config = plan.sweep.corners[0]
+    seeds = plan.sweep.seeds[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
+    data = ray.put(plan.data.in_memory())
+    remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
+    return float(ray.get(remote.remote(config.model_dump(), seeds, data, share, plan.places)))
+
+
+@ray.remote(max_calls=1)
+def _measure_rate(
+    values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
+) -> float:
+    use_locations(places)
+    torch.set_num_threads(share.cpus)
+    short = RunConfig(**{**values, "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0})
+    backbone = load_backbone(short.backbone, "cuda" if share.gpus else "cpu")
+    packed = [short.with_seed(seed) for seed in seeds]
+    training = Training(PromptClassifier(backbone, packed, len(data.label_names)), data)
+    training.advance(0)  # the first step takes memory and reads caches
+    before, started = training.work.num_operations, _now(share)
+    training.advance(0)
+    while training.step <= CALIBRATION_STEPS and _now(share) - started < CALIBRATION_SECONDS:
+        training.advance(0)
+    return (training.work.num_operations - before) / (_now(share) - started)
+
+
+def _now(share: Share) -> float:
+    """Return seconds, when the device has done what it was given."""
+    if share.gpus:
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,184 @@
+"""Which languages of a data set an experiment trains, chooses and is tested on, and what a person should know of it.
+
+An experiment file is written for one data set. With another one (`--set dataset=news.csv`) what the file says of
+languages holds where the data has them all; else the experiment trains on the largest language and tests on all.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sweep.experiment.config import UNKNOWN_SOURCES, EvaluationConfig, SweepConfig
+from sweep.experiment.space import Dimension
+from xpe_core.config import build_config
+from xpe_core.data.labelled_data import LabelledData, check_splits, load_labels
+from xpe_core.errors import InputError
+from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
+
+SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
+TRAINED_SPLITS = ("train", "validation")
+
+Counts = Mapping[str, Mapping[str, int]]
+"""Rows by language and split; a split that a language lacks is absent."""
+
+
+@dataclass(frozen=True)
+class ChosenLanguages:
+    """The codes of a data set that an experiment's names stand for."""
+
+    selection: tuple[str, ...]
+    targets: tuple[str, ...]
+    notes: tuple[str, ...]
+    """What a person should know of them, in sentences."""
+
+
+def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
+    """Raise InputError where a name of an experiment stands for no language of a data set, or for several."""
+    for key, names in _names(sweep):
+        try:
+            resolve_languages(names, languages)
+        except InputError as error:
+            groups = f"; groups of the file: {', '.join(sweep.groups)}" if sweep.groups else ""
+            raise InputError(f"{key}: {error}{groups}") from None
+    for group in sweep.groups:
+        if group in languages:
+            raise InputError(f"groups.{group}: is a language of the data set already; choose another name")
+
+
+def fit_to_data(sweep: SweepConfig) -> tuple[SweepConfig, ChosenLanguages]:
+    """Return an experiment with languages that its data set has, and what they are; InputError where a name is wrong.
+
+    Neither Torch nor a backbone is needed, and no text is tokenised.
+    """
+    labels = load_labels(sweep.corners[0].source)
+    adapted, changed = adapt_to_data(sweep, labels.counts)
+    chosen = choose_languages(adapted, labels)
+    return adapted, replace(chosen, notes=(*changed, *chosen.notes))
+
+
+def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tuple[str, ...]]:
+    """Return an experiment with languages that a data set has, where it leaves them open, and what was changed."""
+    if sweep.kind == "evaluate":
+        return sweep, ()
+    values: dict[str, Any] = {name: getattr(sweep, name) for name in sweep.model_fields_set}
+    notes: list[str] = []
+    if SOURCES in sweep.open_keys and not all(_has_all(one, counts, "train") for one in sweep.used_source_sets):
+        largest = _find_largest(counts)
+        most = counts[largest]["train"]
+        equal = sum(of_language.get("train") == most for of_language in counts.values())
+        which = "the language" if equal == 1 else f"the first of {equal} languages"
+        notes.append(
+            f"trained on {largest}, {which} with the most rows to train on ({most:,}): the "
+            f"data set lacks some of {' and '.join(sweep.used_source_sets)}; --set source_set=... chooses others"
+        )
+        values = _set_source_set(values, largest)
+    if TARGETS in sweep.open_keys and not _has_all(sweep.evaluation.languages, counts, "test"):
+        values["evaluation"] = EvaluationConfig(**{**sweep.evaluation.model_dump(), "languages": "all"})
+        notes.append("tested on all languages with a test split: the data set lacks some that the experiment names")
+    chosen_by = sweep.selection_languages
+    if SELECTION in sweep.open_keys and chosen_by is not None and not _has_all(chosen_by, counts, "validation"):
+        values.pop(SELECTION, None)
+        notes.append("chosen by the languages trained on: the data set lacks some of selection_languages")
+    return (build_config(SweepConfig, values, "with this data set"), tuple(notes)) if notes else (sweep, ())
+
+
+def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
+    """Return the languages that an experiment chooses by and is tested on.
+
+    InputError where a name is unknown, or a language that is asked for by its name lacks a split that it is needed for.
+    """
+    check_names(sweep, data.languages)
+    if not any("test" in counts for counts in data.counts.values()):
+        raise InputError(
+            f"dataset {data.name}: no language has a test split, so there is nothing to test on; "
+            "--set columns='split=80/10/10' draws all splits"
+        )
+    targets = data.resolve(sweep.evaluation.languages, ("test",))
+    if sweep.kind == "evaluate":
+        return ChosenLanguages((), targets, _explain(sweep, data, targets))
+    source_sets = [data.sources(source_set) for source_set in sweep.used_source_sets]
+    every_source = [language for source_set in source_sets for language in source_set]
+    chosen_by = sweep.selection_languages or (every_source if sweep.kind == "search" else ())
+    selection = data.resolve(chosen_by, ("validation",)) if chosen_by else ()
+    for source_set in source_sets:
+        check_splits(data, train=source_set, validation={*selection, *source_set}, test=targets)
+    return ChosenLanguages(selection, targets, _explain(sweep, data, targets))
+
+
+def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> tuple[str, ...]:
+    """Return what a person should know of the names and of what is left out."""
+    notes = [note for _, names in _names(sweep) for note in explain_languages(names, data.languages)]
+    used: set[str] = set()
+    for source_set in sweep.used_source_sets if sweep.kind != "evaluate" else ():
+        used |= set(data.sources(source_set))
+        notes += _left_out(data, source_set, TRAINED_SPLITS, "trained")
+    notes += _left_out(data, sweep.evaluation.languages, ("test",), "tested")
+    notes += [note for group, names in sweep.groups.items() for note in _explain_group(group, names, data.languages)]
+    if held_out := sorted(used & set(data.held_out)):
+        notes.append(
+            f"no validation split in {_shorten(held_out)}: validated on a tenth of the train split, not trained on it"
+        )
+    return tuple(dict.fromkeys(notes))
+
+
+def _explain_group(group: str, names: Sequence[str], languages: Collection[str]) -> Iterator[str]:
+    """Yield which names of a group are none of the data's: its row in the tables is made without them."""
+    for name in names:
+        try:
+            resolve_languages(name, languages)
+        except InputError as error:
+            yield f"groups.{group} goes without {name}: {error}"
+
+
+def _left_out(data: LabelledData, names: str | Sequence[str], splits: Sequence[str], verb: str) -> list[str]:
+    """Return which languages of a group lack what they would be needed for."""
+    left_out = sorted(set(data.resolve(names)) - set(data.resolve(names, splits)))
+    lacking = " or ".join(splits)
+    return [f"not {verb} on {_shorten(left_out)}: there is no {lacking} split"] if left_out else []
+
+
+def _names(sweep: SweepConfig) -> Iterator[tuple[str, str | Sequence[str]]]:
+    """Yield every key that names languages, with the names."""
+    for source_set in sweep.used_source_sets if sweep.kind != "evaluate" else ():
+        if source_set != UNKNOWN_SOURCES:
+            yield SOURCES, source_set
+    yield TARGETS, sweep.evaluation.languages
+    if sweep.selection_languages is not None:
+        yield SELECTION, sweep.selection_languages
+
+
+def _has_all(names: str | Sequence[str], counts: Counts, split: str) -> bool:
+    """Whether a data set has every language of `names`, with rows in a split."""
+    if not resolves_fully(names, counts):
+        return False
+    return split_names(names) == ["all"] or all(
+        split in counts[language] for language in resolve_languages(names, counts)
+    )
+
+
+def _find_largest(counts: Counts) -> str:
+    """Return the language with the most train rows; of equally many the first code."""
+    sizes = {language: rows["train"] for language, rows in counts.items() if "train" in rows}
+    if not sizes:
+        raise InputError("dataset: no language has a train split, so there is nothing to train on")
+    return min(sizes, key=lambda language: (-sizes[language], language))
+
+
+def _set_source_set(values: Mapping[str, Any], source_set: str) -> dict[str, Any]:
+    """Return an experiment's values with one source set, wherever others stood."""
+    changed = {name: value for name, value in values.items() if name != "source_sets"}
+    changed["base"] = {**values.get("base", {}), SOURCES: source_set}
+    space = {name: dimension for name, dimension in values.get("space", {}).items() if name != SOURCES}
+    arms = values.get("arms", {}).items()
+    changed["arms"] = {arm: {key: one for key, one in own.items() if key != SOURCES} for arm, own in arms}
+    zipped = [{key: one for key, one in lists.items() if key != SOURCES} for lists in values.get("zipped", ())]
+    changed["zipped"] = tuple(lists for lists in zipped if len(lists) > 1)
+    for lists in zipped:
+        if len(lists) == 1:  # what is left of a pair is an ordinary choice
+            space |= {name: Dimension(choice=choice) for name, choice in lists.items()}
+    changed["space"] = space
+    return {name: value for name, value in changed.items() if value or name in values}
+
+
+def _shorten(codes: Sequence[str], limit: int = 6) -> str:
+    return ", ".join(codes[:limit]) + (f" and {len(codes) - limit} more" if len(codes) > limit else "")

@@ -1,0 +1,123 @@
+"""An experiment's data and backbone in another place than where it found them first: the same content is the same one.
+
+The recorded names stay, since ids of configurations and runs are made of them; what is loaded is found where it is now.
+"""
+
+import glob
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep.experiment.config import DEFAULTS, SweepConfig
+from sweep.records.experiment_folder import read_locations, read_specification
+from sweep.storage import Folder
+from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.config import RunConfig, build_config, digest
+from xpe_core.data import DataSource, dataset_fingerprints
+from xpe_core.data.tokens import READER, fingerprint_tokens
+from xpe_core.errors import InputError
+from xpe_core.locations import find_location, use_locations
+
+NAMED = ("backbone", "dataset")
+"""Fields that say where something lies, beside what it is."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An experiment under the names that it was recorded with."""
+
+    sweep: SweepConfig
+    places: Mapping[str, str]
+    """Where what has a recorded name lies now, if elsewhere."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data."""
+
+
+def keep_names(sweep: SweepConfig, folder: Folder, places: Mapping[str, str] | None = None) -> Moved:
+    """Return an experiment under the names that its folder has recorded, wherever the same content lies now.
+
+    Of another content the names stay as they are asked for, and the folder refuses it. `places` are known beforehand.
+    Both are what this process loads from now on.
+    """
+    known = dict(places or {})
+    use_locations(known)
+    if folder.read("experiment.yaml") is None:
+        return Moved(sweep, known)
+    before = read_specification(folder)
+    asked = sweep.corners[0]
+    if before["kind"] != sweep.kind or all(read_names(before)[name] == asked.model_dump()[name] for name in NAMED):
+        return Moved(sweep, known)
+    found, older = match(before, asked)
+    base = {name: value for name, value in sweep.base.items() if name not in found}
+    base |= {name: before["base"][name] for name in found if name in before["base"]}
+    known |= {read_names(before)[name]: place for name, place in found.items()}
+    use_locations(known)
+    values = {**sweep.model_dump(exclude_unset=True), "base": base}
+    return Moved(build_config(SweepConfig, values, str(folder)), known, older)
+
+
+def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Return where an experiment's data and backbone lie now: where it found them last, or where a person says.
+
+    InputError where there is something else.
+    """
+    before = read_specification(folder)
+    names = read_names(before)
+    places = read_locations(folder)
+    said = {name: _absolute(place) for name, place in wanted.items() if place is not None}
+    for name in NAMED:
+        place = places.get(names[name], names[name])
+        if name not in said and place.startswith("/") and not glob.has_magic(place) and not Path(place).exists():
+            raise InputError(f"{folder.name} was run with {place}, which is not here: say where with --{name} PATH")
+    if not said:
+        return places
+    base = {name: value for name, value in before["base"].items() if name in RunConfig.model_fields}
+    use_locations(places)
+    found, _ = match(before, RunConfig(**{**base, **names, **said}), said)
+    for name, place in said.items():
+        if name not in found:
+            what = "is another backbone than" if name == "backbone" else "holds other data than"
+            raise InputError(f"--{name} {place}: {what} {names[name]}, which {folder.name} was run with")
+    return {**places, **{names[name]: place for name, place in found.items() if place != names[name]}}
+
+
+def read_names(specification: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of backbone and data set in an experiment's specification."""
+    base = specification.get("base") or {}
+    return {name: str(base.get(name, DEFAULTS[name])) for name in NAMED}
+
+
+def match(
+    before: Mapping[str, Any], asked: RunConfig, fields: Mapping[str, Any] | None = None
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return what has another name and the recorded content, with its name now, and older fingerprints of the data."""
+    recorded, names = before.get("fingerprints") or {}, read_names(before)
+    now = {"backbone": asked.backbone, "dataset": asked.dataset}
+    elsewhere = [name for name in NAMED if now[name] != names[name] or name in (fields or ())]
+    found: dict[str, str] = {}
+    if "backbone" in elsewhere and fingerprint_checkpoint(now["backbone"]) == recorded.get("backbone"):
+        found["backbone"] = now["backbone"]
+    if "dataset" not in elsewhere:
+        return found, ()
+    alike = [*dataset_fingerprints(asked.source), *_named_fingerprints(asked.source, names["dataset"])]
+    prints = [fingerprint_tokens(one, asked.backbone, asked.max_length) for one in alike]
+    if recorded.get("data") not in (*prints, digest([READER, prints[0]])):
+        return found, ()
+    return {**found, "dataset": now["dataset"]}, tuple(prints[1:])
+
+
+def _named_fingerprints(source: DataSource, recorded: str) -> list[str]:
+    """Return what older versions called one file by its recorded name: the name and its folder's counted there."""
+    path, before = Path(find_location(source.name)).expanduser(), Path(recorded)
+    if not path.is_file() or source != DataSource(source.name):
+        return []
+    sha = hashlib.sha256(f"{before.parent.name}/{before.name}".encode())
+    sha.update(path.read_bytes())
+    return [sha.hexdigest()[:16]]
+
+
+def _absolute(place: str) -> str:
+    path = Path(place).expanduser()
+    return str(path.resolve()) if path.exists() else place

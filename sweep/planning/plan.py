@@ -1,0 +1,103 @@
+"""An experiment whose backbone and data are there: what it will run, and what that is estimated to cost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sweep.analysis.targets import TableRows, find_rows
+from sweep.experiment.config import SweepConfig
+from sweep.planning.languages import fit_to_data
+from xpe_core.backbones.backbone import find_hidden_size, find_max_positions
+from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.cache import explain_stand_in
+from xpe_core.data.tokens import TokenisedData, load_tokens
+from xpe_core.pack import check_encoder, check_positions
+
+CUT_SHARE = 0.01
+"""Of the texts: what is said of those that are cut from there on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment whose backbone and data are there and fit what it asks for."""
+
+    name: str
+    sweep: SweepConfig
+    data: TokenisedData
+    fingerprints: dict[str, str]
+    selection_languages: tuple[str, ...]
+    """What a trial is chosen by, the same for every trial, so that accuracies compare; empty where none is chosen."""
+    target_languages: tuple[str, ...]
+    adapters: Mapping[str, bytes] = field(default_factory=dict)
+    """Of an evaluation: the adapters' files by run_id."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where data and backbone of a recorded name lie now, if elsewhere."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data."""
+
+    notes: tuple[str, ...] = ()
+    """What a person should know of data and languages, in sentences."""
+
+    @cached_property
+    def rows(self) -> TableRows:
+        """What the rows of the tables average over."""
+        source_sets = {self.sweep.name_source_set(name): name for name in self.sweep.used_source_sets}
+        is_trained = self.sweep.kind != "evaluate"  # adapters may have been trained on languages that are not here
+        trained = {name: self.data.sources(asked) for name, asked in source_sets.items() if is_trained}
+        dataset = self.sweep.corners[0].dataset
+        return find_rows(dataset, source_sets, self.target_languages, trained, self.sweep.groups)
+
+    @property
+    def chosen_by_targets(self) -> tuple[str, ...]:
+        """Languages of the rows whose validation split takes part in the choice: for them a trial is not zero-shot."""
+        return tuple(sorted(set(self.selection_languages) & set(self.target_languages) - self.rows.excluded))
+
+    @property
+    def trained_on_targets(self) -> dict[str, int]:
+        """How many languages of its rows each source set trains on, where it does: they are not zero-shot there."""
+        rows = self.rows
+        counts = {name: len(codes - rows.exclusions[name].languages) for name, codes in rows.trained.items()}
+        return {name: count for name, count in counts.items() if count}
+
+    @property
+    def num_configurations(self) -> int:
+        """Configurations in all."""
+        return self.sweep.num_samples if self.sweep.kind == "search" else len(self.sweep.corners)
+
+    @property
+    def num_trials(self) -> int:
+        """Trials in all, where nothing was added to the experiment: a grid's cells may be several packs each."""
+        if self.sweep.kind == "search":
+            return self.num_configurations
+        return sum(-(-len(self.sweep.seeds_of(arm)) // self.pack_size) for arm, _ in self.sweep.cells)
+
+    @property
+    def pack_size(self) -> int:
+        """Runs that train together at most: all seeds of a configuration, unless a grid says otherwise."""
+        size = self.sweep.resources.seeds_per_trial
+        return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.sweep.seeds)
+
+
+def prepare(name: str, sweep: SweepConfig) -> Plan:
+    """Check names, fetch and tokenise whatever the experiment needs; InputError where something is missing.
+
+    What is quick is looked at first: a misspelt language is answered before a text is tokenised.
+    """
+    sweep, chosen = fit_to_data(sweep)
+    config = sweep.corners[0]
+    max_positions = find_max_positions(config.backbone)
+    hidden_size = find_hidden_size(config.backbone)
+    for corner in sweep.corners:
+        check_positions(corner, max_positions)
+        check_encoder(corner, hidden_size)
+    data = load_tokens(config.source, config.backbone, config.max_length)
+    fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
+    notes = (*chosen.notes, *explain_machine(data, config.max_length))
+    return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)
+
+
+def explain_machine(data: TokenisedData, max_length: int) -> tuple[str, ...]:
+    """Return what a person should know of how many texts are cut, and of where the cache is."""
+    share = (data.num_cut or 0) / max(len(data.lengths), 1)
+    cut = f"{100 * share:.0f} % of the texts are longer than {max_length} tokens (max_length) and are cut"
+    return tuple(note for note in (cut if share >= CUT_SHARE else None, explain_stand_in()) if note)

@@ -1,0 +1,101 @@
+"""What a replication stands for: the best configurations of an experiment, with their baselines, on fresh seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.files import is_file, load_experiment, make_paths_absolute
+from sweep.records.experiment_folder import NO_TRAINING, read_specification
+from sweep.storage import Folder, Location
+from sweep.storage.names import normalise_name
+from sweep.storage.object_storage import is_object_storage
+from xpe_core.config import RunConfig, build_config
+from xpe_core.errors import InputError
+
+
+def find_known(of: str, storage: Location, wanted: Mapping[str, str | None]) -> dict[str, str]:
+    """Return where data and backbone of an experiment lie now: where it found them last, or where a person says."""
+    from sweep.planning.moved import find_locations  # slow to import
+
+    return find_locations(_find_experiment(of, storage), wanted)
+
+
+def resolve_replication(
+    sweep: SweepConfig, storage: Location, places: Mapping[str, str | None] | None = None
+) -> SweepConfig:
+    """Return the replication with its arms: the best configurations, and SPT and XPE beside them.
+
+    Of an experiment's folder (or its name below `storage`) the best come out of its results; a YAML file stands for the
+    one configuration that it holds. SPT and XPE are the best that were tried, or the best configuration with another
+    `encoder_ratio`. A file's data set and backbone may lie in other `places`. InputError where there is nothing to
+    replicate, or a seed is not fresh.
+    """
+    assert sweep.of is not None
+    if is_file(sweep.of):
+        _, source = load_experiment(sweep.of)
+        if source.kind != "search" or source.varying:
+            raise InputError(f"{sweep.of} holds no single configuration: a replication wants one, or an experiment")
+        named = {name: place for name, place in (places or {}).items() if place is not None}
+        moved = make_paths_absolute({"base": {**source.config().model_dump(), **named}})["base"]
+        found, used = {"best": build_config(RunConfig, moved, sweep.of)}, set(source.seeds)
+        evaluation: Any = source.evaluation.model_dump()
+        groups: Any = source.groups
+    else:
+        folder = _find_experiment(sweep.of, storage)
+        found, used, evaluation = _read_best(folder, sweep.top)
+        groups = read_specification(folder).get("groups", {})
+    if stale := sorted(used & set(sweep.seeds)):
+        fresh = f"{max(used) + 1}-{max(used) + 10}"
+        raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication wants fresh ones, such as {fresh}")
+    best = next(iter(found.values()))
+    for method, ratio in (("spt", 0.0), ("xpe", 1.0)):
+        if method not in found and not any(config.method == method for config in found.values()):
+            found[method] = RunConfig(**{**best.model_dump(), "encoder_ratio": ratio})
+    arms = {name: config.model_dump(exclude={"seed", "imported"}) for name, config in found.items()}
+    shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
+    own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
+    values = sweep.model_dump(exclude_unset=True)
+    evaluation, groups = values.get("evaluation", evaluation), values.get("groups", groups)
+    values |= {"base": shared, "arms": own, "evaluation": evaluation, "groups": groups}
+    return build_config(SweepConfig, values, f"replication of {sweep.of}")
+
+
+def fresh_seeds(of: str, storage: Location, count: int = 10) -> str:
+    """Return the seeds that follow those an experiment has used."""
+    if is_file(of):
+        used = set(load_experiment(of)[1].seeds)
+    else:
+        used = _read_best(_find_experiment(of, storage), 1)[1]
+    return f"{max(used) + 1}-{max(used) + count}"
+
+
+def _find_experiment(of: str, storage: Location) -> Folder:
+    for folder in (Folder(of),) if is_object_storage(of) else (Folder(storage) / normalise_name(of), Folder(of)):
+        if folder.read("experiment.yaml") is not None:
+            return folder
+    Folder(storage).folders()  # says so where there is not even a bucket
+    raise InputError(f"there is no experiment {of!r} in {storage}, and no folder of that name holds one")
+
+
+def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int], dict[str, Any]]:
+    """Return an experiment's best configurations with SPT and XPE, the seeds it used, and how it evaluated."""
+    from sweep.analysis import rank_configurations, read_runs  # slow to import, and seldom needed
+
+    if read_specification(folder)["kind"] == "evaluate":
+        raise InputError(f"{folder} {NO_TRAINING}: there is no configuration to replicate")
+    runs = read_runs(folder)
+    rows = {row["config_id"]: row for row in runs.iter_rows(named=True)}
+    ranked = rank_configurations(runs)
+    if not ranked:
+        raise InputError(f"{folder} has no finished configuration to replicate")
+    names = {f"best_{place + 1}" if top > 1 else "best": best for place, best in enumerate(ranked[:top])}
+    for method in ("spt", "xpe"):
+        if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
+            names[method] = of_method[0]
+    fields = [name for name in RunConfig.model_fields if name != "seed"]
+    found = {name: RunConfig(**{key: rows[best.config_id][key] for key in fields}) for name, best in names.items()}
+    return found, set(runs["seed"].to_list()), read_specification(folder)["evaluation"]
+
+
+def _is_shared(key: str, arms: Mapping[str, Mapping[str, Any]]) -> bool:
+    return len({values[key] for values in arms.values()}) == 1

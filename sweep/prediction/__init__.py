@@ -1,0 +1,1 @@
+"""Texts from somewhere, through a trained adapter, to somewhere."""

@@ -1,0 +1,111 @@
+"""The command `predict`: texts from somewhere, through a trained adapter, to somewhere."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sweep.experiment.classes import read_with_classes
+from sweep.prediction.texts import TextRow, Texts, open_texts, read_standard_input
+from sweep.prediction.writing import AnswerLines, Write, choose_format, open_output
+from sweep.report.steps import show_steps
+from xpe_core.classifier import TextClassifier, cut_windows, load, window_sizes
+from xpe_core.errors import InputError
+from xpe_core.steps import long_step
+
+BROKEN_PIPE = 141
+"""The exit status where nobody reads on, as a shell gives it to a process that the signal ends."""
+
+
+def predict(
+    adapter: str,
+    texts: Sequence[str],
+    file: Path | None,
+    column: str | None,
+    to: Path | None,
+    form: str | None,
+    with_probabilities: bool,
+    backbone: str | None,
+    device: str | None,
+    precision: str | None,
+    label_names: Sequence[str] | None,
+) -> int:
+    """Answer texts as they come and return the exit status."""
+    if texts and file is not None:
+        raise InputError("--text and --file cannot be given together")
+    file = None if file == Path("-") else file
+    if column is not None and file is None:
+        raise InputError(f"--column {column}: only a --file has columns")
+    shown = choose_format(form, to)
+    if file is not None and to is not None and to.exists() and file.exists() and to.samefile(file):
+        raise InputError(f"--to {to}: is the file that is read; the answers need another name")
+    on_screen = to is None and sys.stdout.isatty()
+    # a bar beside answers on the same screen would be in their way
+    shows_steps = nullcontext() if file is None or on_screen else show_steps(Console(stderr=True))
+    try:
+        with shows_steps:
+            table = None if file is None else _open(file, column)
+            with open_output(to) as write:
+                classifier = load(read_with_classes(adapter, label_names), device, precision, backbone)
+                if texts and form is None and on_screen:
+                    _print_table(classifier, texts, with_probabilities)
+                    return 0
+                columns = None if table is None else table.columns
+                lines = AnswerLines(shown, classifier.label_names, with_probabilities, columns)
+                _say([*(table.notes if table else ()), *lines.notes])
+                _answer(classifier, texts, table, lines, write)
+    except BrokenPipeError:
+        # what is still buffered has nowhere to go when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _open(file: Path, column: str | None) -> Texts:
+    with long_step(f"Reading {file.name}"):
+        return open_texts(file, column)
+
+
+def _answer(
+    classifier: TextClassifier, texts: Sequence[str], table: Texts | None, lines: AnswerLines, write: Write
+) -> None:
+    """Write the answers, window by window."""
+    write(lines.header())
+    with long_step("Classifying", None if table is None else table.num_rows, "texts") as step:
+        for window in _windows(texts, table):
+            probabilities = classifier.probabilities([text for text, _ in window])
+            write(lines.lines([cells for _, cells in window], probabilities))
+            step.done += len(window)
+
+
+def _windows(texts: Sequence[str], table: Texts | None) -> Iterator[list[TextRow]]:
+    if table is not None:
+        return cut_windows(table.rows)
+    windows = cut_windows(texts) if texts else read_standard_input(window_sizes())
+    return ([(text, [text]) for text in window] for window in windows)
+
+
+def _say(notes: Iterable[str]) -> None:
+    """Print sentences beside the answers, where none of them is taken for one."""
+    console = Console(stderr=True)
+    for note in notes:
+        console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_table(classifier: TextClassifier, texts: Sequence[str], with_probabilities: bool) -> None:
+    table = Table(box=None, pad_edge=False)
+    classes = classifier.label_names if with_probabilities else ()
+    for name in ("label", "probability", *classes):
+        table.add_column(name, justify="left" if name == "label" else "right")
+    table.add_column("text", overflow="fold")
+    probabilities = classifier.probabilities(texts)
+    for text, row, answer in zip(texts, probabilities, classifier.choose(probabilities), strict=True):
+        others = [f"{value:.4f}" for value in row] if with_probabilities else []
+        table.add_row(answer.label, f"{answer.probability:.4f}", *others, text)
+    Console().print(table, markup=False)

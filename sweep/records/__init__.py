@@ -1,0 +1,1 @@
+"""What is kept of an experiment: its folder, ledger, tables and adapters."""

@@ -1,0 +1,79 @@
+"""The trained prompts of finished runs: `adapters/<run_id>.safetensors` in an experiment's folder.
+
+A run's file is written before the ledger says that its trial has ended, so a finished run always has one; a retry
+overwrites it. With `keep: best` those of a configuration go as soon as all seeds of a better one have ended.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from sweep.analysis.configurations import SAME_DIGITS
+from sweep.experiment.config import SweepConfig
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.ledger import TrialRecord
+from sweep.storage import Folder
+from xpe_core.adapters import Adapter
+from xpe_core.adapters.safetensors_file import from_bytes
+from xpe_core.errors import InputError
+
+ADAPTERS = "adapters"
+SUFFIX = ".safetensors"
+
+
+def keep_adapters(
+    opened: ExperimentFolder,
+    sweep: SweepConfig,
+    records: Mapping[str, TrialRecord],
+    record: TrialRecord,
+    adapters: Mapping[str, bytes],
+) -> None:
+    """Write the files, by run_id, of a trial that has ended, and delete what the experiment does not keep any more.
+
+    `records` are all trials that have ended, without this one or with it.
+    """
+    for run_id, content in adapters.items():
+        opened.write_file(f"{ADAPTERS}/{run_id}{SUFFIX}", content)
+    if sweep.keep == "best":
+        beaten = find_beaten_runs(sweep, {**records, record.trial_id: record})
+        for run_id in sorted(kept_run_ids(opened.folder) & beaten):
+            opened.delete_file(f"{ADAPTERS}/{run_id}{SUFFIX}")
+
+
+def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> set[str]:
+    """Return the run_ids of all configurations that have been run with every seed, but for the best of these.
+
+    The best has the highest mean selection accuracy over seeds, a failed seed counting as 0, as in
+    `rank_configurations`; of equals it is the first. A configuration with seeds to come is not judged yet.
+    """
+    trials: dict[str, list[TrialRecord]] = defaultdict(list)
+    for record in sorted(records.values(), key=lambda record: record.number):
+        if sweep.has_full_length(record.config):
+            trials[record.config_id].append(record)
+    means: dict[str, float] = {}
+    for config_id, own in trials.items():
+        seeds = [seed for record in own for seed in record.seeds]
+        if set(seeds) >= set(sweep.seeds) and any(record.state == "complete" for record in own):
+            total = sum((record.value or 0.0) * len(record.seeds) for record in own if record.state == "complete")
+            means[config_id] = total / len(seeds)
+    if not means:
+        return set()
+    best = max(means, key=lambda config_id: round(means[config_id], SAME_DIGITS))
+    shorter = [record for record in records.values() if not sweep.has_full_length(record.config)]
+    beaten = [record for config_id in means if config_id != best for record in trials[config_id]]
+    return {run_id for record in (*beaten, *shorter) for run_id in record.run_ids}
+
+
+def read_kept(folder: Folder, run_id: str) -> Adapter:
+    """Return a finished run's adapter; InputError where it was not kept, or is damaged."""
+    content = (folder / ADAPTERS).read(f"{run_id}{SUFFIX}")
+    if content is None:
+        raise InputError(
+            f"{folder} holds no adapter of run {run_id} ({ADAPTERS}/{run_id}{SUFFIX}): it was not kept "
+            "(keep: all, best or none in the experiment's file), or trained by an older version"
+        )
+    return from_bytes(content, f"{folder}/{ADAPTERS}/{run_id}{SUFFIX}")
+
+
+def kept_run_ids(folder: Folder) -> set[str]:
+    """Return the ids of the runs whose adapters are there."""
+    return {name.removesuffix(SUFFIX) for name in (folder / ADAPTERS).names(SUFFIX)}

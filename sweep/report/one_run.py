@@ -1,0 +1,120 @@
+"""The command `show`: one run, what came of it first, then what it was and where it comes from."""
+
+import json
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sweep.analysis import read_evaluations, read_runs
+from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
+from sweep.records.finding import find_experiment, find_experiments
+from sweep.report.terminal import Facts
+from sweep.report.wording import format_percent
+from sweep.storage import Folder
+from sweep.wording import count_nouns, format_duration, format_number
+from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
+from xpe_core.languages import load_languages
+
+IDENTITY = ("run_id", "config_id", "trial_id", "trial_number", "arm", "method", "state", "error", "seed")
+RESULTS = ("num_steps", "best_step", "validation_accuracy", "selection_accuracy")
+
+
+def print_run(console: Console, storage: str, run_id: str) -> None:
+    """Print a run's results, configuration and origin, and its accuracy by language."""
+    folder, row = _find_run(storage, run_id)
+    tested = read_evaluations(folder).filter((pl.col("run_id") == row["run_id"]) & (pl.col("split") == "test"))
+    _print_head(console, folder, row, tested)
+    fields = [name for name in RunConfig.model_fields if name != "seed" and row[name] is not None]
+    defaults = [name for name in fields if RunConfig.model_fields[name].default == row[name]]
+    _print_values(console, "Configuration", {name: row[name] for name in fields if name not in defaults})
+    _print_values(console, "As by default", {name: row[name] for name in defaults})
+    others = [name for name in row if name not in (*RunConfig.model_fields, *IDENTITY, *RESULTS)]
+    _print_values(console, "Measured, and where it ran", {name: row[name] for name in others})
+    if len(tested):
+        console.print(Text("\nTest accuracy in %, by language", style="bold"))
+        console.print(_languages_table(tested))
+
+
+def _find_run(storage: str, run_id: str) -> tuple[Folder, dict[str, Any]]:
+    name, _, digits = run_id.strip().rpartition(":")
+    found: list[tuple[Folder, dict[str, Any]]] = []
+    for folder in [find_experiment(storage, name)] if name else find_experiments(storage):
+        try:
+            runs = read_runs(folder).filter(pl.col("run_id").str.starts_with(digits))
+        except InputError:
+            if name:
+                raise
+            continue
+        found += [(folder, row) for row in runs.iter_rows(named=True)]
+    if not found:
+        if not name and digits in [folder.name for folder in find_experiments(storage)]:
+            raise InputError(
+                f"{digits!r} is an experiment: status {digits} shows its trials, report {digits} its results"
+            )
+        raise InputError(f"storage {storage} holds no run {run_id!r}; the column run_id of a table `runs` has them")
+    if len(found) > 1:
+        known = [f"{folder.name}:{row['run_id']}" for folder, row in found[:5]]
+        raise InputError(f"run {run_id!r} could be {', '.join(known)}; give more digits, or its experiment like this")
+    return found[0]
+
+
+def _print_head(console: Console, folder: Folder, row: dict[str, Any], tested: pl.DataFrame) -> None:
+    """Print what came of the run, and where its adapter lies."""
+    kind = " ".join(filter(None, [row["arm"], str(row["method"] or "").upper()]))
+    state = row["state"] or "of an unknown state"
+    console.print(Text(f"run {row['run_id']} of {folder.name}: {kind}, seed {row['seed']}, {state}", style="bold"))
+    if row["error"]:
+        console.print(Text(str(row["error"]).strip().splitlines()[-1]), soft_wrap=True)
+    lines = []
+    if row["validation_accuracy"] is not None:
+        step = "" if row["best_step"] is None else f", at step {row['best_step']} of {row['num_steps']}"
+        lines.append(f"validation {format_percent(row['validation_accuracy'])} % on the source languages{step}")
+    if len(tested):
+        mean = format_percent(float(tested["accuracy"].to_numpy().mean()))
+        lines.append(f"test       {mean} %, the mean over {count_nouns(len(tested), 'language')}")
+    is_kept = row["run_id"] in kept_run_ids(folder)
+    lines.append(f"adapter    {folder}/{ADAPTERS}/{row['run_id']}{SUFFIX}" if is_kept else "adapter    not kept here")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _print_values(console: Console, title: str, values: dict[str, Any]) -> None:
+    shown = {name: _show(name, value) for name, value in values.items() if value is not None}
+    if not shown:
+        return
+    console.print(Text(f"\n{title}", style="bold"))
+    console.print(Facts(list(shown.items())), highlight=False)
+
+
+def _show(name: str, value: Any) -> str:
+    """Return a value as a person reads it: seconds, bytes and shares with their units."""
+    if name.endswith("_seconds"):
+        return format_duration(value)
+    if name.endswith("_bytes"):
+        return f"{value / 2**20:,.0f} MiB"
+    if name.endswith("_share"):
+        return f"{format_percent(value)} %"
+    if name == "package_versions":
+        try:
+            return ", ".join(f"{package} {version}" for package, version in json.loads(value).items())
+        except (ValueError, AttributeError):
+            return str(value)
+    return f"{value:,.0f}" if name == "tokens_per_second" else format_number(value)
+
+
+def _languages_table(tested: pl.DataFrame) -> Table:
+    names = {language.code: language.name for language in load_languages()}
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True, style="dim")
+    for row in tested.sort("accuracy", "language", descending=[True, False]).iter_rows(named=True):
+        code = row["language"]
+        counts = f"{row['num_correct']}/{row['num_examples']}"
+        table.add_row(Text(code), Text(names.get(code) or ""), format_percent(row["accuracy"]), counts)
+    return table

@@ -1,0 +1,150 @@
+"""What an experiment will do, before it does it: its plan, and what it takes."""
+
+from rich.console import Console
+from rich.text import Text
+
+from sweep.cluster.capacity import Capacity, Share
+from sweep.cluster.machine import describe_machine
+from sweep.experiment.config import SweepConfig
+from sweep.experiment.space import Dimension
+from sweep.planning.checks import estimate_bytes
+from sweep.planning.estimate import estimate
+from sweep.planning.plan import Plan
+from sweep.planning.resuming import describe_restart
+from sweep.report.terminal import Facts
+from sweep.storage import Folder
+from sweep.wording import count_nouns, format_duration, format_number, shorten
+from xpe_core.data.tokens import TokenisedData
+
+
+def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
+    """Print what the experiment will do."""
+    sweep, config = plan.sweep, plan.sweep.corners[0]
+    table = Facts()
+    if sweep.kind == "evaluate":
+        print_evaluation(console, plan, folder)
+        return
+    seeds = f"seeds {shorten(sweep.seeds)}"
+    table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
+    table.add_row("backbone", Text(config.backbone))
+    table.add_row("data", Text(f"{config.dataset} ({_count(plan.data)})"))
+    for note in plan.data.notes:
+        table.add_row("", Text(note))
+    _add_places(table, plan)
+    table.add_row("trained on", ", ".join(map(sweep.name_source_set, sweep.used_source_sets)))
+    chosen_by = shorten(plan.selection_languages) or "each run's own source languages (its best step)"
+    table.add_row("chosen by", f"validation accuracy on {chosen_by}")
+    table.add_row("tested on", count_nouns(len(plan.target_languages), "language"))
+    if plan.chosen_by_targets:
+        table.add_row("not zero-shot", f"{shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
+    early = _say_early_stopping(sweep) if sweep.kind == "search" else ""
+    for source_set, count in plan.trained_on_targets.items():
+        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
+    for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
+        table.add_row("note", Text(note))
+    table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}{early}")
+    for name, dimension in sweep.space.items():
+        table.add_row("searched", f"{name} {_describe(dimension)}")
+    for lists in sweep.zipped:
+        table.add_row("searched", f"{', '.join(lists)} together, {len(next(iter(lists.values())))} values")
+    for arm, values in sweep.arms.items():
+        table.add_row(
+            "arm", Text(f"{arm}: {' '.join(f'{name}={format_number(value)}' for name, value in values.items())}")
+        )
+    table.add_row("results", Text(str(folder)))
+    _add_circumstances(table, plan, folder)
+    console.print(table)
+
+
+def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
+    """Print which adapters are tested on what."""
+    sweep, config = plan.sweep, plan.sweep.corners[0]
+    table = Facts()
+    table.add_row(
+        "experiment", f"{plan.name}: {count_nouns(sweep.num_runs, 'adapter')} to be tested, nothing is trained"
+    )
+    table.add_row("backbone", Text(config.backbone))
+    table.add_row("data", Text(f"{config.dataset} ({_count(plan.data)})"))
+    for note in plan.data.notes:
+        table.add_row("", Text(note))
+    _add_places(table, plan)
+    places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
+    table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(places):,} texts")
+    for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
+        what = f"{corner.method}, {corner.num_virtual_tokens} tokens, trained on {corner.source_set}"
+        table.add_row("arm", Text(f"{arm}: {what}; seeds {shorten(sweep.seeds_of(arm))}"))
+    for source_set, count in plan.trained_on_targets.items():
+        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
+    for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
+        table.add_row("note", Text(note))
+    table.add_row("results", Text(str(folder)))
+    _add_circumstances(table, plan, folder)
+    console.print(table)
+
+
+def _add_circumstances(table: Facts, plan: Plan, folder: Folder) -> None:
+    """Say what an earlier start has left, and what else happens on this machine."""
+    if (restart := describe_restart(plan, folder)) is not None:
+        table.add_row("so far", restart)
+    for sentence in describe_machine():
+        table.add_row("machine", Text(sentence))
+
+
+def print_estimate(
+    console: Console, plan: Plan, folder: Folder, share: Share, rate: float, measured: bool, price: float | None
+) -> None:
+    """Print what the experiment takes at most, at a trial's `rate` of operations a second, measured or stated."""
+    found = estimate(plan)
+    capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
+    device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
+    table = Facts()
+    table.add_row("trials", f"{found.num_trials:,} packs of {plan.pack_size} seeds: {found.num_runs:,} runs")
+    for arm in plan.sweep.arms:
+        cells = sum(name == arm for name, _ in plan.sweep.cells)
+        table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
+    table.add_row("steps", f"{found.num_steps:,}, of {found.num_tokens:,} text tokens")
+    table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
+    source = f"measured here in a trial with {device}" if measured else "as stated"
+    table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
+    places, hours = min(capacity(), found.num_trials), found.hours(rate)
+    at_once = f"{places} at once, each with {device} ({min(capacity.num_up, places)} of these places are up)"
+    table.add_row("nodes", f"every trial fits; {at_once}")
+    unit = f"{'GPU' if share.gpus else 'device'}-hours"
+    amount = hours * (share.gpus or 1)
+    table.add_row(
+        "time", f"{format_duration(3600 * hours / places)} with {places} at once; {amount:,.1f} {unit} in all"
+    )
+    if price is not None:
+        table.add_row("money", f"{amount * price:,.2f} at {price:g} an hour of one {'GPU' if share.gpus else 'device'}")
+    if plan.sweep.kind == "search":
+        table.add_row("", "at most: what early stopping saves is not known before")
+    table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, places) / 2**20:,.1f} MiB at most")
+    console.print(table)
+
+
+def _add_places(table: Facts, plan: Plan) -> None:
+    """Say what lies elsewhere than where the experiment found it first."""
+    for name, place in plan.places.items():
+        table.add_row("found at", Text(f"{place} (the same content as {name}, whose name stays)"))
+
+
+def _say_early_stopping(sweep: SweepConfig) -> str:
+    if sweep.scheduler.grace_period < sweep.longest:
+        return "; the worse trials end early (ASHA)"
+    return f"; no trial ends early: ASHA leaves each its first {sweep.scheduler.grace_period:,} steps"
+
+
+def _count(data: TokenisedData) -> str:
+    """Return how many languages, texts and classes a data set has."""
+    languages = count_nouns(len(data.languages), "language")
+    return f"{languages}, {len(data.labels):,} texts, {len(data.label_names)} classes"
+
+
+def _describe(dimension: Dimension) -> str:
+    if dimension.choice is not None:
+        return "in " + ", ".join(format_number(value) for value in dimension.choice)
+    if dimension.tied is not None:
+        return f"= {dimension.tied}" + (f" x {format_number(dimension.times)}" if dimension.times != 1 else "")
+    low, high = dimension.bounds
+    step = f" in steps of {format_number(dimension.step)}" if dimension.step else ""
+    return f"from {format_number(low)} to {format_number(high)}{', logarithmic' if dimension.log_uniform else step}"

@@ -1,0 +1,97 @@
+"""Experiments whose results are made up, written as a driver writes them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.experiment.config import SweepConfig
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.ledger import TrialRecord
+from sweep.records.parquet import write_rows
+from sweep.storage import Folder
+from xpe_core.config import RunConfig
+
+CODES = ("eng_Latn", "kat_Geor", "tam_Taml", "yor_Latn", "nqo_Nkoo")
+"""One of Joshi class 5, two seen, two low-performing and unseen."""
+NUM_EXAMPLES = 200
+Accuracy = Callable[[RunConfig, str], float]
+
+
+def make_rows(
+    config: RunConfig,
+    number: int,
+    seeds: Sequence[int],
+    accuracy: Accuracy,
+    codes: Sequence[str] = CODES,
+    **values: Any,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the rows of a complete trial in both tables."""
+    runs: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for seed in seeds:
+        run = config.with_seed(seed)
+        identity = {"run_id": run.run_id, "config_id": run.config_id, "trial_id": f"t{number}", "trial_number": number}
+        state = {"state": "complete", "selection_accuracy": 0.5, "num_steps": run.max_steps, "method": run.method}
+        runs.append({**run.model_dump(), **identity, **state, **values})
+        for code in codes:
+            counts = {"num_examples": NUM_EXAMPLES, "num_correct": round(NUM_EXAMPLES * accuracy(run, code))}
+            rows.append({"run_id": run.run_id, "split": "test", "language": code, **counts})
+    return runs, rows
+
+
+def write_grid(
+    folder: Path,
+    arms: Mapping[str, Mapping[str, Any]],
+    accuracy: Accuracy,
+    seeds: Sequence[int] = range(1, 7),
+    codes: Sequence[str] = CODES,
+    unfinished: Sequence[str] = (),
+    **values: Any,
+) -> SweepConfig:
+    """Write a grid whose runs are all complete, but those of some arms that have not begun."""
+    named = {name: dict(arm) for name, arm in arms.items()}
+    sweep = SweepConfig(**{"kind": "grid", "arms": named, "seeds": tuple(seeds), **values})
+    opened = ExperimentFolder(folder, sweep, {})
+    for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
+        if arm not in unfinished:
+            record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
+            opened.append(_suggestion(record))
+            opened.end(record, "complete", None, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
+    opened.close()
+    return sweep
+
+
+def put(folder: Path, runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put runs and their evaluations in the place of older ones."""
+    run_ids = [str(run["run_id"]) for run in runs]
+    write_rows(Folder(folder), "runs", 0, run_ids, runs)
+    write_rows(Folder(folder), "evaluations", 0, run_ids, rows)
+
+
+def write_search(
+    folder: Path, sweep: SweepConfig, trials: Sequence[tuple[Mapping[str, Any], str, float, int]], accuracy: Accuracy
+) -> None:
+    """Write a search with trials of (drawn params, state, selection accuracy, last step), as its driver does."""
+    opened = ExperimentFolder(folder, sweep, {})
+    opened.append({"event": "start"})
+    for number, (params, state, value, step) in enumerate(trials):
+        config = sweep.config(params)
+        identity = (f"t{number}", number, False, dict(params), config.model_dump(), tuple(sweep.seeds))
+        record = TrialRecord(*identity)
+        opened.append(_suggestion(record))
+        opened.append({"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value})
+        runs, rows = make_rows(config, number, sweep.seeds, accuracy, state=state, selection_accuracy=value)
+        opened.end(record, state, None, runs, rows if state == "complete" else [])
+    opened.close()
+
+
+def write_replication(folder: Path, best: RunConfig, accuracy: Accuracy, seeds: Sequence[int], of: str) -> SweepConfig:
+    """Write a replication of one configuration, finished."""
+    base = best.model_dump(exclude={"seed", "encoder_ratio"})
+    arms = {"best": {"encoder_ratio": best.encoder_ratio}}
+    return write_grid(folder, arms, accuracy, seeds, kind="replicate", of=of, base=base)
+
+
+def _suggestion(record: TrialRecord) -> dict[str, Any]:
+    names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
+    return {"event": "suggested", **{name: getattr(record, name) for name in names}}

@@ -1,0 +1,233 @@
+"""Optuna behind Tune's interface: what it proposes, what it is told, and that a rebuilt study goes on alike."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.search import Searcher
+
+from sweep.driver.searcher import LedgerSearcher
+from sweep.experiment.config import SweepConfig
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.ledger import TrialRecord, read_ledger
+
+SPACE = {
+    "encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1},
+    "learning_rate": {"log_uniform": [1e-4, 1e-2]},
+    "num_virtual_tokens": {"choice": [5, 10, 20]},
+}
+
+
+Build = Callable[..., LedgerSearcher]
+
+
+@pytest.fixture
+def build_searcher() -> Iterator[Build]:
+    with ExitStack() as folders:
+
+        def build(path: Path, **values: Any) -> LedgerSearcher:
+            sweep = SweepConfig(**{"base": {"max_steps": 100}, "space": SPACE, "num_samples": 20, **values})
+            folder = folders.enter_context(closing(ExperimentFolder(path, sweep, {})))
+            return LedgerSearcher(sweep, folder, read_ledger(path))
+
+        yield build
+
+
+def trials_of(searcher: LedgerSearcher) -> list[FrozenTrial]:
+    assert searcher._sampler is not None
+    return searcher._sampler._study.trials
+
+
+def value_of(config: dict[str, Any]) -> float:
+    """Return a made accuracy that is best at ratio 0.7 and 20 tokens."""
+    return 0.9 - (config["encoder_ratio"] - 0.7) ** 2 - 0.2 * (config["num_virtual_tokens"] != 20)
+
+
+def end(searcher: LedgerSearcher, tune_id: str, state: str, reports: dict[int, float]) -> None:
+    """Do what the driver does when a trial ends: write to the ledger, then let Tune tell the searcher."""
+    record = searcher.trials[tune_id]
+    for step, value in reports.items():
+        event = {"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value}
+        searcher.folder.append(event)
+        record.reports[step] = value
+    searcher.folder.end(record, state, None, [], [])
+    searcher.on_trial_complete(tune_id)
+
+
+def run(searcher: LedgerSearcher, count: int) -> list[dict[str, Any]]:
+    """Let the searcher propose and finish `count` trials, every third searched one pruned."""
+    configs = []
+    for _ in range(count):
+        number = len(searcher.records)
+        suggestion = searcher.suggest(f"tune{number}")
+        assert isinstance(suggestion, dict)
+        configs.append(suggestion["config"])
+        value = value_of(suggestion["config"])
+        pruned = number % 3 == 2
+        end(searcher, f"tune{number}", "pruned" if pruned else "complete", {10: value / 2} if pruned else {10: value})
+    return configs
+
+
+def test_spt_and_xpe_are_proposed_first_at_the_centre_of_the_space(tmp_path: Path, build_searcher: Build) -> None:
+    configs = run(build_searcher(tmp_path), 3)
+    assert [config["encoder_ratio"] for config in configs[:2]] == [0.0, 1.0]
+    assert {config["num_virtual_tokens"] for config in configs[:2]} == {10}
+    assert 0.1 <= configs[2]["encoder_ratio"] <= 0.9
+
+
+def test_without_a_searched_ratio_there_is_nothing_to_compare_with(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, space={"learning_rate": SPACE["learning_rate"]})
+    assert {config["encoder_ratio"] for config in run(searcher, 4)} == {0.3}
+
+
+def test_the_same_search_seed_proposes_the_same_and_another_does_not(tmp_path: Path, build_searcher: Build) -> None:
+    first = run(build_searcher(tmp_path / "a", search_seed=1), 12)
+    assert run(build_searcher(tmp_path / "b", search_seed=1), 12) == first
+    assert run(build_searcher(tmp_path / "c", search_seed=2), 12) != first
+
+
+def test_a_searcher_rebuilt_from_the_ledger_proposes_what_the_old_one_would_have(
+    tmp_path: Path, build_searcher: Build
+) -> None:
+    whole = run(build_searcher(tmp_path / "a"), 12)
+    old = build_searcher(tmp_path / "b")
+    before = run(old, 7)
+    old.folder.close()
+    rebuilt = build_searcher(tmp_path / "b")
+    assert before + run(rebuilt, 5) == whole
+
+
+def test_a_trial_that_was_running_is_proposed_again_first(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path)
+    run(searcher, 3)
+    lost = searcher.suggest("lost")
+    searcher.folder.close()
+    assert build_searcher(tmp_path).suggest("again") == lost
+    assert len(read_ledger(tmp_path)) == 4
+
+
+def test_optuna_hears_pruned_with_the_intermediate_values(tmp_path: Path, build_searcher: Build) -> None:
+    old = build_searcher(tmp_path / "a")
+    run(old, 3)
+    old.folder.close()
+    live = build_searcher(tmp_path / "b")
+    run(live, 3)
+    for searcher in (live, build_searcher(tmp_path / "a")):  # the second is rebuilt from the ledger
+        (trial,) = trials_of(searcher)  # SPT and XPE lie outside the space and are not told
+        assert trial.state == TrialState.PRUNED
+        record: TrialRecord = list(searcher.records.values())[2]
+        assert trial.intermediate_values == record.reports
+        assert trial.params == pytest.approx(record.params)
+
+
+def test_spt_and_xpe_are_told_where_the_space_holds_them(tmp_path: Path, build_searcher: Build) -> None:
+    space = {"encoder_ratio": {"uniform": [0.0, 1.0]}}
+    searcher = build_searcher(tmp_path, space=space)
+    run(searcher, 2)
+    assert [trial.params["encoder_ratio"] for trial in trials_of(searcher)] == [0.0, 1.0]
+
+
+def test_xpe_beyond_the_last_whole_step_is_not_told(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, space={"encoder_ratio": {"uniform": [0.0, 1.0], "step": 0.3}})
+    configs = run(searcher, 3)  # Optuna's range ends at 0.9
+    told = [trial for trial in trials_of(searcher) if trial.state != TrialState.FAIL]
+    assert [trial.params["encoder_ratio"] for trial in told] == [0.0, configs[2]["encoder_ratio"]]
+
+
+def test_tpe_finds_the_better_part_of_the_space(tmp_path: Path, build_searcher: Build) -> None:
+    configs = run(build_searcher(tmp_path, num_samples=60), 60)
+    late = [value_of(config) for config in configs[-20:]]
+    early = [value_of(config) for config in configs[2:12]]
+    assert sum(late) / len(late) > sum(early) / len(early) + 0.05
+
+
+def test_no_configuration_is_proposed_twice_and_an_exhausted_space_ends_the_search(
+    tmp_path: Path, build_searcher: Build
+) -> None:
+    space = {"num_virtual_tokens": {"choice": [5, 10, 20]}, "encoder_num_layers": {"choice": [1, 2]}}
+    searcher = build_searcher(tmp_path, space=space)
+    configs = run(searcher, 6)
+    assert len({(config["num_virtual_tokens"], config["encoder_num_layers"]) for config in configs}) == 6
+    assert searcher.suggest("more") == Searcher.FINISHED
+
+
+def test_the_search_ends_at_its_number_of_samples(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, num_samples=3)
+    run(searcher, 3)
+    assert searcher.suggest("more") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize("sampler", ["random", "quasi_random"])
+def test_samplers_without_memory_propose_the_same_whatever_ends_when(
+    tmp_path: Path, build_searcher: Build, sampler: str
+) -> None:
+    one_by_one = run(build_searcher(tmp_path / "a", sampler=sampler), 12)
+    all_at_once = build_searcher(tmp_path / "b", sampler=sampler)
+    suggestions = [all_at_once.suggest(f"tune{number}") for number in range(12)]
+    assert [suggestion["config"] for suggestion in suggestions if isinstance(suggestion, dict)] == one_by_one
+    rates = [config["learning_rate"] for config in one_by_one[2:]]
+    assert len(set(rates)) == 10 and all(1e-4 <= rate <= 1e-2 for rate in rates)
+
+
+def test_quasi_random_points_cover_a_range_evenly(tmp_path: Path, build_searcher: Build) -> None:
+    space = {"encoder_dropout": {"uniform": [0.0, 0.8]}}
+    configs = run(build_searcher(tmp_path, space=space, sampler="quasi_random", num_samples=16), 16)
+    cells = sorted(int(config["encoder_dropout"] / 0.05) for config in configs)
+    assert cells == list(range(16))  # one in each sixteenth
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "quasi_random"])
+def test_a_conditional_field_is_drawn_only_where_it_is_searched_and_no_twins_are_run(
+    tmp_path: Path, build_searcher: Build, sampler: str
+) -> None:
+    space = {
+        "encoder_ratio": {"choice": [0.0, 1.0]},
+        "encoder_hidden_size": {"choice": [32, 64, 128], "when": {"encoder_ratio": "> 0"}},
+    }
+    searcher = build_searcher(tmp_path, space=space, sampler=sampler)
+    configs = run(searcher, 4)
+    assert sorted((config["encoder_ratio"], config["encoder_hidden_size"]) for config in configs) == [
+        (0.0, 256),
+        (1.0, 32),
+        (1.0, 64),
+        (1.0, 128),
+    ]
+    assert searcher.suggest("more") == Searcher.FINISHED
+    searcher.folder.close()
+    assert build_searcher(tmp_path, space=space, sampler=sampler).suggest("again") == Searcher.FINISHED
+
+
+def test_added_seeds_come_before_new_configurations_and_only_for_what_was_not_pruned(
+    tmp_path: Path, build_searcher: Build
+) -> None:
+    searcher = build_searcher(tmp_path, seeds=[1, 2])
+    run(searcher, 4)  # the third is pruned
+    searcher.folder.close()
+    again = build_searcher(tmp_path, seeds=[1, 2, 3])
+    suggestions = [again.suggest(f"more{number}") for number in range(4)]
+    assert [one["seeds"] for one in suggestions if isinstance(one, dict)] == [[3], [3], [3], [1, 2, 3]]
+    assert all(record.baseline for record in list(again.records.values())[4:7])
+
+
+def test_a_longer_search_runs_the_best_first(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path)
+    configs = [config for number, config in enumerate(run(searcher, 5)) if number != 2]  # the third is pruned
+    searcher.folder.close()
+    longer = build_searcher(tmp_path, base={"max_steps": 200})
+    found = [longer.suggest(f"longer{number}") for number in range(4)]
+    expected = sorted(configs, key=value_of, reverse=True)
+    assert [one["config"] for one in found if isinstance(one, dict)] == [{**one, "max_steps": 200} for one in expected]
+
+
+def test_a_search_over_the_number_of_steps_remembers_its_short_trials(tmp_path: Path, build_searcher: Build) -> None:
+    values = {"base": {}, "space": {"max_steps": {"choice": [50, 100]}, "learning_rate": SPACE["learning_rate"]}}
+    searcher = build_searcher(tmp_path, **values)
+    lengths = [config["max_steps"] for config in run(searcher, 8)]
+    assert set(lengths) == {50, 100}
+    searcher.folder.close()
+    again = build_searcher(tmp_path, **values)
+    assert [trial.params["max_steps"] for trial in trials_of(again)] == lengths
+    assert [one["config"] for one in [again.suggest("next")] if isinstance(one, dict)][0]["learning_rate"]

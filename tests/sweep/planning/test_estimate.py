@@ -1,0 +1,45 @@
+"""What an experiment is estimated to cost, by hand."""
+
+from typing import Any
+
+import pytest
+
+from sweep.cluster.capacity import Share
+from sweep.experiment.config import SweepConfig
+from sweep.planning.estimate import estimate, measure_rate
+from sweep.planning.plan import prepare
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.errors import InputError
+from xpe_core.pack import PromptClassifier
+from xpe_core.training.training import Training
+
+
+def test_tokens_and_operations_are_those_that_training_counts(values: dict[str, Any]) -> None:
+    # one epoch of 96 examples, without validation and test: what the meter of a training counts
+    base = {**values["base"], "max_steps": 12, "eval_steps": 12, "encoder_ratio": 1.0}
+    arms, evaluation = {"xpe": {"learning_rate": 1e-3}}, values["evaluation"]
+    plan = prepare("mine", SweepConfig(kind="grid", base=base, arms=arms, seeds=(1, 2, 3), evaluation=evaluation))
+    found = estimate(plan)
+    assert (found.num_trials, found.num_runs, found.num_steps) == (1, 3, 36)
+    lengths = plan.data.lengths[plan.data.select(("deu_Latn", "eng_Latn"), "train")]
+    assert found.num_tokens == 3 * lengths.sum()
+    configs = [plan.sweep.corners[0].with_seed(seed) for seed in (1, 2, 3)]
+    training = Training(PromptClassifier(load_backbone(base["backbone"]), configs, 3), plan.data)
+    training.advance()
+    # 24 validation and 30 test examples go forward once, 96 training examples forward and backward
+    trained = found.num_operations * (2 * 96) / (2 * 96 + 24 + 30)
+    assert trained == pytest.approx(training.work.num_operations, rel=0.15)
+
+
+def test_a_search_is_estimated_by_the_corners_of_its_space(values: dict[str, Any]) -> None:
+    plan = prepare("mine", SweepConfig(**values))
+    found = estimate(plan)
+    assert (found.num_trials, found.num_runs, found.num_steps) == (8, 16, 16 * 60)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_rate_is_measured_where_a_trial_would_run(values: dict[str, Any]) -> None:
+    plan = prepare("mine", SweepConfig(**values))
+    assert 1e6 < measure_rate(plan, Share(cpus=1, gpus=0.0)) < 1e14
+    with pytest.raises(InputError, match="no node that is up can hold a trial.*--tflops"):
+        measure_rate(plan, Share(cpus=64, gpus=0.0))

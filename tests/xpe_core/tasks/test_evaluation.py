@@ -1,0 +1,90 @@
+"""Scores against hand-computed numbers and a plain loop."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import LANGUAGES
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.config import RunConfig
+from xpe_core.data.tokens import load_tokens
+from xpe_core.pack import PromptAndHead, PromptClassifier
+from xpe_core.tasks.evaluation import LanguageScore, evaluate, macro_f1, mean_accuracy
+from xpe_core.training.batches import BATCH_TOKENS
+
+
+@pytest.fixture
+def config(dataset: str, backbone: str) -> RunConfig:
+    return RunConfig(backbone=backbone, dataset=dataset, num_virtual_tokens=4, max_length=16, precision="float32")
+
+
+def test_macro_f1_by_hand() -> None:
+    # class 0: TP 1, FP 1, FN 1 -> 1/2; class 1: TP 2, FP 1, FN 0 -> 4/5; class 2: TP 0, FP 0, FN 1 -> 0
+    expected, predicted = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])
+    assert macro_f1(expected, predicted) == pytest.approx((1 / 2 + 4 / 5 + 0) / 3)
+
+
+def test_macro_f1_leaves_out_classes_that_do_not_occur() -> None:
+    assert macro_f1(np.array([0, 2]), np.array([0, 2])) == 1.0
+
+
+def test_every_language_weighs_the_same_in_a_mean() -> None:
+    scores = [LanguageScore("eng_Latn", 100, 90, 0.9, 0.1), LanguageScore("kat_Geor", 10, 5, 0.5, 0.7)]
+    assert mean_accuracy(scores) == pytest.approx(0.7)
+    assert mean_accuracy(scores, ["kat_Geor"]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_one_pass_over_all_runs_and_languages_counts_what_single_examples_give(config: RunConfig, pooling: str) -> None:
+    configs = [RunConfig(**{**config.model_dump(), "seed": seed, "pooling": pooling}) for seed in (1, 2)]
+    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    model = PromptClassifier(load_backbone(config.backbone), configs, len(data.label_names))
+    plain = [PromptAndHead(own, model.backbone.hidden_size, len(data.label_names)) for own in configs]
+    scores = evaluate(model, data, "test", LANGUAGES)
+    for place in range(len(configs)):
+        for score in scores[place]:
+            correct, losses = 0, []
+            for index in data.select([score.language], "test"):
+                tokens = data.token_ids[data.offsets[index] : data.offsets[index + 1]]
+                token_ids = torch.from_numpy(tokens.astype(np.int64))[None]
+                with torch.no_grad():
+                    text = model.backbone.embed(token_ids)
+                    embeddings = torch.cat([plain[place].prompt([]), text], dim=1)
+                    hidden = model.backbone.model(inputs_embeds=embeddings).last_hidden_state
+                    logits = plain[place].head(hidden[:, 0] if pooling == "first" else hidden.mean(1), [])[0]
+                correct += int(logits.argmax() == data.labels[index])
+                losses.append(-torch.log_softmax(logits, 0)[data.labels[index]].item())
+            assert (score.num_examples, score.num_correct) == (18, correct)
+            assert score.loss == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+def test_a_cap_on_examples_holds_for_each_language(config: RunConfig) -> None:
+    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    model = PromptClassifier(load_backbone(config.backbone), [config], len(data.label_names))
+    assert [score.num_examples for score in evaluate(model, data, "test", LANGUAGES, max_examples=5)[0]] == [5] * 4
+
+
+def test_places_choose_the_runs_that_are_scored_and_their_order(config: RunConfig) -> None:
+    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    configs = [config.with_seed(seed) for seed in (1, 2, 3)]
+    model = PromptClassifier(load_backbone(config.backbone), configs, len(data.label_names))
+    model.parameters["head.out.weight"] *= 50  # so that the runs differ by more than rounding
+    every, some = evaluate(model, data, "test", LANGUAGES), evaluate(model, data, "test", LANGUAGES, places=[2, 0])
+    for found, expected in zip(some, [every[2], every[0]], strict=True):
+        assert [score.num_correct for score in found] == [score.num_correct for score in expected]
+        losses = [score.loss for score in expected]
+        assert [score.loss for score in found] == pytest.approx(losses, abs=1e-5)
+    assert every[0][0].loss != pytest.approx(every[2][0].loss, abs=1e-2)
+
+
+@pytest.mark.parametrize("budget", [1, 200, 1_000_000])
+def test_the_size_of_a_batch_does_not_change_a_score(
+    config: RunConfig, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    model = PromptClassifier(load_backbone(config.backbone), [config], len(data.label_names))
+    expected = evaluate(model, data, "test", LANGUAGES)[0]
+    monkeypatch.setitem(BATCH_TOKENS, "cpu", budget)
+    for score, usual in zip(evaluate(model, data, "test", LANGUAGES)[0], expected, strict=True):
+        assert (score.num_examples, score.num_correct) == (usual.num_examples, usual.num_correct)
+        assert score.loss == pytest.approx(usual.loss, abs=1e-5)

@@ -1,0 +1,92 @@
+"""A training that is left at any step, saved, and restored elsewhere goes on as if nothing had happened."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.config import RunConfig
+from xpe_core.data.tokens import load_tokens
+from xpe_core.errors import InputError
+from xpe_core.pack import PromptClassifier
+from xpe_core.training.pack_state import Report
+from xpe_core.training.training import Training
+
+
+def start(configs: list[RunConfig]) -> Training:
+    data = load_tokens(configs[0].dataset, configs[0].backbone, configs[0].max_length)
+    return Training(PromptClassifier(load_backbone(configs[0].backbone), configs, len(data.label_names)), data)
+
+
+def finish(training: Training) -> list[Report]:
+    reports: list[Report] = []
+    while not training.ended:
+        report = training.advance()
+        assert report is not None
+        seconds = replace(report.work, seconds=0.0)
+        reports.append(replace(report, work=seconds))
+    training.keep_best()
+    return reports
+
+
+def walk(training: Training, num_steps: int) -> None:
+    while training.step < num_steps:
+        training.advance(0)
+
+
+def make_pack(base: dict[str, Any], **values: Any) -> list[RunConfig]:
+    """Return three runs of which one diverges, one stops early and one takes all its steps, all with dropout."""
+    config = RunConfig(**{**base, "encoder_dropout": 0.2, "head_dropout": 0.2, "max_steps": 40, **values})
+    diverging = {"learning_rate": 1e30, "prompt_learning_rate": 1e30, "seed": 2}
+    flat = {"learning_rate": 1e-12, "prompt_learning_rate": 1e-12, "encoder_prompt_learning_rate": 1e-12}
+    stopping = {**flat, "patience": 1, "early_stopping_after": 0.4, "seed": 3}
+    return [RunConfig(**{**config.model_dump(), **changes}) for changes in ({}, diverging, stopping)]
+
+
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+@pytest.mark.parametrize("num_steps", [1, 10, 17, 33])
+def test_a_restored_training_ends_with_the_same_weights_and_reports(
+    base: dict[str, Any], optimizer: str, num_steps: int
+) -> None:
+    configs = make_pack(base, optimizer=optimizer)
+    undisturbed = start(configs)
+    expected = finish(undisturbed)
+    assert [run.state for run in expected[-1].runs] == ["complete", "failed", "complete"]
+    assert [run.num_steps for run in expected[-1].runs][0::2] == [40, 20]
+
+    left = start(configs)
+    walk(left, num_steps)
+    saved = left.save()
+    finish(left)  # what goes on elsewhere changes nothing
+    taken_up = start(configs)
+    taken_up.restore(saved)
+    assert taken_up.step == num_steps
+    found = finish(taken_up)
+    assert repr(found) == repr([report for report in expected if report.step > num_steps])  # by repr: NaN equals NaN
+    for name, value in undisturbed.model.parameters.items():
+        assert torch.equal(value, taken_up.model.parameters[name]), name
+
+
+def test_advancing_for_a_time_ends_between_evaluations(base: dict[str, Any]) -> None:
+    training = start([RunConfig(**base)])
+    assert training.advance(0) is None
+    assert training.step == 1
+    report = training.advance(600)
+    assert report is not None and report.step == training.step == 10
+
+
+def test_a_checkpoint_of_other_runs_is_refused(base: dict[str, Any]) -> None:
+    training = start([RunConfig(**base)])
+    training.advance(0)
+    with pytest.raises(InputError, match="checkpoint is of other runs"):
+        start([RunConfig(**{**base, "seed": 2})]).restore(training.save())
+
+
+@pytest.mark.parametrize("damage", [lambda saved: saved[:-9], lambda saved: b"", lambda saved: b"\x80\x04K\x01."])
+def test_a_damaged_checkpoint_is_refused(base: dict[str, Any], damage: Any) -> None:
+    training = start([RunConfig(**base)])
+    training.advance(0)
+    with pytest.raises(InputError, match="checkpoint cannot be read"):
+        start([RunConfig(**base)]).restore(damage(training.save()))

@@ -1,0 +1,228 @@
+"""Frozen encoders: from the hub, from a folder, or the bundled `e5-small`.
+
+A backbone gives last hidden states and nothing above them: a checkpoint's pooler is dropped, since transformers fills
+one that is missing with random numbers without a word. For the same reason a checkpoint that lacks any other weight is
+refused.
+
+N sequences, T text tokens, L tokens of prompt and text, H hidden size.
+"""
+
+import hashlib
+import inspect
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from xpe_core.backbones.files import find_checkpoint, first_line, silence_libraries
+from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
+from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
+from xpe_core.errors import InputError
+from xpe_core.steps import long_step
+
+
+class Backbone(nn.Module):
+    """A frozen encoder: no weight has a gradient, and dropout is off whatever mode is asked for."""
+
+    def __init__(self, name: str, model: PreTrainedModel) -> None:
+        """Freeze `model` in place and drop its pooler."""
+        super().__init__()
+        self.name = name
+        self.model = model.requires_grad_(False)
+        if isinstance(getattr(model, "pooler", None), nn.Module):
+            self.model.pooler = None
+        self.hidden_size: int = model.config.hidden_size
+        self.max_positions = count_positions(model)
+        """Most tokens of prompt and text together."""
+        self._encoders: dict[str, FrozenEncoder] = {}
+        self.eval()
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """16 hex digits of the weights: of each tensor its name, its shape and a sample of its numbers.
+
+        The same for a copy in another folder or on the hub, whatever the format of its files.
+        """
+        sha = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            sample = value if value.ndim < 2 else value[:: max(1, len(value) // 8)]
+            sha.update(f"{name} {tuple(value.shape)}".encode())
+            sha.update(sample.float().flatten()[: 8 * 1024].cpu().numpy().tobytes())
+        return sha.hexdigest()[:16]
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return the word embeddings [N, T, H] of token ids [N, T], without positions: what `forward` takes."""
+        return self.model.get_input_embeddings()(token_ids)
+
+    def forward(
+        self, embeddings: Tensor, attention_mask: Tensor | None, precision: str = "float32", only_first: bool = False
+    ) -> Tensor:
+        """Return last hidden states [N, L, H] of embeddings [N, L, H] and mask [N, L] (None where nothing is padding).
+
+        With `only_first`, those at the first position alone: [N, 1, H]. Positions count from the first row on through
+        prompt and text, so padding belongs at the end. In precision `bfloat16` matrix products and what passes between
+        them are of that type.
+        """
+        if embeddings.shape[1] > self.max_positions:
+            raise InputError(
+                f"{embeddings.shape[1]} tokens of prompt and text are too many for backbone {self.name}, "
+                f"which has {self.max_positions} positions"
+            )
+        if can_encode(self.model):
+            self.prepare(precision)
+            return self._encoders[precision](embeddings, attention_mask, only_first)
+        mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        with mixed:
+            hidden = self.model(inputs_embeds=embeddings, attention_mask=attention_mask).last_hidden_state
+        return hidden[:, :1] if only_first else hidden
+
+    def prepare(self, precision: str) -> None:
+        """Cast the layers' weights to a precision, if that has not been done: the first `forward` would."""
+        if precision not in self._encoders and can_encode(self.model):
+            self._encoders[precision] = FrozenEncoder(self.model, getattr(torch, precision))
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Stay in evaluation mode, so that a surrounding module's `train()` does not switch dropout on."""
+        return super().train(False)
+
+
+def load_backbone(name: str, device: str | torch.device = "cpu") -> Backbone:
+    """Return a backbone with float32 weights on a device; a process holds each of the last two only once.
+
+    Raises InputError where it cannot be found, is no encoder, or lacks weights.
+    """
+    device = torch.device(device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    return _load_backbone(name, device)
+
+
+@lru_cache(maxsize=4)
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Return a backbone's tokenizer, without its weights; it is shared, so leave its settings alone."""
+    folder = find_checkpoint(name)
+    try:
+        with silence_libraries():
+            if model := find_model(folder):
+                tokenizer = load_from_model(folder, model)
+            else:
+                tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise InputError(f"backbone {name}: no tokenizer can be read from {folder}: {first_line(error)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes one of these where it finds no vocabulary
+        files = " and ".join(sorted({*tokenizer.vocab_files_names.values()} - {"tokenizer.json"}))
+        raise InputError(
+            f"backbone {name}: {type(tokenizer).__name__} finds no vocabulary in {folder}; "
+            f"it reads tokenizer.json, or else {files}"
+        )
+    return tokenizer
+
+
+def read_config(name: str) -> PreTrainedConfig:
+    """Return a backbone's configuration as transformers reads it; InputError where it is no encoder's."""
+    return _read_config(name, find_checkpoint(name))
+
+
+def find_hidden_size(name: str) -> int:
+    """Return the size of a backbone's hidden states, without loading its weights."""
+    size: int = read_config(name).hidden_size
+    return size
+
+
+def find_max_positions(name: str) -> int:
+    """Return the most tokens of prompt and text that a backbone can see, without loading its weights."""
+    config = read_config(name)
+    with torch.device("meta"):
+        return count_positions(AutoModel.from_config(config))
+
+
+def count_embeddings(name: str) -> int | None:
+    """Return how many tokens a backbone has embeddings for, None where it has none for single tokens."""
+    size: int | None = read_config(name).to_dict().get("vocab_size")
+    return size
+
+
+def count_positions(model: PreTrainedModel) -> int:
+    """Return the most tokens a model can see: 512 for XLM-R, whose 514 positions start behind that of the padding."""
+    limit: int = model.config.max_position_embeddings
+    for name, module in model.named_modules():
+        if name.split(".")[-1] == "position_embeddings" and isinstance(module, nn.Embedding):
+            skipped = 0 if module.padding_idx is None else module.padding_idx + 1
+            limit = min(limit, module.num_embeddings - skipped)
+    return limit
+
+
+@lru_cache(maxsize=2)
+def _load_backbone(name: str, device: torch.device) -> Backbone:
+    folder = find_checkpoint(name)
+    config = _read_config(name, folder)
+    try:
+        # a pooler that is not in the checkpoint is drawn at random
+        with long_step(f"Loading {name}"), silence_libraries(), torch.random.fork_rng(devices=[]):
+            model, report = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, in one sentence
+            )
+    except Exception as error:  # safetensors, pickle, zipfile and transformers each raise their own
+        raise InputError(f"backbone {name}: the weights in {folder} cannot be read: {first_line(error)}") from error
+    mismatched = {key: shapes for key, *shapes in report["mismatched_keys"]}
+    if embeddings := [key for key in mismatched if key.endswith("word_embeddings.weight")]:
+        rows, asked = (shape[0] for shape in mismatched[embeddings[0]])
+        raise InputError(
+            f"backbone {name}: the weights in {folder} have embeddings of {rows:,} tokens, and vocab_size in its "
+            f"config.json is {asked:,}: if the weights were resized, write {rows} there"
+        )
+    lacking = sorted(key for key in {*report["missing_keys"], *mismatched} if not key.startswith("pooler."))
+    if lacking:
+        raise InputError(
+            f"backbone {name}: the weights in {folder} lack {len(lacking)} tensors that its config.json asks for, "
+            f"or have them in another shape: {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}"
+        )
+    _check_embeddings(name, model)
+    return Backbone(name, model).to(device)
+
+
+def _read_config(name: str, folder: Path) -> PreTrainedConfig:
+    """Read config.json, and refuse what is not a bidirectional encoder of text."""
+    try:
+        with silence_libraries():
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # broken JSON, a wrong type, an unknown model type, or one that wants its own code run
+        raise InputError(
+            f"backbone {name}: {folder / 'config.json'} is no configuration that transformers knows: "
+            f"{first_line(error)}"
+        ) from error
+    is_decoder = config.is_encoder_decoder or config.to_dict().get("is_decoder", False)
+    has_sizes = hasattr(config, "hidden_size") and hasattr(config, "max_position_embeddings")
+    if is_decoder or not has_sizes or type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise InputError(
+            f"backbone {name}: {config.model_type!r} in {folder / 'config.json'} is no encoder; allowed are "
+            "bidirectional encoders of text, such as BERT, XLM-R, DeBERTa and ModernBERT"
+        )
+    return config
+
+
+def _check_embeddings(name: str, model: PreTrainedModel) -> None:
+    """Refuse an encoder that cannot be given embeddings of its own hidden size."""
+    if "inputs_embeds" not in inspect.signature(model.forward).parameters:
+        raise InputError(f"backbone {name}: {type(model).__name__} cannot be given embeddings in the place of tokens")
+    width = model.get_input_embeddings().weight.shape[1]
+    if width != model.config.hidden_size:
+        raise InputError(
+            f"backbone {name}: word embeddings of size {width} under hidden states of size "
+            f"{model.config.hidden_size}; the two must be equal"
+        )

@@ -1,0 +1,1 @@
+"""Real models out of PyPI packages, converted once into the cache."""

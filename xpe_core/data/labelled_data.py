@@ -1,0 +1,160 @@
+"""What is known of a data set without its texts: labels, languages and splits of all examples.
+
+This alone tells whether an experiment fits a data set, so it is kept in the cache by itself: names are checked before
+a single text is tokenised or a backbone is fetched.
+
+N examples.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xpe_core.cache import cache_folder, read_built
+from xpe_core.config import digest
+from xpe_core.data import Dataset, DataSource, as_source, fingerprint_dataset, load_dataset
+from xpe_core.data.examples import SPLITS
+from xpe_core.data.held_out import hold_out
+from xpe_core.errors import InputError
+from xpe_core.languages import resolve_languages
+from xpe_core.steps import long_step
+
+FORMAT = 1
+READER = 2
+"""Counts up where the same files are read otherwise, so that nothing older is taken for theirs."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LabelledData:
+    """Labels, languages and splits of all examples of a data set, as small integers."""
+
+    name: str
+    label_names: tuple[str, ...]
+    languages: tuple[str, ...]
+    labels: np.ndarray
+    """int64 [N]"""
+    language_ids: np.ndarray
+    """int64 [N], places in `languages`."""
+    split_ids: np.ndarray
+    """int64 [N], places in `xpe_core.data.examples.SPLITS`."""
+    held_out: tuple[str, ...] = ()
+    """Languages without a validation split, whose validation examples are a part of their train split."""
+    notes: tuple[str, ...] = ()
+    """How the data were read, where that was not certain."""
+    num_rows_skipped: int = 0
+    """Bad rows that were left out."""
+
+    def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
+        """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
+
+        Which these are is drawn at random once for all, since files are often sorted (SIB-200's are, by label): the
+        same rows of languages with equally many, and a higher cap only adds some.
+        """
+        in_split = self.split_ids == SPLITS.index(split)
+        parts: list[np.ndarray] = []
+        for language in languages:
+            own = np.flatnonzero(in_split & (self.language_ids == self.languages.index(language)))
+            if max_examples is not None and len(own) > max_examples:
+                own = own[np.sort(np.random.default_rng(0).permutation(len(own))[:max_examples])]
+            parts.append(own)
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+
+    @cached_property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Rows by language and split; a split that a language lacks is absent."""
+        places = (self.language_ids * len(SPLITS) + self.split_ids)[self.split_ids >= 0]  # -1: left out of all splits
+        sizes = np.bincount(places, minlength=len(self.languages) * len(SPLITS)).reshape(-1, len(SPLITS))
+        return {
+            language: {split: int(size) for split, size in zip(SPLITS, row, strict=True) if size}
+            for language, row in zip(self.languages, sizes, strict=True)
+        }
+
+    def resolve(self, names: str | Sequence[str], splits: Collection[str] = ()) -> tuple[str, ...]:
+        """Return the codes of this data set's languages that a group, family, script or list of names stands for.
+
+        Of groups those that lack one of `splits` are left out.
+        """
+        lacking = [language for language, counts in self.counts.items() if not set(splits) <= counts.keys()]
+        return resolve_languages(names, self.languages, lacking)
+
+    def sources(self, source_set: str) -> tuple[str, ...]:
+        """Return the languages that a run on a source set trains on."""
+        return self.resolve(source_set, ("train", "validation"))
+
+    def labels_of(self, language: str, split: str) -> set[str]:
+        """Return the labels that stand in a language's split, empty where there is none."""
+        return {self.label_names[label] for label in np.unique(self.labels[self.select([language], split)])}
+
+
+def load_labels(source: DataSource | str) -> LabelledData:
+    """Return what a data set has but its texts, from the cache where it is there; InputError as `load_dataset`."""
+    fingerprint = fingerprint_dataset(source)
+    folder = cache_folder() / "labels" / digest([FORMAT, READER, fingerprint])
+    return read_built(
+        folder,
+        lambda target: write_labels(target, read_once(source, fingerprint), {}),
+        lambda target: read_labels(target, as_source(source).name)[0],
+    )
+
+
+def check_splits(data: LabelledData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:
+    """Raise InputError where a language lacks a split it is needed for, or is scored on labels training never saw."""
+    seen: set[str] = set().union(*(data.labels_of(language, "train") for language in train))
+    for split, languages in (("train", train), ("validation", validation), ("test", test)):
+        for language in languages:
+            labels = data.labels_of(language, split)
+            if not labels:
+                raise InputError(f"dataset {data.name}: language {language!r} has no {split} split")
+            if labels - seen:
+                raise InputError(
+                    f"dataset {data.name}: label {min(labels - seen)!r} of {language} ({split}) stands in no train "
+                    f"split of the source languages {', '.join(train)}; they have {', '.join(sorted(seen))}"
+                )
+
+
+@lru_cache(maxsize=1)
+def read_once(source: DataSource | str, fingerprint: str) -> Dataset:
+    """Read a data set that is needed twice, for its labels and for its tokens; `fingerprint` is of its content."""
+    with long_step(f"Reading {as_source(source).name}"):
+        return load_dataset(source)
+
+
+def write_labels(folder: Path, dataset: Dataset, facts: Mapping[str, Any]) -> None:
+    """Write what `read_labels` reads, with further facts."""
+    languages = sorted({example.language for example in dataset.examples})
+    place = {name: number for number, name in enumerate(languages)}
+    label_id = {name: number for number, name in enumerate(dataset.label_names)}
+    arrays = {
+        "labels": np.array([label_id[example.label] for example in dataset.examples]),
+        "language_ids": np.array([place[example.language] for example in dataset.examples]),
+        "split_ids": np.array([SPLITS.index(example.split) for example in dataset.examples]),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    meta = {**facts, "label_names": dataset.label_names, "languages": languages}
+    meta |= {"notes": dataset.notes, "num_rows_skipped": dataset.num_rows_skipped, "reads_anew": dataset.reads_anew}
+    (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+
+
+def read_labels(folder: Path, name: str) -> tuple[LabelledData, dict[str, Any]]:
+    """Return what `write_labels` wrote into a folder, under a data set's name, and all of its facts."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    labels, language_ids = np.load(folder / "labels.npy"), np.load(folder / "language_ids.npy")
+    split_ids, held_out = hold_out(np.load(folder / "split_ids.npy"), language_ids, labels)
+    data = LabelledData(
+        name=name,
+        label_names=tuple(meta["label_names"]),
+        languages=tuple(meta["languages"]),
+        labels=labels,
+        language_ids=language_ids,
+        split_ids=split_ids,
+        held_out=tuple(meta["languages"][language] for language in held_out),
+        notes=tuple(meta["notes"]),
+        num_rows_skipped=meta["num_rows_skipped"],
+    )
+    return data, meta

@@ -1,0 +1,130 @@
+"""A data set's tokens in flat arrays on disk, made once and memory-mapped by every trial of a machine.
+
+The folder's name is a digest of the data, the backbone (hence its tokenizer) and `max_length`, so a changed file, a
+changed tokenizer or a second `max_length` is another folder, never a stale one.
+
+N examples, T tokens of the longest of them.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xpe_core.backbones.backbone import count_embeddings, load_tokenizer
+from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.cache import cache_folder, read_built
+from xpe_core.config import digest
+from xpe_core.data import DataSource, as_source, dataset_fingerprints
+from xpe_core.data.labelled_data import READER, LabelledData, check_splits, read_labels, read_once, write_labels
+from xpe_core.data.tokenising import Tokens, check_inserted_tokens, check_token_ids, choose_pad_token_id, tokenise
+from xpe_core.steps import long_step
+
+__all__ = ["TokenisedData", "check_splits", "load_tokens"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TokenisedData(LabelledData):
+    """All examples of a data set as token ids, with their labels, languages and splits as small integers."""
+
+    fingerprint: str
+    """16 hex digits: the data set's content, the tokenizer and `max_length`."""
+    pad_token_id: int
+    token_ids: np.ndarray
+    """int32, the tokens of all examples one after another."""
+    offsets: np.ndarray
+    """int64 [N + 1]; example i is token_ids[offsets[i] : offsets[i + 1]]."""
+    lengths: np.ndarray
+    """int64 [N], tokens of each example."""
+    num_cut: int | None = None
+    """Examples that were longer than `max_length`; None where the cache does not say."""
+    max_token_id: int | None = None
+    """The largest that occurs, which was seen to have an embedding; None where the cache does not say."""
+    older_fingerprints: tuple[str, ...] = ()
+    """What older versions called the same data: an experiment that has one of these is of this data set."""
+
+    def pad(self, indices: np.ndarray, width: int | None = None) -> Tensor:
+        """Return token ids [len(indices), T], int64; T is `width`, or the length of the longest."""
+        lengths = self.lengths[indices]
+        columns = np.arange(width or int(lengths.max()))
+        inside = columns < lengths[:, None]
+        token_ids = np.full(inside.shape, self.pad_token_id, dtype=np.int64)
+        token_ids[inside] = self.token_ids[(self.offsets[indices][:, None] + columns)[inside]]
+        return torch.from_numpy(token_ids)
+
+    def in_memory(self) -> "TokenisedData":
+        """Return the same data without files behind it, to be sent to another machine."""
+        return replace(self, token_ids=np.array(self.token_ids))
+
+
+def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> TokenisedData:
+    """Return a data set tokenised for a backbone, from the cache where it is there.
+
+    Raises InputError as `load_dataset` and `load_tokenizer` do, and where a token has no embedding in the backbone.
+    """
+    (of_data, current), *older = [
+        (one, fingerprint_tokens(one, backbone, max_length)) for one in dataset_fingerprints(source)
+    ]
+
+    def build(folder: Path) -> None:
+        _build(folder, source, of_data, backbone, max_length)
+
+    def read(folder: Path) -> TokenisedData:
+        return _open(folder, as_source(source).name, current, tuple(fingerprint for _, fingerprint in older))
+
+    data = read_built(cache_folder() / "tokens" / digest([READER, current]), build, read)
+    if data.max_token_id is None:  # tokenised by an older version
+        check_token_ids(backbone, load_tokenizer(backbone), int(data.token_ids.max()), count_embeddings(backbone))
+    return data
+
+
+def fingerprint_tokens(data: str, backbone: str, max_length: int) -> str:
+    """Return what identifies tokenised data, by the data set's fingerprint."""
+    return digest([FORMAT, data, fingerprint_checkpoint(backbone), max_length])
+
+
+def _build(folder: Path, source: DataSource | str, of_data: str, backbone: str, max_length: int) -> None:
+    dataset = read_once(source, of_data)
+    tokenizer, num_embeddings = load_tokenizer(backbone), count_embeddings(backbone)
+    check_inserted_tokens(backbone, tokenizer, num_embeddings)
+    texts = [example.text for example in dataset.examples]
+    parts: list[Tokens] = []
+    largest = 0
+    with long_step("Tokenising", len(texts), "texts") as step:
+        for part in tokenise(tokenizer, texts, max_length):
+            largest = max(largest, int(part.token_ids.max(initial=0)))
+            check_token_ids(backbone, tokenizer, largest, num_embeddings)
+            parts.append(part)
+            step.done += len(part.lengths)
+    np.save(folder / "token_ids.npy", np.concatenate([part.token_ids for part in parts]))
+    np.save(folder / "offsets.npy", np.cumsum([0, *chain.from_iterable(part.lengths for part in parts)]))
+    num_cut = sum(part.num_cut for part in parts)
+    facts = {"pad_token_id": choose_pad_token_id(tokenizer), "num_cut": num_cut, "max_token_id": largest}
+    write_labels(folder, dataset, facts)
+    ids = [example.example_id for example in dataset.examples]
+    (folder / "example_ids.json").write_text(json.dumps(ids), encoding="utf-8")
+    read_once.cache_clear()  # the texts are needed no more
+
+
+@lru_cache(maxsize=8)
+def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...]) -> TokenisedData:
+    labels, meta = read_labels(folder, name)
+    anew, offsets = meta["reads_anew"], np.load(folder / "offsets.npy")
+    return TokenisedData(
+        **vars(labels),
+        fingerprint=digest([READER, fingerprint]) if anew else fingerprint,
+        pad_token_id=meta["pad_token_id"],
+        token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),
+        offsets=offsets,
+        lengths=np.diff(offsets),
+        num_cut=meta.get("num_cut"),
+        max_token_id=meta.get("max_token_id"),
+        older_fingerprints=() if anew else older,
+    )

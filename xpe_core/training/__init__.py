@@ -1,0 +1,1 @@
+"""Training a pack of runs on one backbone: steps, passes, optimizers, state and cost."""

@@ -1,0 +1,1 @@
+"""What is trained inside or in front of the backbone."""
