@@ -64,7 +64,11 @@ def test_data_without_a_test_split_are_refused_with_the_way_to_draw_one(tmp_path
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("news.csv", gzip.compress(HEAD.encode()), "is no text but compressed with gzip; give it a name .* in .gz"),
+        (
+            "news.csv",
+            gzip.compress(HEAD.encode(), mtime=0),
+            "is no text but compressed with gzip; give it a name .* in .gz",
+        ),
         ("news.csv", b"PK\x03\x04\x14\x00", "is no text but a .zip file or an Excel sheet"),
         ("news.tsv", b"PAR1\x15\x04", "is no text but a Parquet file; give it a name that ends in .parquet"),
         ("news.tsv", HEAD.encode(), "no tab in its first line, .*; if it is CSV, let its name end in .csv"),
