@@ -84,7 +84,8 @@ def spread_options(command: Callable[..., None]) -> Callable[..., None]:
     field_hints = get_type_hints(kind, include_extras=True)
 
     def spread(**values: Any) -> None:
-        command(**values, options=kind(**{field.name: values.pop(field.name) for field in fields}))
+        options = kind(**{field.name: values.pop(field.name) for field in fields})
+        command(**values, options=options)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     own = [
