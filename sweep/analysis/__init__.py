@@ -5,12 +5,12 @@ which languages, and is it real. `read_results` comes first; what the others ret
 from sweep.analysis.choice import compare, find_cells, find_experiments_of, parse_weights, rank
 from sweep.analysis.configurations import (
     Best,
+    asked_runs,
     best_experiment,
     find_best,
     find_experiment_rows,
     first_error,
     group_means,
-    of_full_length,
     rank_configurations,
     read_evaluations,
     read_runs,
@@ -51,7 +51,7 @@ __all__ = [
     "language_table",
     "learning_curves",
     "main_table",
-    "of_full_length",
+    "asked_runs",
     "pareto_front",
     "parse_weights",
     "published_table",

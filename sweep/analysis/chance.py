@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import Array
+from sweep.records.ranking import SAME_DIGITS
 
 STANDARD_ERRORS = 2.0
 """How far an accuracy must be above, so that it is not by chance."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
+from sweep.analysis.statistics import Array
 from sweep.analysis.tables import complete_differences, pair
+from sweep.records.ranking import Candidate, rank_candidates
 from xpe_core.config import nearest
 from xpe_core.errors import InputError
 from xpe_core.lists import split_list
@@ -48,34 +49,35 @@ def parse_weights(text: str, groups: Sequence[str]) -> dict[str, float]:
 
 
 def rank(results: Results, weights: Mapping[str, float] | None = None, method: str | None = None) -> pl.DataFrame:
-    """Return the finished configurations, the best first.
+    """Return the finished configurations, the best first, as `ranking.rank_candidates` judges them.
 
     Columns: config_id, experiment, arm, source_set, method, num_seeds (complete runs), num_failed, score in [0, 1]: the
-    selection accuracy, or with `weights` the weighted mean of the test accuracies of target groups. Both are means over
-    seeds in which a failed seed counts as 0: what only sometimes trains is not the best. A configuration with a
-    complete run of which the accuracy is not known has no score and is absent.
+    selection accuracy, or with `weights` the weighted mean of the test accuracies of target groups.
     """
-    rows = []
-    for cell in results.cells:
-        if not cell.seeds or (method is not None and cell.method != method):
-            continue
-        if weights is None:
-            values = cell.selection_accuracies
-        elif any(results.differs(cell, group) for group in weights):
-            continue
-        else:
-            places = {group: results.places(group, cell.source_set) for group in weights}
-            sums = [w * cell.accuracies[:, places[group]].mean(axis=1) for group, w in weights.items()]
-            values = np.sum(sums, axis=0) / sum(weights.values())
-        if np.isnan(values).any():
-            continue
-        failed = cell.states["failed"]
-        score = float(values.sum()) / (len(values) + failed)
-        facts = (cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method, len(cell.seeds), failed)
-        rows.append((*facts, score))
-    # a stable sort: of equally good ones the first that was proposed, whatever their last digits are
-    table = pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row")
-    return table.sort(pl.col("score").round(SAME_DIGITS), descending=True, maintain_order=True)
+    names = [one.name for one in results.experiments]
+    cells = sorted(results.cells, key=lambda cell: (names.index(cell.experiment), cell.first_trial))
+    candidates = [
+        Candidate(cell, tuple(_scores(results, cell, weights)), cell.states["failed"])
+        for cell in cells
+        if method in (None, cell.method)
+    ]
+    rows = [
+        (cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method, len(cell.seeds), one.num_failed)
+        + (one.score,)
+        for one in rank_candidates(candidates)
+        for cell in (one.subject,)
+    ]
+    return pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row")
+
+
+def _scores(results: Results, cell: Cell, weights: Mapping[str, float] | None) -> Array:
+    """Return the score of each complete seed; none where a group of `weights` cannot be averaged."""
+    if weights is None:
+        return cell.selection_accuracies
+    if any(results.differs(cell, group) for group in weights):
+        return np.empty(0)
+    sums = [weight * results.group_means(cell, group) for group, weight in weights.items()]
+    return np.asarray(np.sum(sums, axis=0) / sum(weights.values()))
 
 
 def find_cells(results: Results, name: str) -> list[Cell]:

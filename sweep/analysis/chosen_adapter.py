@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from sweep.analysis import rank_configurations, read_runs
-from sweep.analysis.configurations import of_full_length
+from sweep.analysis.configurations import asked_runs
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.evaluated import HUB
 from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
@@ -78,10 +78,10 @@ def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame
     """Return the finished runs of the best configuration by seed, or of the one of an arm or config_id."""
     sweep = read_experiment(folder).sweep
     _refuse_evaluation(folder)
-    runs = of_full_length(read_runs(folder).filter(pl.col("state") == "complete"), sweep)
+    runs = asked_runs(read_runs(folder), sweep)
     if arm is not None:
         of_arm = _filter_arm(runs, arm)
-        if not len(of_arm):
+        if not len(of_arm.filter(pl.col("state") == "complete")):
             raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; {_say_arms(runs)}")
         runs = of_arm
     if not (ranked := rank_configurations(runs)):
@@ -92,7 +92,8 @@ def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame
             for row in runs.unique("config_id").sort("source_set").iter_rows(named=True)
         )
         raise InputError(f"--arm {arm}: has several configurations; give one of the config_ids ({ids})")
-    return runs.filter(pl.col("config_id") == ranked[0].config_id).sort("seed")
+    is_chosen = (pl.col("config_id") == ranked[0].config_id) & (pl.col("state") == "complete")
+    return runs.filter(is_chosen).sort("seed")
 
 
 def _filter_arm(runs: pl.DataFrame, arm: str) -> pl.DataFrame:

@@ -15,12 +15,10 @@ from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.groups import name_source_set
 from sweep.records.parquet import read_rows
+from sweep.records.ranking import Candidate, asked_config_ids, rank_candidates
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-
-SAME_DIGITS = 9
-"""Two means of the same numbers in another order may differ behind this digit, and are equal."""
 
 
 @dataclass(frozen=True)
@@ -51,27 +49,26 @@ def find_best(runs: pl.DataFrame, method: str | None = None) -> Best | None:
 
 
 def rank_configurations(runs: pl.DataFrame, method: str | None = None) -> list[Best]:
-    """Return the finished configurations, the best by mean selection accuracy over seeds first.
+    """Return the configurations of finished runs, the best by selection accuracy first: `ranking.rank_candidates`.
 
-    A failed seed counts as 0: a configuration that only sometimes trains is not the best one. Ties go to the trial that
-    was proposed first. A configuration of which a complete run has no selection accuracy is absent.
+    `runs` are those that the experiment asks for: `asked_runs`.
     """
-    finished = runs.filter(pl.col("state").is_in(["complete", "failed"]))
-    if method is not None:
-        finished = finished.filter(pl.col("method") == method)
-    ranked = (
-        finished.group_by("config_id", "method")
+    of_method = runs if method is None else runs.filter(pl.col("method") == method)
+    configurations = (
+        of_method.sort("trial_number", maintain_order=True)
+        .group_by("config_id", "method", maintain_order=True)
         .agg(
-            selection_accuracy=pl.col("selection_accuracy").fill_null(0.0).mean(),
-            num_seeds=pl.len(),
+            scores=pl.col("selection_accuracy").filter(pl.col("state") == "complete"),
             num_failed=(pl.col("state") == "failed").sum(),
-            first=pl.col("trial_number").min(),
-            unknown=((pl.col("state") == "complete") & pl.col("selection_accuracy").is_null()).any(),
         )
-        .filter((pl.col("num_failed") < pl.col("num_seeds")) & ~pl.col("unknown"))
-        .sort(pl.col("selection_accuracy").round(SAME_DIGITS), "first", descending=[True, False])
     )
-    return [Best(**row) for row in ranked.drop("first", "unknown").iter_rows(named=True)]
+    methods = dict(configurations.select("config_id", "method").iter_rows())
+    rows = configurations.drop("method").iter_rows()
+    ranked = rank_candidates(Candidate(config_id, tuple(scores), failed) for config_id, scores, failed in rows)
+    return [
+        Best(one.subject, methods[one.subject], one.score, len(one.scores) + one.num_failed, one.num_failed)
+        for one in ranked
+    ]
 
 
 def first_error(runs: pl.DataFrame) -> str:
@@ -144,18 +141,19 @@ def validated_languages(sweep: SweepConfig, runs: pl.DataFrame, evaluations: pl.
     }
 
 
-def of_full_length(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
-    """Return the runs of the experiment's present number of steps: before it was extended there were fewer."""
-    if "max_steps" not in sweep.base:
-        return runs
-    return runs.filter(pl.col("max_steps") == sweep.longest)
+def asked_runs(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
+    """Return the runs that an experiment asks for now, as it may have had fewer steps, or other arms, before."""
+    asked = asked_config_ids(sweep)
+    if asked is not None:
+        return runs.filter(pl.col("config_id").is_in(sorted(asked)))
+    return runs.filter(pl.col("max_steps") == sweep.longest) if "max_steps" in sweep.base else runs
 
 
 def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, Any] | None:
     """Return a search's best configuration as an experiment of its own with every value spelt out, None without one."""
     if sweep.kind != "search":
         return None
-    runs = of_full_length(read_runs(place), sweep)
+    runs = asked_runs(read_runs(place), sweep)
     best = find_best(runs)
     if best is None:
         return None

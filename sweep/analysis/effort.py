@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Experiment
 from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
+from sweep.records.ranking import rank_trials
 
 MIN_TRIALS = 4
 """Complete trials below which nothing is said of importance."""
@@ -137,15 +137,14 @@ def costs(experiments: Sequence[Experiment]) -> pl.DataFrame:
         records = read_ledger(one.folder)
         hours = trial_hours(one)
         usage = read_usage(one.folder)
-        complete = [r for r in records.values() if r.state == "complete" and one.sweep.has_full_length(r.config)]
-        best = max(complete, key=lambda record: round(record.value or 0.0, SAME_DIGITS), default=None)
+        best = next(iter(rank_trials(one.sweep, records.values())), None)
         stopped = [record for record in records.values() if record.state == "pruned" and record.reports]
         saved = sum(hours[record.trial_id] * _left(record) for record in stopped)
         total = sum(hours.values())
-        of_best = [hours[r.trial_id] for r in records.values() if best and r.config_id == best.config_id]
+        of_best = [hours[r.trial_id] for r in records.values() if best and r.config_id == best.subject]
         rows.append(
             {"experiment": one.name, "num_trials": len(records), "hours": usage.hours, "device_hours": total}
-            | {"gpu_hours": usage.gpu_hours, "best": best.config_id if best else None}
+            | {"gpu_hours": usage.gpu_hours, "best": best.subject if best else None}
             | {"best_device_hours": sum(of_best) if best else None, "num_stopped": len(stopped)}
             | {"saved_device_hours": saved, "saved_share": saved / (total + saved) if total else 0.0}
         )

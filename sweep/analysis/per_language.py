@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
+from sweep.records.ranking import SAME_DIGITS
 from xpe_core.languages import find_language
 
 NUM_EXTREMES = 3

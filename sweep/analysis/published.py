@@ -82,7 +82,7 @@ def published_table(results: Results) -> pl.DataFrame:
         ours = [c for c in cells if METHODS[c.config.encoder_ratio] == method and c.source_set == source_set]
         for cell in ours:
             note = _differs(results, cell, group)
-            own = cell.accuracies[:, results.places(group, source_set)].mean(axis=1) if note is None else np.empty(0)
+            own = results.group_means(cell, group) if note is None else np.empty(0)
             rows.append({**figure, "arm": cell.arm, "num_seeds": len(own), "num_languages": size, "note": note})
             values.append(own)
         if not ours:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from sweep.analysis.configurations import of_full_length, rank_configurations
-from sweep.analysis.results import UNFINISHED, Cell, Experiment, Results
+from sweep.analysis.configurations import asked_runs, rank_configurations
+from sweep.analysis.results import NOT_PROPOSED, UNFINISHED, Cell, Experiment, Results
 from sweep.analysis.stored_experiment import check_comparable, read_experiment
 from sweep.analysis.targets import find_rows
 from sweep.experiment.groups import Groups, name_source_set
@@ -41,6 +41,8 @@ class _Found:
     shown: bool
     runs: Mapping[int, tuple[RunKey, str]]
     """What identifies the run, and its state, by seed."""
+    first_trial: int
+    """The number of the trial that proposed it; NOT_PROPOSED where there is none."""
     is_searched: bool = False
     num_tried: int = 1
 
@@ -216,15 +218,17 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
     rows: dict[str, dict[int, tuple[RunKey, str]]] = defaultdict(dict)
     for config_id, seed, run_id, state in own.select("config_id", "seed", "run_id", "state").iter_rows():
         rows[config_id][seed] = (one.name, run_id), state
+    first_trials = dict(own.group_by("config_id").agg(pl.col("trial_number").min()).iter_rows())
     if one.sweep.kind != "search":
         for (arm, _), config in zip(one.sweep.cells, one.sweep.corners, strict=True):
             asked = {seed: ((one.name, config.with_seed(seed).run_id), UNFINISHED) for seed in one.sweep.seeds_of(arm)}
-            yield _Found(one.name, arm, config, True, asked | rows[config.config_id])
+            first_trial = first_trials.get(config.config_id, NOT_PROPOSED)
+            yield _Found(one.name, arm, config, True, asked | rows[config.config_id], first_trial)
         known = {config.config_id for config in one.sweep.corners}
         if count := own.filter(~pl.col("config_id").is_in(known))["run_id"].n_unique():
             problems.add(one.name, f"{_runs(count)} of no configuration that experiment.yaml asks for: in no table")
         return
-    whole, own = own, of_full_length(own, one.sweep)
+    whole, own = own, asked_runs(own, one.sweep)
     if count := whole["run_id"].n_unique() - own["run_id"].n_unique():
         problems.add(one.name, f"{_runs(count)} of another length than experiment.yaml asks for: in no table")
     configs = {row["config_id"]: row for row in own.iter_rows(named=True)}
@@ -244,7 +248,7 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
         kind = config.method, config.source_set
         is_best = best.get(kind) == config_id
         arm = config.method if is_best else f"{config.method} {config_id[:6]}"
-        yield _Found(one.name, arm, config, is_best, rows[config_id], True, tried[kind])
+        yield _Found(one.name, arm, config, is_best, rows[config_id], first_trials[config_id], True, tried[kind])
 
 
 def _miss_trials(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> None:
@@ -311,6 +315,7 @@ def _fill(found: _Found, tested: _Tested, groups: Groups) -> Cell:
         disputed=tuple(seed for seed, key in complete.items() if key in tested.disputed),
         resized={seed: codes for seed, key in complete.items() if (codes := tested.resized.get(key, ()))},
         num_tried=found.num_tried,
+        first_trial=found.first_trial,
     )
 
 

@@ -18,6 +18,8 @@ from xpe_core.config import METHODS, RunConfig
 
 UNFINISHED = "unfinished"
 """A run that is asked for and has no row yet, beside the states of the table `runs`."""
+NOT_PROPOSED = 2**62
+"""The trial number of what no trial has proposed yet: after all others."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Cell:
     """Languages that a run was tested on with another number of examples than most, by its seed: NaN there."""
     num_tried: int = 1
     """Of a search: how many configurations of this method and source set were proposed."""
+    first_trial: int = 0
+    """The number of the trial that proposed it; NOT_PROPOSED where there is none."""
 
     @property
     def config_id(self) -> str:
@@ -179,6 +183,23 @@ class Results:
     def places(self, group: str, source_set: str) -> list[int]:
         """Return the places of the languages that a row of a source set averages; none where it has no such row."""
         return self._places.get(source_set, {}).get(group, [])
+
+    def group_means(self, cell: Cell, group: str) -> Array:
+        """Return the mean accuracy over a group's languages, each weighing the same, of every complete seed [seeds].
+
+        Empty where it would be a mean over other languages: `differs` says why.
+        """
+        values = self.group_accuracies(cell, group)
+        means: Array = values.mean(axis=1) if values.size else np.empty(0)
+        return means
+
+    def group_accuracies(self, cell: Cell, group: str) -> Array:
+        """Return the accuracies on a group's languages of every complete seed [seeds, languages]; empty where a mean of
+        them would be one over other languages.
+        """
+        if self.differs(cell, group) is not None:
+            return np.empty((0, 0))
+        return cell.accuracies[:, self.places(group, cell.source_set)]
 
     def differs(self, cell: Cell, group: str) -> str | None:
         """Return what is wrong with a cell's numbers for a group; None where nothing is."""

@@ -74,8 +74,7 @@ def main_table(results: Results) -> pl.DataFrame:
         for cell in cells:
             note = results.differs(cell, group)
             places = results.places(group, source_set)
-            own = cell.accuracies[:, places].mean(axis=1) if note is None else np.empty(0)
-            values.append(own)
+            values.append(results.group_means(cell, group))
             rows.append(
                 {"source_set": source_set, "group": group, "arm": cell.arm, "config_id": cell.config_id}
                 | {"num_seeds": len(cell.seeds), "num_languages": len(places), "note": note}

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.analysis.configurations import SAME_DIGITS
 from sweep.analysis.results import Cell, Results
 from sweep.analysis.tables import describe
+from sweep.records.ranking import SAME_DIGITS
 
 FRONT_SCHEMA = {
     "experiment": pl.String,
@@ -56,8 +56,7 @@ def pareto_front(results: Results) -> pl.DataFrame:
     for cell in results.cells:
         if low is None or seen is None or not cell.seeds or results.differs(cell, low) or results.differs(cell, seen):
             continue
-        places = [results.places(group, cell.source_set) for group in (low, seen)]
-        means = [float(cell.accuracies[:, own].mean()) for own in places]
+        means = [float(results.group_accuracies(cell, group).mean()) for group in (low, seen)]
         facts = (cell.experiment, cell.arm, cell.source_set, cell.method, cell.config_id, len(cell.seeds))
         rows.append((*facts, *means, False))
     equal = [pl.col(name).round(SAME_DIGITS) for name in ("seen", "low_performing")]
@@ -123,7 +122,7 @@ def _promises(searched: Results, source: Cell, replicated: Results, cell: Cell) 
         if _codes(searched, group, source) != _codes(replicated, group, cell):
             note = "tested on other languages than in the search"
         values = [
-            one.accuracies[:, results.places(group, one.source_set)].mean(axis=1) if note is None else np.empty(0)
+            results.group_means(one, group) if note is None else np.empty(0)
             for results, one in ((searched, source), (replicated, cell))
         ]
         measures.append((group, values[0], values[1], note))

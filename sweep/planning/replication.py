@@ -79,13 +79,14 @@ def _find_experiment(of: str, storage: Location) -> Folder:
 
 def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int], dict[str, Any]]:
     """Return an experiment's best configurations with SPT and XPE, the seeds it used, and how it evaluated."""
-    from sweep.analysis import rank_configurations, read_runs  # slow to import, and seldom needed
+    from sweep.analysis import asked_runs, rank_configurations, read_runs  # slow to import, and seldom needed
+    from sweep.analysis.stored_experiment import read_experiment
 
     if read_specification(folder)["kind"] == "evaluate":
         raise InputError(f"{folder} {NO_TRAINING}: there is no configuration to replicate")
     runs = read_runs(folder)
     rows = {row["config_id"]: row for row in runs.iter_rows(named=True)}
-    ranked = rank_configurations(runs)
+    ranked = rank_configurations(asked_runs(runs, read_experiment(folder).sweep))
     if not ranked:
         raise InputError(f"{folder} has no finished configuration to replicate")
     names = {f"best_{place + 1}" if top > 1 else "best": best for place, best in enumerate(ranked[:top])}

@@ -109,9 +109,7 @@ def _find_seeds(folder: Folder, results: Results, cell: Cell) -> tuple[Seed, ...
     runs = read_runs(folder).filter(pl.col("config_id") == cell.config_id).unique("run_id", keep="first")
     rows = {row["seed"]: row for row in runs.iter_rows(named=True)}
     means = {
-        group: cell.accuracies[:, results.places(group, cell.source_set)].mean(axis=1)
-        for group in results.groups
-        if results.differs(cell, group) is None
+        group: results.group_means(cell, group) for group in results.groups if results.differs(cell, group) is None
     }
     return tuple(
         Seed(

@@ -4,13 +4,12 @@ A run's file is written before the ledger says that its trial has ended, so a fi
 overwrites it. With `keep: best` those of a configuration go as soon as all seeds of a better one have ended.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 
-from sweep.analysis.configurations import SAME_DIGITS
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.ranking import rank_trials
 from sweep.storage import Folder
 from xpe_core.adapters import Adapter
 from xpe_core.adapters.safetensors_file import from_bytes
@@ -42,24 +41,17 @@ def keep_adapters(
 def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> set[str]:
     """Return the run_ids of all configurations that have been run with every seed, but for the best of these.
 
-    The best has the highest mean selection accuracy over seeds, a failed seed counting as 0, as in
-    `rank_configurations`; of equals it is the first. A configuration with seeds to come is not judged yet.
+    `rank_trials` says which is the best. A configuration with seeds to come is not judged yet.
     """
-    trials: dict[str, list[TrialRecord]] = defaultdict(list)
-    for record in sorted(records.values(), key=lambda record: record.number):
-        if sweep.has_full_length(record.config):
-            trials[record.config_id].append(record)
-    means: dict[str, float] = {}
-    for config_id, own in trials.items():
-        seeds = [seed for record in own for seed in record.seeds]
-        if set(seeds) >= set(sweep.seeds) and any(record.state == "complete" for record in own):
-            total = sum((record.value or 0.0) * len(record.seeds) for record in own if record.state == "complete")
-            means[config_id] = total / len(seeds)
-    if not means:
+    seeds: dict[str, set[int]] = {}
+    for record in records.values():
+        seeds.setdefault(record.config_id, set()).update(record.seeds)
+    judged = [record for record in records.values() if seeds[record.config_id] >= set(sweep.seeds)]
+    ranked = [candidate.subject for candidate in rank_trials(sweep, judged)]
+    if not ranked:
         return set()
-    best = max(means, key=lambda config_id: round(means[config_id], SAME_DIGITS))
+    beaten = [record for record in judged if record.config_id in ranked[1:]]
     shorter = [record for record in records.values() if not sweep.has_full_length(record.config)]
-    beaten = [record for config_id in means if config_id != best for record in trials[config_id]]
     return {run_id for record in (*beaten, *shorter) for run_id in record.run_ids}
 
 

@@ -59,6 +59,5 @@ def _standings(results: Results, cells: Sequence[Cell]) -> list[Standing]:
     for row in rank(replace(results, cells=tuple(cells))).iter_rows(named=True):
         cell = by_config[row["config_id"], row["source_set"]]
         if results.differs(cell, group) is None:
-            accuracy = float(cell.accuracies[:, results.places(group, cell.source_set)].mean())
-            found.append(Standing(cell.arm, row["score"], accuracy))
+            found.append(Standing(cell.arm, row["score"], float(results.group_means(cell, group).mean())))
     return found

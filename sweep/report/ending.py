@@ -11,10 +11,10 @@ from rich.console import Console
 from sweep.analysis import (
     Best,
     TableRows,
+    asked_runs,
     find_best,
     find_experiment_rows,
     group_means,
-    of_full_length,
     read_evaluations,
     read_runs,
 )
@@ -57,7 +57,7 @@ class _Found:
 
 def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     """Print the best configuration beside SPT and XPE, by target group; of a grid every cell."""
-    runs = of_full_length(read_runs(folder), plan.sweep)
+    runs = asked_runs(read_runs(folder), plan.sweep)
     evaluations = read_evaluations(folder)
     table_rows = find_experiment_rows(plan.sweep, runs, evaluations)
     found = _Found(runs, evaluations, group_means(runs, evaluations, table_rows), table_rows)

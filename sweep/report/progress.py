@@ -7,9 +7,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from sweep.analysis.configurations import SAME_DIGITS
 from sweep.planning.plan import Plan
 from sweep.records.ledger import TrialRecord
+from sweep.records.ranking import rank_trials
 from sweep.report.wording import METHOD_NAMES, format_percent
 from sweep.report.wrapping import wrap
 from sweep.wording import format_duration, format_number
@@ -83,11 +83,10 @@ class Screen:
             if record.trial_id in self._trained or self._plan.sweep.kind == "evaluate":
                 steps = f"testing on {len(self._plan.target_languages)}"
             lines.append(Text(f"  {steps:<16} {format_percent(record.value):>6}  {self._describe(record)}"))
-        complete = [record for record in self._records.values() if record.state == "complete"]
-        if complete:
-            best = max(complete, key=lambda record: round(record.value or 0.0, SAME_DIGITS))
+        for best in rank_trials(self._plan.sweep, self._records.values())[:1]:
+            record = next(one for one in self._records.values() if one.config_id == best.subject)
             lines.append(
-                Text(f"best so far       {format_percent(best.value):>6}  {self._describe(best)}", style="bold")
+                Text(f"best so far       {format_percent(best.score):>6}  {self._describe(record)}", style="bold")
             )
         return Group(*lines)
 

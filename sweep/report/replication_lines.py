@@ -64,7 +64,7 @@ def _promise(row: dict[str, Any] | None, search: str, group: str) -> str:
 def _held(results: Results, cell: Cell, group: str, promise: dict[str, Any] | None) -> str:
     if note := results.differs(cell, group):
         return f"this cannot be said: {note}."
-    (mean,) = describe([cell.accuracies[:, results.places(group, cell.source_set)].mean(axis=1)])
+    (mean,) = describe([results.group_means(cell, group)])
     seeds = f"the fresh seed{'s' if len(cell.seeds) > 1 else ''} {name_seeds(cell.seeds)}"
     said = f"{_with_interval(mean['accuracy'], mean['low'], mean['high'])} with {seeds}"
     if promise is None or promise["difference"] is None:

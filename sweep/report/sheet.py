@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sweep.analysis.configurations import SAME_DIGITS
+from sweep.records.ranking import SAME_DIGITS
 
 
 @dataclass(frozen=True)

@@ -69,12 +69,19 @@ def put(folder: Path, runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[
 
 
 def write_search(
-    folder: Path, sweep: SweepConfig, trials: Sequence[tuple[Mapping[str, Any], str, float, int]], accuracy: Accuracy
+    folder: Path,
+    sweep: SweepConfig,
+    trials: Sequence[tuple[Mapping[str, Any], str, float, int]],
+    accuracy: Accuracy,
+    first: int = 0,
 ) -> None:
-    """Write a search with trials of (drawn params, state, selection accuracy, last step), as its driver does."""
+    """Write a search with trials of (drawn params, state, selection accuracy, last step), as its driver does.
+
+    Their numbers begin with `first`.
+    """
     opened = ExperimentFolder(folder, sweep, {})
     opened.append({"event": "start"})
-    for number, (params, state, value, step) in enumerate(trials):
+    for number, (params, state, value, step) in enumerate(trials, first):
         config = sweep.config(params)
         identity = (f"t{number}", number, False, dict(params), config.model_dump(), tuple(sweep.seeds))
         record = TrialRecord(*identity)
