@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.analysis.results import Cell, Results
+from sweep.analysis.results import Cell, Results, means_of_complete
 from sweep.analysis.statistics import Array
 from sweep.records.ranking import SAME_DIGITS
 
@@ -61,6 +61,4 @@ def _complete(cell: Cell, places: Sequence[int]) -> Array:
     """Return the means over languages of the seeds that were tested on all of them."""
     if not places or cell.disputed:
         return np.empty(0)
-    values = cell.accuracies[:, list(places)]
-    means: Array = values[~np.isnan(values).any(axis=1)].mean(axis=1)
-    return means
+    return means_of_complete(cell.accuracies[:, list(places)])

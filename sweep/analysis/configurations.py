@@ -1,9 +1,4 @@
-"""Answers out of an experiment's tables: group means over seeds, and the best configuration.
-
-A run's accuracy on a group is the mean over the group's languages, each weighing the same; a configuration's is the
-mean of its runs, and its spread the standard deviation over them (n - 1), which is not a standard error. Runs that were
-pruned or failed have no test results and are in no mean; how many failed is a column beside it.
-"""
+"""The two tables of one experiment, and the best of its configurations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
-from sweep.experiment.groups import name_source_set
 from sweep.records.parquet import read_rows
 from sweep.records.ranking import Candidate, asked_config_ids, rank_candidates
 from sweep.storage import Folder, Location
@@ -75,70 +68,6 @@ def first_error(runs: pl.DataFrame) -> str:
     """Return the last line of the first failed run's error, or that there is none."""
     errors = runs.sort("trial_number").drop_nulls("error")["error"]
     return errors[0].strip().splitlines()[-1] if len(errors) else "none failed, all were pruned"
-
-
-def group_means(runs: pl.DataFrame, evaluations: pl.DataFrame, rows: TableRows) -> pl.DataFrame:
-    """Return test accuracy by configuration and row of its table.
-
-    Columns: config_id, group, num_languages, num_seeds, accuracy (mean over seeds), spread (standard deviation over
-    seeds, null for one seed). Rows without a tested language are absent.
-    """
-    tested = evaluations.filter(pl.col("split") == "test")
-    complete = runs.filter(pl.col("state") == "complete").select("run_id", "config_id", "source_set")
-    languages = sorted(tested["language"].unique())
-    pairs = [
-        (source_set, code, group)
-        for source_set in complete["source_set"].unique(maintain_order=True)
-        for group, codes in rows.groups(name_source_set(source_set, rows.own), languages).items()
-        for code in codes
-    ]
-    schema = {"source_set": pl.String, "language": pl.String, "group": pl.String}
-    memberships = pl.DataFrame(pairs, schema=schema, orient="row")
-    per_run = (
-        tested.join(complete, on="run_id")
-        .join(memberships, on=["source_set", "language"])
-        .group_by("run_id", "config_id", "group")
-        .agg(accuracy=pl.col("accuracy").mean(), num_languages=pl.len())
-    )
-    return (
-        per_run.group_by("config_id", "group")
-        .agg(
-            num_languages=pl.col("num_languages").first(),
-            num_seeds=pl.len(),
-            # sums of floats depend on their order: sort, so that the same results are the same numbers
-            accuracy=pl.col("accuracy").sort().mean(),
-            spread=pl.col("accuracy").sort().std(),
-        )
-        .sort("config_id", "group")
-    )
-
-
-def find_experiment_rows(
-    sweep: SweepConfig, runs: pl.DataFrame, evaluations: pl.DataFrame, exclude: str | None = None
-) -> TableRows:
-    """Return what the rows of an experiment's tables average over, from its runs and evaluations.
-
-    Of a search the source sets are those of its runs, of others all that are asked for.
-    """
-    proposed = runs["source_set"].unique(maintain_order=True).to_list()
-    asked = proposed if sweep.kind == "search" else sweep.used_source_sets
-    return find_rows(
-        sweep.corners[0].dataset,
-        {sweep.name_source_set(name): name for name in asked},
-        evaluations.filter(pl.col("split") == "test")["language"].unique().to_list(),
-        validated_languages(sweep, runs, evaluations),
-        sweep.groups,
-        exclude,
-    )
-
-
-def validated_languages(sweep: SweepConfig, runs: pl.DataFrame, evaluations: pl.DataFrame) -> dict[str, list[str]]:
-    """Return which languages the runs of each source set were validated on, by its name in tables."""
-    rows = evaluations.filter(pl.col("split") == "validation").join(runs.select("run_id", "source_set"), on="run_id")
-    return {
-        sweep.name_source_set(name): sorted(set(codes))
-        for name, codes in rows.group_by("source_set").agg("language").iter_rows()
-    }
 
 
 def asked_runs(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sweep.analysis.results import Cell, Results
+from sweep.analysis.results import Cell, Results, means_of_complete
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
 from sweep.records.ranking import SAME_DIGITS
@@ -117,8 +117,8 @@ def _measure(results: Results, baseline: str, kinds: Sequence[tuple[str, list[in
         partner = of_place.get((partners[cell.arm] or "", cell.source_set))
         differences = _differences(cell, partner)
         for kind, places in kinds:
-            own.append(_complete(cell.accuracies[:, places]))
-            pairs.append(np.empty(0) if differences is None else _complete(differences[:, places]))
+            own.append(means_of_complete(cell.accuracies[:, places]))
+            pairs.append(np.empty(0) if differences is None else means_of_complete(differences[:, places]))
             row: dict[str, Any] = {"source_set": cell.source_set, "arm": cell.arm, name: kind}
             compared = None if partner is None or partner is cell else partner.arm
             rows.append(row | {"num_seeds": len(own[-1]), "baseline": compared, "num_pairs": len(pairs[-1])})
@@ -134,8 +134,3 @@ def _differences(cell: Cell, partner: Cell | None) -> Array | None:
     if partner is None or partner is cell or cell.disputed or partner.disputed:
         return None
     return paired(cell, partner)
-
-
-def _complete(values: Array) -> Array:
-    """Return the means over languages of the seeds that have them all."""
-    return values[~np.isnan(values).any(axis=1)].mean(axis=1)

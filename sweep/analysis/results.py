@@ -224,6 +224,12 @@ class Results:
         return self.rows.explain(self.languages)
 
 
+def means_of_complete(accuracies: Array) -> Array:
+    """Return the means over languages of the seeds that have them all, from accuracies [seeds, languages]."""
+    means: Array = accuracies[~np.isnan(accuracies).any(axis=1)].mean(axis=1)
+    return means
+
+
 def _by_seeds(by_seed: Mapping[int, Sequence[str]]) -> dict[tuple[int, ...], list[str]]:
     """Return which languages the same seeds have in common, out of the languages of each seed."""
     seeds: dict[str, list[int]] = {}

@@ -2,26 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from rich.console import Console
 
-from sweep.analysis import (
-    Best,
-    TableRows,
-    asked_runs,
-    find_best,
-    find_experiment_rows,
-    group_means,
-    read_evaluations,
-    read_runs,
-)
+from sweep.analysis import asked_runs, rank, read_runs
 from sweep.analysis.chance import is_above_most_frequent
 from sweep.analysis.reading import read_results
 from sweep.analysis.report_data import find_curse
-from sweep.analysis.statistics import MIN_SEEDS
+from sweep.analysis.results import Cell, Results, means_of_complete
+from sweep.analysis.statistics import MIN_SEEDS, Array
 from sweep.planning.plan import Plan
 from sweep.records.states import STATES
 from sweep.report.chance_lines import say_not_above
@@ -36,35 +27,13 @@ from sweep.wording import count_nouns, format_number, shorten
 from xpe_core.errors import InputError
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What an experiment has found."""
-
-    runs: pl.DataFrame
-    evaluations: pl.DataFrame
-    means: pl.DataFrame
-    """As `group_means` returns them."""
-    rows: TableRows
-
-    @property
-    def sizes(self) -> dict[str, set[int]]:
-        """How many languages each target group has, in the order of the table; source sets may differ."""
-        sizes: dict[str, set[int]] = {}
-        for group, size in self.means.select("group", "num_languages").iter_rows():
-            sizes.setdefault(group, set()).add(size)
-        return {group: sizes[group] for group in sorted(sizes, key=self.rows.names.index)}
-
-
 def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     """Print the best configuration beside SPT and XPE, by target group; of a grid every cell."""
-    runs = asked_runs(read_runs(folder), plan.sweep)
-    evaluations = read_evaluations(folder)
-    table_rows = find_experiment_rows(plan.sweep, runs, evaluations)
-    found = _Found(runs, evaluations, group_means(runs, evaluations, table_rows), table_rows)
+    results = read_results([folder])
     if plan.sweep.kind == "search":
-        _print_search(console, plan, found)
+        _print_search(console, plan, results, asked_runs(read_runs(folder), plan.sweep))
     else:
-        _print_grid(console, plan, found)
+        _print_grid(console, plan, results)
 
 
 def print_replication(console: Console, folder: Folder) -> None:
@@ -84,63 +53,64 @@ def most_frequent_class(plan: Plan) -> float:
     return float(np.mean([share for share, _ in _most_frequent_classes(plan)]))
 
 
-def _print_search(console: Console, plan: Plan, found: _Found) -> None:
-    runs = found.runs
-    best = find_best(runs)
-    if best is None:
+def _print_search(console: Console, plan: Plan, results: Results, runs: pl.DataFrame) -> None:
+    chosen = rank(results).unique("method", keep="first", maintain_order=True)
+    if chosen.is_empty():
         return
-    rows = [row for row in (find_best(runs, method) for method in METHOD_NAMES) if row is not None]
-    rows.sort(key=lambda row: row.config_id != best.config_id)  # a stable sort: what was chosen first
-    rows[1:] = sorted(rows[1:], key=lambda row: row.selection_accuracy, reverse=True)
-    _print_chance(console, plan, found, {METHOD_NAMES[row.method]: row.config_id for row in rows})
-    cells = []
-    for row in rows:
-        marked = METHOD_NAMES[row.method] + (" *" if row.config_id == best.config_id else "")
-        numbers = [_cell(found, row.config_id, group) for group in found.sizes]
-        cells.append((marked, percent(row.selection_accuracy), *numbers))
-    _print_table(console, plan, ("method", "validation"), cells, found, strong_row=0)
-    console.print(Facts([(METHOD_NAMES[row.method], _describe(plan, runs, row)) for row in rows]), highlight=False)
+    by_config = {cell.config_id: cell for cell in results.cells}
+    best = [
+        (by_config[config_id], float(score)) for config_id, score in chosen.select("config_id", "score").iter_rows()
+    ]
+    named = {METHOD_NAMES[cell.method]: cell for cell, _ in best}
+    _print_chance(console, plan, results, named)
+    sizes = _group_sizes(results)
+    rows = [
+        (METHOD_NAMES[cell.method] + (" *" if place == 0 else ""), percent(score))
+        + tuple(_mean_and_spread(results.group_means(cell, group)) for group in sizes)
+        for place, (cell, score) in enumerate(best)
+    ]
+    _print_table(console, plan, ("method", "validation"), rows, sizes, strong_row=0)
+    console.print(Facts([(name, _describe(plan, results, cell)) for name, cell in named.items()]), highlight=False)
     print_lines(console, f"Always answering a language's most frequent class: {percent(most_frequent_class(plan))} %")
     console.print()
     where = shorten(plan.selection_languages)
     print_lines(console, f"* the best by validation accuracy on {where}", "  ")
-    _print_choice(console, plan, rows, found)
+    _print_choice(console, plan, results, best, sizes)
     if plan.chosen_by_targets:
         took = shorten(plan.chosen_by_targets)
         print_lines(console, f"Not zero-shot: {took} took part in the choice (validation split).", "  ")
-    _print_groups(console, plan, found)
+    _print_groups(console, plan, results, sizes)
     print_lines(console, f"Trials: {_count_trials(runs)}.")
     if len(plan.sweep.seeds) < MIN_SEEDS:
         print_lines(console, _say_few_seeds(plan))
 
 
-def _print_grid(console: Console, plan: Plan, found: _Found) -> None:
+def _print_grid(console: Console, plan: Plan, results: Results) -> None:
     """Print every cell of a grid, a replication or an evaluation by target group."""
     is_chosen = plan.sweep.kind != "evaluate"  # there is no validation accuracy of what was trained elsewhere
+    sizes = _group_sizes(results)
     notes: list[str] = []
     rows: list[tuple[str, ...]] = []
-    named: dict[str, str] = {}
-    for (arm, _), config in zip(plan.sweep.cells, plan.sweep.corners, strict=True):
-        own = found.runs.filter(pl.col("config_id") == config.config_id)
-        complete = own.filter(pl.col("state") == "complete")
-        if len(own) > len(complete):
-            notes.append(f"{arm} on {config.source_set}: {len(own) - len(complete)} of {len(own)} runs failed")
-        chosen = percent(complete["selection_accuracy"].mean()) if len(complete) else "–"  # type: ignore[arg-type]
-        numbers = [_cell(found, config.config_id, group) if len(complete) else "–" for group in found.sizes]
-        source_set = plan.sweep.name_source_set(config.source_set)
-        rows.append((arm, source_set, str(len(complete)), *([chosen] if is_chosen else []), *numbers))
-        if len(complete):
-            named[f"{arm} on {source_set}"] = config.config_id
-    _print_chance(console, plan, found, named)
+    named: dict[str, Cell] = {}
+    for cell in results.cells:
+        if cell.states["failed"]:
+            ended = cell.states["failed"] + len(cell.seeds)
+            notes.append(f"{cell.arm} on {cell.config.source_set}: {cell.states['failed']} of {ended} runs failed")
+        chosen = percent(float(cell.selection_accuracies.mean()) if cell.seeds else None)
+        numbers = [_mean_and_spread(results.group_means(cell, group)) for group in sizes]
+        rows.append((cell.arm, cell.source_set, str(len(cell.seeds)), *([chosen] if is_chosen else []), *numbers))
+        if cell.seeds:
+            named[f"{cell.arm} on {cell.source_set}"] = cell
+    _print_chance(console, plan, results, named)
     heads = ("arm", "trained on", "seeds", *(["validation"] if is_chosen else []))
-    _print_table(console, plan, heads, rows, found, left=2)
+    _print_table(console, plan, heads, rows, sizes, left=2)
     for note in notes:
         print_lines(console, note, "  ")
     print_lines(console, f"Always answering a language's most frequent class: {percent(most_frequent_class(plan))} %")
     console.print()
     for source_set, count in plan.trained_on_targets.items():
         print_lines(console, f"Not zero-shot: {source_set} trains on {count} of the tested languages.", "  ")
-    _print_groups(console, plan, found)
+    _print_groups(console, plan, results, sizes)
     if len(plan.sweep.seeds) < MIN_SEEDS:
         print_lines(console, _say_few_seeds(plan))
 
@@ -150,7 +120,7 @@ def _print_table(
     plan: Plan,
     heads: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],
-    found: _Found,
+    sizes: dict[str, str],
     left: int = 1,
     strong_row: int | None = None,
 ) -> None:
@@ -159,23 +129,20 @@ def _print_table(
     console.print()
     print_lines(console, f"{plan.name}: test accuracy in % (mean{spread})", style="bold")
     console.print()
-    groups = [f"{name_group(group).replace('_', ' ')} ({_say_sizes(size)})" for group, size in found.sizes.items()]
+    groups = [f"{name_group(group).replace('_', ' ')} ({size})" for group, size in sizes.items()]
     columns = (*heads, *groups)
     strong = frozenset((strong_row, place) for place in range(len(columns))) if strong_row is not None else frozenset()
     print_table(console, Sheet("end", "", columns, tuple(rows), pl.DataFrame(), strong=strong, left=left))
     console.print()
 
 
-def _print_chance(console: Console, plan: Plan, found: _Found, named: dict[str, str]) -> None:
+def _print_chance(console: Console, plan: Plan, results: Results, named: dict[str, Cell]) -> None:
     """Say first where a configuration, by its name, is not better than always answering the most frequent class."""
     known = _most_frequent_classes(plan)
     shares, counts = [share for share, _ in known], [count for _, count in known]
-    tested = found.evaluations.filter((pl.col("split") == "test") & pl.col("language").is_in(plan.target_languages))
-    complete = found.runs.filter(pl.col("state") == "complete").select("run_id", "config_id")
-    per_run = tested.join(complete, on="run_id").group_by("config_id", "run_id").agg(pl.col("accuracy").sort().mean())
     below = []
-    for name, config_id in named.items():
-        values = per_run.filter(pl.col("config_id") == config_id).sort("run_id")["accuracy"].to_numpy()
+    for name, cell in named.items():
+        values = means_of_complete(cell.accuracies)
         if len(values) and not is_above_most_frequent(values, shares, counts):
             below.append(f"{name} ({percent(float(values.mean()))} %)")
     if below:
@@ -184,37 +151,37 @@ def _print_chance(console: Console, plan: Plan, found: _Found, named: dict[str, 
         print_lines(console, sentence, style="bold yellow")
 
 
-def _print_choice(console: Console, plan: Plan, rows: Sequence[Best], found: _Found) -> None:
-    """Say where the chosen configuration stands in the test."""
-    if len(rows) < 2 or not found.sizes:
+def _print_choice(
+    console: Console, plan: Plan, results: Results, best: Sequence[tuple[Cell, float]], sizes: dict[str, str]
+) -> None:
+    """Say where the chosen configuration, the first of the best, stands in the test."""
+    if len(best) < 2 or not sizes:
         return
-    group = max(found.sizes, key=lambda name: max(found.sizes[name]))
-    tests = {row["config_id"]: row["accuracy"] for row in found.means.filter(group=group).iter_rows(named=True)}
+    group = results.broadest_group
     standings = [
-        Standing(METHOD_NAMES[row.method], row.selection_accuracy, tests[row.config_id])
-        for row in rows
-        if row.config_id in tests
+        Standing(METHOD_NAMES[cell.method], score, float(means.mean()))
+        for cell, score in best
+        if len(means := results.group_means(cell, group))
     ]
-    if not standings or standings[0].name != METHOD_NAMES[rows[0].method]:
+    if not standings or standings[0].name != METHOD_NAMES[best[0][0].method]:
         return
     for line in say_choice(plan.name, standings, group, len(plan.sweep.seeds)):
         print_lines(console, line, "  ")
 
 
-def _print_groups(console: Console, plan: Plan, found: _Found) -> None:
+def _print_groups(console: Console, plan: Plan, results: Results, sizes: dict[str, str]) -> None:
     """Say what the names of groups mean, and which tested languages are in none."""
-    sizes = {group: _say_sizes(size) for group, size in found.sizes.items()}
     lines = group_lines(sizes, plan.sweep.corners[0].backbone, plan.sweep.used_source_sets)
-    for line in (*lines, *found.rows.explain(sorted(plan.target_languages))):
+    for line in (*lines, *results.left_out):
         print_lines(console, line, "  ", style="dim")
 
 
-def _describe(plan: Plan, runs: pl.DataFrame, row: Best) -> str:
+def _describe(plan: Plan, results: Results, cell: Cell) -> str:
     """Return what a method's best configuration is, and how many were tried."""
-    values = runs.filter(pl.col("config_id") == row.config_id).row(0, named=True)
-    searched = " ".join(f"{name}={format_number(values[name])}" for name in plan.sweep.varying)
-    failed = f"; {row.num_failed} of {row.num_seeds} seeds failed" if row.num_failed else ""
-    tried = runs.filter(pl.col("method") == row.method)["config_id"].n_unique()
+    searched = " ".join(f"{name}={format_number(getattr(cell.config, name))}" for name in plan.sweep.varying)
+    num_failed = cell.states["failed"]
+    failed = f"; {num_failed} of {num_failed + len(cell.seeds)} seeds failed" if num_failed else ""
+    tried = sum(other.method == cell.method for other in results.cells)
     number = f"best of {tried}" if tried > 1 else "the only one"
     return f"{searched or 'as the experiment says'} ({number}){failed}"
 
@@ -233,16 +200,22 @@ def _say_few_seeds(plan: Plan) -> str:
     )
 
 
-def _say_sizes(sizes: set[int]) -> str:
-    return " or ".join(map(str, sorted(sizes)))
+def _group_sizes(results: Results) -> dict[str, str]:
+    """Return how many languages each target group has, in the order of the table; source sets may differ."""
+    source_sets = dict.fromkeys(cell.source_set for cell in results.cells if cell.seeds)
+    sizes = {
+        group: sorted({len(places) for name in source_sets if (places := results.places(group, name))})
+        for group in sorted(results.groups, key=results.rows.names.index)
+    }
+    return {group: " or ".join(map(str, numbers)) for group, numbers in sizes.items() if numbers}
 
 
-def _cell(found: _Found, config_id: str, group: str) -> str:
-    rows = found.means.filter((pl.col("config_id") == config_id) & (pl.col("group") == group))
-    if rows.is_empty():
+def _mean_and_spread(values: Array) -> str:
+    """Return a mean over seeds with its standard deviation (n - 1), in percent."""
+    if not len(values):
         return "–"
-    row = rows.row(0, named=True)
-    return percent(row["accuracy"]) + ("" if row["spread"] is None else f" ± {percent(row['spread'])}")
+    spread = f" ± {percent(float(values.std(ddof=1)))}" if len(values) > 1 else ""
+    return percent(float(values.mean())) + spread
 
 
 def _most_frequent_classes(plan: Plan) -> list[tuple[float, int]]:

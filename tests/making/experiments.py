@@ -55,7 +55,7 @@ def write_grid(
     for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
         if arm not in unfinished:
             record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
-            opened.append(_suggestion(record))
+            opened.append(suggestion(record))
             opened.end(record, "complete", None, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
     opened.close()
     return sweep
@@ -85,7 +85,7 @@ def write_search(
         config = sweep.config(params)
         identity = (f"t{number}", number, False, dict(params), config.model_dump(), tuple(sweep.seeds))
         record = TrialRecord(*identity)
-        opened.append(_suggestion(record))
+        opened.append(suggestion(record))
         opened.append({"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value})
         runs, rows = make_rows(config, number, sweep.seeds, accuracy, state=state, selection_accuracy=value)
         opened.end(record, state, None, runs, rows if state == "complete" else [])
@@ -99,6 +99,7 @@ def write_replication(folder: Path, best: RunConfig, accuracy: Accuracy, seeds: 
     return write_grid(folder, arms, accuracy, seeds, kind="replicate", of=of, base=base)
 
 
-def _suggestion(record: TrialRecord) -> dict[str, Any]:
+def suggestion(record: TrialRecord) -> dict[str, Any]:
+    """Return the ledger's event of a trial's beginning."""
     names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
     return {"event": "suggested", **{name: getattr(record, name) for name in names}}

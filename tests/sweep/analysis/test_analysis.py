@@ -1,4 +1,4 @@
-"""Group means and the best configuration, by hand."""
+"""The best configuration, by hand."""
 
 from pathlib import Path
 from typing import Any
@@ -6,16 +6,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sweep.analysis import best_experiment, find_best, group_means, read_evaluations, read_runs
-from sweep.analysis.targets import Exclusion, TableRows
+from sweep.analysis import best_experiment, find_best, read_evaluations, read_runs
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.files import load_experiment
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-
-UNTRAINED = TableRows({"joshi5": frozenset({"eng_Latn"})}, {"joshi5": Exclusion("joshi5", frozenset({"eng_Latn"}))}, {})
 
 
 def runs_table(*rows: tuple[str, str, int, str, float | None]) -> pl.DataFrame:
@@ -29,46 +26,6 @@ def runs_table(*rows: tuple[str, str, int, str, float | None]) -> pl.DataFrame:
         ],
         schema_overrides={"selection_accuracy": pl.Float64},
     )
-
-
-def evaluations_table(accuracies: dict[str, dict[str, float]], split: str = "test") -> pl.DataFrame:
-    return pl.DataFrame(
-        [
-            {"run_id": run, "split": split, "language": language, "accuracy": accuracy}
-            for run, languages in accuracies.items()
-            for language, accuracy in languages.items()
-        ]
-    )
-
-
-def test_a_group_mean_is_over_languages_then_over_seeds() -> None:
-    runs = runs_table(("a", "dual", 1, "complete", 0.5), ("a", "dual", 2, "complete", 0.5))
-    evaluations = evaluations_table(
-        {
-            "a1": {"yor_Latn": 0.2, "kat_Geor": 0.8, "eng_Latn": 1.0},
-            "a2": {"yor_Latn": 0.4, "kat_Geor": 0.6, "eng_Latn": 1.0},
-        }
-    )
-    means = {row["group"]: row for row in group_means(runs, evaluations, UNTRAINED).iter_rows(named=True)}
-    assert means["low_performing"]["accuracy"] == pytest.approx(0.3)
-    assert means["low_performing"]["spread"] == pytest.approx(0.2 / 2**0.5)  # sqrt(((0.1)^2 + (0.1)^2) / 1)
-    assert means["seen_without_joshi5"]["accuracy"] == pytest.approx(0.7)
-    assert means["all_without_joshi5"]["accuracy"] == pytest.approx(0.5)
-    assert means["all_without_joshi5"]["num_languages"] == 2
-    assert means["all_without_joshi5"]["num_seeds"] == 2
-
-
-def test_validation_rows_and_unfinished_runs_are_in_no_mean() -> None:
-    runs = runs_table(("a", "dual", 1, "complete", 0.5), ("a", "dual", 2, "pruned", 0.1))
-    evaluations = pl.concat(
-        [
-            evaluations_table({"a1": {"kat_Geor": 0.8}, "a2": {"kat_Geor": 0.1}}),
-            evaluations_table({"a1": {"kat_Geor": 0.0}}, split="validation"),
-        ]
-    )
-    means = group_means(runs, evaluations, UNTRAINED).filter(pl.col("group") == "all_without_joshi5")
-    assert means["accuracy"].to_list() == [0.8]
-    assert means["spread"].to_list() == [None]
 
 
 def test_the_best_is_by_the_mean_over_seeds_among_finished_configurations() -> None:

@@ -49,6 +49,19 @@ def test_a_cell_is_the_mean_over_seeds_of_the_mean_over_languages(tmp_path: Path
     assert results.problems.is_empty()
 
 
+def test_validation_rows_and_unfinished_runs_are_in_no_mean(tmp_path: Path) -> None:
+    write_grid(tmp_path / "made", ARMS, accuracy, seeds=(1, 2))
+    config = next(one.config for one in read(tmp_path / "made").cells if one.arm == "spt")
+    runs, rows = make_rows(config, 0, (1,), accuracy, arm="spt")
+    validated = [{**row, "split": "validation", "num_correct": 0} for row in rows]
+    put(tmp_path / "made", runs, [*rows, *validated])
+    pruned, tested = make_rows(config, 0, (2,), lambda run, code: 0.0, arm="spt", state="pruned")
+    put(tmp_path / "made", pruned, tested)
+    found = cell(main_table(read(tmp_path / "made")), "spt", "all_without_joshi5", "enarzho")
+    assert (found["num_seeds"], found["num_pruned"], found["spread"]) == (1, 1, None)
+    assert found["accuracy"] == pytest.approx(0.41)
+
+
 def test_a_difference_is_paired_by_seed(tmp_path: Path) -> None:
     write_grid(tmp_path / "made", ARMS, accuracy, **SETS)
     results = read(tmp_path / "made")

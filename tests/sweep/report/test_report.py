@@ -13,6 +13,7 @@ from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.report import Screen, most_frequent_class, print_answer, print_plan
 from sweep.storage import Folder
+from tests.making.experiments import suggestion
 from xpe_core.config import RunConfig
 
 GROUPS = {"yor_Latn": 0.25, "kat_Geor": 0.75, "eng_Latn": 1.0}
@@ -33,6 +34,7 @@ def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state:
             counts = {"num_examples": 100, "num_correct": round(100 * accuracy * value) + seed}
             evaluations.append({"run_id": run.run_id, "split": "test", "language": language, **counts})
     record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), (1, 2))
+    folder.append(suggestion(record))
     folder.end(record, state, None, runs, evaluations)
 
 
