@@ -90,8 +90,11 @@ class ResourcesConfig(Strict):
     """What a trial gets; null is one GPU a trial where there are GPUs, else the whole machine one trial at a time."""
 
     cpus_per_trial: Int | None = Field(None, ge=1)
+    """CPU cores of a trial."""
     gpus_per_trial: Float | None = Field(None, ge=0)
+    """GPUs of a trial; of a fraction, the trial keeps to its share of the GPU's memory."""
     max_concurrent_trials: Int | None = Field(None, ge=1)
+    """Trials that run at a time; null is as many as there is room for."""
     seeds_per_trial: Annotated[Int, Field(ge=1)] | Literal["auto"] | None = None
     """Of a grid or a replication: runs that train together at most.
 

@@ -36,9 +36,13 @@ class Dimension(Strict):
     """The values of one field: exactly one of `choice`, `uniform`, `log_uniform`, `integers`, `tied`."""
 
     choice: Annotated[tuple[Any, ...] | None, BeforeValidator(join_lists), Field(min_length=1)] = None
+    """The values, one as likely as the other."""
     uniform: tuple[Float, Float] | None = None
+    """The two ends of a range of numbers."""
     log_uniform: tuple[Float, Float] | None = None
+    """The two ends of a range of positive numbers, whose logarithms are uniform."""
     integers: tuple[Int, Int] | None = None
+    """The two ends of a range of whole numbers, both included."""
     step: Float | None = Field(None, gt=0)
     """Distance between the values of `uniform` or `integers`, counted from the lower end."""
     tied: str | None = None

@@ -1,4 +1,4 @@
-"""The examples and the README's Python, run as they stand but for a backbone and a data set that are tiny."""
+"""The examples, run as they stand in the manual but for a backbone and a data set that are tiny."""
 
 import re
 import subprocess
@@ -33,11 +33,11 @@ def test_the_example_trains_tests_keeps_and_uses_a_pack(
     assert xpe_core.read_adapter("adapter.safetensors").config.seed == 1
 
 
-def test_the_example_is_short_and_stands_in_the_readme() -> None:
+def test_the_example_is_short_and_stands_in_the_manual() -> None:
     lines = [line for line in EXAMPLE.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     statements = len(lines) - 2  # one call is on three lines
     assert statements <= 15
-    assert EXAMPLE.read_text(encoding="utf-8") in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert EXAMPLE.read_text(encoding="utf-8") in (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
 
 
 def test_every_public_name_is_there_and_none_is_imported_before_it_is_used() -> None:
