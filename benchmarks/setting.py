@@ -106,6 +106,8 @@ class Training:
 
     num_tokens: int
     seconds: float
+    num_operations: float = 0.0
+    """Floating-point operations of the backbone's matrix products; 0 where they were not counted."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -118,7 +120,7 @@ def train_pack(config: RunConfig, data: TokenisedData, examples: np.ndarray, num
     configs = [config.with_seed(seed) for seed in range(1, num_runs + 1)]
     model = PromptClassifier(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
     *_, report = train(model, take(data, examples))
-    return Training(report.work.num_tokens, report.work.seconds)
+    return Training(report.work.num_tokens, report.work.seconds, report.work.num_operations)
 
 
 def find_device() -> str:
