@@ -32,6 +32,7 @@ from sweep.commands.show import show
 from sweep.commands.status import status
 from sweep.commands.stop import stop
 from sweep.report.steps import show_steps
+from sweep.wording import explain
 from xpe_core.errors import InputError
 
 ANYWHERE: dict[str, Callable[..., None]] = {
@@ -84,7 +85,7 @@ def main() -> None:
         with show_steps(Console(stderr=True)):
             app()
     except InputError as error:
-        _refuse(str(error))
+        _refuse(explain(error))
     except PermissionError as error:  # of a file of another user's, wherever it is opened
         _refuse(
             f"{error.filename}: {error.strerror}; this user must be allowed to read it"

@@ -2,6 +2,13 @@
 
 from typing import Any
 
+from xpe_core.errors import InputError
+
+
+def explain(error: InputError) -> str:
+    """Return an error's sentence, with the fields that it names as options of the command line."""
+    return error.say(lambda setting: f"--set {setting}")
+
 
 def count_nouns(number: int, noun: str) -> str:
     """Return a number with its noun, of which one is singular."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from sweep.cluster.command_line import LAUNCHED
 from sweep.cluster.versions import package_versions
+from sweep.wording import explain
 from xpe_core.errors import InputError
 
 MARK = "::xpe-sweep:: "
@@ -63,7 +64,7 @@ def main(text: str) -> None:
         status = _follow(request) if request.submission_id else _run(request)
         brought = bool(request.storage) and _gather(Path(_expand(request.storage)) / request.name)
     except InputError as error:
-        print(f"error: {error}", flush=True)
+        print(f"error: {explain(error)}", flush=True)
         status, brought = 2, False
     print(f"{MARK}{json.dumps({'status': status, 'brought': brought})}", flush=True)
 

@@ -10,6 +10,7 @@ from sweep.data_check.facts import DataFacts
 from sweep.data_check.findings import say_number, shorten
 from sweep.experiment.files import load_experiment
 from sweep.planning.languages import adapt_to_data, choose_languages
+from sweep.wording import explain
 from xpe_core.data.held_out import hold_out
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
@@ -31,7 +32,7 @@ def describe_search(facts: DataFacts, settings: Mapping[str, str]) -> tuple[str,
         sweep, changed = adapt_to_data(sweep, data.counts)
         chosen = choose_languages(sweep, data)
     except InputError as error:
-        return command, [f"would be refused: {error}"]
+        return command, [f"would be refused: {explain(error)}"]
     sources = data.sources(sweep.used_source_sets[0])
     sentence = (
         f"trains on {shorten(sources, NUM_CODES)} ({say_number(len(data.select(sources, 'train')), 'text')}), chooses "

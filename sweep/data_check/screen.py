@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweep.data_check.facts import DataFacts, find_facts
 from sweep.data_check.findings import find_findings, say_number, shorten
+from sweep.wording import explain
 from xpe_core.config import RunConfig, build_config, nearest
 from xpe_core.data import Dataset, load_dataset
 from xpe_core.data.examples import SPLITS
@@ -76,7 +77,7 @@ def _load(config: RunConfig) -> tuple[Dataset, str | None]:
         raise refused from None
     if not dataset.num_rows_skipped:
         raise refused
-    return dataset, f"A search refuses these data: {refused}."
+    return dataset, f"A search refuses these data: {explain(refused)}."
 
 
 def _print_head(console: Console, facts: DataFacts) -> None:

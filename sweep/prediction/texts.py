@@ -4,7 +4,6 @@ Tables are read by the reader of the training data; any other file, and standard
 """
 
 import os
-import re
 import select
 import sys
 from collections.abc import Iterator
@@ -174,7 +173,7 @@ def choose_column(table: Table, column: str | None) -> tuple[str, list[str]]:
     try:
         found = find_text(table, column)
     except InputError as error:
-        said = re.sub(r"--set columns='text=([^']*)'", r"--column \1", str(error))
+        said = error.say(lambda setting: f"--column {setting.value.removeprefix('text=')}")
         way = (
             "; name it with --column NAME" if column is None and "no column" in said and "--column" not in said else ""
         )

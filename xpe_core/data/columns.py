@@ -10,7 +10,7 @@ from xpe_core.data.labels import clean
 from xpe_core.data.opening import find_kind
 from xpe_core.data.source import SHARES, DataSource
 from xpe_core.data.table import EMPTY_LINE, Table
-from xpe_core.errors import InputError
+from xpe_core.errors import InputError, Setting
 
 OWN_NAMES = {
     "text": ("text",),
@@ -77,7 +77,7 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
         elif name != "id":
             missing.append(name)
     if missing:
-        raise InputError(_miss(table, file, missing))
+        raise _miss(table, file, missing)
     for name, column in columns.items():
         if column in table.twice:
             raise InputError(f"{table.path}: the column {column!r} stands twice, and {name} is read from it; keep one")
@@ -145,7 +145,9 @@ def _find_synonym(name: str, table: Table) -> str | None:
     found = [column for column in table.columns if column.strip().lower().replace(" ", "_") in SYNONYMS[name]]
     if len(found) > 1:
         raise InputError(
-            f"{table.path}: {name} may be in {' or '.join(found)}; say which: --set columns='{name}={found[0]}'"
+            f"{table.path}: {name} may be in {' or '.join(found)}",
+            way="say which: {}",
+            settings=(Setting("columns", f"{name}={found[0]}"),),
         )
     return found[0] if found else None
 
@@ -162,22 +164,22 @@ def _miss_said(table: Table, name: str, said: str) -> str:
     return f"{table.path}: no column {said!r}, as columns says ({name}={said}); {has}{way}"
 
 
-def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> str:
-    """Return the sentence that names all missing columns, and the setting that says where they are."""
+def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> InputError:
+    """Return the error that names all missing columns, and the setting that says where they are."""
     if not table.columns:
-        return f"{_say_empty(table)}; needed are the columns {', '.join(NEEDED)}"
+        return InputError(_say_empty(table), f"needed are the columns {', '.join(NEEDED)}")
     names = [repr("category" if name == "label" and file.sure else name) for name in missing]
     place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
     place = f", and its name says {place}" if place else ""
-    setting = f"--set columns='{','.join(f'{name}=NAME' for name in missing)}'"
     if len(table.columns) == 1 and (way := _guess_kind(table)):
-        return f"{table.path}: no column {', '.join(names)}; {way}"
+        return InputError(f"{table.path}: no column {', '.join(names)}", way=way)
     examples = {"language": "eng_Latn", "split": "test"}
     ways = [f"{name}={value} for all rows" for name, value in examples.items() if name in missing]
     ways += ["split=80/10/10 to draw the splits"] if "split" in missing else []
-    way = f"say where with {setting}" + (f" (or {', '.join(ways)})" if ways else "")
+    way = "say where with {}" + (f" (or {', '.join(ways)})" if ways else "")
     has = f"its columns{' by its first line' * (table.has_header and 'text' in missing)} are {_list(table.columns)}"
-    return f"{table.path}: no column {', '.join(names)}{place}; {has}; {way}"
+    setting = Setting("columns", ",".join(f"{name}=NAME" for name in missing))
+    return InputError(f"{table.path}: no column {', '.join(names)}{place}", has, way, (setting,))
 
 
 def _say_empty(table: Table) -> str:

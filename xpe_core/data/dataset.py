@@ -14,7 +14,7 @@ from xpe_core.data.rows import open_rows
 from xpe_core.data.source import DataSource, as_source
 from xpe_core.data.splitting import draw_splits
 from xpe_core.data.table import EMPTY_LINE, Nested, Row
-from xpe_core.errors import InputError
+from xpe_core.errors import InputError, Setting
 
 EMPTY = ("text", "label", "language", "split")
 SHOWN_ROWS = 3
@@ -110,7 +110,8 @@ class _Reader:
         """Return the data set; InputError where it has bad rows, no two labels, or one that no list knows."""
         name = self._source.name
         if self._num_bad and self._source.on_bad_rows == "refuse":
-            raise InputError(self._describe_bad_rows())
+            skipping = Setting("on_bad_rows", "skip")
+            raise InputError(self._describe_bad_rows(), way="{} leaves such rows out", settings=(skipping,))
         self._rename_languages()
         if any(self._draws):
             self._draw(name)
@@ -168,12 +169,11 @@ class _Reader:
         return make
 
     def _describe_bad_rows(self) -> str:
-        way = "--set on_bad_rows=skip leaves such rows out"
         if self._num_bad == 1:
-            return f"{self._bad_rows[0]}; {way}"
+            return self._bad_rows[0]
         more = f" and {self._num_bad - len(self._bad_rows):,} more" if self._num_bad > len(self._bad_rows) else ""
         first = "; ".join(self._bad_rows)
-        return f"dataset {self._source.name}: {self._num_bad:,} bad rows: {first}{more}; {way}"
+        return f"dataset {self._source.name}: {self._num_bad:,} bad rows: {first}{more}"
 
     def _draw(self, name: str) -> None:
         shares = self._source.said["split"].value

@@ -13,7 +13,7 @@ from typing import Any
 from xpe_core.data.files import ClassNames, DataFile, Files, arrange, find_files, is_language, read_split
 from xpe_core.data.opening import COMPRESSED, KINDS, find_kind
 from xpe_core.data.source import DataSource
-from xpe_core.errors import InputError
+from xpe_core.errors import InputError, Setting
 
 TIMEOUT_SECONDS = 10
 CARD = "README.md"
@@ -37,8 +37,9 @@ def find_on_hub(source: DataSource) -> Files:
     if built := _find_built(source):
         return built
     raise InputError(
-        f"dataset {source.name!r} is not in the hub's cache and the hub cannot give it ({reason}); "
-        "offline, use --set dataset=cldr or --set dataset=FOLDER with <language>/train.tsv in it"
+        f"dataset {source.name!r} is not in the hub's cache and the hub cannot give it ({reason})",
+        way="offline, use {} or {} with <language>/train.tsv in it",
+        settings=(Setting("dataset", "cldr"), Setting("dataset", "FOLDER")),
     )
 
 
@@ -117,8 +118,9 @@ def _choose_configs(names: Sequence[str], default: str | None, source: DataSourc
     languages = [name for name in names if is_language(name) and name not in ALL_IN_ONE]
     if not languages or [name for name in names if name not in languages and name not in ALL_IN_ONE]:
         raise InputError(
-            f"dataset {source.name} has the configs {_list(names)}, and not all are languages; say which: "
-            f"--set dataset_config={names[0]}"
+            f"dataset {source.name} has the configs {_list(names)}, and not all are languages",
+            way="say which: {}",
+            settings=(Setting("dataset_config", names[0]),),
         )
     return languages, (f"its {len(languages)} configs are read as languages",)
 

