@@ -51,7 +51,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Write a folder with an XLM-R of two layers and random weights, and a word tokenizer."""
-    return make_backbone(tmp_path_factory.mktemp("backbone"))
+    return make_backbone(tmp_path_factory.mktemp("xlm-roberta-tiny"))
 
 
 def make_backbone(folder: Path, hidden_size: int = 32) -> str:

@@ -1,8 +1,4 @@
-"""The 205 languages of SIB-200, with what is known of each.
-
-Two values of `xlmr_seen` look wrong and are kept, because every published number rests on them: `tgl_Latn` counts as
-unseen, `azb_Arab` as seen.
-"""
+"""The 205 languages of SIB-200, with what is known of each whatever reads it and whatever is asked."""
 
 import csv
 from dataclasses import dataclass
@@ -22,10 +18,6 @@ class Language:
     region: str
     joshi_class: int | None
     """0 (no data) to 5 (rich), None where unknown; Joshi et al. 2020, arXiv:2004.09095."""
-    xlmr_seen: bool
-    """In the pretraining corpus of XLM-R."""
-    low_performing: bool
-    """Below 60 % accuracy under full fine-tuning of XLM-R large."""
     cldr_locale: str
     """Babel's locale where the `cldr` data set has the language, else empty."""
 
@@ -51,7 +43,5 @@ def _parse_row(row: dict[str, str]) -> Language:
         family=row["family"],
         region=row["region"],
         joshi_class=int(row["joshi_class"]) if row["joshi_class"] else None,
-        xlmr_seen=row["xlmr_seen"] == "1",
-        low_performing=row["low_performing"] == "1",
         cldr_locale=row["cldr_locale"],
     )

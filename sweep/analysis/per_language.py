@@ -27,7 +27,7 @@ LANGUAGE_SCHEMA = {
     "script": pl.String,
     "family": pl.String,
     "joshi_class": pl.Int64,
-    "xlmr_seen": pl.Boolean,
+    "seen": pl.Boolean,
     "low_performing": pl.Boolean,
     "excluded": pl.Boolean,
 }
@@ -48,10 +48,11 @@ CELL = {"source_set": pl.String, "arm": pl.String}
 def language_table(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
     """Return every tested language's accuracy with each arm and source set, and its difference to the baseline.
 
-    Columns: source_set, arm, language, name, script, family, joshi_class, xlmr_seen, low_performing (null where the
-    language table does not know the language), excluded (whether it is in no target group), num_seeds (complete runs
-    that were tested on it), accuracy, low and high (95 % interval over seeds), baseline, num_pairs, difference (paired
-    by seed), difference_low and difference_high. Intervals: `statistics.seed_interval`.
+    Columns: source_set, arm, language, name, script, family, joshi_class, seen (in the pretraining of the experiment's
+    backbone), low_performing (these null where they are not known of the language, the backbone or the task), excluded
+    (whether it is in no target group), num_seeds (complete runs that were tested on it), accuracy, low and high (95 %
+    interval over seeds), baseline, num_pairs, difference (paired by seed), difference_low and difference_high.
+    Intervals: `statistics.seed_interval`.
     """
     each = [(code, [place]) for place, code in enumerate(results.languages)]
     measured = _measure(results, baseline, each, "language")
@@ -97,12 +98,15 @@ def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.Dat
 
 
 def describe_languages(results: Results) -> pl.DataFrame:
-    """Return the tested languages with what the language table says of them."""
+    """Return the tested languages with what is known of them."""
+    facts = results.rows.facts
     rows: list[dict[str, Any]] = []
     for code in results.languages:
-        one = find_language(code)
-        facts = {} if one is None else {name: vars(one)[name] for name in LANGUAGE_SCHEMA if name in vars(one)}
-        rows.append({**facts, "language": code, "excluded": code in results.excluded})
+        row: dict[str, Any] = {"language": code, "excluded": code in results.excluded}
+        if (language := find_language(code)) is not None:
+            row |= {name: vars(language)[name] for name in LANGUAGE_SCHEMA if name in vars(language)}
+            row |= {"seen": facts.is_seen(language.code), "low_performing": facts.is_low_performing(language.code)}
+        rows.append(row)
     return pl.DataFrame(rows, schema=LANGUAGE_SCHEMA)
 
 

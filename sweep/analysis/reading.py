@@ -23,6 +23,7 @@ from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.config import RunConfig, build_config
 from xpe_core.errors import InputError
+from xpe_core.language_facts import find_facts
 from xpe_core.steps import long_step
 
 PROBLEM_SCHEMA = {"experiment": pl.String, "arm": pl.String, "source_set": pl.String, "problem": pl.String}
@@ -112,6 +113,7 @@ def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: 
         _collect_validated(cells, runs, validated),
         groups,
         exclude,
+        find_facts(experiments[0].sweep.corners[0].backbone),
     )
     everything = (experiments, table_rows, tested.languages, tuple(cells), frozenset(foreign), frame)
     results = Results(*everything, most_frequent=most_frequent)

@@ -6,13 +6,13 @@ leaves out Joshi class 5 instead, whatever is trained on (arXiv:2508.10352, tabl
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from sweep.experiment.config import UNKNOWN_SOURCES
 from sweep.experiment.groups import Groups
 from xpe_core.errors import InputError
-from xpe_core.language_table import Language
+from xpe_core.language_facts import Facts, published_facts
 from xpe_core.languages import GROUPS, find_language, resolve_languages, split_names
 
 ALL_TARGETS = "all_targets"
@@ -49,6 +49,8 @@ class TableRows:
     """Which languages are in no row, by source set: the same for all, wherever that leaves something to average."""
     own: Groups
     """The experiment's own groups."""
+    facts: Facts = field(default_factory=published_facts)
+    """What is known of languages for the experiment's backbone and task."""
 
     @property
     def name(self) -> str:
@@ -64,13 +66,14 @@ class TableRows:
     @property
     def names(self) -> list[str]:
         """All rows that there may be, in their order."""
-        each = [target_groups((), exclusion, self.own) for exclusion in self.exclusions.values()]
+        each = [target_groups((), exclusion, self.own, self.facts) for exclusion in self.exclusions.values()]
         return [*dict.fromkeys(name for groups in each for name in groups if name != ALL_TARGETS), ALL_TARGETS]
 
     def groups(self, source_set: str, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the rows of a source set with which of `languages` are in them; rows without any are left out."""
         exclusion = self.exclusions.get(source_set, Exclusion(NO_EXCLUSION, frozenset()))
-        return {name: codes for name, codes in target_groups(languages, exclusion, self.own).items() if codes}
+        groups = target_groups(languages, exclusion, self.own, self.facts)
+        return {name: codes for name, codes in groups.items() if codes}
 
     def explain(self, languages: Sequence[str]) -> list[str]:
         """Return, in sentences, which of the tested languages are in no row and why, and what else is not as usual."""
@@ -104,21 +107,24 @@ def find_rows(
     validated: Mapping[str, Collection[str]],
     own: Groups | None = None,
     exclude: str | None = None,
+    facts: Facts | None = None,
 ) -> TableRows:
     """Return what the rows of an experiment's tables average over.
 
     `source_sets` are those trained on by their names in tables, `validated` the languages that runs of each were
-    validated on; `exclude` is what `--exclude` says, None where nobody says it. InputError for an unknown name in it.
+    validated on; `exclude` is what `--exclude` says, None where nobody says it. `facts` are those of the experiment's
+    backbone and task, by default the published ones. InputError for an unknown name in `exclude`.
     """
+    known = facts or published_facts()
     trained = {
-        name: find_sources(source_set, tested, validated.get(name, ())) & frozenset(tested)
+        name: find_sources(source_set, tested, validated.get(name, ()), known) & frozenset(tested)
         for name, source_set in source_sets.items()
     }
     if exclude is not None:
-        exclusions = dict.fromkeys(trained, read_exclusion(exclude, trained, tested))
+        exclusions = dict.fromkeys(trained, read_exclusion(exclude, trained, tested, known))
     else:
         exclusions = choose_exclusions(dataset, trained, tested)
-    return TableRows(trained, exclusions, own or {})
+    return TableRows(trained, exclusions, own or {}, known)
 
 
 def is_published(dataset: str) -> bool:
@@ -129,7 +135,9 @@ def is_published(dataset: str) -> bool:
     return bool(parts) and PUBLISHED_DATA.search(parts[-1]) is not None
 
 
-def find_sources(source_set: str, tested: Collection[str], validated: Collection[str] = ()) -> frozenset[str]:
+def find_sources(
+    source_set: str, tested: Collection[str], validated: Collection[str] = (), facts: Facts | None = None
+) -> frozenset[str]:
     """Return the languages that a source set stands for among those tested or validated on.
 
     What is trained on is validated on, too, so with `validated` (of this source set's runs) others are left out. Names
@@ -140,7 +148,7 @@ def find_sources(source_set: str, tested: Collection[str], validated: Collection
     known = {*tested, *validated}
     codes: set[str] = set()
     for name in split_names(source_set):
-        codes |= _find(name, known)
+        codes |= _find(name, known, facts)
     return frozenset(codes & set(validated) if validated else codes)
 
 
@@ -170,7 +178,7 @@ def choose_exclusions(dataset: str, trained: Codes, tested: Collection[str]) -> 
     return {name: Exclusion(TRAINED, codes) for name, codes in own_only.items()}
 
 
-def read_exclusion(text: str, trained: Codes, tested: Collection[str]) -> Exclusion:
+def read_exclusion(text: str, trained: Codes, tested: Collection[str], facts: Facts | None = None) -> Exclusion:
     """Return what `--exclude` says; InputError for an unknown name."""
     if text == NO_EXCLUSION:
         return Exclusion(text, frozenset())
@@ -179,47 +187,52 @@ def read_exclusion(text: str, trained: Codes, tested: Collection[str]) -> Exclus
         if name == TRAINED:
             codes |= frozenset[str]().union(*trained.values())
             continue
-        found = _find(name, tested)
+        found = _find(name, tested, facts)
         if not found:
-            resolve_languages(name)  # says so where it is no name at all
+            resolve_languages(name, facts=facts)  # says so where it is no name at all
         codes |= found
     return Exclusion(text, frozenset(codes))
 
 
 def target_groups(
-    languages: Sequence[str], exclusion: Exclusion | str = PUBLISHED, own: Groups | None = None
+    languages: Sequence[str],
+    exclusion: Exclusion | str = PUBLISHED,
+    own: Groups | None = None,
+    facts: Facts | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Return the rows of a table with which of `languages` are in them; the exclusion's are in none.
 
-    The rows are those of arXiv:2508.10352, table 1, low-performing, unseen, seen, all; then `own` groups by their
-    names, and `all_targets`, which is there where a language would be in no row, or what is trained on is left out.
+    The rows are those of arXiv:2508.10352, table 1, low-performing, unseen, seen, all, without those of which the
+    facts are not known; then `own` groups by their names, and `all_targets`, which is there where a language would be
+    in no row, or what is trained on is left out.
     """
+    known = facts or published_facts()
     if isinstance(exclusion, str):
-        exclusion = read_exclusion(exclusion, {}, languages)
+        exclusion = read_exclusion(exclusion, {}, languages, known)
     left = [code for code in languages if code not in exclusion.languages]
-    facts = {code: language for code in left if (language := find_language(code)) is not None}
+    in_table = {code: language for code in left if (language := find_language(code)) is not None}
     names = [name for name in exclusion.name.split(",") if name.strip() not in (TRAINED, NO_EXCLUSION)]
     suffix = f"_without_{','.join(names)}" if names else ""
-    rules = {"low_performing": "low_performing", "unseen": "unseen", f"seen{suffix}": "xlmr_seen"}
+    rules = {"low_performing": known.low_performing, "unseen": known.pretraining, f"seen{suffix}": known.pretraining}
+    rows = {name: name.removesuffix(suffix) for name, source in rules.items() if source is not None}
     if exclusion.name != TRAINED:
-        rules[f"all{suffix}"] = "all"
-    groups = {name: tuple(code for code in left if _is_in(rule, facts.get(code))) for name, rule in rules.items()}
+        rows[f"all{suffix}"] = "all"
+    groups = {
+        row: tuple(code for code, language in in_table.items() if GROUPS[group](language, known))
+        for row, group in rows.items()
+    }
     for name, members in (own or {}).items():
-        known = frozenset().union(*(_find(member, languages) for member in members))
-        groups[name] = tuple(code for code in left if code in known)
-    if exclusion.name == TRAINED or len(facts) < len(left):
+        codes = frozenset().union(*(_find(member, languages, known) for member in members))
+        groups[name] = tuple(code for code in left if code in codes)
+    if exclusion.name == TRAINED or len(in_table) < len(left):
         groups[ALL_TARGETS] = tuple(left)
     return groups
 
 
-def _is_in(rule: str, language: Language | None) -> bool:
-    return language is not None and GROUPS[rule](language)
-
-
-def _find(name: str, languages: Collection[str]) -> frozenset[str]:
+def _find(name: str, languages: Collection[str], facts: Facts | None = None) -> frozenset[str]:
     """Return the languages that a name stands for, none where it stands for none of these, or it is not clear which."""
     try:
-        return frozenset(resolve_languages(name, languages))
+        return frozenset(resolve_languages(name, languages, facts=facts))
     except InputError:
         return frozenset()
 

@@ -18,6 +18,7 @@ from sweep.records.states import STATES
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.config import RunConfig, digest
+from xpe_core.language_facts import find_facts
 
 RUNNING = "running"
 UNFINISHED = "unfinished"
@@ -184,7 +185,8 @@ class Histories(dict[str, ConfigurationHistory]):
         asked = (source_set,) if sweep is None else sweep.used_source_sets
         own = {} if sweep is None else sweep.groups
         names = {name_source_set(name, own): name for name in asked}
-        rows = find_rows(str(run.params["dataset"]), names, list(accuracies), {}, own)
+        facts = find_facts(str(run.params["backbone"]))
+        rows = find_rows(str(run.params["dataset"]), names, list(accuracies), {}, own, facts=facts)
         groups = rows.groups(name_source_set(source_set, own), sorted(accuracies))
         return {
             **{

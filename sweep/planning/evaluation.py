@@ -127,7 +127,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
     Classes that an adapter does not name are those of the data set `in_data_sets_order`, if that is said.
     """
     first = sweep.corners[0]
-    labels = load_labels(first.source)
+    labels = load_labels(first.source, first.backbone)
     chosen = choose_languages(sweep, labels)
     if without := [language for language in chosen.targets if not labels.labels_of(language, "test")]:
         raise InputError(f"dataset {labels.name}: language {without[0]!r} has no test split")

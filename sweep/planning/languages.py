@@ -13,6 +13,7 @@ from sweep.experiment.space import Dimension
 from xpe_core.config import build_config
 from xpe_core.data.labelled_data import LabelledData, check_splits, load_labels
 from xpe_core.errors import InputError
+from xpe_core.language_facts import Facts, find_facts
 from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
 
 SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
@@ -34,9 +35,10 @@ class ChosenLanguages:
 
 def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
     """Raise InputError where a name of an experiment stands for no language of a data set, or for several."""
+    facts = find_facts(sweep.corners[0].backbone)
     for key, names in _names(sweep):
         try:
-            resolve_languages(names, languages)
+            resolve_languages(names, languages, facts=facts)
         except InputError as error:
             groups = f"; groups of the file: {', '.join(sweep.groups)}" if sweep.groups else ""
             raise InputError(f"{key}: {error}{groups}") from None
@@ -50,7 +52,7 @@ def fit_to_data(sweep: SweepConfig) -> tuple[SweepConfig, ChosenLanguages]:
 
     Neither Torch nor a backbone is needed, and no text is tokenised.
     """
-    labels = load_labels(sweep.corners[0].source)
+    labels = load_labels(sweep.corners[0].source, sweep.corners[0].backbone)
     adapted, changed = adapt_to_data(sweep, labels.counts)
     chosen = choose_languages(adapted, labels)
     return adapted, replace(chosen, notes=(*changed, *chosen.notes))
@@ -60,9 +62,10 @@ def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tupl
     """Return an experiment with languages that a data set has, where it leaves them open, and what was changed."""
     if sweep.kind == "evaluate":
         return sweep, ()
+    facts = find_facts(sweep.corners[0].backbone)
     values: dict[str, Any] = {name: getattr(sweep, name) for name in sweep.model_fields_set}
     notes: list[str] = []
-    if SOURCES in sweep.open_keys and not all(_has_all(one, counts, "train") for one in sweep.used_source_sets):
+    if SOURCES in sweep.open_keys and not all(_has_all(one, counts, "train", facts) for one in sweep.used_source_sets):
         largest = _find_largest(counts)
         most = counts[largest]["train"]
         equal = sum(of_language.get("train") == most for of_language in counts.values())
@@ -72,11 +75,11 @@ def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tupl
             f"data set lacks some of {' and '.join(sweep.used_source_sets)}; --set source_set=... chooses others"
         )
         values = _set_source_set(values, largest)
-    if TARGETS in sweep.open_keys and not _has_all(sweep.evaluation.languages, counts, "test"):
+    if TARGETS in sweep.open_keys and not _has_all(sweep.evaluation.languages, counts, "test", facts):
         values["evaluation"] = EvaluationConfig(**{**sweep.evaluation.model_dump(), "languages": "all"})
         notes.append("tested on all languages with a test split: the data set lacks some that the experiment names")
     chosen_by = sweep.selection_languages
-    if SELECTION in sweep.open_keys and chosen_by is not None and not _has_all(chosen_by, counts, "validation"):
+    if SELECTION in sweep.open_keys and chosen_by is not None and not _has_all(chosen_by, counts, "validation", facts):
         values.pop(SELECTION, None)
         notes.append("chosen by the languages trained on: the data set lacks some of selection_languages")
     return (build_config(SweepConfig, values, "with this data set"), tuple(notes)) if notes else (sweep, ())
@@ -107,13 +110,13 @@ def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
 
 def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> tuple[str, ...]:
     """Return what a person should know of the names and of what is left out."""
-    notes = [note for _, names in _names(sweep) for note in explain_languages(names, data.languages)]
+    notes = [note for _, names in _names(sweep) for note in explain_languages(names, data.languages, data.facts)]
     used: set[str] = set()
     for source_set in sweep.used_source_sets if sweep.kind != "evaluate" else ():
         used |= set(data.sources(source_set))
         notes += _left_out(data, source_set, TRAINED_SPLITS, "trained")
     notes += _left_out(data, sweep.evaluation.languages, ("test",), "tested")
-    notes += [note for group, names in sweep.groups.items() for note in _explain_group(group, names, data.languages)]
+    notes += [note for group, names in sweep.groups.items() for note in _explain_group(group, names, data)]
     if held_out := sorted(used & set(data.held_out)):
         notes.append(
             f"no validation split in {_shorten(held_out)}: validated on a tenth of the train split, not trained on it"
@@ -121,11 +124,11 @@ def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> 
     return tuple(dict.fromkeys(notes))
 
 
-def _explain_group(group: str, names: Sequence[str], languages: Collection[str]) -> Iterator[str]:
+def _explain_group(group: str, names: Sequence[str], data: LabelledData) -> Iterator[str]:
     """Yield which names of a group are none of the data's: its row in the tables is made without them."""
     for name in names:
         try:
-            resolve_languages(name, languages)
+            resolve_languages(name, data.languages, facts=data.facts)
         except InputError as error:
             yield f"groups.{group} goes without {name}: {error}"
 
@@ -147,12 +150,12 @@ def _names(sweep: SweepConfig) -> Iterator[tuple[str, str | Sequence[str]]]:
         yield SELECTION, sweep.selection_languages
 
 
-def _has_all(names: str | Sequence[str], counts: Counts, split: str) -> bool:
+def _has_all(names: str | Sequence[str], counts: Counts, split: str, facts: Facts) -> bool:
     """Whether a data set has every language of `names`, with rows in a split."""
-    if not resolves_fully(names, counts):
+    if not resolves_fully(names, counts, facts):
         return False
     return split_names(names) == ["all"] or all(
-        split in counts[language] for language in resolve_languages(names, counts)
+        split in counts[language] for language in resolve_languages(names, counts, facts=facts)
     )
 
 

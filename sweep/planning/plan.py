@@ -45,7 +45,8 @@ class Plan:
         is_trained = self.sweep.kind != "evaluate"  # adapters may have been trained on languages that are not here
         trained = {name: self.data.sources(asked) for name, asked in source_sets.items() if is_trained}
         dataset = self.sweep.corners[0].dataset
-        return find_rows(dataset, source_sets, self.target_languages, trained, self.sweep.groups)
+        groups, facts = self.sweep.groups, self.data.facts
+        return find_rows(dataset, source_sets, self.target_languages, trained, groups, facts=facts)
 
     @property
     def chosen_by_targets(self) -> tuple[str, ...]:

@@ -66,12 +66,14 @@ def language_table(numbers: Numbers) -> str:
     rows: list[tuple[str, ...]] = []
     for row in numbers.languages.iter_rows(named=True):
         name = f"{row['name']} ({row['language']})" if row["name"] else row["language"]
-        seen = {True: "yes", False: "no", None: "–"}[row["xlmr_seen"]]
+        seen = {True: "yes", False: "no", None: "–"}[row["seen"]]
         value = interval(row["accuracy"], row["low"], row["high"])
         ends = "–" if row["worst"] is None else f"{percent(row['worst'])} to {percent(row['best'])}"
         trained = "yes" if row["trained"] else "no"
         rows.append((name, row["family"] or "–", trained, seen, value, percent(row["spread"]), ends))
-    columns = ("language", "family", "trained on", "in XLM-R's pretraining", "accuracy [95 %]", "spread", "seeds from")
+    pretraining = numbers.results.rows.facts.pretraining
+    of_backbone = f"in {pretraining.title}'s pretraining" if pretraining else "in the pretraining"
+    columns = ("language", "family", "trained on", of_backbone, "accuracy [95 %]", "spread", "seeds from")
     return _table(columns, rows, numbers.languages, left=4)
 
 

@@ -7,7 +7,7 @@ from sweep.analysis.targets import NO_EXCLUSION, TRAINED
 from sweep.publish.naming import on_hub
 from sweep.publish.numbers import Numbers
 from sweep.report.formats import escape_markdown
-from sweep.report.group_lines import MEANINGS, SOURCES
+from sweep.report.group_lines import SOURCES, explain_group
 from sweep.report.sheet import percent
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
@@ -75,7 +75,7 @@ def describe_groups(numbers: Numbers) -> str:
     """Return what the target groups are, and which languages are in none."""
     sentences = []
     for group in numbers.groups["group"].to_list():
-        if meaning := MEANINGS.get(group.partition("_without_")[0]):
+        if meaning := explain_group(group, numbers.results.rows.facts):
             sentences.append(f"*{escape_markdown(group)}*: {meaning}.")
     exclude = numbers.results.exclude
     if TRAINED in exclude.split(","):

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from sweep.analysis.report_data import Answers
 from sweep.report.sheet import Sheet
 from sweep.report.wording import name_exclusion
+from xpe_core.language_facts import Facts
 
 INTERVAL = "the 95 % confidence interval over seeds (bias-corrected bootstrap; test examples held fixed)"
 
@@ -74,10 +75,18 @@ def _languages(answers: Answers) -> str:
     return (
         f"Test accuracy (%) by language on {_data(answers)}, and difference to {answers.baseline} in "
         "percentage points, "
-        f"paired by seed. In brackets {INTERVAL}. Class: of Joshi et al. (2020); seen: in the "
-        "pretraining of XLM-R; low: "
-        f"below 60 % when all of XLM-R large is trained. {_seeds(answers)}"
+        f"paired by seed. In brackets {INTERVAL}. {_facts(answers.results.rows.facts)}. {_seeds(answers)}"
     )
+
+
+def _facts(facts: Facts) -> str:
+    """Return what the facts beside a language mean."""
+    said = ["Class: of Joshi et al. (2020)"]
+    if facts.pretraining is not None:
+        said.append(f"seen: in the pretraining of {facts.pretraining.title}")
+    if facts.low_performing is not None:
+        said.append(f"low: {facts.low_performing.meaning}")
+    return "; ".join(said)
 
 
 def _by(kind: str) -> Callable[[Answers], str]:

@@ -171,7 +171,7 @@ def _print_choice(
 
 def _print_groups(console: Console, plan: Plan, results: Results, sizes: dict[str, str]) -> None:
     """Say what the names of groups mean, and which tested languages are in none."""
-    lines = group_lines(sizes, plan.sweep.corners[0].backbone, plan.sweep.used_source_sets)
+    lines = group_lines(sizes, results.rows.facts, plan.sweep.used_source_sets)
     for line in (*lines, *results.left_out):
         print_lines(console, line, "  ", style="dim")
 

@@ -13,6 +13,7 @@ from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
 from xpe_core.config import RunConfig
+from xpe_core.language_facts import Facts
 
 CELL = ("arm", "source_set")
 IDS = ("experiment", "config_id", "method", "seeds")
@@ -31,6 +32,8 @@ def with_ids(sheet: Sheet, answers: Answers) -> Sheet:
     frame = frame.join(known.select(*keys, *wanted), on=keys, how="left", maintain_order="left")
     if "baseline" in frame.columns and "source_set" in frame.columns:
         frame = _with_baseline(frame, known if keys == list(CELL) else _identify(answers))
+    if "joshi_class" in frame.columns:
+        frame = _name_facts(frame, answers.results.rows.facts)
     return replace(sheet, frame=frame)
 
 
@@ -42,6 +45,13 @@ def setup_frame(answers: Answers) -> pl.DataFrame:
     ]
     frame = pl.DataFrame(rows, infer_schema_length=None)
     return frame.drop("imported", strict=False)
+
+
+def _name_facts(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
+    """Say whose pretraining `seen` means, such as `xlmr_seen`; columns of facts that are not known are absent."""
+    if facts.low_performing is None:
+        frame = frame.drop("low_performing")
+    return frame.drop("seen") if facts.pretraining is None else frame.rename({"seen": f"{facts.pretraining.name}_seen"})
 
 
 def _identify(answers: Answers) -> pl.DataFrame:

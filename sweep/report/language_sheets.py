@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from sweep.analysis.report_data import Answers
-from sweep.report.group_lines import FACTS_LINE
+from sweep.report.group_lines import facts_line
 from sweep.report.sheet import Sheet, interval, percent, points, sections
 
 ARMS_BY_KIND = 5
@@ -26,7 +26,7 @@ def extreme_sheets(answers: Answers) -> list[Sheet]:
     notes = (
         "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
         "that.",
-        FACTS_LINE,
+        facts_line(answers.results.rows.facts),
     )
     hints = ("Every language: --languages, or the files of --format csv, markdown or latex.",)
     title = f"Languages that gain and lose most against {answers.baseline}"
@@ -41,7 +41,8 @@ def language_sheet(answers: Answers) -> Sheet:
             rows.append((f"{arm} on {source_set}",))
             rows += [_language_row(row) for row in part.iter_rows(named=True)]
     title = f"Accuracy in %, and difference to {answers.baseline}, by language (- : in no target group)"
-    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, (FACTS_LINE,), left=3)
+    notes = (facts_line(answers.results.rows.facts),)
+    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, notes, left=3)
 
 
 def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[Sheet]:
@@ -77,7 +78,7 @@ def _kinship_rows(table: pl.DataFrame, by: str, arms: list[str]) -> list[tuple[s
 
 
 def _language_row(row: dict[str, Any]) -> tuple[str, ...]:
-    seen = {True: "seen", False: "unseen", None: "?"}[row["xlmr_seen"]]
+    seen = {True: "seen", False: "unseen", None: "?"}[row["seen"]]
     low = ["low"] if row["low_performing"] else []
     facts = ["–" if row["joshi_class"] is None else str(row["joshi_class"]), seen, *low]
     code = f"{row['language']} {row['name'] or ''}" + (" -" if row["excluded"] else "")

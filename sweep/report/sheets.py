@@ -102,8 +102,7 @@ def _explain_main(answers: Answers) -> list[str]:
         notes.append(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
     notes += results.left_out
     sizes = {group: len(places) for group, places in results.groups.items()}
-    backbone = results.shown[0].config.backbone if results.shown else ""
-    return notes + group_lines(sizes, backbone, results.source_sets)
+    return notes + group_lines(sizes, results.rows.facts, results.source_sets)
 
 
 def _choose_arms(answers: Answers, most: int | None) -> list[str]:

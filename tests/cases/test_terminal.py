@@ -260,7 +260,7 @@ def test_names_of_groups_are_explained_where_they_stand(tmp_path: Path) -> None:
         assert part in text
     write_grid(tmp_path / "other", ARMS, accuracy, base={"backbone": "google-bert/bert-base-multilingual-cased"})
     text = " ".join(" ".join(show(answer([Folder(tmp_path / "other")]), 80)).split())
-    assert "what bert-base-multilingual-cased has seen is not known here" in text
+    assert "What bert-base-multilingual-cased has seen in its pretraining is not known here" in text
     write_grid(tmp_path / "xlmr", ARMS, accuracy)
     assert "facts about XLM-R" not in "\n".join(show(answer([Folder(tmp_path / "xlmr")]), 80))
 

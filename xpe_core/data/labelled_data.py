@@ -8,7 +8,7 @@ N examples.
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from xpe_core.data import Dataset, DataSource, as_source, fingerprint_dataset, l
 from xpe_core.data.examples import SPLITS
 from xpe_core.data.held_out import hold_out
 from xpe_core.errors import InputError
+from xpe_core.language_facts import Facts, find_facts, published_facts
 from xpe_core.languages import resolve_languages
 from xpe_core.steps import long_step
 
@@ -48,6 +49,8 @@ class LabelledData:
     """How the data were read, where that was not certain."""
     num_rows_skipped: int = 0
     """Bad rows that were left out."""
+    facts: Facts = field(default_factory=published_facts)
+    """What is known of languages for the backbone that reads the data, and for the task; groups are rules over it."""
 
     def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
         """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
@@ -80,7 +83,7 @@ class LabelledData:
         Of groups those that lack one of `splits` are left out.
         """
         lacking = [language for language, counts in self.counts.items() if not set(splits) <= counts.keys()]
-        return resolve_languages(names, self.languages, lacking)
+        return resolve_languages(names, self.languages, lacking, self.facts)
 
     def sources(self, source_set: str) -> tuple[str, ...]:
         """Return the languages that a run on a source set trains on."""
@@ -91,15 +94,19 @@ class LabelledData:
         return {self.label_names[label] for label in np.unique(self.labels[self.select([language], split)])}
 
 
-def load_labels(source: DataSource | str) -> LabelledData:
-    """Return what a data set has but its texts, from the cache where it is there; InputError as `load_dataset`."""
+def load_labels(source: DataSource | str, backbone: str | None = None) -> LabelledData:
+    """Return what a data set has but its texts, from the cache where it is there; InputError as `load_dataset`.
+
+    `backbone` is the name of the one that reads it, for groups that are facts of it.
+    """
     fingerprint = fingerprint_dataset(source)
     folder = cache_folder() / "labels" / digest([FORMAT, READER, fingerprint])
-    return read_built(
+    data = read_built(
         folder,
         lambda target: write_labels(target, read_once(source, fingerprint), {}),
         lambda target: read_labels(target, as_source(source).name)[0],
     )
+    return data if backbone is None else replace(data, facts=find_facts(backbone))
 
 
 def check_splits(data: LabelledData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:

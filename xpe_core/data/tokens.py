@@ -23,6 +23,7 @@ from xpe_core.config import digest
 from xpe_core.data import DataSource, as_source, dataset_fingerprints
 from xpe_core.data.labelled_data import READER, LabelledData, check_splits, read_labels, read_once, write_labels
 from xpe_core.data.tokenising import Tokens, check_inserted_tokens, check_token_ids, choose_pad_token_id, tokenise
+from xpe_core.language_facts import Facts, find_facts
 from xpe_core.steps import long_step
 
 __all__ = ["TokenisedData", "check_splits", "load_tokens"]
@@ -77,7 +78,8 @@ def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> Tok
         _build(folder, source, of_data, backbone, max_length)
 
     def read(folder: Path) -> TokenisedData:
-        return _open(folder, as_source(source).name, current, tuple(fingerprint for _, fingerprint in older))
+        older_prints = tuple(fingerprint for _, fingerprint in older)
+        return _open(folder, as_source(source).name, current, older_prints, find_facts(backbone))
 
     data = read_built(cache_folder() / "tokens" / digest([READER, current]), build, read)
     if data.max_token_id is None:  # tokenised by an older version
@@ -114,11 +116,11 @@ def _build(folder: Path, source: DataSource | str, of_data: str, backbone: str, 
 
 
 @lru_cache(maxsize=8)
-def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...]) -> TokenisedData:
+def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...], facts: Facts) -> TokenisedData:
     labels, meta = read_labels(folder, name)
     anew, offsets = meta["reads_anew"], np.load(folder / "offsets.npy")
     return TokenisedData(
-        **vars(labels),
+        **{**vars(labels), "facts": facts},
         fingerprint=digest([READER, fingerprint]) if anew else fingerprint,
         pad_token_id=meta["pad_token_id"],
         token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),

@@ -153,9 +153,9 @@ def _place(
 def _kind(row: dict[str, Any]) -> str:
     if row["excluded"]:
         return "in no group"
-    if row["xlmr_seen"] is None:
+    if row["seen"] is None:
         return "unknown"
-    return "low-performing" if row["low_performing"] else "seen" if row["xlmr_seen"] else "unseen"
+    return "low-performing" if row["low_performing"] else "seen" if row["seen"] else "unseen"
 
 
 def _ends(rows: Sequence[dict[str, Any]], *names: str) -> tuple[float, float]:

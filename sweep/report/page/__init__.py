@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 from sweep.analysis.report_data import Answers
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.charts import Chart, all_charts
-from sweep.report.group_lines import FACTS_LINE
+from sweep.report.group_lines import facts_line
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.setup_sheets import setup_line, setup_sheets
 from sweep.report.sheet import Sheet, interval, points
@@ -84,7 +84,7 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
         problems=problem_lines(answers.problems),
         sections=[section for section in _sections(answers) if section.sheets or section.chart],
         language_columns=LANGUAGE_COLUMNS,
-        facts_line=FACTS_LINE,
+        facts_line=facts_line(answers.results.rows.facts),
         language_filters=_filters(answers),
         language_rows=_language_rows(answers),
         policy=_policy(scripts),
@@ -131,7 +131,7 @@ def _language_rows(answers: Answers) -> Iterable[Markup]:
     # first what there is to see: rows of the baseline have no difference
     table = table.sort(pl.col("difference").is_null(), maintain_order=True)
     for row in table.iter_rows(named=True):
-        pretraining = {True: "seen", False: "unseen", None: "?"}[row["xlmr_seen"]]
+        pretraining = {True: "seen", False: "unseen", None: "?"}[row["seen"]]
         pretraining += ", low-performing" if row["low_performing"] else ""
         words = (row["name"] or row["language"], row["language"], row["script"] or "", row["family"] or "")
         facts = ("–" if row["joshi_class"] is None else str(row["joshi_class"]), pretraining)

@@ -38,7 +38,7 @@ def test_a_language_has_its_accuracy_difference_and_facts(tmp_path: Path) -> Non
     assert row["difference"] == pytest.approx(0.135)
     assert row["difference_low"] < 0.135 < row["difference_high"]
     assert (row["script"], row["family"], row["joshi_class"]) == ("Latn", "Atlantic-Congo", 2)
-    assert (row["xlmr_seen"], row["low_performing"], row["excluded"], row["num_seeds"]) == (False, True, False, 6)
+    assert (row["seen"], row["low_performing"], row["excluded"], row["num_seeds"]) == (False, True, False, 6)
     assert table.filter(language="eng_Latn")["excluded"].all()
     assert len(table) == 3 * 5
     found = extremes(table, 1).filter(arm="xpe")

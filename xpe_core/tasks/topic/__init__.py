@@ -1,0 +1,1 @@
+"""Topic classification: one label a text."""
