@@ -1,7 +1,7 @@
 """The published table beside ours, where an experiment is comparable (arXiv:2508.10352, table 1).
 
-`published_results.csv` holds the figures that are known: XLM-R large on SIB-200, zero-shot, ten seeds, in percent with
-one decimal.
+`published.csv` of the task holds the figures that are known: XLM-R large on SIB-200, zero-shot, ten seeds, in percent
+with one decimal.
 """
 
 import csv
@@ -41,7 +41,7 @@ SCHEMA = {
 @cache
 def load_published() -> tuple[dict[str, Any], ...]:
     """Return the published figures: source_set, method, group, published (in [0, 1]), num_published_seeds."""
-    text = files("sweep").joinpath("published_results.csv").read_text(encoding="utf-8")
+    text = files("xpe_core.tasks.topic").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(
         {"source_set": row["source_set"], "method": row["method"], "group": row["target_group"]}
         | {"published": round(float(row["accuracy_percent"]) / 100, 6), "num_published_seeds": int(row["num_seeds"])}
