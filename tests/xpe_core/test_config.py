@@ -46,6 +46,9 @@ def test_defaults_are_the_published_recipe() -> None:
         (0.3, 20, "dual", 6),
         (0.7, 20, "dual", 14),
         (0.7, 10, "dual", 7),
+        (0.7, 90, "dual", 63),  # as floats, the product falls a rounding error short of it
+        (0.29, 100, "dual", 29),
+        (0.6999, 10, "dual", 6),
         (0.01, 20, "dual", 1),
         (0.99, 20, "dual", 19),
         (0.9, 2, "dual", 1),

@@ -8,6 +8,7 @@ import pytest
 from sweep.analysis import (
     Results,
     compare,
+    find_best,
     find_cells,
     find_experiments_of,
     parse_weights,
@@ -17,7 +18,7 @@ from sweep.analysis import (
     read_runs,
 )
 from sweep.storage import Folder
-from tests.making.experiments import make_rows, put, write_grid, write_replication, write_search
+from tests.making.experiments import CODES, make_rows, put, write_grid, write_replication, write_search
 from tests.sweep.analysis.test_per_language import SEARCH, TRIALS, flat
 from tests.sweep.analysis.test_tables import ARMS, SETS, accuracy
 from xpe_core.config import RunConfig
@@ -135,6 +136,24 @@ def test_a_configuration_without_a_validation_accuracy_is_not_ranked(tmp_path: P
     assert [best.selection_accuracy for best in rank_configurations(read_runs(tmp_path / "found"))] == [0.6, 0.5]
     problem = "4 runs complete without a selection accuracy: they may not be the best"
     assert results.problems["problem"].to_list() == [problem]
+
+
+def test_pruned_runs_are_in_no_result_whatever_was_kept_of_them(tmp_path: Path) -> None:
+    trials = [TRIALS[0], TRIALS[1], TRIALS[3]]
+    write_search(tmp_path / "found", SEARCH, trials, flat)
+    for number in (1, 2):  # pruned; here with the best accuracy, and tested on a language
+        config = SEARCH.config(trials[number][0])
+        pruned = {"state": "pruned", "selection_accuracy": 0.99}
+        put(tmp_path / "found", *make_rows(config, number, (1, 2), flat, ("kat_Geor",), **pruned))
+    results = read_results([Folder(tmp_path / "found")])
+    assert results.languages == tuple(sorted(CODES))
+    seeds = {cell.config.encoder_ratio: cell.seeds for cell in results.cells}
+    assert seeds == {0.1: (1, 2), 0.2: (), 0.4: ()}
+    counts = {cell.config.encoder_ratio: (cell.states["complete"], cell.states["pruned"]) for cell in results.cells}
+    assert counts == {0.1: (2, 0), 0.2: (0, 2), 0.4: (0, 2)}
+    assert rank(results)["score"].to_list() == [0.5]
+    best = find_best(read_runs(tmp_path / "found"))
+    assert best and best.selection_accuracy == 0.5
 
 
 def test_a_run_whose_configuration_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -144,6 +144,19 @@ def test_tpe_finds_the_better_part_of_the_space(tmp_path: Path, build_searcher: 
     assert sum(late) / len(late) > sum(early) / len(early) + 0.05
 
 
+def test_what_is_proposed_while_other_trials_run_is_not_near_them(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, space={"encoder_dropout": {"uniform": [0.0, 0.8]}}, num_samples=40)
+    for number in range(12):
+        suggestion = searcher.suggest(f"done{number}")
+        assert isinstance(suggestion, dict)
+        value = 0.9 - (suggestion["config"]["encoder_dropout"] - 0.4) ** 2
+        end(searcher, f"done{number}", "complete", {10: value})
+    suggestions = [searcher.suggest(f"runs{number}") for number in range(12)]
+    rates = [one["config"]["encoder_dropout"] for one in suggestions if isinstance(one, dict)]
+    # running trials that TPE does not hear of would all be proposed within a tenth of the range
+    assert max(rates) - min(rates) > 0.4
+
+
 def test_no_configuration_is_proposed_twice_and_an_exhausted_space_ends_the_search(
     tmp_path: Path, build_searcher: Build
 ) -> None:

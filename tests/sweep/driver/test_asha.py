@@ -1,0 +1,126 @@
+"""ASHA behind the ledger: which reports count in which rung, also after a trial or the driver was lost."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+from sweep.driver.searcher import LedgerSearcher
+from sweep.driver.trial import METRIC
+from sweep.driver.tuner import _Asha
+from sweep.experiment.config import SweepConfig
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.ledger import TrialRecord
+
+GOES_ON, STOPS = TrialScheduler.CONTINUE, TrialScheduler.STOP
+SWEEP = SweepConfig(
+    base={"max_steps": 90},
+    space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},
+    scheduler={"grace_period": 10, "reduction_factor": 3},
+)
+"""Rungs at 10, 30 and 90 steps; of a rung the upper third goes on."""
+
+
+def make_record(number: int, state: str | None = None, baseline: bool = False, **reports: float) -> TrialRecord:
+    """Return a trial with reports such as step10=0.5."""
+    config = SWEEP.config(learning_rate=1e-3 * (number + 1))
+    record = TrialRecord(f"t{number}", number, baseline, {}, config.model_dump(), (1,))
+    record.reports.update({int(name.removeprefix("step")): value for name, value in reports.items()})
+    record.state = state
+    return record
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[ExperimentFolder]:
+    with closing(ExperimentFolder(tmp_path, SWEEP, {})) as opened:
+        yield opened
+
+
+class Asha:
+    """The scheduler of some trials, all of them running but those that have ended."""
+
+    def __init__(self, folder: ExperimentFolder, *records: TrialRecord) -> None:
+        searcher = LedgerSearcher(SWEEP, folder, {record.trial_id: record for record in records})
+        searcher.trials.update({record.trial_id: record for record in records if record.state is None})
+        self.asha = _Asha(SWEEP, searcher)
+
+    def report(self, record: TrialRecord, step: int, value: float, restored_step: int = 0, **values: Any) -> str:
+        """Report as a worker does: the ledger has it before the scheduler."""
+        record.reports[step] = value
+        result = {"step": step, METRIC: value, "restored_step": restored_step, "tick": False, "trained": False}
+        return self.asha.on_trial_result(None, Trial("stub", trial_id=record.trial_id, stub=True), {**result, **values})
+
+
+def test_the_upper_part_of_a_rung_goes_on(folder: ExperimentFolder) -> None:
+    records = [make_record(number) for number in range(4)]
+    asha = Asha(folder, *records)
+    decisions = [asha.report(record, 10, value) for record, value in zip(records, (0.5, 0.4, 0.6, 0.5), strict=True)]
+    assert decisions == [GOES_ON, STOPS, GOES_ON, STOPS]
+    assert asha.report(records[0], 20, 0.1) == GOES_ON  # no rung
+    assert asha.report(records[2], 30, 0.1) == GOES_ON  # the first there
+    assert asha.report(records[0], 30, 0.05) == STOPS
+
+
+def test_the_reports_before_a_resumed_trials_checkpoint_count_in_their_rungs(folder: ExperimentFolder) -> None:
+    resumed, other = make_record(0, step10=0.9, step20=0.95), make_record(1)
+    asha = Asha(folder, resumed, other)
+    assert asha.report(resumed, 30, 0.95, restored_step=20) == GOES_ON
+    assert asha.report(other, 10, 0.5) == STOPS  # 0.9 was reported at this rung before the driver was lost
+
+
+def test_reports_behind_a_resumed_trials_checkpoint_are_made_anew(folder: ExperimentFolder) -> None:
+    resumed, other = make_record(0, step10=0.9), make_record(1)
+    asha = Asha(folder, resumed, other)
+    # it goes on from a checkpoint of step 5, and has not reached the rung again
+    assert asha.report(resumed, 7, 0.2, restored_step=5) == GOES_ON
+    assert asha.report(other, 10, 0.5) == GOES_ON
+
+
+def test_a_checkpoint_of_the_reported_step_holds_that_report(folder: ExperimentFolder) -> None:
+    resumed, other = make_record(0, step10=0.9), make_record(1)
+    asha = Asha(folder, resumed, other)
+    assert asha.report(resumed, 20, 0.95, restored_step=10) == GOES_ON
+    assert asha.report(other, 10, 0.5) == STOPS
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
+def test_trials_that_ended_before_the_driver_began_are_in_their_rungs(folder: ExperimentFolder, state: str) -> None:
+    ended, running = make_record(0, state, step10=0.9, step30=0.95), make_record(1)
+    asha = Asha(folder, ended, running)
+    assert asha.report(running, 10, 0.5) == STOPS
+
+
+def test_baselines_are_neither_stopped_nor_counted(folder: ExperimentFolder) -> None:
+    ended = make_record(0, "complete", baseline=True, step10=0.9)
+    baseline, first, second = make_record(1, baseline=True), make_record(2), make_record(3)
+    asha = Asha(folder, ended, baseline, first, second)
+    assert asha.report(baseline, 10, 0.8) == GOES_ON
+    assert asha.report(first, 10, 0.5) == GOES_ON
+    assert asha.report(baseline, 30, 0.1) == GOES_ON
+    assert asha.report(second, 10, 0.4) == STOPS
+
+
+@pytest.mark.parametrize("kind", ["tick", "trained"])
+def test_news_without_an_evaluation_and_finished_trainings_stop_nothing(folder: ExperimentFolder, kind: str) -> None:
+    first, second = make_record(0), make_record(1)
+    asha = Asha(folder, first, second)
+    assert asha.report(first, 10, 0.5) == GOES_ON
+    assert asha.report(second, 10, 0.1, **{kind: True}) == GOES_ON
+
+
+def test_the_last_report_of_a_trial_that_ended_by_itself_counts(folder: ExperimentFolder) -> None:
+    ended, baseline, running = make_record(0), make_record(1, baseline=True), make_record(2)
+    asha = Asha(folder, ended, baseline, running)
+    for record, value in ((ended, 0.6), (baseline, 0.9)):
+        result = {"step": 90, METRIC: value}
+        asha.asha.on_trial_complete(None, Trial("stub", trial_id=record.trial_id, stub=True), result)
+    assert asha.report(running, 90, 0.7) == GOES_ON
+    gone = Trial("stub", trial_id="gone", stub=True)  # one whose failure was judged before
+    asha.asha.on_trial_complete(None, gone, {"step": 90, METRIC: 1.0})
+    worse = make_record(3)
+    asha.asha._searcher.trials[worse.trial_id] = worse
+    assert asha.report(worse, 90, 0.5) == STOPS
