@@ -24,7 +24,7 @@ from xpe_core.steps import long_step
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 DAMAGES = (OSError, ValueError, KeyError, EOFError)
-"""What reading a damaged folder raises: cut off arrays and JSON, files that are not there."""
+"""What reading a damaged folder raises: truncated arrays and JSON, files that are not there."""
 
 Content = TypeVar("Content")
 

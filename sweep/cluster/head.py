@@ -1,4 +1,4 @@
-"""A cluster's head, reached with Ray's own `up`, `exec`, `rsync-up` and `rsync-down`, which want ssh alone.
+"""A cluster's head, reached with Ray's own `up`, `exec`, `rsync-up` and `rsync-down`, which need ssh alone.
 
 Ray's commands end with 1 whatever the command on the head ended with, and repeat ssh's whole command line on an error;
 what is worth telling is taken out of their output.
@@ -168,7 +168,7 @@ class Head:
 def describe_failure(output: str, commands: Sequence[str]) -> str | None:
     """Return which of the commands on the head failed and its last lines, out of what `ray up` said; None for neither.
 
-    Ray announces each command, cut off after some letters, shows what it says, and then that it failed.
+    Ray announces each command, truncated after some letters, shows what it says, and then that it failed.
     """
     lines = [" ".join(COLOUR.sub("", line).split()) for line in output.splitlines()]
     end = next((place for place, line in enumerate(lines) if FAILED.match(line)), None)

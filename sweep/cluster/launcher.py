@@ -104,7 +104,7 @@ class Parcel:
     def add_project(self) -> str:
         """Put the code in, with the commit that it is, and return the folder on the head."""
         if not (ROOT / "constraints.txt").is_file():
-            raise InputError(f"--cluster brings the project itself, and wants a checkout: {ROOT} is none")
+            raise InputError(f"--cluster brings the project itself, and needs a checkout: {ROOT} is none")
         files = [
             file for name in PROJECT for file in (ROOT / name, *sorted((ROOT / name).rglob("*"))) if file.is_file()
         ]
@@ -195,7 +195,7 @@ def rewrite(command: str, context: typer.Context, parcel: Parcel) -> list[str]:
             arguments += [parameter.opts[0], parcel.add_value(parameter.name, value)]
         elif parameter.name in ("experiment", "of"):
             if value is None:
-                raise InputError(f"with --cluster {command} wants an experiment: a shipped one's name or a YAML file")
+                raise InputError(f"with --cluster {command} needs an experiment: a shipped one's name or a YAML file")
             named.append(parcel.add_yaml(Path(value)) if _is_yaml(value) else value)
         elif parameter.param_type_name == "argument":
             named.append(value)

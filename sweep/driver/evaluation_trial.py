@@ -56,7 +56,7 @@ class EvaluationTrainable(tune.Trainable):
             "step": 0,
             "restored_step": 0,
             "node": ray.get_runtime_context().get_node_id(),
-            METRIC: 0.0,  # nothing is chosen here; Tune wants a number
+            METRIC: 0.0,  # nothing is chosen here; Tune needs a number
             "tick": True,  # of what is no training there is nothing to report but its end
             "trained": True,
             "finished": True,

@@ -220,7 +220,7 @@ class SweepConfig(Strict):
             raise ValueError(f"{twice[0]} is searched twice, in space and zipped")
         for lists in self.zipped:
             if len(lists) < 2 or len({len(values) for values in lists.values()}) > 1 or not all(lists.values()):
-                raise ValueError(f"zipped {', '.join(lists)}: wants two lists or more, all of the same length")
+                raise ValueError(f"zipped {', '.join(lists)}: needs two lists or more, all of the same length")
 
     @cached_property
     def dimensions(self) -> dict[str, Dimension]:

@@ -93,7 +93,7 @@ def serve(console: Console, folder: Folder, host: str, port: int) -> None:
     try:
         from optuna_dashboard import wsgi
     except ImportError:
-        raise InputError(f"dashboard wants the package optuna-dashboard, which is not installed: {INSTALL}") from None
+        raise InputError(f"dashboard needs the package optuna-dashboard, which is not installed: {INSTALL}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = DashboardStudy(folder)
     study.refresh()

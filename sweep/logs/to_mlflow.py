@@ -63,7 +63,7 @@ class MLflowWriter:
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = self._find_experiment(artifacts)
             self._found = self._find_runs()
-        except BaseException:  # the next try wants the lock
+        except BaseException:  # the next try needs the lock
             self.close()
             raise
 

@@ -1,4 +1,4 @@
-"""Which tools there are, what each wants, and where it writes."""
+"""Which tools there are, what each needs, and where it writes."""
 
 import os
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def parse_tools(option: str, values: Sequence[str]) -> tuple[str, ...]:
                 f"{option} {name}: must be {', '.join(TOOLS)}, or several of these with commas between them"
             )
         if find_spec(TOOLS[name]) is None:
-            raise InputError(f"{option} {name} wants the package {TOOLS[name]}, which is not installed: {INSTALL}")
+            raise InputError(f"{option} {name} needs the package {TOOLS[name]}, which is not installed: {INSTALL}")
     return tuple(dict.fromkeys(named))
 
 

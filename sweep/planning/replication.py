@@ -34,7 +34,7 @@ def resolve_replication(
     if is_file(sweep.of):
         _, source = load_experiment(sweep.of)
         if source.kind != "search" or source.varying:
-            raise InputError(f"{sweep.of} holds no single configuration: a replication wants one, or an experiment")
+            raise InputError(f"{sweep.of} holds no single configuration: a replication needs one, or an experiment")
         named = {name: place for name, place in (places or {}).items() if place is not None}
         moved = make_paths_absolute({"base": {**source.config().model_dump(), **named}})["base"]
         found, used = {"best": build_config(RunConfig, moved, sweep.of)}, set(source.seeds)
@@ -46,7 +46,7 @@ def resolve_replication(
         groups = read_specification(folder).get("groups", {})
     if stale := sorted(used & set(sweep.seeds)):
         fresh = f"{max(used) + 1}-{max(used) + 10}"
-        raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication wants fresh ones, such as {fresh}")
+        raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication needs fresh ones, such as {fresh}")
     best = next(iter(found.values()))
     for method, ratio in (("spt", 0.0), ("xpe", 1.0)):
         if method not in found and not any(config.method == method for config in found.values()):

@@ -128,7 +128,7 @@ def _read_adapters(numbers: Numbers, request: Request) -> tuple[dict[int, Adapte
 def _write_adapter(adapter: Adapter, folder: Path, request: Request) -> str:
     """Write a folder that PEFT loads, with public names, and return what PEFT can do with it.
 
-    The names come last: the backbone's folder on this machine says which kind of head it wants.
+    The names come last: the backbone's folder on this machine says which kind of head it has.
     """
     sentence = write_peft(adapter, folder)
     config = publish_config(adapter.config, request.base_model, next(iter(request.datasets), None))

@@ -130,7 +130,7 @@ def _explain(repo: str) -> Iterator[None]:
             raise InputError(f"{repo}: the hub does not know the token; is it still valid? (HF_TOKEN)") from None
         if status == 403:
             owner = repo.split("/")[0]
-            raise InputError(f"{repo}: the token may not write there; it wants write access to {owner}") from None
+            raise InputError(f"{repo}: the token may not write there; it needs write access to {owner}") from None
         raise InputError(f"{repo}: the hub refuses ({_say(error)}); {again}") from None
     except ValueError as error:
         raise InputError(f"{repo}: the hub does not take it: {' '.join(str(error).split())}") from None

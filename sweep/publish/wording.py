@@ -115,7 +115,7 @@ def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str])
         "probabilities are not calibrated.",
         f"It works on {link(config.backbone)} only, with the weights that it was trained on (their fingerprint is "
         "below); on others it answers nonsense without an error.",
-        f"It reads {config.max_length} tokens of a text; the rest is cut off.",
+        f"Texts are truncated to {config.max_length} tokens.",
     ]
     accuracies = numbers.languages.drop_nulls("accuracy")
     if low := len(accuracies.filter(accuracies["accuracy"] < LOW_ACCURACY)):

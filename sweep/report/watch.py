@@ -20,7 +20,7 @@ from xpe_core.errors import InputError
 POLL_SECONDS = 5.0
 """How often experiments are looked at, and an open page loads itself again."""
 SHARE_AT_WORK = 0.2
-"""Of its time at most; a report of a thousand runs takes seconds, and a driver may want the same cores."""
+"""Of its time at most; a report of a thousand runs takes seconds, and a driver may need the same cores."""
 
 
 def watch(

@@ -42,7 +42,7 @@ def is_running(folder: Folder) -> bool:
     with folder.explain("read"):
         try:
             with (folder.path / LOCK).open() as file:
-                # shared, which wants no right to write; a driver that is just starting tries again
+                # shared, which needs no right to write; a driver that is just starting tries again
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False

@@ -2,7 +2,7 @@
 
     python -m tests.cluster.fill_disk EXPERIMENT.yaml STORAGE
 
-Needs root, to mount a small file system at STORAGE/small. The experiment wants one trial at a time, as for
+Needs root, to mount a small file system at STORAGE/small. The experiment needs one trial at a time, as for
 `tests.cluster.kill_driver`. Prints the sentence that the full disk ended with, and what was compared.
 """
 

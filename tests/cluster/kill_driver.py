@@ -2,7 +2,7 @@
 
     python -m tests.cluster.kill_driver EXPERIMENT.yaml STORAGE [TIMES]
 
-The experiment wants one trial at a time (`resources: {max_concurrent_trials: 1}`), so that the order of trials, and
+The experiment needs one trial at a time (`resources: {max_concurrent_trials: 1}`), so that the order of trials, and
 with it what is stopped early, is the same. Prints what was compared; exit status 1 where something differs or a process
 outlives its driver.
 """

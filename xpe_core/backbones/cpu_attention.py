@@ -42,7 +42,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Return exponentials of the scores [SA, Q, L], and the sums of values that they weigh [SA, Q, D + 1].
 
     The greatest score is subtracted only where the sums are so large or small that they, or what is divided by them on
-    the way back, would come near the ends of float32's range.
+    the backward pass, would come near the ends of float32's range.
     """
     weights = torch.bmm(query, key.mT).exp_()
     weighed = torch.bmm(weights, value)

@@ -1,4 +1,4 @@
-"""An encoder's layer in bfloat16 on a CPU, for answers alone: nothing is kept for a way back.
+"""An encoder's layer in bfloat16 on a CPU, for inference alone: nothing is kept for a backward pass.
 
 Weights lie as oneDNN's products read them, which otherwise put them so in every call, and bias, GELU and residual are
 part of the products, which otherwise take passes over memory of their own: in bfloat16, where products are fast, these

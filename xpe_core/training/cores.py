@@ -27,7 +27,10 @@ def map_on_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> l
 
 
 def fill_cores(num_pieces: int) -> int:
-    """Return into how many pieces to cut work that wants so many at least, so that no core waits for another's last."""
+    """Return a number of pieces that keeps all cores busy to the end: at least `num_pieces`, a multiple of the threads.
+
+    Fewer pieces than threads stay as they are.
+    """
     num_threads = torch.get_num_threads()
     return num_pieces if num_pieces < num_threads else -(-num_pieces // num_threads) * num_threads
 

@@ -83,7 +83,7 @@ def rate_and_decay(name: str, config: RunConfig) -> tuple[float, float]:
 def schedule_factors(config: RunConfig) -> list[float]:
     """Return what the run's rates are multiplied with at each of its steps."""
     warmup, total = math.ceil(config.warmup_ratio * config.max_steps), config.max_steps
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)  # transformers' schedules want one
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)  # transformers' schedules need one
     if config.schedule == "cosine_with_restarts":
         schedule = optimization.get_cosine_with_hard_restarts_schedule_with_warmup(
             optimizer, warmup, total, num_cycles=config.num_cycles

@@ -79,7 +79,7 @@ def test_a_head_with_other_packages_is_refused(
     assert json.loads(output.splitlines()[-1].removeprefix(MARK))["status"] == 2
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="wants root, for a network of its own")
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root, for a network of its own")
 def test_a_job_ends_with_its_experiments_status_and_its_name_is_free_then(tmp_path: Path) -> None:
     bad, good = ["status", "none", "--storage", "~/r"], ["search", "--help"]
     requests = [Request(tuple(words), "xpe-sweep-mine", "mine", "~/r", 90) for words in (bad, good)]

@@ -159,5 +159,5 @@ def test_results_are_not_brought_over_those_of_an_experiment_that_ran_here(
 
 
 def test_an_experiment_must_be_named(parcel: Parcel) -> None:
-    with pytest.raises(InputError, match="--cluster search wants an experiment"):
+    with pytest.raises(InputError, match="--cluster search needs an experiment"):
         rewrite("search", parse("search"), parcel)

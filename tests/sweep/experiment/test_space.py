@@ -78,7 +78,7 @@ def test_zipped_lists_go_together() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"zipped": [{"learning_rate": [1e-3]}]}, "zipped learning_rate: wants two lists or more"),
+        ({"zipped": [{"learning_rate": [1e-3]}]}, "zipped learning_rate: needs two lists or more"),
         ({"zipped": [{"learning_rate": [1e-3], "weight_decay": [0, 1]}]}, "all of the same length"),
         ({"space": {"learning_rate": {"tied": "lerning_rate"}}}, "did you mean 'learning_rate'"),
         ({"space": {"learning_rate": {"choice": [1e-3], "when": {"ratio": 1}}}}, "when: unknown key 'ratio'"),

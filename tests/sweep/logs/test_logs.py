@@ -354,7 +354,7 @@ def test_a_package_that_is_not_installed_is_said_before_anything_starts(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)  # as Python marks what cannot be imported
     sentence = refuse("search", "quickstart", "--log-to", "mlflow,wandb")
-    assert "--log-to wandb wants the package wandb, which is not installed: pip install" in sentence
+    assert "--log-to wandb needs the package wandb, which is not installed: pip install" in sentence
 
 
 def test_an_unknown_tool_is_one_sentence(refuse: Refuse) -> None:

@@ -125,7 +125,7 @@ def test_a_replication_runs_the_best_beside_spt_and_xpe_on_fresh_seeds(undisturb
     assert sweep.evaluation.max_examples == 10
     runs = read_runs(run_experiment(prepare("mine-replication", sweep), tmp_path))
     assert sorted(set(runs["seed"])) == [3, 4] and len(runs) == 2 * len(sweep.corners)
-    with pytest.raises(InputError, match="seeds: 2 was used by mine; a replication wants fresh ones, such as 3-12"):
+    with pytest.raises(InputError, match="seeds: 2 was used by mine; a replication needs fresh ones, such as 3-12"):
         resolve_replication(SweepConfig(kind="replicate", of="mine", seeds=(2, 3)), tmp_path)
 
 

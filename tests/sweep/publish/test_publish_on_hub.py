@@ -181,7 +181,7 @@ def test_a_private_repository_is_made_private_and_a_public_one_is_never_taken_fo
     [
         (None, REPO, "there is no token: set HF_TOKEN, or log in with `hf auth login`"),
         ("hf_wrong", REPO, "the hub does not know the token; is it still valid"),
-        (TOKEN, "else/x", "the token may not write there; it wants write access to else"),
+        (TOKEN, "else/x", "the token may not write there; it needs write access to else"),
     ],
 )
 def test_a_token_that_may_not_is_said_in_a_sentence_that_does_not_hold_it(
