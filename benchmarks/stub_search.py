@@ -13,49 +13,60 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from ray import tune
 
 from benchmarks.setting import print_ratios, print_table
-from sweep.driver.trial import METRIC
+from sweep.driver.messages import Assignment, RunResult, RunScores, TrialReport, Wire
 from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import prepare
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
+from xpe_core.tasks.evaluation import LanguageScore
 
 
 class StubPack(tune.Trainable):
     """A trial that makes up one report of all its runs and is done."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Take anything."""
+    def setup(self, config: Wire) -> None:
+        """Take a trial."""
+        self._order = Assignment.from_wire(config).order
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: Wire) -> bool:
         """Start again in the same process."""
+        self.setup(new_config)
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> Wire:
         """Report a number that depends on the configuration alone."""
-        configs = [RunConfig(**self.config["config"]).with_seed(seed) for seed in self.config["seeds"]]
+        configs = [RunConfig(**self._order.config).with_seed(seed) for seed in self._order.seeds]
         value = int(hashlib.sha256(configs[0].config_id.encode()).hexdigest()[:8], 16) / 2**32
-        counts = {"split": "test", "language": "kat_Geor", "num_examples": 100, "num_correct": int(100 * value)}
-        run = {"state": "complete", "error": None, "num_steps": 1, "best_step": 1}
-        accuracies = {"validation_accuracy": value, "best_validation_accuracy": value, "selection_accuracy": value}
-        return {
-            "step": configs[0].max_steps,
-            "restored_step": 0,
-            METRIC: value,
-            "tick": False,
-            "trained": True,
-            "finished": True,
-            "done": True,
-            "runs": [{"run_id": config.run_id, **run, **accuracies} for config in configs],
-            "evaluations": [{"run_id": config.run_id, **counts} for config in configs],
-            "provenance": {},
-        }
+        score = LanguageScore("kat_Geor", num_examples=100, num_correct=int(100 * value), macro_f1=value, loss=1.0)
+        runs = [
+            RunResult(
+                run_id=config.run_id,
+                state="complete",
+                num_runs_in_pack=len(configs),
+                num_steps=1,
+                best_step=1,
+                validation_accuracy=value,
+                best_validation_accuracy=value,
+                selection_accuracy=value,
+            )
+            for config in configs
+        ]
+        report = TrialReport(
+            step=configs[0].max_steps,
+            selection_accuracy=value,
+            trained=True,
+            finished=True,
+            done=True,
+            runs=tuple(runs),
+            evaluations=tuple(RunScores(config.run_id, "test", (score,)) for config in configs),
+        )
+        return report.to_wire()
 
 
 def main() -> None:
@@ -78,7 +89,7 @@ def main() -> None:
     memory: list[int] = []
     first: list[float] = []
 
-    def listen(record: TrialRecord, result: dict[str, Any] | None) -> None:
+    def listen(record: TrialRecord, report: TrialReport | None) -> None:
         first.append(time.perf_counter()) if not first else None
         if record.state and record.number % 100 == 99:
             gc.collect()
@@ -91,7 +102,7 @@ def main() -> None:
         started = time.perf_counter()
         folder = run_experiment(plan, storage, listen, trainable=StubPack)
         ended = time.perf_counter()
-        sizes = _measure_files(folder)
+        sizes, ledger_size = _measure_files(folder), len(folder.read_appended(LEDGER))
     num_trials = arguments.trials - before
     per_trial = (memory[-1] - memory[0]) / (100 * (len(memory) - 1)) / 1024 if len(memory) > 1 else float("nan")
     rows = [
@@ -101,7 +112,7 @@ def main() -> None:
         ("files in the experiment's folder", len(sizes)),
         ("MB in them", sum(sizes) / 1e6),
         ("MB written to the ledger", written["ledger"] / 1e6),
-        ("MB of the ledger", len(folder.read_appended(LEDGER)) / 1e6),
+        ("MB of the ledger", ledger_size / 1e6),
         ("MB written in all", sum(written.values()) / 1e6),
     ]
     print_table(f"{num_trials} trials that train nothing, {before} before", ("", "value"), rows)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -14,6 +13,7 @@ from sweep.cluster.capacity import is_up
 from sweep.cluster.command_line import how_to_go_on
 from sweep.cluster.start import start_ray
 from sweep.driver.evaluation_trial import EvaluationTrainable
+from sweep.driver.messages import TrialReport
 from sweep.driver.stopping import Stopped
 from sweep.driver.trial import PackTrainable
 from sweep.driver.tuner import best_name, run_experiment
@@ -40,9 +40,9 @@ def drive(
     try:
         with Screen(console, plan, read_ledger(folder)) as screen, LiveLogs(places, folder, screen.say) as logs:
 
-            def listen(record: TrialRecord, result: dict[str, Any] | None) -> None:
-                screen.listen(record, result)
-                logs.listen(record, result)
+            def listen(record: TrialRecord, report: TrialReport | None) -> None:
+                screen.listen(record, report)
+                logs.listen(record, report)
 
             with listening(None):  # the screen shows what is done
                 run_experiment(plan, folder.parent, listen, Usage(*limits), trainable, screen.say)

@@ -8,9 +8,9 @@
 - The first trials all die of the same error: the experiment ends and says it once.
 """
 
-import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from sweep.cluster.versions import NodeMismatch
+from sweep.driver.messages import DONE, METRIC, TrialReport, Wire
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped, Stopping
-from sweep.driver.trial import METRIC
 from sweep.records.adapters import keep_adapters
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, Usage
@@ -40,10 +40,10 @@ POLL_SECONDS = 2.0
 SAVE_SECONDS = 60.0
 """How long a worker's checkpoint is waited for."""
 
-KEPT = {METRIC, "step", "done", "trial_id", "node_ip", "pid", "training_iteration"}
+KEPT = {METRIC, DONE, "trial_id", "node_ip", "pid", "training_iteration"}
 """What Tune and the scheduler still read of a result."""
 
-Listener = Callable[[TrialRecord, dict[str, Any] | None], None]
+Listener = Callable[[TrialRecord, TrialReport | None], None]
 """Is told of every trial's start (without a report) and of every report, after it has been written."""
 
 
@@ -81,41 +81,30 @@ class Recorder(tune.Callback):
         reported = any(record.reports for record in searcher.records.values())
         self._first_errors: list[str] | None = None if reported else []
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """Pass the news on."""
         if self._listen:
             self._listen(self._searcher.trials[trial.trial_id], None)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
-    ) -> None:
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: Wire, **info: object) -> None:
         """Write a worker's report; `done` without `finished` means that the scheduler stopped the trial."""
-        record = self._searcher.trials[trial.trial_id]
+        record, report = self._searcher.trials[trial.trial_id], TrialReport.from_wire(result)
         self._first_errors = None  # something works
         self._count_gpus(result.get("time_this_iter_s", 0.0))
-        checkpoint = result.pop("checkpoint", None)
-        if not result["tick"]:
-            self._write_report(record, result)
-        if checkpoint is not None and not result["done"]:
-            self._folder.write_checkpoint(record.trial_id, checkpoint)
-        if result["done"]:
-            runs = [describe_run(record, result, place) for place in range(len(record.seeds))]
-            states = {run["state"] for run in runs}
-            error = next((run["error"] for run in runs if run["error"]), None)
-            state = next(name for name in STATES if name in states)
-            if result.get("adapters"):
-                ended = {one.trial_id: one for one in self._searcher.records.values() if one.state is not None}
-                record.state = state
-                keep_adapters(self._folder, self._searcher.sweep, ended, record, result["adapters"])
-            self._folder.end(record, state, error, runs, result["evaluations"])
+        if not report.tick:
+            self._write_report(record, report)
+        if report.checkpoint is not None and not report.done:
+            self._folder.write_checkpoint(record.trial_id, report.checkpoint)
+        if report.done:
+            self._end(record, report)
         elif self._stopping.cause and trial.trial_id not in self._saved:
             self._save_now(record, trial)
         if self._listen:
-            self._listen(record, result)
+            self._listen(record, report)
         for name in [name for name in result if name not in KEPT]:
             del result[name]  # written by now; Tune would keep it, and statistics of it, in memory for every trial
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         """Judge a failure, and let the trial be run again or end it."""
         record = self._searcher.trials.pop(trial.trial_id)
         cause = _read_cause(trial)
@@ -153,9 +142,21 @@ class Recorder(tune.Callback):
         if self._unwritten_gpu_seconds:
             self._folder.append({"event": "stop", **self._take_gpus()})
 
-    def _write_report(self, record: TrialRecord, result: dict[str, Any]) -> None:
-        record.reports[result["step"]] = result[METRIC]
-        self._folder.append({**describe_report(record, result), **self._take_gpus()})
+    def _write_report(self, record: TrialRecord, report: TrialReport) -> None:
+        record.reports[report.step] = report.selection_accuracy
+        self._folder.append({**describe_report(record, report), **self._take_gpus()})
+
+    def _end(self, record: TrialRecord, report: TrialReport) -> None:
+        """Write a trial's rows and, where they are kept, its adapters."""
+        runs = [describe_run(record, report, place) for place in range(len(record.seeds))]
+        states = {run["state"] for run in runs}
+        error = next((run["error"] for run in runs if run["error"]), None)
+        state = next(name for name in STATES if name in states)
+        if report.adapters:
+            ended = {one.trial_id: one for one in self._searcher.records.values() if one.state is not None}
+            record.state = state
+            keep_adapters(self._folder, self._searcher.sweep, ended, record, report.adapters)
+        self._folder.end(record, state, error, runs, report.rows())
 
     def _save_now(self, record: TrialRecord, trial: Trial) -> None:
         """Fetch a checkpoint from the trial's worker, which has nothing to do until this driver says so."""
@@ -252,27 +253,29 @@ def identify(record: TrialRecord, seed: int) -> dict[str, Any]:
     }
 
 
-def describe_report(record: TrialRecord, result: dict[str, Any]) -> dict[str, Any]:
+def describe_report(record: TrialRecord, report: TrialReport) -> dict[str, Any]:
     """Return a worker's report as the ledger has it; lists are in the order of the trial's seeds.
 
     A run that ended before the pack has fewer `num_steps` than the report's `step`; its values are those of its end. A
     mean loss that there is none of is null.
     """
-    event = {"event": "report", "trial_id": record.trial_id, "step": result["step"], METRIC: result[METRIC]}
-    runs = result["runs"]
     return {
-        **event,
-        "num_steps": [run["num_steps"] for run in runs],
-        "validation_accuracies": [run["validation_accuracy"] for run in runs],
-        "selection_accuracies": [run["selection_accuracy"] for run in runs],
-        "train_losses": [run["train_loss"] if math.isfinite(run["train_loss"]) else None for run in runs],
+        "event": "report",
+        "trial_id": record.trial_id,
+        "step": report.step,
+        "selection_accuracy": report.selection_accuracy,
+        "num_steps": [run.num_steps for run in report.runs],
+        "validation_accuracies": [run.validation_accuracy for run in report.runs],
+        "selection_accuracies": [run.selection_accuracy for run in report.runs],
+        "train_losses": [run.train_loss for run in report.runs],
     }
 
 
-def describe_run(record: TrialRecord, result: dict[str, Any], place: int) -> dict[str, Any]:
+def describe_run(record: TrialRecord, report: TrialReport, place: int) -> dict[str, Any]:
     """Return the row of `runs` of one of a trial's runs, after its worker's last report."""
-    run = result["runs"][place]
+    run = report.runs[place]
     # where the scheduler stopped the trial, also a run that had ended by itself was never tested
-    state = run["state"] if result["finished"] or run["state"] == "failed" else "pruned"
-    measured = {**run, "state": state, "validation_accuracy": run["best_validation_accuracy"]}
-    return {**identify(record, record.seeds[place]), **measured, **result["provenance"]}
+    state = run.state if report.finished or run.state == "failed" else "pruned"
+    measured = {**asdict(run), "state": state, "validation_accuracy": run.best_validation_accuracy}
+    provenance = asdict(report.provenance) if report.provenance else {}
+    return {**identify(record, record.seeds[place]), **measured, **provenance}

@@ -7,13 +7,12 @@ were added; then new configurations.
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import ray
 from ray.tune.search import Searcher
 
+from sweep.driver.messages import METRIC, TrialOrder, Wire
 from sweep.driver.proposals import Proposal, Sampler, propose_cells, propose_missing
-from sweep.driver.trial import METRIC
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
@@ -47,7 +46,7 @@ class LedgerSearcher(Searcher):
         """Whether some trial has not ended, or is still to be proposed."""
         return bool(self._waiting or self._proposals or (self._sampler and self._num_sampled < self.sweep.num_samples))
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Wire | str | None:
         """Return what a worker needs to know of the next trial, None where there may be one later, or FINISHED."""
         if len(self.trials) >= self.places():
             return None
@@ -56,12 +55,8 @@ class LedgerSearcher(Searcher):
             return None if self.trials else Searcher.FINISHED
         self.trials[trial_id] = record
         saved = self.folder.read_checkpoint(record.trial_id)
-        return {
-            "trial_id": record.trial_id,
-            "config": record.config,
-            "seeds": list(record.seeds),
-            "checkpoint": None if saved is None else ray.put(saved),
-        }
+        checkpoint = None if saved is None else ray.put(saved)
+        return TrialOrder(record.trial_id, record.config, record.seeds, checkpoint).to_wire()
 
     def repack(self, sweep: SweepConfig) -> None:
         """Cut what a grid has left into packs of the size that `sweep` says by now."""
@@ -78,7 +73,7 @@ class LedgerSearcher(Searcher):
         if self._sampler:
             self._sampler.tell(record)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: Wire | None = None, error: bool = False) -> None:
         """Take note that Tune is done with a trial, which the sampler learns; an error is the driver's to judge."""
         if error:
             return

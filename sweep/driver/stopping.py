@@ -4,11 +4,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ray import tune
 
 from sweep.driver.interrupts import NAMES, Say, answered
+from sweep.driver.messages import Wire
 
 GRACE_SECONDS = 30.0
 """How long workers are waited for, that they may send a checkpoint."""
@@ -32,7 +32,7 @@ class Stopping(tune.Stopper):
         """Whether all that runs has been saved, so that Tune may stop it."""
         self._deadline = 0.0
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: Wire) -> bool:
         """Never stop a trial alone."""
         return False
 

@@ -6,21 +6,22 @@ its reports; a worker writes no file.
 """
 
 import json
+import math
+import os
 import platform
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import ray
 import torch
 from ray import tune
 
 from sweep.cluster.versions import NodeMismatch, check_versions, code_version, package_versions
+from sweep.driver.messages import Assignment, Provenance, RunResult, RunScores, TrialReport, Wire
 from xpe_core.adapters import take_adapter
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones.backbone import Backbone, load_backbone
@@ -29,12 +30,11 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.locations import use_locations
 from xpe_core.pack import PromptClassifier
-from xpe_core.tasks.evaluation import LanguageScore, evaluate
+from xpe_core.tasks.evaluation import evaluate
 from xpe_core.training.meter import measure_peak
 from xpe_core.training.pack_state import Report
 from xpe_core.training.training import Training
 
-METRIC = "selection_accuracy"
 TICK_SECONDS = 2.0
 """Time after which a worker says where it is, also between evaluations."""
 
@@ -42,58 +42,36 @@ TICK_SECONDS = 2.0
 class PackTrainable(tune.Trainable):
     """Trains a pack step by step and, when it has not been stopped before, tests it on the target languages."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Take the trial's `config`, `seeds` and last `checkpoint`, and what the driver gives to all trials alike."""
+    def setup(self, config: Wire) -> None:
+        """Take what the driver says of the trial and to all trials alike."""
+        self._assignment = Assignment.from_wire(config)
         self._training: Training | None = None
-        self._trained: dict[str, Any] | None = None
+        self._trained: TrialReport | None = None
         self._restored_step = 0
         self._saved = time.monotonic()
-        torch.set_num_threads(config["num_threads"])
+        torch.set_num_threads(self._assignment.settings.num_threads)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: Wire) -> bool:
         """Start another trial in the same process."""
         self.setup(new_config)
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> Wire:
         """Train until the next evaluation and report it, or test what is trained: that report is `finished`.
 
         After TICK_SECONDS between two evaluations it says no more than the step.
         """
         training = self._training or self._start()
         if self._trained is not None:
-            tested = {"evaluations": self._test(training), "adapters": self._take_adapters(training)}
-            return {**self._trained, **tested, "finished": True, "done": True}
-        report = training.report() if training.ended else training.advance(TICK_SECONDS)
-        result = {
-            "step": training.step,
-            "restored_step": self._restored_step,
-            "node": ray.get_runtime_context().get_node_id(),
-            METRIC: 0.0,
-            "tick": report is None,
-            "trained": training.ended,
-            "finished": False,
-            "done": False,
-        }
-        if report is not None:
-            model = training.model
-            result |= {
-                METRIC: report.selection_accuracy,
-                "runs": [_describe_run(report, place, model) for place in range(len(report.runs))],
-                "evaluations": _validation_rows(report),
-                "provenance": {
-                    **find_provenance(model.backbone.name, model.device.type),
-                    "data_fingerprint": training.data.fingerprint,
-                    "num_rows_skipped": training.data.num_rows_skipped,
-                },
-            }
-        if training.ended:
-            self._trained = dict(result)
-        if time.monotonic() - self._saved >= self.config["checkpoint_seconds"]:
-            result["checkpoint"] = self.checkpoint()
-        if training.ended:
+            return self._test(training, self._trained).to_wire()
+        report = self._train(training)
+        if report.trained:
+            self._trained = report
+        if time.monotonic() - self._saved >= self._assignment.settings.checkpoint_seconds:
+            report = replace(report, checkpoint=self.checkpoint())
+        if report.trained:
             training.keep_best()
-        return result
+        return report.to_wire()
 
     def checkpoint(self) -> bytes | None:
         """Return what another worker needs to go on from here; None where nothing has been built yet."""
@@ -108,88 +86,116 @@ class PackTrainable(tune.Trainable):
 
     def _start(self) -> Training:
         """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
-        configs, data, backbone = load_inputs(self.config)
+        settings, checkpoint = self._assignment.settings, self._assignment.order.checkpoint
+        configs, data, backbone = load_inputs(self._assignment)
         model = PromptClassifier(backbone, configs, len(data.label_names))
-        self._training = Training(model, data, self.config["selection_languages"] or None)
-        if self.config["checkpoint"] is not None:
-            self._training.restore(ray.get(self.config["checkpoint"]))
+        self._training = Training(model, data, list(settings.selection_languages) or None)
+        if checkpoint is not None:
+            self._training.restore(ray.get(checkpoint))
             self._restored_step = self._training.step
         return self._training
 
-    def _test(self, training: Training) -> list[dict[str, Any]]:
-        """Return the rows of the last report and those of the complete runs on the target languages."""
-        assert self._trained is not None
-        rows, runs = self._trained["evaluations"], self._trained["runs"]
-        places = [place for place, run in enumerate(runs) if run["state"] == "complete"]
-        if not places:
-            return rows
-        languages, max_examples = self.config["target_languages"], self.config["max_examples"]
-        scores = evaluate(training.model, training.data, "test", languages, max_examples, places)
-        return rows + [
-            row
-            for place, run_scores in zip(places, scores, strict=True)
-            for row in make_rows(runs[place]["run_id"], "test", run_scores)
-        ]
+    def _train(self, training: Training) -> TrialReport:
+        """Train until the next report, and return it."""
+        report = training.report() if training.ended else training.advance(TICK_SECONDS)
+        tick = TrialReport(
+            step=training.step,
+            restored_step=self._restored_step,
+            node=ray.get_runtime_context().get_node_id(),
+            pid=os.getpid(),
+            tick=report is None,
+            trained=training.ended,
+        )
+        if report is None:
+            return tick
+        model = training.model
+        return replace(
+            tick,
+            selection_accuracy=report.selection_accuracy,
+            runs=tuple(_describe_run(report, place, model) for place in range(len(report.runs))),
+            evaluations=tuple(RunScores(run.run_id, "validation", run.validation_scores) for run in report.runs),
+            provenance=find_provenance(model.backbone, model.device, training.data),
+        )
 
-    def _take_adapters(self, training: Training) -> dict[str, bytes]:
-        """Return the files of the complete runs' prompts and heads by run_id, where they are kept."""
-        assert self._trained is not None
-        if not self.config["keeps_adapters"]:
-            return {}
-        provenance, files = self._trained["provenance"], {}
-        for place, run in enumerate(self._trained["runs"]):
-            if run["state"] == "complete":
-                facts = {name: run[name] for name in ("run_id", "num_steps", "best_step", "selection_accuracy")}
-                facts |= {"validation_accuracy": run["best_validation_accuracy"]}
-                facts |= {name: provenance[name] for name in ("code_version", "data_fingerprint")}
-                adapter = take_adapter(training.model, place, training.data.label_names, facts)
-                files[run["run_id"]] = to_bytes(adapter)
-        return files
+    def _test(self, training: Training, trained: TrialReport) -> TrialReport:
+        """Return the last report, with the complete runs' scores on the target languages and their adapters."""
+        settings = self._assignment.settings
+        complete = [place for place, run in enumerate(trained.runs) if run.state == "complete"]
+        tested: tuple[RunScores, ...] = ()
+        if complete:
+            languages = list(settings.target_languages)
+            scores = evaluate(training.model, training.data, "test", languages, settings.max_examples, complete)
+            tested = tuple(
+                RunScores(trained.runs[place].run_id, "test", tuple(run_scores))
+                for place, run_scores in zip(complete, scores, strict=True)
+            )
+        kept = complete if settings.keeps_adapters else []
+        return replace(
+            trained,
+            evaluations=(*trained.evaluations, *tested),
+            adapters={trained.runs[place].run_id: _take_adapter(training, trained, place) for place in kept},
+            finished=True,
+            done=True,
+        )
 
 
-def load_inputs(constants: Mapping[str, Any]) -> tuple[list[RunConfig], TokenisedData, Backbone]:
+def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData, Backbone]:
     """Return a trial's configurations, one a seed, and data and backbone as this process caches them.
 
-    `constants` are what the driver gives to a trial. NodeMismatch where this node has other packages, another backbone
-    or other data than the driver.
+    NodeMismatch where this node has other packages, another backbone or other data than the driver.
     """
-    configs = [RunConfig(**constants["config"]).with_seed(seed) for seed in constants["seeds"]]
+    settings, order = assignment.settings, assignment.order
+    check_versions(platform.node(), package_versions(), settings.versions)
+    configs = [RunConfig(**order.config).with_seed(seed) for seed in order.seeds]
     first = configs[0]
-    check_versions(platform.node(), package_versions(), constants["versions"])
-    use_locations(constants["places"])
-    sent = constants["data"].get(first.max_length)
+    use_locations(settings.places)
+    sent = settings.data.get(first.max_length)
     data = load_tokens(first.source, first.backbone, first.max_length) if sent is None else ray.get(sent)
     found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
-    if first.max_length == constants["max_length"] and found != constants["fingerprints"]:
+    if first.max_length == settings.max_length and found != settings.fingerprints:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
-    if constants["device"] == "cuda":
+    if settings.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        torch.cuda.set_per_process_memory_fraction(min(constants["gpus"], 1.0))  # Ray does not see to it
-    return configs, data, load_backbone(first.backbone, constants["device"])
+        torch.cuda.set_per_process_memory_fraction(min(settings.gpus, 1.0))  # Ray does not see to it
+    return configs, data, load_backbone(first.backbone, settings.device)
 
 
-def _describe_run(report: Report, place: int, model: PromptClassifier) -> dict[str, Any]:
-    run = asdict(report.runs[place])
-    del run["validation_scores"]
-    return {
-        **run,
-        "train_seconds": report.work.seconds,
-        "tokens_per_second": report.work.tokens_per_second,
-        "padding_share": report.work.padding_share,
-        "peak_share": report.work.peak_share(measure_peak(model.backbone, model.configs[0].precision)),
-        "num_runs_in_pack": len(report.runs),
-        "num_trained_parameters": sum(value.numel() for value in model.run_parameters(place).values()),
-        "peak_memory_bytes": measure_memory_bytes(model.device),
+def _describe_run(report: Report, place: int, model: PromptClassifier) -> RunResult:
+    run = report.runs[place]
+    return RunResult(
+        run_id=run.run_id,
+        state=run.state,
+        error=run.error,
+        num_steps=run.num_steps,
+        train_loss=run.train_loss if math.isfinite(run.train_loss) else None,
+        validation_accuracy=run.validation_accuracy,
+        best_step=run.best_step,
+        best_validation_accuracy=run.best_validation_accuracy,
+        selection_accuracy=run.selection_accuracy,
+        train_seconds=report.work.seconds,
+        tokens_per_second=report.work.tokens_per_second,
+        padding_share=report.work.padding_share,
+        peak_share=report.work.peak_share(measure_peak(model.backbone, model.configs[0].precision)),
+        num_runs_in_pack=len(report.runs),
+        num_trained_parameters=sum(value.numel() for value in model.run_parameters(place).values()),
+        peak_memory_bytes=measure_memory_bytes(model.device),
+    )
+
+
+def _take_adapter(training: Training, trained: TrialReport, place: int) -> bytes:
+    """Return the file of a complete run's trained parts."""
+    run, provenance = trained.runs[place], trained.provenance
+    assert provenance is not None
+    facts = {
+        "run_id": run.run_id,
+        "num_steps": run.num_steps,
+        "best_step": run.best_step,
+        "selection_accuracy": run.selection_accuracy,
+        "validation_accuracy": run.best_validation_accuracy,
+        "code_version": provenance.code_version,
+        "data_fingerprint": provenance.data_fingerprint,
     }
-
-
-def _validation_rows(report: Report) -> list[dict[str, Any]]:
-    return [row for run in report.runs for row in make_rows(run.run_id, "validation", run.validation_scores)]
-
-
-def make_rows(run_id: str, split: str, scores: Sequence[LanguageScore]) -> list[dict[str, Any]]:
-    """Return a run's rows of the table `evaluations`."""
-    return [{"run_id": run_id, "split": split, **asdict(score)} for score in scores]
+    return to_bytes(take_adapter(training.model, place, training.data.label_names, facts))
 
 
 def measure_memory_bytes(device: torch.device) -> int:
@@ -200,18 +206,25 @@ def measure_memory_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-@cache
-def find_provenance(backbone: str, device: str) -> dict[str, str]:
+def find_provenance(backbone: Backbone, device: torch.device, data: TokenisedData) -> Provenance:
     """Return where this process's numbers come from."""
-    return {
-        "code_version": code_version(),
-        "package_versions": json.dumps(package_versions()),
-        "backbone_fingerprint": fingerprint_checkpoint(backbone),
-        "host": platform.node(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
-    }
+    return Provenance(
+        code_version=code_version(),
+        package_versions=_list_packages(),
+        backbone_fingerprint=fingerprint_checkpoint(backbone.name),
+        host=platform.node(),
+        device=torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
+        data_fingerprint=data.fingerprint,
+        num_rows_skipped=data.num_rows_skipped,
+    )
 
 
+@cache
+def _list_packages() -> str:
+    return json.dumps(package_versions())
+
+
+@cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -9,7 +9,6 @@ import math
 import tempfile
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import ray
 from ray import tune
@@ -17,13 +16,14 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from sweep.analysis import best_experiment
-from sweep.cluster.capacity import Capacity
+from sweep.cluster.capacity import Capacity, Share
 from sweep.cluster.start import start_ray
 from sweep.cluster.versions import package_versions
+from sweep.driver.messages import METRIC, TrialReport, TrialSettings, Wire
 from sweep.driver.recorder import Listener, Recorder
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import GRACE_SECONDS, Stopping
-from sweep.driver.trial import METRIC, TICK_SECONDS, PackTrainable
+from sweep.driver.trial import TICK_SECONDS, PackTrainable
 from sweep.experiment.config import SweepConfig
 from sweep.planning.checks import check_start, send_data
 from sweep.planning.packing import size_packs
@@ -102,22 +102,6 @@ def _run_trials(
     if not capacity.num_up:
         needs = f"{share.cpus} CPUs and {share.gpus:g} GPUs"
         say(f"No node that is up has {needs} for a trial: waiting for the autoscaler, which may take minutes")
-    constants = {
-        "selection_languages": list(plan.selection_languages),
-        "target_languages": list(plan.target_languages),
-        "max_examples": plan.sweep.evaluation.max_examples,
-        "num_threads": share.cpus,
-        "gpus": share.gpus,
-        "device": "cuda" if share.gpus else "cpu",
-        "versions": package_versions(),
-        "fingerprints": plan.fingerprints,
-        "places": dict(plan.places),
-        "data": send_data(plan, capacity),
-        "max_length": plan.sweep.corners[0].max_length,
-        "checkpoint_seconds": plan.sweep.resources.checkpoint_seconds,
-        "keeps_adapters": plan.sweep.keep != "none",
-        "adapters": {run_id: ray.put(content) for run_id, content in plan.adapters.items()},
-    }
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong is in the tables and on the screen
     recorder = Recorder(folder, searcher, stopping, listen, say, share.gpus, read_usage(folder.folder), limits)
     folder.append({"event": "start"})
@@ -126,7 +110,7 @@ def _run_trials(
             # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
             tune.run(
                 trainable,
-                config=constants,
+                config=_build_settings(plan, share, capacity).to_wire(),
                 resources_per_trial={"cpu": share.cpus, "gpu": share.gpus},
                 num_samples=-1,  # the searcher says when it is finished
                 search_alg=searcher,
@@ -151,6 +135,26 @@ def _run_trials(
         raise stopping.cause
 
 
+def _build_settings(plan: Plan, share: Share, capacity: Capacity) -> TrialSettings:
+    """Return what all workers are told; what they all need is put into Ray's object store."""
+    return TrialSettings(
+        selection_languages=plan.selection_languages,
+        target_languages=plan.target_languages,
+        max_examples=plan.sweep.evaluation.max_examples,
+        num_threads=share.cpus,
+        gpus=share.gpus,
+        device="cuda" if share.gpus else "cpu",
+        versions=package_versions(),
+        fingerprints=plan.fingerprints,
+        places=dict(plan.places),
+        data=send_data(plan, capacity),
+        max_length=plan.sweep.corners[0].max_length,
+        checkpoint_seconds=plan.sweep.resources.checkpoint_seconds,
+        keeps_adapters=plan.sweep.keep != "none",
+        adapters={run_id: ray.put(content) for run_id, content in plan.adapters.items()},
+    )
+
+
 class _Asha(ASHAScheduler):
     """ASHA among the searched trials, remembered over restarts; SPT and XPE are no competitors but what they are
     compared with, so they are neither stopped nor counted in a rung.
@@ -171,26 +175,27 @@ class _Asha(ASHAScheduler):
                 for step, value in sorted(record.reports.items()):
                     self._decide(record.trial_id, step, value)
 
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+    def on_trial_add(self, tune_controller: object, trial: Trial) -> None:
         """Do nothing: there is one bracket for all."""
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: object, trial: Trial, result: Wire) -> str:
         """Record the result in its rung and say whether the trial goes on."""
-        record = self._searcher.trials[trial.trial_id]
-        if record.baseline or result["tick"] or result["trained"]:
+        record, report = self._searcher.trials[trial.trial_id], TrialReport.from_wire(result)
+        if record.baseline or report.tick or report.trained:
             return str(TrialScheduler.CONTINUE)  # what is trained is tested; its last value counts when it ends
         for step, value in sorted(record.reports.items()):
-            if step <= result["restored_step"]:  # reported before the checkpoint that it goes on from
+            if step <= report.restored_step:  # reported before the checkpoint that it goes on from
                 self._decide(record.trial_id, step, value)
-        return self._decide(record.trial_id, result["step"], result[METRIC])
+        return self._decide(record.trial_id, report.step, report.selection_accuracy)
 
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Record the last result of a trial that ended by itself."""
+    def on_trial_complete(self, tune_controller: object, trial: Trial, result: Wire) -> None:
+        """Record the last report of a trial that ended by itself, which the recorder has taken out of the result."""
         record = self._searcher.trials.get(trial.trial_id)
-        if record is not None and not record.baseline:
-            self._decide(record.trial_id, result["step"], result[METRIC])
+        if record is not None and not record.baseline and record.reports:
+            step = max(record.reports)
+            self._decide(record.trial_id, step, record.reports[step])
 
-    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+    def on_trial_remove(self, tune_controller: object, trial: Trial) -> None:
         """Do nothing: what was recorded stays."""
 
     def _decide(self, trial_id: str, step: int, value: float) -> str:

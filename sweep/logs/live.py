@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
-from typing import Any
 
+from sweep.driver.messages import TrialReport
 from sweep.driver.recorder import describe_report, describe_run
 from sweep.logs.history import Histories
 from sweep.logs.secrets import describe_failure
@@ -27,7 +27,7 @@ RETRY_SECONDS = 60.0
 CLOSE_SECONDS = 60.0
 """How long the tools may take at the end."""
 
-News = tuple[TrialRecord, dict[str, Any] | None, float]
+News = tuple[TrialRecord, TrialReport | None, float]
 
 
 class LiveLogs:
@@ -59,10 +59,10 @@ class LiveLogs:
                 name = quote(self._folder.name)
                 self._say(f"{tool.tool} lacks results: python sweep/run.py log {name} --to {tool.tool} writes them")
 
-    def listen(self, record: TrialRecord, result: dict[str, Any] | None) -> None:
+    def listen(self, record: TrialRecord, report: TrialReport | None) -> None:
         """Pass the driver's news on."""
-        # the driver changes both: what the tools see is how it was now
-        news = replace(record, reports={}), None if result is None else dict(result), round(time.time(), 3)
+        # the driver changes the record: what the tools see is how it was now
+        news = replace(record, reports={}), report, round(time.time(), 3)
         for tool in self._tools:
             tool.news.put(news)
         self._tell()
@@ -143,17 +143,17 @@ class _Tool(threading.Thread):
                 self.failure = self.failure or describe_failure(error)
 
 
-def _take_in(histories: Histories, record: TrialRecord, result: dict[str, Any] | None, seconds: float) -> str:
+def _take_in(histories: Histories, record: TrialRecord, report: TrialReport | None, seconds: float) -> str:
     """Add a piece of news to the histories and return the configuration that it is of."""
-    if result is None:
+    if report is None:
         config_id = histories.begin(record)
         if record.state is not None:  # it was given up
             rows = [{"run_id": run_id, "state": "failed", "error": record.error} for run_id in record.run_ids]
             histories.end(record.trial_id, rows, [])
         return config_id
-    if not result["tick"]:
-        histories.report({**describe_report(record, result), "time": seconds})
-    if result["done"]:
-        rows = [describe_run(record, result, place) for place in range(len(record.seeds))]
-        histories.end(record.trial_id, rows, result["evaluations"])
+    if not report.tick:
+        histories.report({**describe_report(record, report), "time": seconds})
+    if report.done:
+        rows = [describe_run(record, report, place) for place in range(len(record.seeds))]
+        histories.end(record.trial_id, rows, report.rows())
     return record.config_id

@@ -1,12 +1,12 @@
 """What a person sees of an experiment while it runs: one calm screen."""
 
 import time
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from sweep.driver.messages import TrialReport
 from sweep.planning.plan import Plan
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import rank_trials
@@ -41,11 +41,11 @@ class Screen:
         if self._console.is_terminal:
             self._live.stop()
 
-    def listen(self, record: TrialRecord, result: dict[str, Any] | None) -> None:
-        """Take note of a started trial (no result), a report, or an end."""
+    def listen(self, record: TrialRecord, report: TrialReport | None) -> None:
+        """Take note of a started trial (no report), a report, or an end."""
         self._records[record.trial_id] = record
-        self._steps[record.trial_id] = result["step"] if result else max(record.reports, default=0)
-        if result and result.get("trained"):
+        self._steps[record.trial_id] = report.step if report else max(record.reports, default=0)
+        if report and report.trained:
             self._trained.add(record.trial_id)
         if record.state is None:
             return

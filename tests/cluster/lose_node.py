@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
+from sweep.driver.messages import TrialReport
 from sweep.driver.tuner import run_experiment
 from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
@@ -46,11 +47,11 @@ def main(experiment: str, storage: str) -> None:
             cluster.wait_for_nodes()
             ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
 
-            def lose(record: TrialRecord, result: dict[str, Any] | None) -> None:
-                if not result or "node" not in result:
+            def lose(record: TrialRecord, report: TrialReport | None) -> None:
+                if not report:
                     return
-                used.add(result["node"])
-                if lost or result["done"] or record.number < 1:
+                used.add(report.node)
+                if lost or report.done or record.number < 1:
                     return
                 lost.append(record.trial_id)
                 cluster.remove_node(node, allow_graceful=False)

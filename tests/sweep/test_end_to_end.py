@@ -19,7 +19,7 @@ from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
-from sweep.records.ledger import read_events, read_ledger
+from sweep.records.ledger import TrialRecord, read_events, read_ledger
 from sweep.storage import Folder
 from tests.cluster.kill_driver import compare
 from tests.cluster.leftovers import find_left, mark
@@ -100,7 +100,7 @@ def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(
         started.clear()
         plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": samples}))
         folder = run_experiment(
-            plan, tmp_path, lambda record, result: None if result else started.append(record.number)
+            plan, tmp_path, lambda record, report: None if report else started.append(record.number)
         )
         assert started == expected
     assert len(read_runs(folder)) == 7 * 2
@@ -124,7 +124,7 @@ def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_l
     plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": 4}))
     ledger = tmp_path / "mine" / "ledger.jsonl"
 
-    def fill_the_disk(record: Any, result: dict[str, Any] | None) -> None:
+    def fill_the_disk(record: TrialRecord, report: object) -> None:
         if record.number == 2 and not ledger.with_suffix(".kept").exists():
             ledger.rename(ledger.with_suffix(".kept"))
             ledger.symlink_to("/dev/full")

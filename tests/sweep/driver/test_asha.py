@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
+from sweep.driver.messages import TrialReport
 from sweep.driver.searcher import LedgerSearcher
-from sweep.driver.trial import METRIC
 from sweep.driver.tuner import _Asha
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
@@ -48,11 +47,16 @@ class Asha:
         searcher.trials.update({record.trial_id: record for record in records if record.state is None})
         self.asha = _Asha(SWEEP, searcher)
 
-    def report(self, record: TrialRecord, step: int, value: float, restored_step: int = 0, **values: Any) -> str:
+    def report(self, record: TrialRecord, step: int, value: float, restored_step: int = 0, kind: str = "") -> str:
         """Report as a worker does: the ledger has it before the scheduler."""
         record.reports[step] = value
-        result = {"step": step, METRIC: value, "restored_step": restored_step, "tick": False, "trained": False}
-        return self.asha.on_trial_result(None, Trial("stub", trial_id=record.trial_id, stub=True), {**result, **values})
+        tick, trained = kind == "tick", kind == "trained"
+        report = TrialReport(step, restored_step, selection_accuracy=value, tick=tick, trained=trained)
+        return self.asha.on_trial_result(None, Trial("stub", trial_id=record.trial_id, stub=True), report.to_wire())
+
+    def complete(self, record: TrialRecord) -> None:
+        """End a trial as Tune does: what was reported is in the ledger, and taken out of the result."""
+        self.asha.on_trial_complete(None, Trial("stub", trial_id=record.trial_id, stub=True), {})
 
 
 def test_the_upper_part_of_a_rung_goes_on(folder: ExperimentFolder) -> None:
@@ -109,18 +113,16 @@ def test_news_without_an_evaluation_and_finished_trainings_stop_nothing(folder: 
     first, second = make_record(0), make_record(1)
     asha = Asha(folder, first, second)
     assert asha.report(first, 10, 0.5) == GOES_ON
-    assert asha.report(second, 10, 0.1, **{kind: True}) == GOES_ON
+    assert asha.report(second, 10, 0.1, kind=kind) == GOES_ON
 
 
 def test_the_last_report_of_a_trial_that_ended_by_itself_counts(folder: ExperimentFolder) -> None:
-    ended, baseline, running = make_record(0), make_record(1, baseline=True), make_record(2)
+    ended, baseline, running = make_record(0, step90=0.6), make_record(1, baseline=True, step90=0.9), make_record(2)
     asha = Asha(folder, ended, baseline, running)
-    for record, value in ((ended, 0.6), (baseline, 0.9)):
-        result = {"step": 90, METRIC: value}
-        asha.asha.on_trial_complete(None, Trial("stub", trial_id=record.trial_id, stub=True), result)
+    for record in (ended, baseline):
+        asha.complete(record)
     assert asha.report(running, 90, 0.7) == GOES_ON
-    gone = Trial("stub", trial_id="gone", stub=True)  # one whose failure was judged before
-    asha.asha.on_trial_complete(None, gone, {"step": 90, METRIC: 1.0})
+    asha.complete(make_record(4, step90=1.0))  # one whose failure was judged before
     worse = make_record(3)
     asha.asha._searcher.trials[worse.trial_id] = worse
     assert asha.report(worse, 90, 0.5) == STOPS

@@ -11,6 +11,7 @@ import pytest
 from ray import tune
 
 from sweep.analysis import read_evaluations, read_runs
+from sweep.driver.messages import TrialOrder, TrialReport, Wire
 from sweep.driver.recorder import MAX_DEATHS
 from sweep.driver.stopping import Stopped
 from sweep.driver.trial import PackTrainable
@@ -55,13 +56,13 @@ def test_a_worker_that_is_killed_changes_no_number(values: dict[str, Any], tmp_p
         assert not (disturbed / "checkpoints").names()
 
 
-def _kill_once(killed: list[int], restored: list[int], record: TrialRecord, result: dict[str, Any] | None) -> None:
+def _kill_once(killed: list[int], restored: list[int], record: TrialRecord, report: TrialReport | None) -> None:
     """Kill the second trial's worker at step 40, and note from where the trial goes on."""
-    if result and record.number == 1 and result["step"] == 40 and not killed:
-        killed.append(result["pid"])
-        os.kill(result["pid"], signal.SIGKILL)
-    elif result and record.number == 1 and killed:
-        restored.append(result["restored_step"])
+    if report and record.number == 1 and report.step == 40 and not killed:
+        killed.append(report.pid)
+        os.kill(report.pid, signal.SIGKILL)
+    elif report and record.number == 1 and killed:
+        restored.append(report.restored_step)
 
 
 def test_a_worker_that_dies_again_and_again_at_one_place_is_given_up_until_the_next_start(
@@ -71,10 +72,10 @@ def test_a_worker_that_dies_again_and_again_at_one_place_is_given_up_until_the_n
     plan = make_plan(values, 2, checkpoint_seconds=3600.0)
     killed: list[int] = []
 
-    def kill_always(record: TrialRecord, result: dict[str, Any] | None) -> None:
-        if result and record.number == 0:
-            killed.append(result["pid"])
-            os.kill(result["pid"], signal.SIGKILL)
+    def kill_always(record: TrialRecord, report: TrialReport | None) -> None:
+        if report and record.number == 0:
+            killed.append(report.pid)
+            os.kill(report.pid, signal.SIGKILL)
 
     folder = run_experiment(plan, tmp_path, kill_always)
     lost = [event for event in read_events(folder) if event["event"] == "lost"]
@@ -91,10 +92,10 @@ def test_an_error_in_the_code_is_tried_once_more(values: dict[str, Any], tmp_pat
     marker = tmp_path / "failed-once"
 
     class FailsOnce(PackTrainable):  # in here, so that a worker needs not import all that this module does
-        def step(self) -> dict[str, Any]:
+        def step(self) -> Wire:
             """Train, and fail in the first trial that has step 40 behind it."""
             result = super().step()
-            if result["step"] >= 40 and not marker.exists():
+            if TrialReport.from_wire(result).step >= 40 and not marker.exists():
                 marker.touch()
                 raise RuntimeError("made to fail")
             return result
@@ -110,9 +111,9 @@ def test_a_configuration_that_cannot_be_run_is_marked_and_not_tried_again(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     class FailsForOneMethod(PackTrainable):
-        def step(self) -> dict[str, Any]:
+        def step(self) -> Wire:
             """Train anything but XPE."""
-            if self.config["config"]["encoder_ratio"] == 1.0:
+            if TrialOrder.from_wire(self.config).config["encoder_ratio"] == 1.0:
                 raise InputError("no XPE here")
             return super().step()
 
@@ -122,7 +123,7 @@ def test_a_configuration_that_cannot_be_run_is_marked_and_not_tried_again(
         folder = run_experiment(
             plan,
             tmp_path,
-            lambda record, result: None if result else started.append(record.number),
+            lambda record, report: None if report else started.append(record.number),
             trainable=FailsForOneMethod,
         )
     assert started.count(1) <= 2  # its start, and its end
@@ -134,7 +135,7 @@ def test_the_same_error_in_all_first_trials_ends_the_experiment_and_is_said_once
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class FailsAlways(tune.Trainable):
-        def step(self) -> dict[str, Any]:
+        def step(self) -> Wire:
             """Train nothing."""
             raise RuntimeError("the disk of this worker is on fire")
 
@@ -155,15 +156,15 @@ def test_a_request_to_stop_ends_with_a_checkpoint_and_the_rest_is_run_later(
     plan = make_plan(values, 3, checkpoint_seconds=3600.0)
     restored: list[int] = []
 
-    def ask(record: TrialRecord, result: dict[str, Any] | None) -> None:
-        if result and record.number == 1 and result["step"] == 20:
+    def ask(record: TrialRecord, report: TrialReport | None) -> None:
+        if report and record.number == 1 and report.step == 20:
             request_stop(Folder(tmp_path / "mine"))
 
     with pytest.raises(Stopped, match="stopped on request"):
         run_experiment(plan, tmp_path, ask)
     assert [record.state for record in read_ledger(tmp_path / "mine").values()] == ["complete", None]
     folder = run_experiment(
-        plan, tmp_path, lambda record, result: restored.append(result["restored_step"]) if result else None
+        plan, tmp_path, lambda record, report: restored.append(report.restored_step) if report else None
     )
     assert restored[0] >= 20  # from the checkpoint that was sent when it was asked for
     assert len(read_runs(folder)) == 3 * 2

@@ -1,6 +1,6 @@
 """Optuna behind Tune's interface: what it proposes, what it is told, and that a rebuilt study goes on alike."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from sweep.driver.messages import TrialOrder, Wire
 from sweep.driver.searcher import LedgerSearcher
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
@@ -57,6 +58,14 @@ def end(searcher: LedgerSearcher, tune_id: str, state: str, reports: dict[int, f
     searcher.on_trial_complete(tune_id)
 
 
+def orders_of(suggestions: Sequence[Wire | str | None]) -> list[TrialOrder]:
+    return [TrialOrder.from_wire(suggestion) for suggestion in suggestions if isinstance(suggestion, dict)]
+
+
+def configs_of(suggestions: Sequence[Wire | str | None]) -> list[Mapping[str, Any]]:
+    return [order.config for order in orders_of(suggestions)]
+
+
 def run(searcher: LedgerSearcher, count: int) -> list[dict[str, Any]]:
     """Let the searcher propose and finish `count` trials, every third searched one pruned."""
     configs = []
@@ -64,8 +73,9 @@ def run(searcher: LedgerSearcher, count: int) -> list[dict[str, Any]]:
         number = len(searcher.records)
         suggestion = searcher.suggest(f"tune{number}")
         assert isinstance(suggestion, dict)
-        configs.append(suggestion["config"])
-        value = value_of(suggestion["config"])
+        config = dict(TrialOrder.from_wire(suggestion).config)
+        configs.append(config)
+        value = value_of(config)
         pruned = number % 3 == 2
         end(searcher, f"tune{number}", "pruned" if pruned else "complete", {10: value / 2} if pruned else {10: value})
     return configs
@@ -149,10 +159,10 @@ def test_what_is_proposed_while_other_trials_run_is_not_near_them(tmp_path: Path
     for number in range(12):
         suggestion = searcher.suggest(f"done{number}")
         assert isinstance(suggestion, dict)
-        value = 0.9 - (suggestion["config"]["encoder_dropout"] - 0.4) ** 2
+        value = 0.9 - (TrialOrder.from_wire(suggestion).config["encoder_dropout"] - 0.4) ** 2
         end(searcher, f"done{number}", "complete", {10: value})
     suggestions = [searcher.suggest(f"runs{number}") for number in range(12)]
-    rates = [one["config"]["encoder_dropout"] for one in suggestions if isinstance(one, dict)]
+    rates = [config["encoder_dropout"] for config in configs_of(suggestions)]
     # running trials that TPE does not hear of would all be proposed within a tenth of the range
     assert max(rates) - min(rates) > 0.4
 
@@ -180,7 +190,7 @@ def test_samplers_without_memory_propose_the_same_whatever_ends_when(
     one_by_one = run(build_searcher(tmp_path / "a", sampler=sampler), 12)
     all_at_once = build_searcher(tmp_path / "b", sampler=sampler)
     suggestions = [all_at_once.suggest(f"tune{number}") for number in range(12)]
-    assert [suggestion["config"] for suggestion in suggestions if isinstance(suggestion, dict)] == one_by_one
+    assert configs_of(suggestions) == one_by_one
     rates = [config["learning_rate"] for config in one_by_one[2:]]
     assert len(set(rates)) == 10 and all(1e-4 <= rate <= 1e-2 for rate in rates)
 
@@ -221,7 +231,7 @@ def test_added_seeds_come_before_new_configurations_and_only_for_what_was_not_pr
     searcher.folder.close()
     again = build_searcher(tmp_path, seeds=[1, 2, 3])
     suggestions = [again.suggest(f"more{number}") for number in range(4)]
-    assert [one["seeds"] for one in suggestions if isinstance(one, dict)] == [[3], [3], [3], [1, 2, 3]]
+    assert [order.seeds for order in orders_of(suggestions)] == [(3,), (3,), (3,), (1, 2, 3)]
     assert all(record.baseline for record in list(again.records.values())[4:7])
 
 
@@ -232,7 +242,7 @@ def test_a_longer_search_runs_the_best_first(tmp_path: Path, build_searcher: Bui
     longer = build_searcher(tmp_path, base={"max_steps": 200})
     found = [longer.suggest(f"longer{number}") for number in range(4)]
     expected = sorted(configs, key=value_of, reverse=True)
-    assert [one["config"] for one in found if isinstance(one, dict)] == [{**one, "max_steps": 200} for one in expected]
+    assert configs_of(found) == [{**one, "max_steps": 200} for one in expected]
 
 
 def test_a_search_over_the_number_of_steps_remembers_its_short_trials(tmp_path: Path, build_searcher: Build) -> None:
@@ -243,4 +253,4 @@ def test_a_search_over_the_number_of_steps_remembers_its_short_trials(tmp_path: 
     searcher.folder.close()
     again = build_searcher(tmp_path, **values)
     assert [trial.params["max_steps"] for trial in trials_of(again)] == lengths
-    assert [one["config"] for one in [again.suggest("next")] if isinstance(one, dict)][0]["learning_rate"]
+    assert configs_of([again.suggest("next")])[0]["learning_rate"]

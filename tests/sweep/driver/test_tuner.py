@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from sweep.analysis import read_evaluations
+from sweep.driver.messages import RunResult, TrialReport
 from sweep.driver.recorder import describe_run
 from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import SweepConfig
@@ -17,21 +18,28 @@ from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
 
-def run_report(**values: Any) -> dict[str, Any]:
-    return {"state": "training", "error": None, "best_validation_accuracy": 0.5, **values}
+def make_result(state: str, error: str | None = None) -> RunResult:
+    return RunResult("r", state, num_runs_in_pack=1, error=error, best_validation_accuracy=0.5)
 
 
-def rows_of(*runs: dict[str, Any], finished: bool) -> list[str]:
+def states_of(*runs: RunResult, finished: bool) -> list[str]:
     config = RunConfig()
     record = TrialRecord("t", 0, False, {}, config.model_dump(), tuple(range(1, len(runs) + 1)))
-    result = {"runs": runs, "finished": finished, "provenance": {}}
-    return [describe_run(record, result, place)["state"] for place in range(len(runs))]
+    report = TrialReport(step=3, runs=runs, finished=finished)
+    return [describe_run(record, report, place)["state"] for place in range(len(runs))]
 
 
 def test_a_run_of_a_stopped_trial_is_pruned_even_where_it_had_ended_by_itself() -> None:
-    runs = (run_report(state="complete"), run_report(), run_report(state="failed", error="step 3: loss nan"))
-    assert rows_of(*runs, finished=False) == ["pruned", "pruned", "failed"]
-    assert rows_of(run_report(state="complete"), run_report(state="failed"), finished=True) == ["complete", "failed"]
+    runs = (make_result("complete"), make_result("training"), make_result("failed", "step 3: loss nan"))
+    assert states_of(*runs, finished=False) == ["pruned", "pruned", "failed"]
+    assert states_of(make_result("complete"), make_result("failed"), finished=True) == ["complete", "failed"]
+
+
+def test_a_report_is_the_last_one_where_the_scheduler_says_so() -> None:
+    wire = TrialReport(step=20).to_wire()
+    assert not TrialReport.from_wire(wire).done
+    wire["done"] = True  # as Tune does for a trial that is stopped
+    assert TrialReport.from_wire(wire) == TrialReport(step=20, done=True)
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from sweep.driver.messages import TrialReport
 from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import Plan, prepare
 from sweep.records.experiment_folder import ExperimentFolder
@@ -88,10 +89,10 @@ def test_the_screen_counts_what_the_ledger_knows_and_prints_what_ends(plan: Plan
     console = Console(file=io.StringIO(), width=100)
     screen = Screen(console, plan, {"a": done, "b": running})
     running.reports[20] = 0.5
-    screen.listen(running, {"step": 20})
+    screen.listen(running, TrialReport(step=20))
     console.print(screen)
     running.state = "pruned"
-    screen.listen(running, {"step": 20})
+    screen.listen(running, TrialReport(step=20))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "1 running, 1 complete, 0 pruned, 0 failed" in text
     assert "step 20/60" in text

@@ -30,7 +30,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
 from sweep.planning.replication import resolve_replication
-from sweep.records.ledger import read_events, read_ledger
+from sweep.records.ledger import TrialRecord, read_events, read_ledger
 from sweep.report.inspection import print_experiments, print_status
 from sweep.report.one_run import print_run
 from sweep.storage import Folder
@@ -228,7 +228,7 @@ def test_keys_that_expire_in_the_middle_are_said_and_with_new_ones_nothing_is_lo
     monkeypatch.setattr("sweep.storage.heartbeat.HEARTBEAT_SECONDS", 1.0)
     plan = prepare("mine", SweepConfig(**one_at_a_time))
 
-    def expire(record: Any, result: dict[str, Any] | None) -> None:
+    def expire(record: TrialRecord, report: object) -> None:
         if record.number == 2:
             guarded(True)
 

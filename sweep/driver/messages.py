@@ -1,0 +1,192 @@
+"""What driver and workers tell each other, as types that both sides build and read.
+
+Tune carries dictionaries. `to_wire` and `from_wire` are the only places that know their keys: beside what Tune itself
+reads, a message is a single value in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+    from xpe_core.tasks.evaluation import LanguageScore
+
+METRIC = "selection_accuracy"
+"""What Tune, the scheduler and the searcher read of a report."""
+SETTINGS, ORDER, REPORT = "settings", "order", "report"
+DONE = "done"
+"""Whether Tune is to end the trial; the scheduler may set it."""
+
+Wire = dict[str, Any]
+"""What Tune carries."""
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What the driver tells all workers alike."""
+
+    selection_languages: tuple[str, ...]
+    """Empty: each run is chosen by its own source languages."""
+    target_languages: tuple[str, ...]
+    max_examples: int | None
+    """Test examples a language at most; None is all."""
+    num_threads: int
+    gpus: float
+    """A trial's share of GPUs."""
+    device: str
+    versions: Mapping[str, str]
+    fingerprints: Mapping[str, str]
+    places: Mapping[str, str]
+    """Where data and backbone of a recorded name lie now, if elsewhere."""
+    data: Mapping[int, "ObjectRef"]
+    """Tokenised data by `max_length`, for nodes that lack the files."""
+    max_length: int
+    """What the fingerprint of the data was made with."""
+    checkpoint_seconds: float
+    keeps_adapters: bool
+    adapters: Mapping[str, "ObjectRef"]
+    """Of an evaluation: the adapters' files by run_id."""
+
+    def to_wire(self) -> Wire:
+        """Return the part of a trial's Tune config that is the same for all trials."""
+        return {SETTINGS: self}
+
+
+@dataclass(frozen=True)
+class TrialOrder:
+    """What the driver tells a worker of one trial."""
+
+    trial_id: str
+    config: Mapping[str, Any]
+    """Values of `RunConfig`: those that are known."""
+    seeds: tuple[int, ...]
+    checkpoint: "ObjectRef | None" = None
+    """The file that the trial goes on from; None: it begins."""
+
+    def to_wire(self) -> Wire:
+        """Return the part of a trial's Tune config that is its own."""
+        return {ORDER: self}
+
+    @classmethod
+    def from_wire(cls, config: Wire) -> "TrialOrder":
+        """Read a trial's Tune config."""
+        order = config[ORDER]
+        assert isinstance(order, cls)
+        return order
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """All that a worker knows of its trial."""
+
+    settings: TrialSettings
+    order: TrialOrder
+
+    @classmethod
+    def from_wire(cls, config: Wire) -> "Assignment":
+        """Read a trial's Tune config."""
+        settings = config[SETTINGS]
+        assert isinstance(settings, TrialSettings)
+        return cls(settings, TrialOrder.from_wire(config))
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where one run stands, or how it ended; what is not known is None."""
+
+    run_id: str
+    state: str
+    """`training`, `complete` or `failed`."""
+    num_runs_in_pack: int
+    num_trained_parameters: int | None = None
+    peak_memory_bytes: int | None = None
+    error: str | None = None
+    num_steps: int | None = None
+    train_loss: float | None = None
+    """Mean since the last report, in nats; None where there is none."""
+    validation_accuracy: float | None = None
+    """At this step."""
+    best_step: int | None = None
+    best_validation_accuracy: float | None = None
+    selection_accuracy: float | None = None
+    """These three are of the checkpoint that is kept."""
+    train_seconds: float | None = None
+    tokens_per_second: float | None = None
+    padding_share: float | None = None
+    peak_share: float | None = None
+    """These four are of the whole pack."""
+    adapter: str | None = None
+    adapter_fingerprint: str | None = None
+    """These two are of an evaluation."""
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """How good a run is on the languages of a split."""
+
+    run_id: str
+    split: str
+    scores: tuple["LanguageScore", ...]
+
+    def rows(self) -> list[dict[str, str | int | float | None]]:
+        """Return the rows of the table `evaluations`, one a language."""
+        return [{"run_id": self.run_id, "split": self.split, **asdict(score)} for score in self.scores]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a worker's numbers come from."""
+
+    code_version: str
+    package_versions: str
+    """JSON."""
+    backbone_fingerprint: str
+    host: str
+    device: str
+    data_fingerprint: str
+    num_rows_skipped: int | None
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """What a worker says of its trial."""
+
+    step: int
+    restored_step: int = 0
+    """Of the checkpoint that the trial went on from; 0: it began here."""
+    node: str = ""
+    pid: int = 0
+    selection_accuracy: float = 0.0
+    """Mean over the pack's runs, in [0, 1]."""
+    tick: bool = False
+    """Whether it says no more than the step."""
+    trained: bool = False
+    """Whether all runs are trained: testing is what is left."""
+    finished: bool = False
+    """Whether the complete runs are tested: nothing is left."""
+    done: bool = False
+    """Whether this is the trial's last report: it is finished, or the scheduler stops it."""
+    runs: tuple[RunResult, ...] = ()
+    """In the order of the trial's runs; none in a tick."""
+    evaluations: tuple[RunScores, ...] = ()
+    provenance: Provenance | None = None
+    adapters: Mapping[str, bytes] = field(default_factory=dict)
+    """The files of the complete runs' trained parts by run_id, where they are kept."""
+    checkpoint: bytes | None = None
+
+    def to_wire(self) -> Wire:
+        """Return the result that Tune carries, with what Tune itself reads."""
+        return {METRIC: self.selection_accuracy, DONE: self.done, REPORT: self}
+
+    @classmethod
+    def from_wire(cls, result: Wire) -> "TrialReport":
+        """Read a result out of Tune's hands, where the scheduler may have made it the last one."""
+        report = result[REPORT]
+        assert isinstance(report, cls)
+        return report if report.done == result[DONE] else replace(report, done=bool(result[DONE]))
+
+    def rows(self) -> list[dict[str, str | int | float | None]]:
+        """Return the rows of the table `evaluations`."""
+        return [row for scores in self.evaluations for row in scores.rows()]
