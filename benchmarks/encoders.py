@@ -6,6 +6,7 @@ from functools import partial
 from benchmarks.setting import (
     alternate,
     build_config,
+    choose_size,
     draw_examples,
     find_device,
     load_data,
@@ -23,7 +24,7 @@ NUM_RUNS = 4
 def main() -> None:
     """Print text tokens a second over all runs."""
     arguments = parse_arguments(__doc__ or "", precision=("float32", "float32 or bfloat16"))
-    num_steps, num_rounds = (2, 3) if arguments.quick else (4, 5)
+    num_steps, num_rounds = choose_size(arguments, (4, 5), (2, 3), (1, 1))
     if find_device() == "cuda":
         num_steps *= 10  # batches of a length that was not seen before take longer there
     config = build_config(arguments, arguments.precision, num_steps)

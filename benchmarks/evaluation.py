@@ -15,6 +15,7 @@ from benchmarks.setting import (
     PRECISIONS,
     alternate,
     build_config,
+    choose_size,
     find_device,
     load_data,
     median_ratio,
@@ -32,7 +33,7 @@ BATCH_SIZES = (8, 16, 32, 64, 256)
 def main() -> None:
     """Print seconds of both, in both precisions."""
     arguments = parse_arguments(__doc__ or "")
-    max_examples, num_rounds = (20, 5) if arguments.quick else (60, 7)
+    max_examples, num_rounds = choose_size(arguments, (60, 7), (20, 5), (1, 1))
     data = load_data(build_config(arguments, "float32", 1))
     examples = data.select(LANGUAGES, "test", max_examples)
     rows, ratios = [], {}

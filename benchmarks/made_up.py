@@ -4,6 +4,7 @@ Speed and memory depend on shapes alone. The shape is that of XLM-R large, with 
 about as long as SIB-200's in XLM-R's tokens, and stand in the 205 languages of SIB-200, in its layout.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-from benchmarks.setting import NUM_CLASSES
 from xpe_core.languages import load_languages
 
+SOURCE = ("eng_Latn", "arb_Arab", "zho_Hans")
+"""The languages with training texts: `enarzho`."""
+NUM_CLASSES = 7
+"""SIB-200's topics."""
 NUM_WORDS = 4_000
 MEDIAN_WORDS, SPREAD, MOST_WORDS = 36, 0.4, 160
 """Of a text: its words are drawn from a log-normal distribution, whose spread is on the logarithm."""
@@ -61,7 +65,7 @@ def write_backbone(folder: Path, shape: Shape, device: str) -> None:
     model.save_pretrained(folder)
 
 
-def write_dataset(folder: Path, source: tuple[str, ...], num_train: int, num_test: int) -> tuple[str, ...]:
+def write_dataset(folder: Path, source: Sequence[str], num_train: int, num_test: int) -> tuple[str, ...]:
     """Write test texts in every language and training texts in those of `source`; return all languages."""
     generator = np.random.default_rng(0)
     languages = tuple(language.code for language in load_languages())

@@ -16,6 +16,7 @@ from benchmarks.setting import (
     NUM_CLASSES,
     alternate,
     build_config,
+    choose_size,
     find_device,
     load_data,
     median_ratio,
@@ -29,8 +30,6 @@ from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import prepare
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.pack import PromptClassifier
-
-NUM_TRIALS = 16
 
 
 class _Stub(tune.Trainable):
@@ -51,14 +50,14 @@ class _Stub(tune.Trainable):
 def main() -> None:
     """Print seconds a trial."""
     arguments = parse_arguments(__doc__ or "")
-    num_rounds = 5
+    num_rounds, num_trials = choose_size(arguments, (5, 16), (5, 16), (1, 3))
     config = build_config(arguments, "float32", 1, source_set="eng_Latn", batch_size=1)
     values = config.model_dump(exclude={"seed", "learning_rate"})
     sweep = SweepConfig(
         kind="search",
         base=values,
         space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},
-        num_samples=NUM_TRIALS,
+        num_samples=num_trials,
         seeds=[1],
         scheduler={"grace_period": 1},
         evaluation={"languages": ["eng_Latn"], "max_examples": 1},
@@ -78,21 +77,23 @@ def main() -> None:
             plan = prepare("overhead", sweep)
             started = time.perf_counter()
             run_experiment(plan, Path(storage))
-            return (time.perf_counter() - started) / NUM_TRIALS
+            return (time.perf_counter() - started) / num_trials
 
     warm = alternate({"start of a warm trial": start_warm}, num_rounds)
     with start_ray():
-        searches = alternate({"Ray Tune, stub": partial(_run_stubs), "ours": run_ours}, num_rounds)
+        searches = alternate(
+            {"Ray Tune, stub": partial(_run_stubs, num_trials), "ours": run_ours}, num_rounds, not arguments.toy
+        )
     rows = [(name, statistics.median(seconds)) for name, seconds in {**warm, **searches}.items()]
-    print_table(f"{NUM_TRIALS} trials of one step on one example", ("", "seconds a trial"), rows)
+    print_table(f"{num_trials} trials of one step on one example", ("", "seconds a trial"), rows)
     print_ratios({"overhead": median_ratio(searches["ours"], searches["Ray Tune, stub"])})
 
 
-def _run_stubs(_: int) -> float:
+def _run_stubs(num_trials: int, _: int) -> float:
     with tempfile.TemporaryDirectory(prefix="xpe-bench-") as storage:
         started = time.perf_counter()
-        tune.run(_Stub, num_samples=NUM_TRIALS, reuse_actors=True, storage_path=storage, verbose=0)
-        return (time.perf_counter() - started) / NUM_TRIALS
+        tune.run(_Stub, num_samples=num_trials, reuse_actors=True, storage_path=storage, verbose=0)
+        return (time.perf_counter() - started) / num_trials
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from benchmarks.setting import (
     NUM_CLASSES,
     alternate,
     build_config,
+    choose_size,
     draw_examples,
     find_device,
     load_data,
@@ -28,7 +29,7 @@ SIZES = (1, 2, 4, 10)
 def main() -> None:
     """Print text tokens a second over all runs, and seconds a run for testing."""
     arguments = parse_arguments(__doc__ or "", precision=("float32", "float32 or bfloat16"))
-    num_steps, num_rounds, max_examples = (2, 5, 2) if arguments.quick else (4, 5, 10)
+    num_steps, num_rounds, max_examples = choose_size(arguments, (4, 5, 10), (2, 5, 2), (1, 1, 1))
     config = build_config(arguments, arguments.precision, num_steps)
     data = load_data(config)
 

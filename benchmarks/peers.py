@@ -26,6 +26,7 @@ from benchmarks.setting import (
     PRECISIONS,
     alternate,
     build_config,
+    choose_size,
     draw_examples,
     find_device,
     load_data,
@@ -75,7 +76,7 @@ def compare_training(arguments: Namespace, precision: str) -> float:
     A round is one epoch over examples drawn for it, the same for all. It is long enough that a first step, in which
     memory is taken and which under Trainer has the longest texts, is of little weight.
     """
-    num_steps, num_rounds = (20, 5) if arguments.quick else (60, 7)
+    num_steps, num_rounds = choose_size(arguments, (60, 7), (20, 5), (2, 1))
     config = build_config(arguments, precision, num_steps)
     data = load_data(config)
 
@@ -132,7 +133,7 @@ def write_subset(data: TokenisedData, dataset: Path, examples: np.ndarray, folde
 
 def compare_accuracy(arguments: Namespace) -> None:
     """Print the mean test accuracy of (a) and (c) over seeds, with standard errors."""
-    num_steps, num_seeds, max_examples = (60, 6, 50) if arguments.quick else (150, 6, 204)
+    num_steps, num_seeds, max_examples = choose_size(arguments, (150, 6, 204), (60, 6, 50), (2, 2, 2))
     found: dict[str, list[float]] = {}
     data = load_data(build_config(arguments, "float32", num_steps))
     for precision in PRECISIONS:
@@ -166,11 +167,11 @@ def _score_peft(config: RunConfig, data: TokenisedData, max_examples: int) -> fl
 
 
 def compare_search(arguments: Namespace) -> dict[str, float]:
-    """Print the time of a search of 16 short trials from its command to its end, and return the peers' over ours.
+    """Print the time of a search of short trials from its command to its end, and return the peers' over ours.
 
     The peer starts a process a trial, as Ray Tune does with functions unless it is told to reuse them, and reuses them.
     """
-    num_rounds = 1 if arguments.quick else 5
+    num_rounds, num_trials = choose_size(arguments, (5, 16), (1, 16), (1, 2))
     base = build_config(arguments, arguments.precision, 6, source_set="eng_Latn", batch_size=16, eval_steps=2)
     values = {
         "kind": "search",
@@ -179,7 +180,7 @@ def compare_search(arguments: Namespace) -> dict[str, float]:
             "learning_rate": {"log_uniform": [5e-4, 5e-3]},
             "num_virtual_tokens": {"choice": [10, 20]},
         },
-        "num_samples": 16,
+        "num_samples": num_trials,
         "seeds": [1, 2],
         "scheduler": {"grace_period": 2, "reduction_factor": 3},
         "evaluation": {"languages": LANGUAGES[::4], "max_examples": 20},
@@ -204,7 +205,7 @@ def compare_search(arguments: Namespace) -> dict[str, float]:
     measured = alternate(contestants, num_rounds, warm_up=False)
     plain, reused, ours = measured.values()
     rows = [(name, statistics.median(seconds)) for name, seconds in measured.items()]
-    print_table(f"search: 16 trials, 2 seeds, ASHA, {arguments.precision}", ("contestant", "seconds"), rows)
+    print_table(f"search: {num_trials} trials, 2 seeds, ASHA, {arguments.precision}", ("contestant", "seconds"), rows)
     return {"search": median_ratio(plain, ours), "search_reused": median_ratio(reused, ours)}
 
 

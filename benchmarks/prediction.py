@@ -24,6 +24,7 @@ from benchmarks.setting import (
     PRECISIONS,
     alternate,
     build_config,
+    choose_size,
     draw_examples,
     find_device,
     load_data,
@@ -49,7 +50,7 @@ Contestant = Callable[[Sequence[str]], np.ndarray]
 def main() -> None:
     """Print sentences a second of all, how far their answers agree, and the ratios."""
     arguments = parse_arguments(__doc__ or "", rounds=(3, "times that every contestant takes its turn"))
-    num_texts, num_steps = (1_000, 30) if arguments.quick else (10_000, 60)
+    num_texts, num_steps = choose_size(arguments, (10_000, 60), (1_000, 30), (20, 1))
     texts = draw_texts(arguments, num_texts)
     part = texts[: num_texts // 5]
     adapter = train_adapter(arguments, num_steps)

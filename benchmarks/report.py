@@ -1,6 +1,6 @@
 """How long a report takes, and how much memory: 1,000 made runs times 205 languages.
 
-python -m benchmarks.report [--seeds 10]
+python -m benchmarks.report [--runs 1000] [--seeds 10]
 """
 
 import argparse
@@ -19,7 +19,6 @@ from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from xpe_core.languages import load_languages
 
-NUM_RUNS = 1_000
 SOURCE_SETS = ("enarzho", "joshi5", "xlmr_seen", "eng")
 NUM_REPORTS = 20
 """Of a trial: the points of its learning curve."""
@@ -63,10 +62,11 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
 def main() -> None:
     """Print seconds and bytes of a report in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--seeds", type=int, default=10)
     arguments = parser.parse_args()
     seeds = range(1, arguments.seeds + 1)
-    num_arms = NUM_RUNS // (len(SOURCE_SETS) * arguments.seeds)
+    num_arms = arguments.runs // (len(SOURCE_SETS) * arguments.seeds)
     with tempfile.TemporaryDirectory() as storage:
         num_runs = write_experiment(Path(storage, "made"), num_arms, seeds)
         for form in ("terminal", "csv", "html"):

@@ -17,6 +17,7 @@ from benchmarks.setting import (
     NUM_CLASSES,
     PRECISIONS,
     build_config,
+    choose_size,
     draw_examples,
     find_device,
     load_data,
@@ -51,7 +52,7 @@ def main() -> None:
 
 def show_step(arguments: Namespace, precision: str) -> float:
     """Print where the steps of one precision spend their time; return their rate over a plain float32 product's."""
-    num_steps = 4 if arguments.quick else 10
+    num_steps, num_rounds = choose_size(arguments, (10, 5), (4, 5), (1, 1))
     config = build_config(arguments, precision, num_steps)
     backbone = load_backbone(config.backbone, find_device())
     data = load_data(config)
@@ -64,7 +65,7 @@ def show_step(arguments: Namespace, precision: str) -> float:
 
     run(0)
     rates, shares = [], []
-    for number in range(1, 6):
+    for number in range(1, num_rounds + 1):
         work = run(number).work
         rates.append(work.num_operations / work.seconds)
         product = _time_product(backbone.model.config.hidden_size, backbone.model.config.intermediate_size)
@@ -73,7 +74,7 @@ def show_step(arguments: Namespace, precision: str) -> float:
     rate = statistics.median(rates)
     rows = [(f"matrix product, {name}", peak / 1e9) for name, peak in peaks.items()]
     print_table(f"{precision}", ("", "GFLOP/s"), [*rows, ("whole step", rate / 1e9)])
-    seconds = _profile(lambda: run(6))
+    seconds = _profile(lambda: run(num_rounds + 1))
     total = sum(seconds.values())
     print_table(
         f"one step of {arguments.runs} runs, {precision}, by kind (time of all threads)",

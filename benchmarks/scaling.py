@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.setting import (
     alternate,
     build_config,
+    choose_size,
     load_data,
     median_ratio,
     parse_arguments,
@@ -25,7 +26,8 @@ from sweep.planning.plan import prepare
 def main() -> None:
     """Print seconds and how many times faster than one worker."""
     arguments = parse_arguments(__doc__ or "", workers=(os.cpu_count() or 1, "most workers"))
-    num_trials, num_steps = (2 * arguments.workers, 2) if arguments.quick else (4 * arguments.workers, 6)
+    trials_a_worker, num_steps, num_rounds = choose_size(arguments, (4, 6, 5), (2, 2, 5), (1, 1, 1))
+    num_trials = trials_a_worker * arguments.workers
     config = build_config(arguments, "float32", num_steps, source_set="eng_Latn", batch_size=16)
     load_data(config)
 
@@ -47,7 +49,7 @@ def main() -> None:
 
     counts = sorted({1, *(2**power for power in range(1, 10) if 2**power < arguments.workers), arguments.workers})
     with start_ray(num_cpus=arguments.workers):
-        seconds = alternate({str(count): partial(run_search, count) for count in counts}, 5)
+        seconds = alternate({str(count): partial(run_search, count) for count in counts}, num_rounds, not arguments.toy)
     rows = [(count, statistics.median(times), median_ratio(seconds["1"], times)) for count, times in seconds.items()]
     print_table(f"{num_trials} trials, 2 runs each", ("workers", "seconds", "times one worker"), rows)
     print_ratios({f"scaling_{count}": median_ratio(seconds["1"], times) for count, times in seconds.items()})

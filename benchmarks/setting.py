@@ -5,18 +5,23 @@ printed are medians over rounds, and ratios are medians of the rounds' own ratio
 """
 
 import argparse
+import atexit
 import os
+import shutil
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.made_up import NUM_CLASSES, SOURCE, TOY, write_backbone, write_dataset
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
@@ -24,7 +29,8 @@ from xpe_core.errors import InputError
 from xpe_core.pack import PromptClassifier
 from xpe_core.training.training import train
 
-NUM_CLASSES = 7
+Size = TypeVar("Size")
+
 PRECISIONS = ("float32", "bfloat16")
 LANGUAGES = (
     "eng_Latn deu_Latn fra_Latn rus_Cyrl zho_Hans arb_Arab hin_Deva jpn_Jpan kor_Hang tur_Latn "
@@ -34,16 +40,33 @@ LANGUAGES = (
 
 
 def parse_arguments(description: str, **options: tuple[Any, str]) -> argparse.Namespace:
-    """Return the command line's values: `--quick`, `--dataset`, and further options with their defaults and helps."""
+    """Return the command line's values: sizes, data, backbone, and further options with their defaults and helps."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, a few minutes in all")
+    parser.add_argument("--toy", action="store_true", help="made-up data and a tiny shape: whether it runs, no figures")
     parser.add_argument("--dataset", default=os.environ.get("XPE_SIB200_DIR"), help="SIB-200's folder or hub name")
     parser.add_argument("--backbone", default="e5-small")
     for name, (default, text) in options.items():
         parser.add_argument(f"--{name}", default=default, type=type(default) if default is not None else str, help=text)
     arguments = parser.parse_args()
     arguments.dataset = arguments.dataset or "Davlan/sib200"
+    if arguments.toy:
+        arguments.backbone, arguments.dataset = _write_toy()
     return arguments
+
+
+def choose_size(arguments: argparse.Namespace, full: Size, quick: Size, toy: Size) -> Size:
+    """Return the size that the command line asks for."""
+    return toy if arguments.toy else quick if arguments.quick else full
+
+
+def _write_toy() -> tuple[str, str]:
+    """Write a tiny backbone and data set that are there as long as this process, and return their folders."""
+    folder = Path(tempfile.mkdtemp(prefix="xpe-toy-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    write_backbone(folder / "backbone", TOY, find_device())
+    write_dataset(folder / "data", SOURCE, 24, 2)
+    return str(folder / "backbone"), str(folder / "data")
 
 
 def build_config(arguments: argparse.Namespace, precision: str, num_steps: int, **values: Any) -> RunConfig:

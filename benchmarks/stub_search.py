@@ -12,6 +12,8 @@ import resource
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ray import tune
@@ -98,9 +100,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="xpe-bench-") as scratch:
         storage = Folder(arguments.storage or scratch)
         before = len(read_ledger(storage / "stub"))
-        written = _count_bytes()
         started = time.perf_counter()
-        folder = run_experiment(plan, storage, listen, trainable=StubPack)
+        with _counted_bytes() as written:
+            folder = run_experiment(plan, storage, listen, trainable=StubPack)
         ended = time.perf_counter()
         sizes, ledger_size = _measure_files(folder), len(folder.read_appended(LEDGER))
     num_trials = arguments.trials - before
@@ -119,8 +121,9 @@ def main() -> None:
     print_ratios({"stub_trials_per_second": num_trials / (ended - first[0]), "stub_kib_per_trial": per_trial})
 
 
-def _count_bytes() -> Counter[str]:
-    """Return counts of the bytes that are written from now on, those of the ledger by themselves."""
+@contextmanager
+def _counted_bytes() -> Iterator[Counter[str]]:
+    """Count the bytes that are written in the block, those of the ledger by themselves."""
     counts: Counter[str] = Counter()
     write, append = Folder.write, Folder.append
 
@@ -134,7 +137,10 @@ def _count_bytes() -> Counter[str]:
         append(self, name, content)
 
     Folder.write, Folder.append = count_and_write, count_and_append  # type: ignore[method-assign]
-    return counts
+    try:
+        yield counts
+    finally:
+        Folder.write, Folder.append = write, append  # type: ignore[method-assign]
 
 
 def _measure_files(folder: Folder) -> list[int]:
