@@ -17,6 +17,7 @@ import numpy as np
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from xpe_core.languages import load_languages
 
 SOURCE_SETS = ("enarzho", "joshi5", "xlmr_seen", "eng")
@@ -42,7 +43,7 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
             run = config.with_seed(seed)
             identity = {"run_id": run.run_id, "config_id": run.config_id, "trial_id": f"t{number}", "arm": arm}
             runs.append({**run.model_dump(), **identity, "trial_number": number, "method": run.method})
-            runs[-1] |= {"state": "complete", "selection_accuracy": 0.5, "num_steps": run.max_steps}
+            runs[-1] |= {"state": State.COMPLETE, "selection_accuracy": 0.5, "num_steps": run.max_steps}
             shares = np.clip(levels + generator.normal(0, 0.02) + generator.normal(0, 0.03, len(codes)), 0, 1)
             for code, correct in zip(codes, generator.binomial(NUM_EXAMPLES, shares).tolist(), strict=True):
                 counts = {"num_examples": NUM_EXAMPLES, "num_correct": correct}
@@ -54,7 +55,7 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
             step = config.max_steps * report // NUM_REPORTS
             reported = {"trial_id": record.trial_id, "step": step, "selection_accuracy": 0.5 * report / NUM_REPORTS}
             opened.append({"event": "report", **reported})
-        opened.end(record, "complete", None, runs, evaluations)
+        opened.end(record, State.COMPLETE, None, runs, evaluations)
     opened.close()
     return len(sweep.cells) * len(seeds)
 

@@ -24,6 +24,7 @@ from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import prepare
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
+from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
 from xpe_core.tasks.evaluation import LanguageScore
@@ -49,7 +50,7 @@ class StubPack(tune.Trainable):
         runs = [
             RunResult(
                 run_id=config.run_id,
-                state="complete",
+                state=State.COMPLETE,
                 num_runs_in_pack=len(configs),
                 num_steps=1,
                 best_step=1,

@@ -12,6 +12,7 @@ from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import complete_differences, pair
 from sweep.records.ranking import Candidate, rank_candidates
+from sweep.records.states import State
 from xpe_core.config import nearest
 from xpe_core.errors import InputError
 from xpe_core.lists import split_list
@@ -57,7 +58,7 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
     names = [one.name for one in results.experiments]
     cells = sorted(results.cells, key=lambda cell: (names.index(cell.experiment), cell.first_trial))
     candidates = [
-        Candidate(cell, tuple(_scores(results, cell, weights)), cell.states["failed"])
+        Candidate(cell, tuple(_scores(results, cell, weights)), cell.states[State.FAILED])
         for cell in cells
         if method in (None, cell.method)
     ]

@@ -16,6 +16,7 @@ from sweep.experiment.evaluated import HUB
 from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
 from sweep.records.experiment_folder import NO_TRAINING
 from sweep.records.finding import FILE, find_experiment
+from sweep.records.states import State
 from sweep.storage import Folder
 from sweep.storage.object_storage import is_object_storage
 from xpe_core.errors import InputError
@@ -81,7 +82,7 @@ def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame
     runs = asked_runs(read_runs(folder), sweep)
     if arm is not None:
         of_arm = _filter_arm(runs, arm)
-        if not len(of_arm.filter(pl.col("state") == "complete")):
+        if not len(of_arm.filter(pl.col("state") == State.COMPLETE)):
             raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; {_say_arms(runs)}")
         runs = of_arm
     if not (ranked := rank_configurations(runs)):
@@ -92,7 +93,7 @@ def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame
             for row in runs.unique("config_id").sort("source_set").iter_rows(named=True)
         )
         raise InputError(f"--arm {arm}: has several configurations; give one of the config_ids ({ids})")
-    is_chosen = (pl.col("config_id") == ranked[0].config_id) & (pl.col("state") == "complete")
+    is_chosen = (pl.col("config_id") == ranked[0].config_id) & (pl.col("state") == State.COMPLETE)
     return runs.filter(is_chosen).sort("seed")
 
 
@@ -118,7 +119,7 @@ def _choose(folder: Folder, of_configuration: pl.DataFrame) -> str:
 
 def _find_run(folder: Folder, run_id: str) -> pl.DataFrame:
     _refuse_evaluation(folder)
-    runs = read_runs(folder).filter(pl.col("state") == "complete")
+    runs = read_runs(folder).filter(pl.col("state") == State.COMPLETE)
     found = runs.filter(pl.col("run_id").str.starts_with(run_id))
     if len(found) != 1:
         known = f"could be {', '.join(found['run_id'].to_list()[:5])}" if len(found) else "is no finished run"

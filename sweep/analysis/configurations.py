@@ -9,6 +9,7 @@ import polars as pl
 from sweep.experiment.config import SweepConfig
 from sweep.records.parquet import read_rows
 from sweep.records.ranking import Candidate, asked_config_ids, rank_candidates
+from sweep.records.states import State
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -51,8 +52,8 @@ def rank_configurations(runs: pl.DataFrame, method: str | None = None) -> list[B
         of_method.sort("trial_number", maintain_order=True)
         .group_by("config_id", "method", maintain_order=True)
         .agg(
-            scores=pl.col("selection_accuracy").filter(pl.col("state") == "complete"),
-            num_failed=(pl.col("state") == "failed").sum(),
+            scores=pl.col("selection_accuracy").filter(pl.col("state") == State.COMPLETE),
+            num_failed=(pl.col("state") == State.FAILED).sum(),
         )
     )
     methods = dict(configurations.select("config_id", "method").iter_rows())

@@ -13,6 +13,7 @@ import polars as pl
 from sweep.analysis.results import Experiment
 from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
 from sweep.records.ranking import rank_trials
+from sweep.records.states import State
 
 MIN_TRIALS = 4
 """Complete trials below which nothing is said of importance."""
@@ -113,7 +114,7 @@ def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFra
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             reached = own.filter(pl.col("step") >= step)
             first = reached.sort("step").group_by("trial_id", maintain_order=True).first()
-            ended = reached.filter(pl.col("is_last") & (pl.col("state") == "pruned"))
+            ended = reached.filter(pl.col("is_last") & (pl.col("state") == State.PRUNED))
             if following is not None:
                 ended = ended.filter(pl.col("step") < following)
             best, median = first["accuracy"].max(), first["accuracy"].median()
@@ -138,7 +139,7 @@ def costs(experiments: Sequence[Experiment]) -> pl.DataFrame:
         hours = trial_hours(one)
         usage = read_usage(one.folder)
         best = next(iter(rank_trials(one.sweep, records.values())), None)
-        stopped = [record for record in records.values() if record.state == "pruned" and record.reports]
+        stopped = [record for record in records.values() if record.state == State.PRUNED and record.reports]
         saved = sum(hours[record.trial_id] * _left(record) for record in stopped)
         total = sum(hours.values())
         of_best = [hours[r.trial_id] for r in records.values() if best and r.config_id == best.subject]

@@ -19,6 +19,7 @@ from sweep.analysis.targets import find_rows
 from sweep.experiment.groups import Groups, name_source_set
 from sweep.records.ledger import read_ledger
 from sweep.records.parquet import SCHEMAS, read_rows
+from sweep.records.states import State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.config import RunConfig, build_config
@@ -27,7 +28,7 @@ from xpe_core.language_facts import find_facts
 from xpe_core.steps import long_step
 
 PROBLEM_SCHEMA = {"experiment": pl.String, "arm": pl.String, "source_set": pl.String, "problem": pl.String}
-STATES = ("complete", "failed", "pruned", UNFINISHED)
+STATES = (State.COMPLETE, State.FAILED, State.PRUNED, UNFINISHED)
 RUN = ["experiment", "run_id"]
 RunKey = tuple[str, str]
 
@@ -84,7 +85,7 @@ def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: 
     if runs.is_empty():
         raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet")
     runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
-    complete = runs.filter(pl.col("state") == "complete").select(*RUN, "selection_accuracy")
+    complete = runs.filter(pl.col("state") == State.COMPLETE).select(*RUN, "selection_accuracy")
     validated = rows.filter(pl.col("split") == "validation").select(*RUN, "language")
     rows = rows.filter(pl.col("split") == "test").join(complete.select(RUN), on=RUN, how="semi")
     _check_counts(rows)
@@ -237,7 +238,7 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
     running = [record for record in read_ledger(one.folder).values() if record.state is None]
     if left := max(one.sweep.num_samples - len(configs), len(running)):
         problems.add(one.name, f"{left} of {one.sweep.num_samples} configurations have not ended: the best may change")
-    if count := own.filter(pl.col("state") == "complete")["selection_accuracy"].null_count():
+    if count := own.filter(pl.col("state") == State.COMPLETE)["selection_accuracy"].null_count():
         problems.add(one.name, f"{_runs(count)} complete without a selection accuracy: they may not be the best")
     tried = Counter((row["method"], row["source_set"]) for row in configs.values())
     ranked = [best.config_id for best in rank_configurations(own)]
@@ -255,7 +256,7 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
 
 def _miss_trials(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> None:
     """Say which trials have runs, but no end in the ledger."""
-    of_state = pl.col("state").is_in(["complete", "pruned"])  # others are begun again
+    of_state = pl.col("state").is_in([State.COMPLETE, State.PRUNED])  # others are begun again
     trials = runs.filter((pl.col("experiment") == one.name) & of_state)["trial_id"].unique()
     ended = {record.trial_id for record in read_ledger(one.folder).values() if record.state is not None}
     # a driver writes a trial's rows, and then that it ended
@@ -276,12 +277,16 @@ def _merge(found: Sequence[_Found], problems: _Problems) -> list[_Found]:
         if first is None:
             merged[key] = cell
             continue
-        both = [s for s in cell.runs if cell.runs[s][1] == "complete" and first.runs.get(s, ("", ""))[1] == "complete"]
+        both = [
+            s
+            for s in cell.runs
+            if cell.runs[s][1] == State.COMPLETE and first.runs.get(s, ("", ""))[1] == State.COMPLETE
+        ]
         if both:
             stand = "stands" if len(both) == 1 else "stand"
             sentence = f"{_runs(len(both))} also {stand} in {first.experiment}: counted once, as there"
             problems.add(cell.experiment, sentence, cell.arm, cell.config.source_set)
-        better = {s: run for s, run in cell.runs.items() if first.runs.get(s, ("", ""))[1] != "complete"}
+        better = {s: run for s, run in cell.runs.items() if first.runs.get(s, ("", ""))[1] != State.COMPLETE}
         merged[key] = replace(first, runs={**first.runs, **better})
     return list(merged.values())
 
@@ -299,7 +304,7 @@ def _name_apart(found: Sequence[_Found], experiments: Sequence[Experiment]) -> l
 
 def _fill(found: _Found, tested: _Tested, groups: Groups) -> Cell:
     states = Counter(state for _, state in found.runs.values())
-    complete = {seed: key for seed, (key, state) in sorted(found.runs.items()) if state == "complete"}
+    complete = {seed: key for seed, (key, state) in sorted(found.runs.items()) if state == State.COMPLETE}
     none = np.full(len(tested.languages), np.nan)
     rows = [tested.accuracies.get(key, none) for key in complete.values()]
     return Cell(

@@ -13,10 +13,11 @@ import polars as pl
 from sweep.analysis.statistics import Array
 from sweep.analysis.targets import TableRows
 from sweep.experiment.config import SweepConfig
+from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import METHODS, RunConfig
 
-UNFINISHED = "unfinished"
+UNFINISHED = State.UNFINISHED
 """A run that is asked for and has no row yet, beside the states of the table `runs`."""
 NOT_PROPOSED = 2**62
 """The trial number of what no trial has proposed yet: after all others."""

@@ -22,6 +22,7 @@ from sweep.analysis.statistics import (
     sign_flip,
     smallest_detectable,
 )
+from sweep.records.states import State
 from xpe_core.errors import InputError
 
 BASELINE = "spt"
@@ -78,7 +79,7 @@ def main_table(results: Results) -> pl.DataFrame:
             rows.append(
                 {"source_set": source_set, "group": group, "arm": cell.arm, "config_id": cell.config_id}
                 | {"num_seeds": len(cell.seeds), "num_languages": len(places), "note": note}
-                | {f"num_{state}": cell.states[state] for state in ("failed", "pruned", "unfinished")}
+                | {f"num_{state}": cell.states[state] for state in (State.FAILED, State.PRUNED, State.UNFINISHED)}
             )
     return pl.DataFrame([row | found for row, found in zip(rows, describe(values), strict=True)], schema=MAIN_SCHEMA)
 

@@ -8,6 +8,7 @@ from ray import tune
 
 from sweep.driver.messages import Assignment, RunResult, RunScores, TrialReport, Wire
 from sweep.driver.trial import find_provenance, load_inputs, measure_memory_bytes
+from sweep.records.states import State
 from xpe_core.adapters import Adapter, build_classifier
 from xpe_core.adapters.safetensors_file import from_bytes
 from xpe_core.tasks.evaluation import evaluate
@@ -60,7 +61,7 @@ def _describe_run(run_id: str, adapter: Adapter, num_runs: int, memory_bytes: in
     facts = adapter.facts
     return RunResult(
         run_id=run_id,
-        state="complete",
+        state=State.COMPLETE,
         num_steps=facts.get("num_steps"),
         best_step=facts.get("best_step"),
         best_validation_accuracy=facts.get("validation_accuracy"),

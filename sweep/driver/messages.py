@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sweep.records.states import State
+
 if TYPE_CHECKING:
     from ray import ObjectRef
 
@@ -97,8 +99,8 @@ class RunResult:
     """Where one run stands, or how it ended; what is not known is None."""
 
     run_id: str
-    state: str
-    """`training`, `complete` or `failed`."""
+    state: State
+    """Training, complete or failed."""
     num_runs_in_pack: int
     num_trained_parameters: int | None = None
     peak_memory_bytes: int | None = None

@@ -20,6 +20,7 @@ from sweep.experiment.config import DEFAULTS, SweepConfig
 from sweep.experiment.fields import read_params
 from sweep.experiment.space import Dimension
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from xpe_core.config import RunConfig
 from xpe_core.seeds import stream_seed
 
@@ -30,7 +31,7 @@ MAX_TPE_DUPLICATES = 10
 MAX_DUPLICATES = 200
 """Known configurations, of both kinds, after which the space counts as exhausted."""
 
-STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
+OPTUNA_STATES: dict[State | None, TrialState] = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED}
 """What Optuna hears of a trial's end; of every other one FAIL."""
 
 
@@ -50,7 +51,7 @@ def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> I
 
     Where there are more steps, the best come first.
     """
-    ended = [record for record in records.values() if record.state in ("complete", "failed")]
+    ended = [record for record in records.values() if record.state in (State.COMPLETE, State.FAILED)]
     shorter = [record for record in ended if not sweep.has_full_length(record.config)]
     seeds: dict[str, set[int]] = defaultdict(set)
     for record in records.values():
@@ -115,7 +116,7 @@ class Sampler:
 
     def tell(self, record: TrialRecord) -> None:
         """Tell the study how a trial ended: COMPLETE, PRUNED by the scheduler with its values, else FAIL."""
-        state = STATES.get(record.state or "", TrialState.FAIL)
+        state = OPTUNA_STATES.get(record.state, TrialState.FAIL)
         value = record.value if state == TrialState.COMPLETE else None
         asked = self._asked.pop(record.config_id, None)
         if asked is not None:
@@ -177,7 +178,7 @@ def add_to_study(
     record: TrialRecord,
 ) -> None:
     """Add a trial that has ended and is of the space, as the experiment now is: others are left out."""
-    state, params = STATES.get(record.state or "", TrialState.FAIL), read_params(record.params)
+    state, params = OPTUNA_STATES.get(record.state, TrialState.FAIL), read_params(record.params)
     inside = all(lies_in(distributions[name], value) for name, value in params.items())
     if not (sweep.has_full_length(record.config) and inside and params):
         return

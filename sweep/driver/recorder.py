@@ -26,7 +26,7 @@ from sweep.driver.stopping import Stopped, Stopping
 from sweep.records.adapters import keep_adapters
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, Usage
-from sweep.records.states import STATES
+from sweep.records.states import RUN_ENDS, State
 from xpe_core.errors import InputError
 
 MAX_ERRORS = 2
@@ -118,7 +118,7 @@ class Recorder(tune.Callback):
             self._searcher.retry(record)
             self._stopping.ask(InputError(f"{cause}; then start the same command again, it goes on from here"))
         elif isinstance(cause, InputError):
-            self._give_up(record, "infeasible", str(cause))
+            self._give_up(record, State.INFEASIBLE, str(cause))
         else:
             # get_error() reads the storage, to which Tune has not copied the file yet
             self._judge(record, Path(trial.error_file).read_text(encoding="utf-8").strip())
@@ -151,7 +151,7 @@ class Recorder(tune.Callback):
         runs = [describe_run(record, report, place) for place in range(len(record.seeds))]
         states = {run["state"] for run in runs}
         error = next((run["error"] for run in runs if run["error"]), None)
-        state = next(name for name in STATES if name in states)
+        state = next(name for name in RUN_ENDS if name in states)
         if report.adapters:
             ended = {one.trial_id: one for one in self._searcher.records.values() if one.state is not None}
             record.state = state
@@ -185,11 +185,11 @@ class Recorder(tune.Callback):
             self._say(f"trial {record.number + 1} is tried once more after an error: {error.splitlines()[-1]}")
             self._searcher.retry(record)
             return
-        self._give_up(record, "crashed", error)
+        self._give_up(record, State.CRASHED, error)
 
-    def _give_up(self, record: TrialRecord, state: str, error: str) -> None:
+    def _give_up(self, record: TrialRecord, state: State, error: str) -> None:
         """Write a trial that has no results as ended, and end the experiment where all die of the same."""
-        rows = [{**identify(record, seed), "state": "failed", "error": error} for seed in record.seeds]
+        rows = [{**identify(record, seed), "state": State.FAILED, "error": error} for seed in record.seeds]
         self._folder.end(record, state, error, rows, [])
         self._searcher.give_up(record)
         if self._first_errors is None:
@@ -275,7 +275,7 @@ def describe_run(record: TrialRecord, report: TrialReport, place: int) -> dict[s
     """Return the row of `runs` of one of a trial's runs, after its worker's last report."""
     run = report.runs[place]
     # where the scheduler stopped the trial, also a run that had ended by itself was never tested
-    state = run.state if report.finished or run.state == "failed" else "pruned"
+    state = run.state if report.finished or run.state == State.FAILED else State.PRUNED
     measured = {**asdict(run), "state": state, "validation_accuracy": run.best_validation_accuracy}
     provenance = asdict(report.provenance) if report.provenance else {}
     return {**identify(record, record.seeds[place]), **measured, **provenance}

@@ -22,6 +22,7 @@ from ray import tune
 
 from sweep.cluster.versions import NodeMismatch, check_versions, code_version, package_versions
 from sweep.driver.messages import Assignment, Provenance, RunResult, RunScores, TrialReport, Wire
+from sweep.records.states import State
 from xpe_core.adapters import take_adapter
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones.backbone import Backbone, load_backbone
@@ -120,7 +121,7 @@ class PackTrainable(tune.Trainable):
     def _test(self, training: Training, trained: TrialReport) -> TrialReport:
         """Return the last report, with the complete runs' scores on the target languages and their adapters."""
         settings = self._assignment.settings
-        complete = [place for place, run in enumerate(trained.runs) if run.state == "complete"]
+        complete = [place for place, run in enumerate(trained.runs) if run.state == State.COMPLETE]
         tested: tuple[RunScores, ...] = ()
         if complete:
             languages = list(settings.target_languages)
@@ -164,7 +165,7 @@ def _describe_run(report: Report, place: int, model: PromptClassifier) -> RunRes
     run = report.runs[place]
     return RunResult(
         run_id=run.run_id,
-        state=run.state,
+        state=State(run.state),
         error=run.error,
         num_steps=run.num_steps,
         train_loss=run.train_loss if math.isfinite(run.train_loss) else None,

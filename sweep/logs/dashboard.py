@@ -20,11 +20,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from sweep.analysis.stored_experiment import read_experiment
-from sweep.driver.proposals import STATES, build_distribution, lies_in
+from sweep.driver.proposals import OPTUNA_STATES, build_distribution, lies_in
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.fields import read_params
 from sweep.logs.tools import INSTALL
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
+from sweep.records.states import State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.errors import InputError
@@ -167,7 +168,7 @@ def _find_end(record: TrialRecord) -> tuple[TrialState, float | None]:
     """Return Optuna's state of a trial, and its value where it has one."""
     if record.state is None:
         return TrialState.RUNNING, None
-    state = STATES.get(record.state, TrialState.FAIL)
+    state = OPTUNA_STATES.get(record.state, TrialState.FAIL)
     return state, None if state == TrialState.FAIL else record.value
 
 
@@ -208,7 +209,7 @@ def _describe(record: TrialRecord) -> dict[str, Any]:
         "seeds": list(record.seeds),
         "run_ids": record.run_ids,
         "baseline": record.baseline,
-        "state": record.state or "running",
+        "state": record.state or State.RUNNING,
         **({"error": record.error.strip().splitlines()[-1]} if record.error else {}),
         **{name: value for name, value in config.model_dump(exclude={"seed"}).items() if value is not None},
     }

@@ -14,15 +14,12 @@ from sweep.experiment.config import SweepConfig
 from sweep.experiment.groups import name_source_set
 from sweep.records.ledger import TrialRecord, read_events
 from sweep.records.parquet import read_rows
-from sweep.records.states import STATES
+from sweep.records.states import RUN_ENDS, State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.config import RunConfig, digest
 from xpe_core.language_facts import find_facts
 
-RUNNING = "running"
-UNFINISHED = "unfinished"
-"""The state of a run that has not ended, with and without a driver at work on it."""
 SUMMARY = ("best_step", "train_seconds", "num_trained_parameters")
 """Columns of `runs` that are results as they are."""
 REPORTED = {
@@ -51,8 +48,7 @@ class RunHistory:
     seed: int
     params: dict[str, Any]
     """Its configuration, with method, arm, seed, run_id, config_id and experiment; what is None is left out."""
-    state: str = RUNNING
-    """`running`, `unfinished`, `complete`, `pruned` or `failed`."""
+    state: State = State.RUNNING
     error: str | None = None
     points: dict[int, Point] = field(default_factory=dict)
     """By step, in ascending order."""
@@ -67,7 +63,7 @@ class RunHistory:
     @property
     def has_ended(self) -> bool:
         """Whether it came to an end."""
-        return self.state in STATES
+        return self.state in RUN_ENDS
 
     def digest(self) -> str:
         """Return what is another one as soon as there is something new to write."""
@@ -88,15 +84,15 @@ class ConfigurationHistory:
     """By run_id."""
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """The first of these that one of its runs is in: running, unfinished, complete, pruned, failed."""
         states = {run.state for run in self.runs.values()}
-        return next(state for state in (RUNNING, UNFINISHED, *STATES) if state in states)
+        return next(state for state in (State.RUNNING, State.UNFINISHED, *RUN_ENDS) if state in states)
 
     @property
     def complete(self) -> list[RunHistory]:
         """Its complete runs."""
-        return [run for run in self.runs.values() if run.state == "complete"]
+        return [run for run in self.runs.values() if run.state == State.COMPLETE]
 
     def mean_results(self) -> dict[str, float]:
         """Return the means over the complete runs of what all of them have."""
@@ -136,7 +132,7 @@ class Histories(dict[str, ConfigurationHistory]):
             tested.setdefault(row["run_id"], []).append(row)
         for trial_id, (_, error) in ended.items():
             ids = [run.run_id for run in histories._trials[trial_id]]
-            found = [rows.get(run_id, {"run_id": run_id, "state": "failed", "error": error}) for run_id in ids]
+            found = [rows.get(run_id, {"run_id": run_id, "state": State.FAILED, "error": error}) for run_id in ids]
             histories.end(trial_id, found, [row for run_id in ids for row in tested.get(run_id, ())])
         if not is_running(folder):
             histories.pause()
@@ -147,7 +143,7 @@ class Histories(dict[str, ConfigurationHistory]):
         if record.trial_id not in self._trials:
             self._trials[record.trial_id] = self._add(record)
         for run in self._trials[record.trial_id]:
-            run.state, run.error, run.results = RUNNING, None, {}
+            run.state, run.error, run.results = State.RUNNING, None, {}
         return record.config_id
 
     def report(self, event: Mapping[str, Any]) -> None:
@@ -171,7 +167,7 @@ class Histories(dict[str, ConfigurationHistory]):
         known = {run.run_id: run for run in self._trials[trial_id]}
         for row in runs:
             run = known[row["run_id"]]
-            run.state, run.error = row["state"], row.get("error")
+            run.state, run.error = State(row["state"]), row.get("error")
             run.results = {name: row[name] for name in SUMMARY if row.get(name) is not None}
             if row.get("validation_accuracy") is not None:
                 run.results["best_validation_accuracy"] = row["validation_accuracy"]
@@ -202,7 +198,7 @@ class Histories(dict[str, ConfigurationHistory]):
         for config_id, configuration in self.items():
             for run in configuration.runs.values():
                 if not run.has_ended:
-                    run.state = UNFINISHED
+                    run.state = State.UNFINISHED
                     paused.add(config_id)
         return paused
 

@@ -20,6 +20,7 @@ from sweep.logs.history import Histories
 from sweep.logs.secrets import describe_failure
 from sweep.logs.tools import Writer, open_writer
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from sweep.storage import Folder
 
 RETRY_SECONDS = 60.0
@@ -148,7 +149,7 @@ def _take_in(histories: Histories, record: TrialRecord, report: TrialReport | No
     if report is None:
         config_id = histories.begin(record)
         if record.state is not None:  # it was given up
-            rows = [{"run_id": run_id, "state": "failed", "error": record.error} for run_id in record.run_ids]
+            rows = [{"run_id": run_id, "state": State.FAILED, "error": record.error} for run_id in record.run_ids]
             histories.end(record.trial_id, rows, [])
         return config_id
     if not report.tick:

@@ -11,21 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweep.records.states import State
+
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing is sent that nobody asked for
 
 from mlflow import MlflowClient  # noqa: E402
 from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 
-from sweep.logs.history import RUNNING, UNFINISHED, ConfigurationHistory, RunHistory  # noqa: E402
+from sweep.logs.history import ConfigurationHistory, RunHistory  # noqa: E402
 from sweep.logs.marks import take  # noqa: E402
 from sweep.logs.secrets import hide_secrets  # noqa: E402
 
 STATUS = {
-    RUNNING: "RUNNING",
-    UNFINISHED: "SCHEDULED",  # it goes on at the next start
-    "complete": "FINISHED",
-    "pruned": "KILLED",
-    "failed": "FAILED",
+    State.RUNNING: "RUNNING",
+    State.UNFINISHED: "SCHEDULED",  # it goes on at the next start
+    State.COMPLETE: "FINISHED",
+    State.PRUNED: "KILLED",
+    State.FAILED: "FAILED",
 }
 MAX_METRICS = 1000
 """Of one request."""
@@ -140,7 +142,7 @@ class MLflowWriter:
         if run.error:
             self._client.set_tag(found.id, "error", run.error.strip().splitlines()[-1][:LONGEST_TAG])
         self._set_state(found, run.state)
-        if run.state != RUNNING:
+        if run.state != State.RUNNING:
             digest = run.digest()
             self._client.set_tag(found.id, "digest", digest)
             found.digest = digest
@@ -155,16 +157,16 @@ class MLflowWriter:
             self._client.log_batch(found.id, metrics=metrics[start : start + MAX_METRICS])
         found.metrics |= {metric.key: metric.value for metric in metrics}
 
-    def _set_state(self, found: _Found, state: str) -> None:
+    def _set_state(self, found: _Found, state: State) -> None:
         if found.state == state:
             return
         status = STATUS[state]
-        self._client.log_batch(found.id, tags=[RunTag("state", state)])
+        self._client.log_batch(found.id, tags=[RunTag("state", state.value)])
         if status in ("RUNNING", "SCHEDULED"):
             self._client.update_run(found.id, status=status)
         else:
             self._client.set_terminated(found.id, status=status)
-        found.state = state
+        found.state = state.value
 
 
 def _first_names(run: RunHistory) -> list[str]:

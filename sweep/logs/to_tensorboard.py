@@ -13,8 +13,9 @@ from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
-from sweep.logs.history import RUNNING, ConfigurationHistory, RunHistory
+from sweep.logs.history import ConfigurationHistory, RunHistory
 from sweep.logs.marks import empty, is_written, mark, take
+from sweep.records.states import State
 
 OF_A_SEED = ("seed", "run_id")
 
@@ -39,7 +40,7 @@ class TensorBoardWriter:
                 empty(folder)
                 file = self._open[run.run_id] = _EventFile(folder)
             file.write(run)
-            if run.state != RUNNING:
+            if run.state != State.RUNNING:
                 self._open.pop(run.run_id).close()
                 mark(folder, digest)
 
@@ -74,7 +75,7 @@ class _EventFile:
                 self._add(end, step=run.num_steps, summary=summary.scalar(name, value))
             params = {name: value for name, value in run.params.items() if name not in OF_A_SEED}
             last = run.points[run.num_steps].metrics if run.points else {}
-            for part in summary.hparams({**params, "state": run.state}, {**last, **run.results}):
+            for part in summary.hparams({**params, "state": run.state.value}, {**last, **run.results}):
                 self._add(end, summary=part)
         self._records.flush()
 

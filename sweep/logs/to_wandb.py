@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from sweep.logs.history import RUNNING, ConfigurationHistory, RunHistory
+from sweep.logs.history import ConfigurationHistory, RunHistory
 from sweep.logs.marks import empty, is_written, mark, take
+from sweep.records.states import State
 
 HOST = "https://api.wandb.ai"
 PROJECT = "xpe-sweep"
@@ -64,8 +65,8 @@ class WandbWriter:
                 empty(folder)
                 self._start(configuration, run, folder)
             self._write_run(run)
-            if run.state != RUNNING:
-                self._open.pop(run.run_id).finish(exit_code=FAILED if run.state == "failed" else 0)
+            if run.state != State.RUNNING:
+                self._open.pop(run.run_id).finish(exit_code=FAILED if run.state == State.FAILED else 0)
                 mark(folder, digest)
 
     def close(self) -> None:
@@ -111,4 +112,4 @@ class WandbWriter:
             if point.step > self._steps[run.run_id]:
                 opened.log({**point.metrics, "_timestamp": point.time}, step=point.step)
                 self._steps[run.run_id] = point.step
-        opened.summary.update({"state": run.state, **({"error": run.error} if run.error else {}), **run.results})
+        opened.summary.update({"state": run.state.value, **({"error": run.error} if run.error else {}), **run.results})

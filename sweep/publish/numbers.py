@@ -16,6 +16,7 @@ from sweep.analysis.per_language import language_table
 from sweep.analysis.reading import read_results
 from sweep.analysis.results import UNFINISHED, Cell, Experiment, Results
 from sweep.analysis.tables import complete_differences, main_table, pair
+from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 from xpe_core.languages import resolve_languages
@@ -61,7 +62,7 @@ class Numbers:
 
     def values(self, column: str) -> list[str]:
         """Return the different values of a column of `runs` among the complete seeds, in their order."""
-        found = (one.row.get(column) for one in self.seeds if one.state == "complete")
+        found = (one.row.get(column) for one in self.seeds if one.state == State.COMPLETE)
         return list(dict.fromkeys(str(value) for value in found if value is not None))
 
     @property

@@ -18,6 +18,7 @@ from sweep.publish.naming import check_public, public_name, publish_config, publ
 from sweep.publish.numbers import Numbers
 from sweep.publish.tables import explain_missing
 from sweep.records.adapters import read_kept
+from sweep.records.states import State
 from xpe_core.adapters import Adapter
 from xpe_core.adapters.layout import CONFIG, SIDECAR
 from xpe_core.adapters.peft_folder import write_peft
@@ -108,7 +109,7 @@ def _read_adapters(numbers: Numbers, request: Request) -> tuple[dict[int, Adapte
     reasons: dict[int, str] = {}
     first_error: InputError | None = None
     for one in numbers.seeds:
-        if one.state != "complete":
+        if one.state != State.COMPLETE:
             reasons[one.seed] = explain_missing(one)
         elif request.seeds is not None and one.seed not in request.seeds:
             reasons[one.seed] = "not chosen"

@@ -9,6 +9,7 @@ import polars as pl
 
 from sweep.publish.naming import without_paths
 from sweep.publish.numbers import Numbers, Seed
+from sweep.records.states import State
 from sweep.report.formats import to_markdown
 from sweep.report.sheet import Sheet, interval, p_value, percent, points
 from sweep.report.sheets import explain_differences
@@ -139,7 +140,7 @@ def provenance_table(numbers: Numbers, fingerprints: Mapping[str, str]) -> str:
 
 def explain_missing(one: Seed) -> str:
     """Return why a seed has no adapter, in a few words and without paths of the machine."""
-    if one.state == "complete":
+    if one.state == State.COMPLETE:
         return "its adapter was not kept"
     error = str(one.row.get("error") or "").strip()
     return one.state + (f" ({without_paths(error.splitlines()[-1])})" if error else "")

@@ -32,6 +32,7 @@ from sweep.experiment.config import DEFAULTS, SweepConfig
 from sweep.experiment.fields import read_fields
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.records.parquet import TRIALS_A_FILE, Rows, write_rows
+from sweep.records.states import State
 from sweep.storage import Folder, Location
 from sweep.storage.lock import Lock
 from sweep.storage.object_storage import PATIENT_ATTEMPTS
@@ -91,7 +92,7 @@ class ExperimentFolder:
         self._events.append({**event, "time": round(time.time(), 3)})
         self.flush(force=False)
 
-    def end(self, record: TrialRecord, state: str, error: str | None, runs: Rows, evaluations: Rows) -> None:
+    def end(self, record: TrialRecord, state: State, error: str | None, runs: Rows, evaluations: Rows) -> None:
         """Write a trial's rows, and then that it ended."""
         record.state, record.error = state, error
         self._rows[record.trial_id] = record, runs, evaluations

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sweep.records.states import State
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -25,8 +26,8 @@ class TrialRecord:
     config: dict[str, Any]
     seeds: tuple[int, ...]
     arm: str | None = None
-    state: str | None = None
-    """complete, pruned, failed, infeasible; crashed (it is run again at the next start); None before its end."""
+    state: State | None = None
+    """None before its end."""
     error: str | None = None
     num_errors: int = 0
     """How often its code or data failed."""
@@ -97,9 +98,9 @@ def read_ledger(place: Location) -> dict[str, TrialRecord]:
         elif kind == "failure":
             records[trial_id].num_errors = event["num_errors"]
         elif kind == "end":
-            records[trial_id].state, records[trial_id].error = event["state"], event["error"]
+            records[trial_id].state, records[trial_id].error = State(event["state"]), event["error"]
     for record in records.values():
-        if record.state == "crashed":
+        if record.state == State.CRASHED:
             record.state, record.error, record.num_errors = None, None, 0
     return records
 

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from sweep.experiment.config import SweepConfig
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 
 SAME_DIGITS = 9
 """Two means of the same numbers in another order may differ behind this digit, and are equal."""
@@ -56,7 +57,7 @@ def rank_trials(sweep: SweepConfig, records: Iterable[TrialRecord]) -> list[Cand
     asked = asked_config_ids(sweep)
     trials: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.number):
-        if record.state in ("complete", "failed") and sweep.has_full_length(record.config):
+        if record.state in (State.COMPLETE, State.FAILED) and sweep.has_full_length(record.config):
             trials[record.config_id].append(record)
     return rank_candidates(
         _make_candidate(config_id, of_config)
@@ -75,7 +76,7 @@ def _make_candidate(config_id: str, trials: Iterable[TrialRecord]) -> Candidate[
     scores: list[float | None] = []
     num_failed = 0
     for record in trials:
-        if record.state == "complete":
+        if record.state == State.COMPLETE:
             scores += [record.value] * len(record.seeds)
         else:
             num_failed += len(record.seeds)

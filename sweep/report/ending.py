@@ -14,7 +14,7 @@ from sweep.analysis.report_data import find_curse
 from sweep.analysis.results import Cell, Results, means_of_complete
 from sweep.analysis.statistics import MIN_SEEDS, Array
 from sweep.planning.plan import Plan
-from sweep.records.states import STATES
+from sweep.records.states import RUN_ENDS, State
 from sweep.report.chance_lines import say_not_above
 from sweep.report.choice_lines import Standing, say_choice
 from sweep.report.group_lines import group_lines
@@ -93,9 +93,9 @@ def _print_grid(console: Console, plan: Plan, results: Results) -> None:
     rows: list[tuple[str, ...]] = []
     named: dict[str, Cell] = {}
     for cell in results.cells:
-        if cell.states["failed"]:
-            ended = cell.states["failed"] + len(cell.seeds)
-            notes.append(f"{cell.arm} on {cell.config.source_set}: {cell.states['failed']} of {ended} runs failed")
+        if cell.states[State.FAILED]:
+            ended = cell.states[State.FAILED] + len(cell.seeds)
+            notes.append(f"{cell.arm} on {cell.config.source_set}: {cell.states[State.FAILED]} of {ended} runs failed")
         chosen = percent(float(cell.selection_accuracies.mean()) if cell.seeds else None)
         numbers = [_mean_and_spread(results.group_means(cell, group)) for group in sizes]
         rows.append((cell.arm, cell.source_set, str(len(cell.seeds)), *([chosen] if is_chosen else []), *numbers))
@@ -179,7 +179,7 @@ def _print_groups(console: Console, plan: Plan, results: Results, sizes: dict[st
 def _describe(plan: Plan, results: Results, cell: Cell) -> str:
     """Return what a method's best configuration is, and how many were tried."""
     searched = " ".join(f"{name}={format_number(getattr(cell.config, name))}" for name in plan.sweep.varying)
-    num_failed = cell.states["failed"]
+    num_failed = cell.states[State.FAILED]
     failed = f"; {num_failed} of {num_failed + len(cell.seeds)} seeds failed" if num_failed else ""
     tried = sum(other.method == cell.method for other in results.cells)
     number = f"best of {tried}" if tried > 1 else "the only one"
@@ -188,9 +188,9 @@ def _describe(plan: Plan, results: Results, cell: Cell) -> str:
 
 def _count_trials(runs: pl.DataFrame) -> str:
     states = runs.group_by("trial_id").agg("state")["state"]
-    counts = Counter(next(state for state in STATES if state in list(trial)) for trial in states)
-    ended = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    return f"{ended} (ended early, as others were better)" if counts["pruned"] else ended
+    counts = Counter(next(state for state in RUN_ENDS if state in list(trial)) for trial in states)
+    ended = ", ".join(f"{counts[state]} {state}" for state in RUN_ENDS if counts[state])
+    return f"{ended} (ended early, as others were better)" if counts[State.PRUNED] else ended
 
 
 def _say_few_seeds(plan: Plan) -> str:

@@ -8,6 +8,7 @@ from rich.text import Text
 from sweep.records.experiment_folder import read_specification, request_stop
 from sweep.records.finding import find_experiment, find_experiments, refuse_empty
 from sweep.records.ledger import TrialRecord, Usage, read_ledger, read_usage
+from sweep.records.states import State
 from sweep.report.terminal import print_lines, print_rows
 from sweep.report.wording import format_percent
 from sweep.storage import Folder
@@ -59,7 +60,9 @@ def print_status(console: Console, storage: str, name: str) -> None:
         console.print()
         explained = "validation: accuracy in %, mean over the trial's seeds; * the highest."
         print_lines(console, explained, "  ", style="dim")
-    failed = [record for record in records.values() if record.state in ("failed", "infeasible") and record.error]
+    failed = [
+        record for record in records.values() if record.state in (State.FAILED, State.INFEASIBLE) and record.error
+    ]
     for record in failed[:MAX_ERRORS]:
         reason = (record.error or "").strip().splitlines()[-1]
         print_lines(console, f"Trial {record.number + 1} {record.state}: {reason}", "  ")
@@ -79,7 +82,7 @@ def stop_experiment(console: Console, storage: str, name: str) -> None:
 
 def count_states(records: dict[str, TrialRecord]) -> str:
     """Return how many trials there are in each state, in words."""
-    counts = Counter(record.state or "unfinished" for record in records.values())
+    counts = Counter(record.state or State.UNFINISHED for record in records.values())
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
 
 
@@ -94,7 +97,7 @@ def _trial_rows(records: dict[str, TrialRecord], running: bool) -> list[tuple[st
         mark = " *" if best is not None and record.trial_id == best.trial_id else "  "
         cells = (
             str(record.number + 1),
-            record.state or ("running" if running else "to go on"),
+            record.state or (State.RUNNING if running else "to go on"),
             steps,
             format_percent(record.value) + mark,
             what or record.run_config.method,
@@ -116,7 +119,7 @@ def _say_what_next(folder: Folder, records: dict[str, TrialRecord], running: boo
 
 def _best(records: dict[str, TrialRecord]) -> TrialRecord | None:
     """Return the complete trial with the highest validation accuracy, of equals the first."""
-    complete = [record for record in records.values() if record.state == "complete" and record.value is not None]
+    complete = [record for record in records.values() if record.state == State.COMPLETE and record.value is not None]
     return max(complete, key=lambda record: record.value or 0.0, default=None)
 
 

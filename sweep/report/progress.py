@@ -10,6 +10,7 @@ from sweep.driver.messages import TrialReport
 from sweep.planning.plan import Plan
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import rank_trials
+from sweep.records.states import State
 from sweep.report.wording import METHOD_NAMES, format_percent
 from sweep.report.wrapping import wrap
 from sweep.wording import format_duration, format_number
@@ -55,7 +56,7 @@ class Screen:
             detail = record.error.strip().splitlines()[-1]
         line = Text.assemble(
             (f"{record.number + 1:>4}/{max(self._plan.num_trials, record.number + 1)}  ", "dim"),
-            (f"{record.state:<9}", {"complete": "green", "pruned": "yellow"}.get(record.state, "red")),
+            (f"{record.state:<9}", {State.COMPLETE: "green", State.PRUNED: "yellow"}.get(record.state, "red")),
             f"{format_percent(record.value):>6}  {self._describe(record)}  ",
             (detail, "dim"),
         )
@@ -73,8 +74,8 @@ class Screen:
         states = [record.state for record in self._records.values()]
         counts = Text.assemble(
             (f"{len(running)} running", "cyan"),
-            f", {states.count('complete')} complete, {states.count('pruned')} pruned, "
-            f"{sum(states.count(state) for state in ('failed', 'crashed', 'infeasible'))} failed",
+            f", {states.count(State.COMPLETE)} complete, {states.count(State.PRUNED)} pruned, "
+            f"{sum(states.count(state) for state in (State.FAILED, State.CRASHED, State.INFEASIBLE))} failed",
             (f"   {format_duration(time.monotonic() - self._started)} gone, {self._remaining()}", "dim"),
         )
         lines = [Text(), counts]

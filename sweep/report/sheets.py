@@ -9,6 +9,7 @@ import polars as pl
 
 from sweep.analysis.report_data import Answers
 from sweep.analysis.statistics import MIN_SEEDS, POWER
+from sweep.records.states import State
 from sweep.report.answer_sheets import (
     NO_INTERVAL,
     SIGNIFICANT,
@@ -289,7 +290,11 @@ def _main_cell(row: dict[str, Any] | None) -> str:
     if row is None:
         return ""
     counts = [f"{row['num_seeds']} x {row['num_languages']}"]
-    counts += [f"{row[f'num_{state}']} {state}" for state in ("failed", "pruned", "unfinished") if row[f"num_{state}"]]
+    counts += [
+        f"{row[f'num_{state}']} {state}"
+        for state in (State.FAILED, State.PRUNED, State.UNFINISHED)
+        if row[f"num_{state}"]
+    ]
     value = "*" if row["note"] else interval(row["accuracy"], row["low"], row["high"])
     return f"{value}\n{', '.join(counts)}"
 

@@ -8,6 +8,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.parquet import write_rows
+from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
 
@@ -56,7 +57,7 @@ def write_grid(
         if arm not in unfinished:
             record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
             opened.append(suggestion(record))
-            opened.end(record, "complete", None, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
+            opened.end(record, State.COMPLETE, None, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
     opened.close()
     return sweep
 
@@ -88,7 +89,7 @@ def write_search(
         opened.append(suggestion(record))
         opened.append({"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value})
         runs, rows = make_rows(config, number, sweep.seeds, accuracy, state=state, selection_accuracy=value)
-        opened.end(record, state, None, runs, rows if state == "complete" else [])
+        opened.end(record, State(state), None, runs, rows if state == State.COMPLETE else [])
     opened.close()
 
 

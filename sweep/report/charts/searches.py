@@ -4,6 +4,7 @@ import altair as alt
 import polars as pl
 
 from sweep.analysis.report_data import Answers
+from sweep.records.states import State
 from sweep.report.charts.drawing import (
     ROW_PIXELS,
     Chart,
@@ -94,8 +95,8 @@ def curve_chart(answers: Answers) -> Chart | None:
                 {
                     **{"experiment": name, "trial": row["trial_number"] + 1, "step": row["step"]},
                     **{"accuracy": rounded(row["accuracy"]), "shown": percent(row["accuracy"])},
-                    **{"state": row["state"] or "running", "what": row["arm"] or row["method"]},
-                    "stopped": row["is_last"] and row["state"] == "pruned",
+                    **{"state": row["state"] or State.RUNNING.value, "what": row["arm"] or row["method"]},
+                    "stopped": row["is_last"] and row["state"] == State.PRUNED,
                 }
             )
     if not rows:

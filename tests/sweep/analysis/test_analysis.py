@@ -11,6 +11,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.experiment.files import load_experiment
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
@@ -73,7 +74,7 @@ def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path)
         for seed in (1, 2)
     ]
     record = TrialRecord("t", 3, False, {}, config.model_dump(), (1, 2))
-    folder.end(record, "complete", None, rows, [])
+    folder.end(record, State.COMPLETE, None, rows, [])
     folder.flush()
     best = best_experiment(path, sweep)
     assert best

@@ -14,6 +14,7 @@ from sweep.driver.searcher import LedgerSearcher
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
+from sweep.records.states import State
 
 SPACE = {
     "encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1},
@@ -54,7 +55,7 @@ def end(searcher: LedgerSearcher, tune_id: str, state: str, reports: dict[int, f
         event = {"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value}
         searcher.folder.append(event)
         record.reports[step] = value
-    searcher.folder.end(record, state, None, [], [])
+    searcher.folder.end(record, State(state), None, [], [])
     searcher.on_trial_complete(tune_id)
 
 

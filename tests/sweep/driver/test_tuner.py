@@ -13,13 +13,14 @@ from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import prepare
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
 
 def make_result(state: str, error: str | None = None) -> RunResult:
-    return RunResult("r", state, num_runs_in_pack=1, error=error, best_validation_accuracy=0.5)
+    return RunResult("r", State(state), num_runs_in_pack=1, error=error, best_validation_accuracy=0.5)
 
 
 def states_of(*runs: RunResult, finished: bool) -> list[str]:

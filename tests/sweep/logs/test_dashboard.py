@@ -17,6 +17,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.logs.dashboard import DashboardStudy
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
+from sweep.records.states import State
 from sweep.storage import Folder
 from tests.conftest import Refuse
 from tests.making.experiments import write_grid, write_search
@@ -139,7 +140,7 @@ def test_a_running_search_is_kept_up_to_date(tmp_path: Path) -> None:
         study.refresh()
         (trial,) = study.storage.get_all_trials(0)
         states.append((trial.state.name, dict(trial.intermediate_values)))
-    opened.end(record, "pruned", None, [], [])
+    opened.end(record, State.PRUNED, None, [], [])
     opened.close()
     study.refresh()
     study.refresh()

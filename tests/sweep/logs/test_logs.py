@@ -25,6 +25,7 @@ from sweep.logs.secrets import hide_secrets
 from sweep.logs.tools import find_log_folders, open_writer
 from sweep.planning.plan import prepare
 from sweep.records.ledger import read_events, read_ledger
+from sweep.records.states import State
 from sweep.storage import Folder
 from tests.conftest import Refuse, Run, make_search_in_order
 from xpe_core.errors import InputError
@@ -289,7 +290,7 @@ def cut(histories: Histories) -> ConfigurationHistory:
     """Return a configuration that was complete as it was after its first report."""
     half = next(one for one in histories.values() if one.state == "complete")
     for run in half.runs.values():
-        run.state, run.results, run.points = "unfinished", {}, {20: run.points[20]}
+        run.state, run.results, run.points = State.UNFINISHED, {}, {20: run.points[20]}
     return half
 
 

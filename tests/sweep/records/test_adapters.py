@@ -13,6 +13,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.adapters import find_beaten_runs, keep_adapters, kept_run_ids, read_kept
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from sweep.run import app
 from sweep.storage import Folder
 from tests.conftest import copy_experiment
@@ -50,7 +51,7 @@ def make_records(config: RunConfig, *trials: tuple[float, str, float, tuple[int,
     for number, (ratio, state, value, seeds) in enumerate(trials):
         values = {**config.model_dump(), "encoder_ratio": ratio}
         name = f"t{number}"
-        records[name] = TrialRecord(name, number, False, {}, values, seeds, state=state, reports={60: value})
+        records[name] = TrialRecord(name, number, False, {}, values, seeds, state=State(state), reports={60: value})
     return records
 
 

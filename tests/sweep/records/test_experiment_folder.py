@@ -11,6 +11,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder, read_specification
 from sweep.records.ledger import TrialRecord, read_ledger, read_usage
 from sweep.records.parquet import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows
+from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -47,7 +48,7 @@ def test_the_ledger_gives_back_what_was_written(tmp_path: Path) -> None:
     suggest(folder, 1)
     folder.append({"event": "report", "trial_id": "t0", "step": 10, "selection_accuracy": 0.25})
     folder.append({"event": "report", "trial_id": "t0", "step": 20, "selection_accuracy": 0.5})
-    folder.end(first, "complete", None, rows_of(first), counts_of(first))
+    folder.end(first, State.COMPLETE, None, rows_of(first), counts_of(first))
     folder.close()
     records = read_ledger(tmp_path / "x")
     assert list(records) == ["t0", "t1"]
@@ -64,7 +65,7 @@ def test_a_line_that_a_killed_driver_left_half_written_is_dropped(tmp_path: Path
         ledger.write('{"event": "end", "trial_id": "t0", "sta')
     assert read_ledger(tmp_path / "x")["t0"].state is None
     again = open_folder(tmp_path / "x")
-    again.end(record, "pruned", None, [], [])
+    again.end(record, State.PRUNED, None, [], [])
     again.close()
     assert read_ledger(tmp_path / "x")["t0"].state == "pruned"
 
@@ -76,7 +77,7 @@ def test_what_follows_quickly_is_written_together_and_rows_are_there_before_the_
     monkeypatch.setattr("sweep.records.experiment_folder.FLUSH_SECONDS", 3600.0)
     record = suggest(folder)  # the first event is written at once
     assert list(read_ledger(tmp_path / "x")) == ["t0"]
-    folder.end(record, "complete", None, rows_of(record), counts_of(record))
+    folder.end(record, State.COMPLETE, None, rows_of(record), counts_of(record))
     assert read_ledger(tmp_path / "x")["t0"].state is None
     write = Folder.append
 
@@ -97,7 +98,7 @@ def test_a_trial_that_ends_twice_counts_once(tmp_path: Path) -> None:
     records[1].config = RunConfig(max_steps=7).model_dump()
     for state in ("failed", "complete"):
         for record in records:
-            folder.end(record, state, None, rows_of(record, state), counts_of(record))
+            folder.end(record, State(state), None, rows_of(record, state), counts_of(record))
             folder.flush()
     folder.close()
     assert sorted(file.name for file in (tmp_path / "x" / "evaluations").iterdir()) == ["part-0000.parquet"]
@@ -111,7 +112,7 @@ def test_a_thousand_trials_leave_few_files(tmp_path: Path, monkeypatch: pytest.M
     for number in range(1000):
         record = suggest(folder, number)
         record.config = RunConfig(max_steps=number + 1).model_dump()
-        folder.end(record, "complete", None, rows_of(record), counts_of(record))
+        folder.end(record, State.COMPLETE, None, rows_of(record), counts_of(record))
     folder.close()
     assert len(pl.read_parquet(tmp_path / "x" / "runs")) == 2000
     assert len([file for file in (tmp_path / "x").rglob("*") if file.is_file()]) <= 30
@@ -124,7 +125,7 @@ def test_a_checkpoint_is_kept_until_its_trial_has_ended(tmp_path: Path) -> None:
     folder.write_checkpoint("t0", b"first")
     folder.write_checkpoint("t0", b"second")
     assert folder.read_checkpoint("t0") == b"second"
-    folder.end(record, "complete", None, rows_of(record), counts_of(record))
+    folder.end(record, State.COMPLETE, None, rows_of(record), counts_of(record))
     folder.flush()
     assert folder.read_checkpoint("t0") is None
     assert list((tmp_path / "x" / "checkpoints").iterdir()) == []
@@ -153,7 +154,7 @@ def test_a_damaged_ledger_is_said_in_a_sentence(tmp_path: Path, line: str, sente
 def test_a_checkpoint_that_a_killed_driver_left_of_an_ended_trial_goes_at_the_next_start(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "x")
     ended, running = suggest(folder), suggest(folder, 1)
-    folder.end(ended, "complete", None, rows_of(ended), counts_of(ended))
+    folder.end(ended, State.COMPLETE, None, rows_of(ended), counts_of(ended))
     folder.close()
     for record in (ended, running):
         (tmp_path / "x" / "checkpoints").mkdir(exist_ok=True)
@@ -197,7 +198,7 @@ def test_hours_are_counted_over_starts_without_the_time_between(
 def test_tables_have_their_columns_even_where_a_trial_has_no_values(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "x")
     record = suggest(folder)
-    folder.end(record, "crashed", "why", [{**RunConfig().model_dump(), "run_id": "r", "state": "failed"}], [])
+    folder.end(record, State.CRASHED, "why", [{**RunConfig().model_dump(), "run_id": "r", "state": State.FAILED}], [])
     folder.close()
     runs = pl.read_parquet(tmp_path / "x" / "runs")
     assert runs.columns == RUN_SCHEMA.names and set(RunConfig.model_fields) <= set(runs.columns)
@@ -275,7 +276,7 @@ def test_a_table_of_another_version_that_lacks_what_is_needed_is_refused(
 ) -> None:
     folder = open_folder(tmp_path / "x")
     record = suggest(folder)
-    folder.end(record, "complete", None, rows_of(record), counts_of(record))
+    folder.end(record, State.COMPLETE, None, rows_of(record), counts_of(record))
     folder.close()
     part = tmp_path / "x" / table / "part-0000.parquet"
     whole = pl.read_parquet(part)

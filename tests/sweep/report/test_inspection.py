@@ -10,6 +10,7 @@ from rich.console import Console
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from sweep.report.inspection import print_experiments, print_status, stop_experiment
 from sweep.report.one_run import print_run
 from xpe_core.config import RunConfig
@@ -30,7 +31,7 @@ def storage(tmp_path: Path) -> str:
         if number == 0:
             rows = [{**config.with_seed(seed).model_dump(), "run_id": record.run_ids[seed - 1]} for seed in (1, 2)]
             counts: dict[str, Any] = {"split": "test", "language": "kat_Geor", "num_examples": 4, "num_correct": 3}
-            folder.end(record, "complete", None, rows, [{"run_id": record.run_ids[0], **counts}])
+            folder.end(record, State.COMPLETE, None, rows, [{"run_id": record.run_ids[0], **counts}])
     folder.close()
     return str(tmp_path)
 

@@ -12,6 +12,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import Plan, prepare
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.states import State
 from sweep.report import Screen, most_frequent_class, print_answer, print_plan
 from sweep.storage import Folder
 from tests.making.experiments import suggestion
@@ -36,7 +37,7 @@ def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state:
             evaluations.append({"run_id": run.run_id, "split": "test", "language": language, **counts})
     record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), (1, 2))
     folder.append(suggestion(record))
-    folder.end(record, state, None, runs, evaluations)
+    folder.end(record, State(state), None, runs, evaluations)
 
 
 def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan, tmp_path: Path) -> None:
@@ -84,14 +85,14 @@ def test_the_plan_says_what_is_searched_trained_and_tested(plan: Plan, tmp_path:
 
 def test_the_screen_counts_what_the_ledger_knows_and_prints_what_ends(plan: Plan) -> None:
     config = plan.sweep.config(encoder_ratio=0.3).model_dump()
-    done = TrialRecord("a", 0, False, {}, config, (1, 2), state="complete", reports={60: 0.75})
+    done = TrialRecord("a", 0, False, {}, config, (1, 2), state=State.COMPLETE, reports={60: 0.75})
     running = TrialRecord("b", 1, False, {}, config, (1, 2))
     console = Console(file=io.StringIO(), width=100)
     screen = Screen(console, plan, {"a": done, "b": running})
     running.reports[20] = 0.5
     screen.listen(running, TrialReport(step=20))
     console.print(screen)
-    running.state = "pruned"
+    running.state = State.PRUNED
     screen.listen(running, TrialReport(step=20))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "1 running, 1 complete, 0 pruned, 0 failed" in text
