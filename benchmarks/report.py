@@ -46,7 +46,7 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
             runs[-1] |= {"state": State.COMPLETE, "selection_accuracy": 0.5, "num_steps": run.max_steps}
             shares = np.clip(levels + generator.normal(0, 0.02) + generator.normal(0, 0.03, len(codes)), 0, 1)
             for code, correct in zip(codes, generator.binomial(NUM_EXAMPLES, shares).tolist(), strict=True):
-                counts = {"num_examples": NUM_EXAMPLES, "num_correct": correct}
+                counts = {"num_examples": NUM_EXAMPLES, "metric": "accuracy", "score_sum": correct}
                 evaluations.append({"run_id": run.run_id, "split": "test", "language": code, **counts})
         record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
         names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from sweep.analysis.metrics import choose_metric, of_metric
 from sweep.experiment.config import SweepConfig
 from sweep.records.parquet import read_rows
 from sweep.records.ranking import Candidate, asked_config_ids, rank_candidates
@@ -31,10 +32,10 @@ def read_runs(place: Location) -> pl.DataFrame:
     return _read(place, "runs")
 
 
-def read_evaluations(place: Location) -> pl.DataFrame:
-    """Return the table `evaluations` of an experiment, with each run's `accuracy` in [0, 1]."""
+def read_evaluations(place: Location, metric: str | None = None) -> pl.DataFrame:
+    """Return an experiment's table `evaluations`, of one metric (default: the task's first), with `score` in [0, 1]."""
     table = _read(place, "evaluations")
-    return table.with_columns(accuracy=pl.col("num_correct") / pl.col("num_examples"))
+    return of_metric(table, choose_metric(table["metric"].unique().to_list(), metric))
 
 
 def find_best(runs: pl.DataFrame, method: str | None = None) -> Best | None:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from sweep.analysis.configurations import asked_runs, rank_configurations
+from sweep.analysis.metrics import choose_metric, of_metric
 from sweep.analysis.results import NOT_PROPOSED, UNFINISHED, Cell, Experiment, Results
 from sweep.analysis.stored_experiment import check_comparable, read_experiment
 from sweep.analysis.targets import find_rows
@@ -30,6 +31,7 @@ from xpe_core.steps import long_step
 PROBLEM_SCHEMA = {"experiment": pl.String, "arm": pl.String, "source_set": pl.String, "problem": pl.String}
 STATES = (State.COMPLETE, State.FAILED, State.PRUNED, UNFINISHED)
 RUN = ["experiment", "run_id"]
+ROUNDING = 1e-9
 RunKey = tuple[str, str]
 
 
@@ -69,11 +71,14 @@ class _Problems(list[dict[str, str | None]]):
 
 
 @long_step("Reading results")
-def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: bool = True) -> Results:
+def read_results(
+    folders: Sequence[Folder], exclude: str | None = None, merged: bool = True, metric: str | None = None
+) -> Results:
     """Read experiments for tables without the languages of `exclude` (groups, families, scripts, languages, or `none`).
 
     Without it, these are the languages trained on, or those of the published table (`targets.choose_exclusions`).
-    `merged` puts the seeds together that several experiments ran of one arm. InputError where a folder holds no
+    `merged` puts the seeds together that several experiments ran of one arm. `metric` is what is averaged, by default
+    the task's first. InputError where a folder holds no
     experiment, their accuracies do not compare (another data set or backbone), none of them has results yet, rows are
     impossible, or the exclusion set is unknown or holds all tested languages.
     """
@@ -88,11 +93,13 @@ def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: 
     complete = runs.filter(pl.col("state") == State.COMPLETE).select(*RUN, "selection_accuracy")
     validated = rows.filter(pl.col("split") == "validation").select(*RUN, "language")
     rows = rows.filter(pl.col("split") == "test").join(complete.select(RUN), on=RUN, how="semi")
+    metric = choose_metric(rows["metric"].unique().to_list(), metric)
+    rows = of_metric(rows, metric)
     _check_counts(rows)
     if rows.is_empty() and not complete.is_empty():
         where = ", ".join(str(one.folder / "evaluations") for one in experiments)
         raise InputError(f"{where}: there are no test results of the {_runs(len(complete))} that are complete")
-    rows, disputed_rows = _once(rows, [*RUN, "language"], ["num_examples", "num_correct"], problems)
+    rows, disputed_rows = _once(rows, [*RUN, "language"], ["num_examples", "score_sum"], problems)
     selection = {(name, run_id): value for name, run_id, value in complete.iter_rows()}
     tested = _index(rows, disputed_runs | disputed_rows, selection)
     found = [cell for one in experiments for cell in _find_cells(one, runs, problems)]
@@ -117,7 +124,7 @@ def read_results(folders: Sequence[Folder], exclude: str | None = None, merged: 
         find_facts(experiments[0].sweep.corners[0].backbone),
     )
     everything = (experiments, table_rows, tested.languages, tuple(cells), frozenset(foreign), frame)
-    results = Results(*everything, most_frequent=most_frequent)
+    results = Results(*everything, most_frequent=most_frequent, metric=metric)
     if results.languages and not results.groups:
         raise InputError(f"--exclude {exclude}: holds all tested languages, so there is no target group to report on")
     return results
@@ -165,15 +172,16 @@ def _once(
 
 
 def _check_counts(rows: pl.DataFrame) -> None:
-    """Raise InputError where a row cannot be: no examples, or more correct ones than there are."""
-    possible = pl.col("num_examples").ge(1) & pl.col("num_correct").is_between(0, pl.col("num_examples"))
+    """Raise InputError where a row cannot be: no examples, or a higher sum of scores than there are examples."""
+    most = pl.col("num_examples") * (1 + ROUNDING)
+    possible = pl.col("num_examples").ge(1) & pl.col("score_sum").is_between(0, most)
     wrong = rows.filter(~possible.fill_null(False))
     if len(wrong):
-        name, run_id, language, size, correct = wrong.select(*RUN, "language", "num_examples", "num_correct").row(0)
+        name, run_id, language, size, total = wrong.select(*RUN, "language", "num_examples", "score_sum").row(0)
         more = f", and {len(wrong) - 1} more rows are as impossible" if len(wrong) > 1 else ""
         raise InputError(
-            f"{name}: evaluations says of run {run_id} in {language} that {correct} of {size} examples are "
-            f"correct{more}; restore the file from a copy"
+            f"{name}: evaluations says of run {run_id} in {language} that the scores of {size} examples add up to "
+            f"{total}{more}; restore the file from a copy"
         )
 
 
@@ -188,7 +196,7 @@ def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunK
         rows.join(usual, on="language", how="left", maintain_order="left")
         .with_columns(resized=pl.col("num_examples") != pl.col("usual"))
         .group_by(RUN, maintain_order=True)
-        .agg("language", "resized", accuracy=pl.col("num_correct") / pl.col("num_examples"))
+        .agg("language", "resized", "score")
     )
     sets = Counter(tuple(sorted(codes)) for codes in by_run["language"].to_list())
     languages = max(sets, key=lambda codes: (sets[codes], len(codes), codes), default=())
@@ -207,12 +215,12 @@ def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunK
 
 def _most_frequent(rows: pl.DataFrame) -> dict[str, tuple[float, int]]:
     """Return the share of each language's most frequent class and the number of examples, as most runs have them."""
-    known = rows.filter(pl.col("num_most_frequent").is_not_null())
-    counts = known.group_by("language", "num_examples", "num_most_frequent").len()
+    known = rows.filter(pl.col("chance_sum").is_not_null())
+    counts = known.group_by("language", "num_examples", "chance_sum").len()
     usual = counts.sort("len", "num_examples", descending=True).unique("language", keep="first", maintain_order=True)
     return {
         code: (count / size, size)
-        for code, size, count in usual.select("language", "num_examples", "num_most_frequent").iter_rows()
+        for code, size, count in usual.select("language", "num_examples", "chance_sum").iter_rows()
     }
 
 

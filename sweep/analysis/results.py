@@ -116,6 +116,8 @@ class Results:
     """experiment, arm, source_set (null: all), problem: one sentence each."""
     most_frequent: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     """By language: the share of its most frequent class in the test, and of how many examples; where it is known."""
+    metric: str = "accuracy"
+    """What the runs are scored by in the tables."""
 
     @property
     def shown(self) -> list[Cell]:

@@ -5,9 +5,10 @@ reads, a message is a single value in them.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sweep.records.parquet import score_rows
 from sweep.records.states import State
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class RunScores:
     scores: tuple["LanguageScore", ...]
 
     def rows(self) -> list[dict[str, str | int | float | None]]:
-        """Return the rows of the table `evaluations`, one a language."""
-        return [{"run_id": self.run_id, "split": self.split, **asdict(score)} for score in self.scores]
+        """Return the rows of the table `evaluations`, one a language and metric."""
+        return score_rows(self.run_id, self.split, self.scores)
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,12 @@ from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.config import RunConfig, digest
 from xpe_core.language_facts import find_facts
+from xpe_core.tasks.metrics import metrics_of
 
 SUMMARY = ("best_step", "train_seconds", "num_trained_parameters")
 """Columns of `runs` that are results as they are."""
+METRIC = metrics_of()[0]
+"""The metric of test results; their names begin with `test_accuracy`."""
 REPORTED = {
     "validation_accuracy": "validation_accuracies",
     "selection_accuracy": "selection_accuracies",
@@ -161,8 +164,8 @@ class Histories(dict[str, ConfigurationHistory]):
         """Take a trial's rows of both tables."""
         tested: dict[str, dict[str, float]] = {}
         for row in evaluations:
-            if row["split"] == "test":
-                accuracy = row["num_correct"] / row["num_examples"]
+            if row["split"] == "test" and row["metric"] == METRIC:
+                accuracy = row["score_sum"] / row["num_examples"]
                 tested.setdefault(row["run_id"], {})[row["language"]] = accuracy
         known = {run.run_id: run for run in self._trials[trial_id]}
         for row in runs:

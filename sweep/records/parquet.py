@@ -6,8 +6,8 @@ ends, so that a trial that ends twice is counted once, and a reader never sees h
 
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute
@@ -16,6 +16,9 @@ import pyarrow.parquet
 from sweep.storage import Folder
 from xpe_core.config import LATER, RunConfig
 from xpe_core.errors import InputError
+
+if TYPE_CHECKING:
+    from xpe_core.tasks.evaluation import LanguageScore  # slow to import
 
 TRIALS_A_FILE = 128
 
@@ -69,22 +72,33 @@ EVALUATION_SCHEMA = pa.schema(
         ("run_id", pa.string()),
         ("split", pa.string()),
         ("language", pa.string()),
+        ("metric", pa.string()),
         ("num_examples", pa.int64()),
+        ("score_sum", pa.float64()),  # over num_examples it is the metric; of accuracy the number of correct ones
+        ("loss", pa.float64()),  # mean over the examples, whatever the metric
+        ("chance_sum", pa.float64()),  # of always giving the most frequent answer; null where it is not known
+    ]
+)
+OLDER_EVALUATION_SCHEMA = pa.schema(
+    [
+        *((name, EVALUATION_SCHEMA.field(name).type) for name in ("run_id", "split", "language", "num_examples")),
         ("num_correct", pa.int64()),
         ("macro_f1", pa.float64()),
         ("loss", pa.float64()),
-        ("num_most_frequent", pa.int64()),  # examples of the language's most frequent class; null in older tables
+        ("num_most_frequent", pa.int64()),
     ]
 )
+"""A row for all metrics, as older versions wrote it."""
 SCHEMAS = {"runs": RUN_SCHEMA, "evaluations": EVALUATION_SCHEMA}
 NEEDED = {
     "runs": (
         *("run_id", "config_id", "trial_id", "trial_number", "method", "state", "selection_accuracy"),
         *(name for name in RunConfig.model_fields if name not in LATER),
     ),
-    "evaluations": ("run_id", "split", "language", "num_examples", "num_correct"),
+    "evaluations": ("run_id", "split", "language", "metric", "num_examples", "score_sum"),
 }
 """Columns without which a file says nothing; what another version lacks beside these is null."""
+OLDER_NEEDED = ("run_id", "split", "language", "num_examples", "num_correct")
 
 
 def write_rows(folder: Folder, table: str, part: int, run_ids: Sequence[str], rows: Rows) -> None:
@@ -93,7 +107,7 @@ def write_rows(folder: Folder, table: str, part: int, run_ids: Sequence[str], ro
     new = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
     content = folder.read(name)
     if content is not None:
-        old = pa.parquet.read_table(pa.BufferReader(content), schema=schema)
+        old = _read_part(content, table, f"{folder}/{name}")
         others = pa.compute.invert(pa.compute.is_in(old["run_id"], pa.array(run_ids, pa.string())))
         new = pa.concat_tables([old.filter(others), new])
     target = pa.BufferOutputStream()
@@ -109,17 +123,59 @@ def read_rows(folder: Folder, table: str) -> pa.Table | None:
         part = below.read(name)
         if part is None:  # deleted since
             continue
-        try:
-            columns = set(pa.parquet.read_schema(pa.BufferReader(part)).names)
-            if lacking := [column for column in NEEDED[table] if column not in columns]:
-                reason = f"it lacks the column {', '.join(lacking)}; another version may have written it"
-                raise InputError(f"{below}/{name} cannot be read as a part of the table {table}: {reason}")
-            rows = pa.parquet.read_table(pa.BufferReader(part), schema=SCHEMAS[table])
-            found.append(_fill_in(rows, columns) if table == "runs" else rows)
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{below}/{name} cannot be read as a part of the table {table}: {reason}") from None
+        found.append(_read_part(part, table, f"{below}/{name}"))
     return pa.concat_tables(found) if found else None
+
+
+def score_rows(run_id: str, split: str, scores: Iterable["LanguageScore"]) -> list[dict[str, str | int | float | None]]:
+    """Return a run's rows of the table `evaluations`: one a language and metric."""
+    return [
+        {
+            "run_id": run_id,
+            "split": split,
+            "language": score.language,
+            "metric": metric,
+            "num_examples": score.num_examples,
+            "score_sum": score_sum,
+            "loss": score.loss,
+            "chance_sum": score.chance_sums.get(metric),
+        }
+        for score in scores
+        for metric, score_sum in score.score_sums.items()
+    ]
+
+
+def _read_part(content: bytes, table: str, place: str) -> pa.Table:
+    """Return a file's rows with the columns of today; InputError where it is no part of the table."""
+    cannot = f"{place} cannot be read as a part of the table {table}"
+    try:
+        columns = set(pa.parquet.read_schema(pa.BufferReader(content)).names)
+        is_older = table == "evaluations" and "metric" not in columns and "num_correct" in columns
+        if lacking := [column for column in (OLDER_NEEDED if is_older else NEEDED[table]) if column not in columns]:
+            reason = f"it lacks the column {', '.join(lacking)}; another version may have written it"
+            raise InputError(f"{cannot}: {reason}")
+        schema = OLDER_EVALUATION_SCHEMA if is_older else SCHEMAS[table]
+        rows = pa.parquet.read_table(pa.BufferReader(content), schema=schema)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{cannot}: {str(error).splitlines()[0]}") from None
+    if is_older:
+        return _split_metrics(rows)
+    return _fill_in(rows, columns) if table == "runs" else rows
+
+
+def _split_metrics(rows: pa.Table) -> pa.Table:
+    """Return a row a metric out of rows that have them all; those of one metric stay in their order."""
+    f1_sums = pa.compute.multiply(rows["macro_f1"], rows["num_examples"].cast(pa.float64()))
+    sums = {"accuracy": rows["num_correct"], "macro_f1": f1_sums}
+    chances = {"accuracy": rows["num_most_frequent"]}
+    parts = []
+    for metric, score_sums in sums.items():
+        own = rows.append_column("metric", pa.array([metric] * len(rows), pa.string()))
+        own = own.append_column("score_sum", score_sums.cast(pa.float64()))
+        chance = chances.get(metric, pa.nulls(len(rows), pa.float64()))
+        own = own.append_column("chance_sum", chance.cast(pa.float64()))
+        parts.append(own.select(EVALUATION_SCHEMA.names).filter(pa.compute.is_valid(own["score_sum"])))
+    return pa.concat_tables(parts).cast(EVALUATION_SCHEMA)
 
 
 def _fill_in(runs: pa.Table, columns: Collection[str]) -> pa.Table:

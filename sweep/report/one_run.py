@@ -74,7 +74,7 @@ def _print_head(console: Console, folder: Folder, row: dict[str, Any], tested: p
         step = "" if row["best_step"] is None else f", at step {row['best_step']} of {row['num_steps']}"
         lines.append(f"validation {format_percent(row['validation_accuracy'])} % on the source languages{step}")
     if len(tested):
-        mean = format_percent(float(tested["accuracy"].to_numpy().mean()))
+        mean = format_percent(float(tested["score"].to_numpy().mean()))
         lines.append(f"test       {mean} %, the mean over {count_nouns(len(tested), 'language')}")
     is_kept = row["run_id"] in kept_run_ids(folder)
     lines.append(f"adapter    {folder}/{ADAPTERS}/{row['run_id']}{SUFFIX}" if is_kept else "adapter    not kept here")
@@ -113,8 +113,8 @@ def _languages_table(tested: pl.DataFrame) -> Table:
     table.add_column(overflow="fold")
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", no_wrap=True, style="dim")
-    for row in tested.sort("accuracy", "language", descending=[True, False]).iter_rows(named=True):
+    for row in tested.sort("score", "language", descending=[True, False]).iter_rows(named=True):
         code = row["language"]
-        counts = f"{row['num_correct']}/{row['num_examples']}"
-        table.add_row(Text(code), Text(names.get(code) or ""), format_percent(row["accuracy"]), counts)
+        counts = f"{format_number(row['score_sum'])}/{row['num_examples']}"
+        table.add_row(Text(code), Text(names.get(code) or ""), format_percent(row["score"]), counts)
     return table

@@ -268,7 +268,7 @@ def test_names_of_groups_are_explained_where_they_stand(tmp_path: Path) -> None:
 def with_most_frequent(folder: Path, share: float) -> None:
     """Write into an experiment's table how many examples each language's most frequent class has."""
     for part in (folder / "evaluations").glob("*.parquet"):
-        rows = pl.read_parquet(part).with_columns(num_most_frequent=pl.lit(round(share * NUM_EXAMPLES)))
+        rows = pl.read_parquet(part).with_columns(chance_sum=pl.lit(float(round(share * NUM_EXAMPLES))))
         rows.write_parquet(part)
 
 

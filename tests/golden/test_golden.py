@@ -65,7 +65,10 @@ def test_an_older_search_goes_on_as_the_older_version_went_on(
     run_here("search", SMALL, "--num-samples", str(CONTINUED), "--storage", str(tmp_path))
     for table, keys in (("runs", ["run_id"]), ("evaluations", ["run_id", "split", "language"])):
         golden = pl.read_parquet(OLD / "small-continued" / table).sort(keys)
-        rows = pl.read_parquet(tmp_path / "small" / table).sort(keys)
+        rows = pl.read_parquet(tmp_path / "small" / table)
+        if table == "evaluations":  # the older version had one row for all metrics
+            rows = rows.filter(metric="accuracy")
+        rows = rows.sort(keys)
         assert rows.select(keys).equals(golden.select(keys))
         if table == "runs":
             assert rows["state"].to_list() == golden["state"].to_list()

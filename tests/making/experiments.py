@@ -35,8 +35,8 @@ def make_rows(
         state = {"state": "complete", "selection_accuracy": 0.5, "num_steps": run.max_steps, "method": run.method}
         runs.append({**run.model_dump(), **identity, **state, **values})
         for code in codes:
-            counts = {"num_examples": NUM_EXAMPLES, "num_correct": round(NUM_EXAMPLES * accuracy(run, code))}
-            rows.append({"run_id": run.run_id, "split": "test", "language": code, **counts})
+            named = {"run_id": run.run_id, "split": "test", "language": code, "metric": "accuracy"}
+            rows.append({**named, "num_examples": NUM_EXAMPLES, "score_sum": round(NUM_EXAMPLES * accuracy(run, code))})
     return runs, rows
 
 

@@ -80,7 +80,7 @@ def train(config: RunConfig, seeds: list[int]) -> dict[str, object]:
         "positions": max(sizes),
         "out_of_memory": len(ran_out),
         "losses": [run.train_loss for report in reports if report for run in report.runs],
-        "num_correct": [score.num_correct for run_scores in scores for score in run_scores],
+        "num_correct": [score.score_sums["accuracy"] for run_scores in scores for score in run_scores],
     }
 
 

@@ -79,8 +79,8 @@ def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(undisturbed: 
     assert report.runs[0].best_validation_accuracy == row["validation_accuracy"]
     scores = evaluate(model, data, "test", ["eng_Latn", "kat_Geor", "yor_Latn"], 10)[0]
     table = read_evaluations(folder).filter((pl.col("run_id") == row["run_id"]) & (pl.col("split") == "test"))
-    counts = dict(table.select("language", "num_correct").iter_rows())
-    assert counts == {score.language: score.num_correct for score in scores}
+    counts = dict(table.filter(metric="accuracy").select("language", "score_sum").iter_rows())
+    assert counts == {score.language: score.score_sums["accuracy"] for score in scores}
 
 
 def test_the_same_search_with_one_worker_gives_the_same_configurations_and_numbers(

@@ -1,12 +1,13 @@
-"""Scores as counts per language, all runs of a pack and all languages in one pass.
+"""Scores per language and metric, all runs of a pack and all languages in one pass.
 
-Counts are what is kept; rates are derived from them, so that groups of languages can be averaged in any way later.
+Sums are what is kept; rates are derived from them, so that groups of languages can be averaged in any way later.
 
 R runs, M examples, C classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import PromptClassifier
+from xpe_core.tasks.metrics import METRICS, metrics_of
 from xpe_core.training.batches import run_in_batches
 
 
@@ -23,18 +25,21 @@ class LanguageScore:
 
     language: str
     num_examples: int
-    num_correct: int
-    macro_f1: float
-    """Mean F1 over the classes that stand in the language's labels or predictions."""
+    score_sums: Mapping[str, float]
+    """By metric, that which selects first: the sum of the examples' scores in [0, 1]."""
     loss: float
-    """Mean cross-entropy in nats."""
-    num_most_frequent: int | None = None
-    """Examples of the language's most frequent class; None in scores that were written before it was counted."""
+    """Mean loss in nats."""
+    chance_sums: Mapping[str, float] = field(default_factory=dict)
+    """By metric: the sum that always giving the language's most frequent answer has; absent where it is not known."""
+
+    def mean(self, metric: str) -> float:
+        """Return the language's mean score, in [0, 1]."""
+        return self.score_sums[metric] / self.num_examples
 
     @property
     def accuracy(self) -> float:
         """Share of correct examples, in [0, 1]."""
-        return self.num_correct / self.num_examples
+        return self.mean("accuracy")
 
 
 def evaluate(
@@ -60,10 +65,9 @@ def evaluate(
                 LanguageScore(
                     language=language,
                     num_examples=int(here.sum()),
-                    num_correct=int((predicted == expected).sum()),
-                    macro_f1=macro_f1(expected, predicted),
+                    score_sums={name: float(METRICS[name].scores(predicted, expected).sum()) for name in metrics_of()},
                     loss=float(losses[run, here].mean()),
-                    num_most_frequent=int(np.bincount(expected).max()),
+                    chance_sums=_chance_sums(expected),
                 )
             )
     return scores
@@ -76,13 +80,23 @@ def mean_accuracy(scores: Sequence[LanguageScore], languages: Sequence[str] | No
     return sum(rates) / len(rates)
 
 
-def macro_f1(expected: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the mean over classes of 2 TP / (2 TP + FP + FN); classes in neither array do not count."""
-    num_classes = int(max(expected.max(), predicted.max())) + 1
-    true_positives = np.bincount(expected[expected == predicted], minlength=num_classes)
-    denominators = np.bincount(expected, minlength=num_classes) + np.bincount(predicted, minlength=num_classes)
-    present = denominators > 0
-    return float((2 * true_positives[present] / denominators[present]).mean())
+def read_score(facts: Mapping[str, Any]) -> LanguageScore:
+    """Return a score out of the facts of a checkpoint, also of one that an older version wrote."""
+    if "score_sums" in facts:
+        return LanguageScore(**facts)
+    size, most_frequent = facts["num_examples"], facts.get("num_most_frequent")
+    return LanguageScore(
+        language=facts["language"],
+        num_examples=size,
+        score_sums={"accuracy": float(facts["num_correct"]), "macro_f1": facts["macro_f1"] * size},
+        loss=facts["loss"],
+        chance_sums={} if most_frequent is None else {"accuracy": float(most_frequent)},
+    )
+
+
+def _chance_sums(expected: np.ndarray) -> dict[str, float]:
+    sums = {name: METRICS[name].chance_sum(expected) for name in metrics_of()}
+    return {name: total for name, total in sums.items() if total is not None}
 
 
 def _predict(

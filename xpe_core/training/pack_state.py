@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xpe_core.config import RunConfig
 from xpe_core.pack import Parameters
-from xpe_core.tasks.evaluation import LanguageScore
+from xpe_core.tasks.evaluation import LanguageScore, read_score
 from xpe_core.training.meter import Work
 
 FACTS = (
@@ -125,7 +125,7 @@ class RunProgress:
         """Stand where another run of the same configuration and seed stood."""
         for name in FACTS:
             setattr(self, name, facts[name])
-        self.validation_scores = tuple(LanguageScore(**score) for score in facts["scores"])
+        self.validation_scores = tuple(read_score(score) for score in facts["scores"])
 
 
 class PackProgress:

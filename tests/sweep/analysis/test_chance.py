@@ -28,7 +28,7 @@ def test_cells_stand_beside_the_mean_share_of_their_languages(tmp_path: Path) ->
     part = tmp_path / "made" / "evaluations" / "part-0000.parquet"
     rows = pl.read_parquet(part)
     counts = pl.when(pl.col("language") == "eng_Latn").then(NUM_EXAMPLES // 2).otherwise(NUM_EXAMPLES // 4)
-    rows.with_columns(num_most_frequent=counts.cast(pl.Int64)).write_parquet(part)
+    rows.with_columns(chance_sum=counts.cast(pl.Float64)).write_parquet(part)
     results = read_results([Folder(tmp_path / "made")])
     found = {one.arm: one for one in beside_most_frequent(results)}
     assert found["spt"].most_frequent == pytest.approx((0.5 + 4 * 0.25) / 5)
@@ -39,5 +39,5 @@ def test_cells_stand_beside_the_mean_share_of_their_languages(tmp_path: Path) ->
 def test_tables_of_before_the_count_say_nothing(tmp_path: Path) -> None:
     write_grid(tmp_path / "made", ARMS, lambda run, code: 0.2)
     part = tmp_path / "made" / "evaluations" / "part-0000.parquet"
-    pl.read_parquet(part).drop("num_most_frequent").write_parquet(part)
+    pl.read_parquet(part).drop("chance_sum").write_parquet(part)
     assert beside_most_frequent(read_results([Folder(tmp_path / "made")])) == []

@@ -53,7 +53,7 @@ def test_validation_rows_and_unfinished_runs_are_in_no_mean(tmp_path: Path) -> N
     write_grid(tmp_path / "made", ARMS, accuracy, seeds=(1, 2))
     config = next(one.config for one in read(tmp_path / "made").cells if one.arm == "spt")
     runs, rows = make_rows(config, 0, (1,), accuracy, arm="spt")
-    validated = [{**row, "split": "validation", "num_correct": 0} for row in rows]
+    validated = [{**row, "split": "validation", "score_sum": 0} for row in rows]
     put(tmp_path / "made", runs, [*rows, *validated])
     pruned, tested = make_rows(config, 0, (2,), lambda run, code: 0.0, arm="spt", state="pruned")
     put(tmp_path / "made", pruned, tested)
@@ -259,7 +259,7 @@ def test_experiments_whose_accuracies_do_not_compare_are_refused(tmp_path: Path)
 def test_a_run_with_another_number_of_test_examples_is_marked_and_not_averaged(tmp_path: Path) -> None:
     sweep = write_grid(tmp_path / "made", ARMS, accuracy)
     runs, rows = make_rows(sweep.corners[1], 1, [2, 5], accuracy, arm="xpe")
-    fewer = [row | ({"num_examples": 100, "num_correct": 40} if row["language"] == "yor_Latn" else {}) for row in rows]
+    fewer = [row | ({"num_examples": 100, "score_sum": 40} if row["language"] == "yor_Latn" else {}) for row in rows]
     put(tmp_path / "made", runs, fewer)
     results = read(tmp_path / "made")
     table, note = main_table(results), "yor_Latn tested on another number of examples than most in seeds 2, 5"
@@ -275,9 +275,11 @@ def test_a_run_with_another_number_of_test_examples_is_marked_and_not_averaged(t
 def test_counts_that_cannot_be_are_refused(tmp_path: Path, size: int | None, correct: int) -> None:
     sweep = write_grid(tmp_path / "made", ARMS, accuracy)
     runs, rows = make_rows(sweep.corners[1], 1, [2], accuracy, arm="xpe")
-    put(tmp_path / "made", runs, [{**rows[0], "num_examples": size, "num_correct": correct}, *rows[1:]])
+    put(tmp_path / "made", runs, [{**rows[0], "num_examples": size, "score_sum": correct}, *rows[1:]])
     run_id = sweep.corners[1].with_seed(2).run_id
-    with pytest.raises(InputError, match=f"made: .* run {run_id} in eng_Latn that {correct} of {size} examples"):
+    with pytest.raises(
+        InputError, match=f"made: .* run {run_id} in eng_Latn that the scores of {size} examples add up to {correct}"
+    ):
         read(tmp_path / "made")
 
 

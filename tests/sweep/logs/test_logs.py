@@ -104,7 +104,7 @@ def expect(folder: Folder) -> dict[str, Values]:
             expected[row["run_id"]][name] = {row["num_steps"]: value}
     tested = read_evaluations(folder)
     for (run_id,), rows in tested.filter(tested["split"] == "test").group_by("run_id"):
-        accuracies = dict(rows.select("language", "accuracy").iter_rows())
+        accuracies = dict(rows.select("language", "score").iter_rows())
         for language, accuracy in accuracies.items():
             expected[str(run_id)][f"test_accuracy_by_language/{language}"] = {60: accuracy}
         for group, codes in target_groups(sorted(accuracies), UNTRAINED).items():

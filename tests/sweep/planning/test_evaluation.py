@@ -61,7 +61,7 @@ def test_evaluated_adapters_have_the_counts_of_the_runs_that_trained_them(evalua
     assert best is not None
     trained = read_runs(undisturbed).filter(pl.col("config_id") == best.config_id)
     expected = read_evaluations(undisturbed).join(trained.select("run_id", "seed"), on="run_id")
-    columns = ["seed", "language", "num_examples", "num_correct"]
+    columns = ["seed", "language", "num_examples", "score_sum"]
     order = ["seed", "language"]
     found = counts.filter(pl.col("arm") == "mine").select(columns).sort(order)
     assert found.equals(expected.filter(pl.col("split") == "test").select(columns).sort(order))

@@ -37,12 +37,12 @@ def test_every_finished_run_leaves_the_prompt_and_head_that_its_counts_come_from
         data = load_tokens(row["dataset"], row["backbone"], row["max_length"])
         model = build_classifier(load_backbone(row["backbone"]), [adapter])
         counts = {
-            (split, score.language): score.num_correct
+            (split, score.language): score.score_sums["accuracy"]
             for split in ("test", "validation")
             for score in evaluate(model, data, split, ["eng_Latn", "kat_Geor"], 10 if split == "test" else None)[0]
         }
         for one in evaluations.filter(pl.col("run_id") == run_id).iter_rows(named=True):
-            assert counts.get((one["split"], one["language"]), one["num_correct"]) == one["num_correct"]
+            assert counts.get((one["split"], one["language"]), one["score_sum"]) == one["score_sum"]
 
 
 def make_records(config: RunConfig, *trials: tuple[float, str, float, tuple[int, ...]]) -> dict[str, TrialRecord]:

@@ -38,7 +38,7 @@ def rows_of(record: TrialRecord, state: str = "complete") -> list[dict[str, Any]
 
 
 def counts_of(record: TrialRecord) -> list[dict[str, Any]]:
-    counts = {"split": "test", "language": "kat_Geor", "num_examples": 4, "num_correct": 3}
+    counts = {"split": "test", "language": "kat_Geor", "metric": "accuracy", "num_examples": 4, "score_sum": 3}
     return [{"run_id": run_id, **counts} for run_id in record.run_ids]
 
 
@@ -269,7 +269,7 @@ def test_a_damaged_specification_is_one_sentence_that_names_the_file(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("table", "column"), [("runs", "selection_accuracy"), ("runs", "batch_size"), ("evaluations", "num_correct")]
+    ("table", "column"), [("runs", "selection_accuracy"), ("runs", "batch_size"), ("evaluations", "score_sum")]
 )
 def test_a_table_of_another_version_that_lacks_what_is_needed_is_refused(
     tmp_path: Path, table: str, column: str

@@ -30,7 +30,13 @@ def storage(tmp_path: Path) -> str:
         folder.append({"event": "report", "trial_id": f"t{number}", "step": 50, "selection_accuracy": 0.25})
         if number == 0:
             rows = [{**config.with_seed(seed).model_dump(), "run_id": record.run_ids[seed - 1]} for seed in (1, 2)]
-            counts: dict[str, Any] = {"split": "test", "language": "kat_Geor", "num_examples": 4, "num_correct": 3}
+            counts: dict[str, Any] = {
+                "split": "test",
+                "language": "kat_Geor",
+                "metric": "accuracy",
+                "num_examples": 4,
+                "score_sum": 3,
+            }
             folder.end(record, State.COMPLETE, None, rows, [{"run_id": record.run_ids[0], **counts}])
     folder.close()
     return str(tmp_path)

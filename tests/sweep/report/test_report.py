@@ -33,7 +33,7 @@ def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state:
         identity = {"run_id": run.run_id, "config_id": run.config_id, "trial_id": f"t{number}", "trial_number": number}
         runs.append({**run.model_dump(), **identity, "method": run.method, "state": state, "selection_accuracy": value})
         for language, accuracy in GROUPS.items() if state == "complete" else ():
-            counts = {"num_examples": 100, "num_correct": round(100 * accuracy * value) + seed}
+            counts = {"metric": "accuracy", "num_examples": 100, "score_sum": round(100 * accuracy * value) + seed}
             evaluations.append({"run_id": run.run_id, "split": "test", "language": language, **counts})
     record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), (1, 2))
     folder.append(suggestion(record))

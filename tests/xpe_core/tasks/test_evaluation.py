@@ -1,5 +1,7 @@
 """Scores against hand-computed numbers and a plain loop."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.pack import PromptAndHead, PromptClassifier
-from xpe_core.tasks.evaluation import LanguageScore, evaluate, macro_f1, mean_accuracy
+from xpe_core.tasks.evaluation import LanguageScore, evaluate, mean_accuracy, read_score
 from xpe_core.training.batches import BATCH_TOKENS
 
 
@@ -18,20 +20,21 @@ def config(dataset: str, backbone: str) -> RunConfig:
     return RunConfig(backbone=backbone, dataset=dataset, num_virtual_tokens=4, max_length=16, precision="float32")
 
 
-def test_macro_f1_by_hand() -> None:
-    # class 0: TP 1, FP 1, FN 1 -> 1/2; class 1: TP 2, FP 1, FN 0 -> 4/5; class 2: TP 0, FP 0, FN 1 -> 0
-    expected, predicted = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])
-    assert macro_f1(expected, predicted) == pytest.approx((1 / 2 + 4 / 5 + 0) / 3)
-
-
-def test_macro_f1_leaves_out_classes_that_do_not_occur() -> None:
-    assert macro_f1(np.array([0, 2]), np.array([0, 2])) == 1.0
-
-
 def test_every_language_weighs_the_same_in_a_mean() -> None:
-    scores = [LanguageScore("eng_Latn", 100, 90, 0.9, 0.1), LanguageScore("kat_Geor", 10, 5, 0.5, 0.7)]
+    scores = [
+        LanguageScore("eng_Latn", 100, {"accuracy": 90.0}, 0.1),
+        LanguageScore("kat_Geor", 10, {"accuracy": 5.0}, 0.7),
+    ]
     assert mean_accuracy(scores) == pytest.approx(0.7)
     assert mean_accuracy(scores, ["kat_Geor"]) == pytest.approx(0.5)
+
+
+def test_a_score_that_an_older_version_wrote_is_read() -> None:
+    older = {"language": "kat_Geor", "num_examples": 10, "num_correct": 5, "macro_f1": 0.25, "loss": 0.5}
+    score = read_score({**older, "num_most_frequent": 3})
+    assert score == LanguageScore("kat_Geor", 10, {"accuracy": 5.0, "macro_f1": 2.5}, 0.5, {"accuracy": 3.0})
+    assert read_score(older).chance_sums == {}
+    assert read_score(dataclasses.asdict(score)) == score
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
@@ -54,7 +57,7 @@ def test_one_pass_over_all_runs_and_languages_counts_what_single_examples_give(c
                     logits = plain[place].head(hidden[:, 0] if pooling == "first" else hidden.mean(1), [])[0]
                 correct += int(logits.argmax() == data.labels[index])
                 losses.append(-torch.log_softmax(logits, 0)[data.labels[index]].item())
-            assert (score.num_examples, score.num_correct) == (18, correct)
+            assert (score.num_examples, score.score_sums["accuracy"]) == (18, correct)
             assert score.loss == pytest.approx(np.mean(losses), abs=1e-5)
 
 
@@ -71,7 +74,7 @@ def test_places_choose_the_runs_that_are_scored_and_their_order(config: RunConfi
     model.parameters["head.out.weight"] *= 50  # so that the runs differ by more than rounding
     every, some = evaluate(model, data, "test", LANGUAGES), evaluate(model, data, "test", LANGUAGES, places=[2, 0])
     for found, expected in zip(some, [every[2], every[0]], strict=True):
-        assert [score.num_correct for score in found] == [score.num_correct for score in expected]
+        assert [score.score_sums for score in found] == [score.score_sums for score in expected]
         losses = [score.loss for score in expected]
         assert [score.loss for score in found] == pytest.approx(losses, abs=1e-5)
     assert every[0][0].loss != pytest.approx(every[2][0].loss, abs=1e-2)
@@ -86,5 +89,5 @@ def test_the_size_of_a_batch_does_not_change_a_score(
     expected = evaluate(model, data, "test", LANGUAGES)[0]
     monkeypatch.setitem(BATCH_TOKENS, "cpu", budget)
     for score, usual in zip(evaluate(model, data, "test", LANGUAGES)[0], expected, strict=True):
-        assert (score.num_examples, score.num_correct) == (usual.num_examples, usual.num_correct)
+        assert (score.num_examples, score.score_sums) == (usual.num_examples, usual.score_sums)
         assert score.loss == pytest.approx(usual.loss, abs=1e-5)
