@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from sweep.records.ledger import read_ledger
-from tests.cluster.kill_driver import compare, start
+from tests.cluster.kill_driver import compare, run_undisturbed, start
 from tests.cluster.leftovers import find_left, mark
 
 SIZE_MIB = 24
@@ -21,7 +21,7 @@ SIZE_MIB = 24
 def main(experiment: str, storage: str) -> None:
     """Run undisturbed, then on the small disk, twice, and compare."""
     name, marked = Path(experiment).stem, mark()
-    assert start(experiment, f"{storage}/undisturbed", marked).wait() == 0
+    run_undisturbed(experiment, storage, marked)
     small = Path(storage).absolute() / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(small)], check=True)

@@ -1,6 +1,7 @@
 """Whole searches: a real local Ray, a tiny real model, real tables; and the command line as a user meets it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
 from sweep.storage import Folder
+from tests.cluster import kill_driver
 from tests.cluster.kill_driver import compare
 from tests.cluster.leftovers import find_left, mark
 from tests.conftest import Refuse, Run, copy_experiment, write_dataset
@@ -138,42 +140,35 @@ def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_l
     assert read_runs(folder).drop(MEASURED).sort("run_id").equals(first.drop(MEASURED).sort("run_id"))
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_killed_search_goes_on_with_the_same_command(values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_with_the_same_command(
+    one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text(yaml.safe_dump({**values, "num_samples": 5}))
-    arguments = ["search", str(file), "--storage", str(tmp_path / "results")]
-    ledger = tmp_path / "results" / "mine" / "ledger.jsonl"
-    marked = mark()
-    process = command(*arguments, **marked)
-    deadline = time.monotonic() + 120
-    while not (ledger.exists() and '"end"' in ledger.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert find_left(marked) == []
-    done = {trial for trial, record in read_ledger(ledger.parent).items() if record.state}
-    assert 0 < len(done) < 5
-    again = command(*arguments)
-    output, errors = again.communicate(timeout=180)
-    assert again.returncode == 0, errors
-    assert "Traceback" not in output + errors
-    assert f"{len(done) + 1}/5" in output
-    runs = read_runs(ledger.parent)
-    assert len(runs) == runs["run_id"].n_unique() == 10
-    assert list((ledger.parent / "checkpoints").glob("*")) == []
+    file.write_text(yaml.safe_dump(one_at_a_time))
+    copy_experiment(undisturbed, tmp_path / "undisturbed")
+    kill_driver.main(str(file), str(tmp_path), times="1", longest_life="0", event="end")
+    printed = capsys.readouterr().out
+    assert "after 1 kills: the same runs, numbers and best configuration, no process left over" in printed
+    done = int(re.findall(r"killed 1 times, (\d) trials have ended", printed)[0])
+    assert 0 < done < 5
+    output = (tmp_path / "output.txt").read_text()
+    assert f"{done + 1}/5" in output
     assert "validation" in output and "SPT" in output and "XPE" in output
+    folder = tmp_path / "disturbed" / "mine"
+    runs = read_runs(folder)
+    assert len(runs) == runs["run_id"].n_unique() == 10
+    assert list((folder / "checkpoints").glob("*")) == []
 
-    _, best = load_experiment(str(ledger.parent / "mine-best.yaml"))
+    _, best = load_experiment(str(folder / "mine-best.yaml"))
     rerun = read_runs(run_experiment(prepare("mine-best", best), tmp_path / "results"))
     first = runs.filter(pl.col("run_id").is_in(rerun["run_id"].to_list()))
     assert first.sort("seed")["selection_accuracy"].to_list() == rerun.sort("seed")["selection_accuracy"].to_list()
 
     # one line each, as in the README
     rows = {
-        len(pd.read_parquet(ledger.parent / "runs")),
-        len(pl.read_parquet(ledger.parent / "runs")),
-        len(duckdb.read_parquet(f"{ledger.parent}/runs/*.parquet").df()),
+        len(pd.read_parquet(folder / "runs")),
+        len(pl.read_parquet(folder / "runs")),
+        len(duckdb.read_parquet(f"{folder}/runs/*.parquet").df()),
     }
     assert rows == {10}
 
