@@ -24,7 +24,7 @@ from benchmarks.setting import (
     print_table,
 )
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import evaluate
 
 BATCH_SIZES = (8, 16, 32, 64, 256)
@@ -39,7 +39,7 @@ def main() -> None:
     rows, ratios = [], {}
     for precision in PRECISIONS:
         config = build_config(arguments, precision, 1)
-        model = PromptClassifier(load_backbone(config.backbone, find_device()), [config], NUM_CLASSES)
+        model = Pack(load_backbone(config.backbone, find_device()), [config], NUM_CLASSES)
         peer = peft_trainer.build_model(config)
 
         def time_peer(batch_size: int, precision: str = precision, peer: object = peer) -> float:
@@ -56,7 +56,7 @@ def main() -> None:
             peft_trainer.predict(trainer, data, examples)
             return time.perf_counter() - started
 
-        def time_ours(_: int, model: PromptClassifier = model) -> float:
+        def time_ours(_: int, model: Pack = model) -> float:
             started = time.perf_counter()
             evaluate(model, data, "test", LANGUAGES, max_examples)
             return time.perf_counter() - started

@@ -40,7 +40,7 @@ from benchmarks.setting import (
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import evaluate
 from xpe_core.training.meter import measure_peak
 
@@ -210,7 +210,7 @@ def time_test(setting: Setting, size: int) -> tuple[float, int | None]:
     """Return the seconds of a pack's test on all languages, and the most memory in it."""
     configs = [setting.config.with_seed(seed) for seed in range(1, size + 1)]
     backbone = load_backbone(setting.config.backbone, find_device())
-    model = PromptClassifier(backbone, configs, NUM_CLASSES)
+    model = Pack(backbone, configs, NUM_CLASSES)
     evaluate(model, setting.data, "test", setting.languages, 1)  # a warm-up
     started = time.perf_counter()
     _, above = measure_memory(partial(evaluate, model, setting.data, "test", setting.languages))

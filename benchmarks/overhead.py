@@ -29,7 +29,7 @@ from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import prepare
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 
 
 class _Stub(tune.Trainable):
@@ -52,7 +52,7 @@ def main() -> None:
     arguments = parse_arguments(__doc__ or "")
     num_rounds, num_trials = choose_size(arguments, (5, 16), (5, 16), (1, 3))
     config = build_config(arguments, "float32", 1, source_set="eng_Latn", batch_size=1)
-    values = config.model_dump(exclude={"seed", "learning_rate"})
+    values = config.without("seed", "learning_rate")
     sweep = SweepConfig(
         kind="search",
         base=values,
@@ -68,7 +68,7 @@ def main() -> None:
         started = time.perf_counter()
         loaded = load_data(config)
         backbone = load_backbone(config.backbone, find_device())
-        PromptClassifier(backbone, [config.with_seed(number + seed) for seed in range(2)], NUM_CLASSES)
+        Pack(backbone, [config.with_seed(number + seed) for seed in range(2)], NUM_CLASSES)
         assert loaded is data
         return time.perf_counter() - started
 

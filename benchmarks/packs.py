@@ -20,7 +20,7 @@ from benchmarks.setting import (
     train_pack,
 )
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import evaluate
 
 SIZES = (1, 2, 4, 10)
@@ -38,7 +38,7 @@ def main() -> None:
 
     def test_size(size: int, _: int) -> float:
         configs = [config.with_seed(seed) for seed in range(1, size + 1)]
-        model = PromptClassifier(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
+        model = Pack(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
         started = time.perf_counter()
         evaluate(model, data, "test", LANGUAGES, max_examples)
         return (time.perf_counter() - started) / size

@@ -40,7 +40,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.backbones.files import find_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import evaluate, mean_accuracy
 from xpe_core.training.training import train
 
@@ -112,7 +112,7 @@ def compare_training(arguments: Namespace, precision: str) -> float:
     ours = next(name for name in measured if name.startswith("(c)"))
     best = max((name for name in measured if name != ours), key=lambda name: statistics.median(measured[name]))
     rows = [(name, statistics.median(rates), median_ratio(measured[ours], rates)) for name, rates in measured.items()]
-    title = f"training, {precision}: {num_steps} steps of {config.batch_size}, {num_rounds} rounds"
+    title = f"training, {precision}: {num_steps} steps of {config.training.batch_size}, {num_rounds} rounds"
     print_table(title, ("contestant", "text tokens / s", "ours is faster by"), rows)
     return median_ratio(measured[ours], measured[best])
 
@@ -139,7 +139,7 @@ def compare_accuracy(arguments: Namespace) -> None:
     for precision in PRECISIONS:
         config = build_config(arguments, precision, num_steps)
         configs = [config.with_seed(seed) for seed in range(1, num_seeds + 1)]
-        model = PromptClassifier(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
+        model = Pack(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
         # one evaluation, at the end: the checkpoint is the last one, as under Trainer
         for _ in train(model, data):
             pass
@@ -155,7 +155,7 @@ def compare_accuracy(arguments: Namespace) -> None:
 
 
 def _score_peft(config: RunConfig, data: TokenisedData, max_examples: int) -> float:
-    examples = data.select(data.resolve(config.source_set), "train")
+    examples = data.select(data.resolve(config.data.source_set), "train")
     trainer = peft_trainer.build_trainer(
         peft_trainer.build_model(config), config, data, examples, per_device_eval_batch_size=16
     )
@@ -175,7 +175,7 @@ def compare_search(arguments: Namespace) -> dict[str, float]:
     base = build_config(arguments, arguments.precision, 6, source_set="eng_Latn", batch_size=16, eval_steps=2)
     values = {
         "kind": "search",
-        "base": base.model_dump(exclude={"seed", "learning_rate", "num_virtual_tokens"}),
+        "base": base.without("seed", "learning_rate", "num_virtual_tokens"),
         "space": {
             "learning_rate": {"log_uniform": [5e-4, 5e-3]},
             "num_virtual_tokens": {"choice": [10, 20]},

@@ -40,8 +40,8 @@ def build_model(config: RunConfig) -> Any:
     )
     prompt = PromptEncoderConfig(
         task_type=TaskType.SEQ_CLS,
-        num_virtual_tokens=config.num_virtual_tokens,
-        encoder_hidden_size=config.encoder_hidden_size,
+        num_virtual_tokens=config.values["num_virtual_tokens"],
+        encoder_hidden_size=config.values["encoder_hidden_size"],
         modules_to_save=["classifier", "pooler"],
     )
     return get_peft_model(backbone, prompt)
@@ -59,13 +59,13 @@ def build_trainer(
     """Return a Trainer over the examples, with further TrainingArguments; `validation` are what it evaluates on."""
     settings: dict[str, Any] = {
         "output_dir": tempfile.mkdtemp(prefix="xpe-peer-"),
-        "max_steps": config.max_steps,
-        "per_device_train_batch_size": config.batch_size,
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": config.schedule,
-        "warmup_steps": config.warmup_ratio,
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
+        "max_steps": config.training.max_steps,
+        "per_device_train_batch_size": config.training.batch_size,
+        "learning_rate": config.training.learning_rate,
+        "lr_scheduler_type": config.training.schedule,
+        "warmup_steps": config.training.warmup_ratio,
+        "weight_decay": config.training.weight_decay,
+        "max_grad_norm": config.training.max_grad_norm,
         "bf16": config.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
         "train_sampling_strategy": "group_by_length",

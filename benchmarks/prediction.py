@@ -38,7 +38,7 @@ from xpe_core.adapters import Adapter, take_adapter, write_peft
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.backbones.files import find_checkpoint
 from xpe_core.data import load_dataset
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.training.training import train
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64)
@@ -103,7 +103,7 @@ def train_adapter(arguments: Namespace, num_steps: int) -> Adapter:
     """Return an adapter of the benchmarks' task whose head reads the first position, which stock classes can do."""
     config = build_config(arguments, "bfloat16", num_steps, pooling="first", learning_rate=5e-3)
     data = load_data(config)
-    model = PromptClassifier(load_backbone(config.backbone, find_device()), [config], NUM_CLASSES)
+    model = Pack(load_backbone(config.backbone, find_device()), [config], NUM_CLASSES)
     for _ in train(model, take(data, draw_examples(data, config, 1))):
         pass
     return take_adapter(model, 0, data.label_names)
@@ -129,7 +129,11 @@ def load_stock(adapter: Adapter, folder: str, precision: str) -> Callable[[int],
     def build(batch_size: int) -> Contestant:
         def answer(texts: Sequence[str]) -> np.ndarray:
             rows = classify(
-                list(texts), batch_size=batch_size, truncation=True, max_length=adapter.config.max_length, top_k=None
+                list(texts),
+                batch_size=batch_size,
+                truncation=True,
+                max_length=adapter.config.data.max_length,
+                top_k=None,
             )
             by_name = [{entry["label"]: entry["score"] for entry in row} for row in rows]
             return np.array([[row[name] for name in adapter.label_names] for row in by_name])

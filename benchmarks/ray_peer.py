@@ -35,8 +35,8 @@ def train_trial(values: dict[str, Any], base: dict[str, Any], languages: list[st
     """Train one configuration with one seed, and test it on the target languages when it was not stopped."""
     torch.set_num_threads(1)
     config = RunConfig(**{**base, **values})
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
-    source = data.resolve(config.source_set)
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    source = data.resolve(config.data.source_set)
     trainer = peft_trainer.build_trainer(
         peft_trainer.build_model(config),
         config,
@@ -45,18 +45,18 @@ def train_trial(values: dict[str, Any], base: dict[str, Any], languages: list[st
         [_Reporter()],
         data.select(source, "validation"),
         eval_strategy="steps",
-        eval_steps=config.eval_steps,
+        eval_steps=config.training.eval_steps,
         per_device_eval_batch_size=32,
     )
     trainer.train()
     examples = data.select(languages, "test", max_examples)
     correct = peft_trainer.predict(trainer, data, examples) == data.labels[examples]
-    tune.report({"accuracy": 0.0, "step": config.max_steps, "test_accuracy": float(np.mean(correct))})
+    tune.report({"accuracy": 0.0, "step": config.training.max_steps, "test_accuracy": float(np.mean(correct))})
 
 
 def search(sweep: SweepConfig, reuse_actors: bool) -> int:
     """Run the search and return how many trials were tested to their end."""
-    base = sweep.config().model_dump()
+    base = sweep.config().values
     samplers: dict[str, Any] = {"seed": tune.grid_search(list(sweep.seeds))}
     for name, dimension in sweep.space.items():
         if dimension.choice is not None:
@@ -78,7 +78,7 @@ def search(sweep: SweepConfig, reuse_actors: bool) -> int:
             reuse_actors=reuse_actors,
             scheduler=tune.schedulers.ASHAScheduler(
                 time_attr="step",
-                max_t=sweep.config().max_steps + 1,
+                max_t=sweep.config().training.max_steps + 1,
                 grace_period=sweep.scheduler.grace_period,
                 reduction_factor=sweep.scheduler.reduction_factor,
             ),

@@ -42,17 +42,17 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
         for seed in seeds:
             run = config.with_seed(seed)
             identity = {"run_id": run.run_id, "config_id": run.config_id, "trial_id": f"t{number}", "arm": arm}
-            runs.append({**run.model_dump(), **identity, "trial_number": number, "method": run.method})
-            runs[-1] |= {"state": State.COMPLETE, "selection_accuracy": 0.5, "num_steps": run.max_steps}
+            runs.append({**run.values, **identity, "trial_number": number, "method": run.method})
+            runs[-1] |= {"state": State.COMPLETE, "selection_accuracy": 0.5, "num_steps": run.training.max_steps}
             shares = np.clip(levels + generator.normal(0, 0.02) + generator.normal(0, 0.03, len(codes)), 0, 1)
             for code, correct in zip(codes, generator.binomial(NUM_EXAMPLES, shares).tolist(), strict=True):
                 counts = {"num_examples": NUM_EXAMPLES, "metric": "accuracy", "score_sum": correct}
                 evaluations.append({"run_id": run.run_id, "split": "test", "language": code, **counts})
-        record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
+        record = TrialRecord(f"t{number}", number, False, {}, config.values, tuple(seeds), arm)
         names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
         opened.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
         for report in range(1, NUM_REPORTS + 1):
-            step = config.max_steps * report // NUM_REPORTS
+            step = config.training.max_steps * report // NUM_REPORTS
             reported = {"trial_id": record.trial_id, "step": step, "selection_accuracy": 0.5 * report / NUM_REPORTS}
             opened.append({"event": "report", **reported})
         opened.end(record, State.COMPLETE, None, runs, evaluations)

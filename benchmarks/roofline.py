@@ -27,7 +27,7 @@ from benchmarks.setting import (
     take,
 )
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.training.meter import measure_peak
 from xpe_core.training.training import Report, train
 
@@ -59,7 +59,7 @@ def show_step(arguments: Namespace, precision: str) -> float:
 
     def run(number: int) -> Report:
         configs = [config.with_seed(seed) for seed in range(1, arguments.runs + 1)]
-        model = PromptClassifier(backbone, configs, NUM_CLASSES)
+        model = Pack(backbone, configs, NUM_CLASSES)
         *_, report = train(model, take(data, draw_examples(data, config, number)))
         return report
 

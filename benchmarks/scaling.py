@@ -34,7 +34,7 @@ def main() -> None:
     def run_search(num_workers: int, _: int) -> float:
         sweep = SweepConfig(
             kind="search",
-            base=config.model_dump(exclude={"seed", "learning_rate"}),
+            base=config.without("seed", "learning_rate"),
             space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},
             num_samples=num_trials,
             seeds=[1, 2],

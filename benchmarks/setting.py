@@ -26,7 +26,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.training.training import train
 
 Size = TypeVar("Size")
@@ -97,15 +97,17 @@ def build_config(arguments: argparse.Namespace, precision: str, num_steps: int, 
 def load_data(config: RunConfig) -> TokenisedData:
     """Return the task's data, or end the process with one sentence."""
     try:
-        return load_tokens(config.dataset, config.backbone, config.max_length)
+        return load_tokens(config.data.dataset, config.backbone, config.data.max_length)
     except InputError as error:
         sys.exit(f"{error}; give SIB-200's folder with --dataset or XPE_SIB200_DIR")
 
 
 def draw_examples(data: TokenisedData, config: RunConfig, seed: int) -> np.ndarray:
     """Return as many training examples as the config's steps see in one epoch, drawn at random."""
-    indices = data.select(data.resolve(config.source_set), "train")
-    return np.sort(np.random.default_rng(seed).permutation(indices)[: config.max_steps * config.batch_size])
+    indices = data.select(data.resolve(config.data.source_set), "train")
+    return np.sort(
+        np.random.default_rng(seed).permutation(indices)[: config.training.max_steps * config.training.batch_size]
+    )
 
 
 def take(data: TokenisedData, examples: np.ndarray) -> TokenisedData:
@@ -141,7 +143,7 @@ class Training:
 def train_pack(config: RunConfig, data: TokenisedData, examples: np.ndarray, num_runs: int) -> Training:
     """Train a pack for one epoch over the examples."""
     configs = [config.with_seed(seed) for seed in range(1, num_runs + 1)]
-    model = PromptClassifier(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
+    model = Pack(load_backbone(config.backbone, find_device()), configs, NUM_CLASSES)
     *_, report = train(model, take(data, examples))
     return Training(report.work.num_tokens, report.work.seconds, report.work.num_operations)
 

@@ -61,7 +61,7 @@ class StubPack(tune.Trainable):
             for config in configs
         ]
         report = TrialReport(
-            step=configs[0].max_steps,
+            step=configs[0].training.max_steps,
             selection_accuracy=value,
             trained=True,
             finished=True,

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.space import Dimension
-from xpe_core.config import RunConfig
+from xpe_core.config import CHOICES, RunConfig
 
 PAGE = Path(__file__).parent / "fields.md"
 COMMAND = "python -m docs.write_fields"
@@ -70,7 +70,7 @@ def list_sections(model: type[BaseModel], name: str = "") -> Iterator[Section]:
     """Return the model's own fields, and then those of the parts that its fields hold."""
     own, parts = {}, []
     for field_name, field in model.model_fields.items():
-        if kinds := find_kinds(field.annotation):
+        if kinds := _find_choices(model, field_name) or find_kinds(field.annotation):
             parts += [(field_name, kind) for kind in kinds]
         else:
             own[field_name] = field
@@ -79,6 +79,11 @@ def list_sections(model: type[BaseModel], name: str = "") -> Iterator[Section]:
     for field_name, kind in parts:
         choice = f": {kind.model_fields[field_name].default}" if field_name in kind.model_fields else ""
         yield from list_sections(kind, f"`{field_name}{choice}`")
+
+
+def _find_choices(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    """Return what a part of a run's configuration may be."""
+    return [*CHOICES[name].values()] if model is RunConfig and name in CHOICES else []
 
 
 def find_kinds(annotation: Any) -> list[type[BaseModel]]:

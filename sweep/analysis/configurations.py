@@ -89,16 +89,16 @@ def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, Any] | Non
     if best is None:
         return None
     row = runs.filter(pl.col("config_id") == best.config_id).row(0, named=True)
-    return single_experiment(RunConfig(**{name: row[name] for name in RunConfig.model_fields}), sweep, sweep.seeds)
+    return single_experiment(RunConfig.from_row(row), sweep, sweep.seeds)
 
 
 def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, Any]:
     """Return one configuration of an experiment as a search of its own, with every value spelt out."""
     values = sweep.model_dump(mode="json")
-    scheduler = {**values["scheduler"], "grace_period": min(sweep.scheduler.grace_period, config.max_steps)}
+    scheduler = {**values["scheduler"], "grace_period": min(sweep.scheduler.grace_period, config.training.max_steps)}
     return {
         "kind": "search",
-        "base": config.model_dump(exclude={"seed", "imported"}),
+        "base": config.without("seed", "imported"),
         "num_samples": 1,
         "seeds": list(seeds),
         **({"scheduler": scheduler} if sweep.kind == "search" else {}),

@@ -52,13 +52,13 @@ def load_published() -> tuple[dict[str, Any], ...]:
 def why_not_comparable(cell: Cell) -> str | None:
     """Return why a cell has nothing to do with the published table, None where it has."""
     config = cell.config
-    backbone, dataset = (name.rstrip("/").rsplit("/", 1)[-1].lower() for name in (config.backbone, config.dataset))
+    backbone, dataset = (name.rstrip("/").rsplit("/", 1)[-1].lower() for name in (config.backbone, config.data.dataset))
     if backbone not in BACKBONES:
         return f"the backbone is {config.backbone}, not XLM-R large"
     if dataset not in ("sib200", "sib-200"):
-        return f"the data set is {config.dataset}, not SIB-200"
-    if config.encoder_ratio not in METHODS:
-        return f"encoder_ratio is {config.encoder_ratio:g}, which is not published"
+        return f"the data set is {config.data.dataset}, not SIB-200"
+    if config.values["encoder_ratio"] not in METHODS:
+        return f"encoder_ratio is {config.values['encoder_ratio']:g}, which is not published"
     return None
 
 
@@ -79,7 +79,7 @@ def published_table(results: Results) -> pl.DataFrame:
     for figure in load_published():
         method, source_set, group = figure["method"], figure["source_set"], figure["group"]
         size = len(results.groups.get(group, ()))
-        ours = [c for c in cells if METHODS[c.config.encoder_ratio] == method and c.source_set == source_set]
+        ours = [c for c in cells if METHODS[c.config.values["encoder_ratio"]] == method and c.source_set == source_set]
         for cell in ours:
             note = _differs(results, cell, group)
             own = results.group_means(cell, group) if note is None else np.empty(0)

@@ -23,10 +23,11 @@ from sweep.records.parquet import SCHEMAS, read_rows
 from sweep.records.states import State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig, take_fields
 from xpe_core.errors import InputError
 from xpe_core.language_facts import find_facts
 from xpe_core.steps import long_step
+from xpe_core.validation import build_config
 
 PROBLEM_SCHEMA = {"experiment": pl.String, "arm": pl.String, "source_set": pl.String, "problem": pl.String}
 STATES = (State.COMPLETE, State.FAILED, State.PRUNED, UNFINISHED)
@@ -115,8 +116,8 @@ def read_results(
     frame = pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
     most_frequent = _most_frequent(rows)
     table_rows = find_rows(
-        experiments[0].sweep.corners[0].dataset,
-        {cell.source_set: cell.config.source_set for cell in cells},
+        experiments[0].sweep.corners[0].data.dataset,
+        {cell.source_set: cell.config.data.source_set for cell in cells},
         tested.languages,
         _collect_validated(cells, runs, validated),
         groups,
@@ -142,7 +143,7 @@ def _collect_groups(experiments: Sequence[Experiment], problems: _Problems) -> d
 
 def _collect_validated(cells: Sequence[Cell], runs: pl.DataFrame, validated: pl.DataFrame) -> dict[str, list[str]]:
     """Return which languages the runs of each source set were validated on."""
-    named = {cell.config.source_set: cell.source_set for cell in cells}
+    named = {cell.config.data.source_set: cell.source_set for cell in cells}
     rows = validated.join(runs.select(*RUN, "source_set"), on=RUN).unique(["source_set", "language"])
     of_set = rows.group_by("source_set").agg("language").iter_rows()
     return {named[source_set]: sorted(codes) for source_set, codes in of_set if source_set in named}
@@ -254,9 +255,9 @@ def _find_cells(one: Experiment, runs: pl.DataFrame, problems: _Problems) -> Ite
     for config_id in ranked:
         best.setdefault((configs[config_id]["method"], configs[config_id]["source_set"]), config_id)
     for config_id in (*ranked, *sorted(configs.keys() - set(ranked))):
-        values = {name: configs[config_id][name] for name in RunConfig.model_fields}
+        values = take_fields(configs[config_id])
         config = build_config(RunConfig, values, f"{one.folder / 'runs'}, config_id {config_id}")
-        kind = config.method, config.source_set
+        kind = config.method, config.data.source_set
         is_best = best.get(kind) == config_id
         arm = config.method if is_best else f"{config.method} {config_id[:6]}"
         yield _Found(one.name, arm, config, is_best, rows[config_id], first_trials[config_id], True, tried[kind])
@@ -293,7 +294,7 @@ def _merge(found: Sequence[_Found], problems: _Problems) -> list[_Found]:
         if both:
             stand = "stands" if len(both) == 1 else "stand"
             sentence = f"{_runs(len(both))} also {stand} in {first.experiment}: counted once, as there"
-            problems.add(cell.experiment, sentence, cell.arm, cell.config.source_set)
+            problems.add(cell.experiment, sentence, cell.arm, cell.config.data.source_set)
         better = {s: run for s, run in cell.runs.items() if first.runs.get(s, ("", ""))[1] != State.COMPLETE}
         merged[key] = replace(first, runs={**first.runs, **better})
     return list(merged.values())
@@ -304,7 +305,7 @@ def _name_apart(found: Sequence[_Found], experiments: Sequence[Experiment]) -> l
     places: dict[tuple[str, str], set[str]] = defaultdict(set)
     homes: dict[str, set[str]] = defaultdict(set)
     for cell in found:
-        places[cell.arm, cell.config.source_set].add(cell.config.config_id + cell.experiment)
+        places[cell.arm, cell.config.data.source_set].add(cell.config.config_id + cell.experiment)
         homes[cell.arm].add(cell.experiment)
     clashing = {arm for (arm, _), ids in places.items() if len(ids) > 1 and len(homes[arm]) > 1}
     return [replace(c, arm=f"{c.experiment}:{c.arm}") if c.arm in clashing else c for c in found]
@@ -318,7 +319,7 @@ def _fill(found: _Found, tested: _Tested, groups: Groups) -> Cell:
     return Cell(
         experiment=found.experiment,
         arm=found.arm,
-        source_set=name_source_set(found.config.source_set, groups),
+        source_set=name_source_set(found.config.data.source_set, groups),
         method=found.config.method,
         config=found.config,
         shown=found.shown,

@@ -15,7 +15,8 @@ from sweep.analysis.targets import TableRows
 from sweep.experiment.config import SweepConfig
 from sweep.records.states import State
 from sweep.storage import Folder
-from xpe_core.config import METHODS, RunConfig
+from xpe_core.config import RunConfig
+from xpe_core.tunings import METHOD_NAMES
 
 UNFINISHED = State.UNFINISHED
 """A run that is asked for and has no row yet, beside the states of the table `runs`."""
@@ -130,7 +131,7 @@ class Results:
         names = [one.name for one in self.experiments]
 
         def place(cell: Cell) -> tuple[int, int]:
-            return names.index(cell.experiment), METHODS.index(cell.method) if self.is_searched(cell) else 0
+            return names.index(cell.experiment), list(METHOD_NAMES).index(cell.method) if self.is_searched(cell) else 0
 
         return list(dict.fromkeys(cell.arm for cell in sorted(self.shown, key=place)))
 

@@ -9,8 +9,8 @@ from sweep.experiment.space import BACKBONE_SIZE
 from sweep.records.experiment_folder import OLDER, read_specification
 from sweep.records.parquet import read_rows
 from sweep.storage import Folder
-from xpe_core.config import build_config
 from xpe_core.errors import InputError
+from xpe_core.validation import build_config
 
 
 def read_experiment(folder: Folder) -> Experiment:
@@ -37,9 +37,9 @@ def check_comparable(one: Experiment, other: Experiment) -> None:
     first, second = one.sweep.corners[0], other.sweep.corners[0]
     for what, key, by_fingerprint in (
         ("backbone", "backbone", True),
-        ("dataset", "data", first.max_length == second.max_length),
+        ("dataset", "data", first.data.max_length == second.data.max_length),
     ):
-        names = [config.model_dump()[what] for config in (first, second)]
+        names = [config.values[what] for config in (first, second)]
         prints = [experiment.fingerprints.get(key) for experiment in (one, other)]
         if all(prints) and by_fingerprint:
             differ = prints[0] != prints[1] and not (key == "data" and _are_alike(one, other))

@@ -23,8 +23,8 @@ from typing import Any
 import yaml
 
 from sweep.experiment.yaml_files import check_keys
-from xpe_core.config import nearest
 from xpe_core.errors import InputError
+from xpe_core.validation import nearest
 
 PLACEHOLDER = "REPLACE_ME"
 COMMANDS = (

@@ -9,7 +9,7 @@ from sweep.commands.start import check_tools, pin_seeds, start
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.files import is_file, load_experiment, name_experiment
 from sweep.planning.replication import find_known, fresh_seeds, resolve_replication
-from xpe_core.config import build_config
+from xpe_core.validation import build_config
 
 
 def replicate(

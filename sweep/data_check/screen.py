@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -13,12 +14,13 @@ from rich.text import Text
 from sweep.data_check.facts import DataFacts, find_facts
 from sweep.data_check.findings import find_findings, say_number, shorten
 from sweep.wording import explain
-from xpe_core.config import RunConfig, build_config, nearest
+from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.data import Dataset, load_dataset
 from xpe_core.data.examples import SPLITS
 from xpe_core.errors import InputError
 from xpe_core.languages import find_language
 from xpe_core.steps import long_step
+from xpe_core.validation import build_config, nearest
 
 DATA_SETTINGS = ("columns", "dataset_config", "on_bad_rows")
 SETTINGS = (*DATA_SETTINGS, "max_length")
@@ -68,7 +70,7 @@ def _load(config: RunConfig) -> tuple[Dataset, str | None]:
     try:
         return load_dataset(config.source), None
     except InputError as error:
-        if config.on_bad_rows == "skip":
+        if config.data.on_bad_rows == "skip":
             raise
         refused = error
     try:
@@ -174,10 +176,10 @@ def _print_lengths(console: Console, facts: DataFacts, config: RunConfig | None)
     with long_step("Tokenising"):
         encoded = load_tokenizer(config.backbone)(texts, return_attention_mask=False, return_token_type_ids=False)
     lengths = pl.Series([len(row) for row in encoded["input_ids"]])
-    share = (lengths > config.max_length).sum() / len(texts)
+    share = (lengths > config.data.max_length).sum() / len(texts)
     drawn = f" of {len(texts):,} texts drawn at random" if len(texts) < facts.frame.height else " of the texts"
     _print_item(console, f"{_describe_lengths(f'tokens of {config.backbone}', lengths)}.")
-    _print_item(console, f"{share:.1%}{drawn} are longer than max_length {config.max_length}, and cut there.")
+    _print_item(console, f"{share:.1%}{drawn} are longer than max_length {config.data.max_length}, and cut there.")
 
 
 def _describe_lengths(unit: str, lengths: pl.Series) -> str:
@@ -201,13 +203,18 @@ def _print_search(console: Console, facts: DataFacts, config: RunConfig) -> None
     """Say what a search on these data would train on and be tested on, if nothing else is asked for."""
     from sweep.data_check.defaults import describe_search  # imports torch, which takes longer than all above
 
-    settings = {"dataset": config.dataset, **config.model_dump(include=set(DATA_SETTINGS), exclude_defaults=True)}
+    settings = {"dataset": config.data.dataset, **_say_settings(config)}
     with console.status("Looking at what a search would do"):
         command, sentences = describe_search(facts, settings)
     console.print()
     console.print(Text(command), soft_wrap=True)
     for sentence in sentences:
         _print_item(console, sentence)
+
+
+def _say_settings(config: RunConfig) -> dict[str, Any]:
+    """Return what was said of how the data are read."""
+    return {name: config.values[name] for name in DATA_SETTINGS if config.values[name] != DEFAULTS[name]}
 
 
 def _understand(code: str) -> str | None:

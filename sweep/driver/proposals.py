@@ -16,12 +16,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from scipy.stats import qmc
 
-from sweep.experiment.config import DEFAULTS, SweepConfig
+from sweep.experiment.config import SweepConfig
 from sweep.experiment.fields import read_params
 from sweep.experiment.space import Dimension
 from sweep.records.ledger import TrialRecord
 from sweep.records.states import State
-from xpe_core.config import RunConfig
+from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.seeds import stream_seed
 
 NUM_STARTUP_SAMPLES = 5
@@ -100,7 +100,7 @@ class Sampler:
         for ratio in (0.0, 1.0) if "encoder_ratio" in sweep.space else ():
             config = sweep.config(encoder_ratio=ratio)
             if config.config_id not in known:
-                params = {name: getattr(config, name) for name in sweep.dimensions if name in DEFAULTS}
+                params = {name: config.values[name] for name in sweep.dimensions if name in DEFAULTS}
                 return Proposal(config, sweep.seeds, params, baseline=True)
         # one Sobol sequence for the whole search is gone through from its start, past what is known
         for attempt in range(MAX_DUPLICATES + (len(known) if sweep.sampler == "quasi_random" else 0)):

@@ -30,7 +30,7 @@ from xpe_core.backbones.files import fingerprint_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.locations import use_locations
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import evaluate
 from xpe_core.training.meter import measure_peak
 from xpe_core.training.pack_state import Report
@@ -89,7 +89,7 @@ class PackTrainable(tune.Trainable):
         """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
         settings, checkpoint = self._assignment.settings, self._assignment.order.checkpoint
         configs, data, backbone = load_inputs(self._assignment)
-        model = PromptClassifier(backbone, configs, len(data.label_names))
+        model = Pack(backbone, configs, len(data.label_names))
         self._training = Training(model, data, list(settings.selection_languages) or None)
         if checkpoint is not None:
             self._training.restore(ray.get(checkpoint))
@@ -150,10 +150,10 @@ def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData,
     configs = [RunConfig(**order.config).with_seed(seed) for seed in order.seeds]
     first = configs[0]
     use_locations(settings.places)
-    sent = settings.data.get(first.max_length)
-    data = load_tokens(first.source, first.backbone, first.max_length) if sent is None else ray.get(sent)
+    sent = settings.data.get(first.data.max_length)
+    data = load_tokens(first.source, first.backbone, first.data.max_length) if sent is None else ray.get(sent)
     found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
-    if first.max_length == settings.max_length and found != settings.fingerprints:
+    if first.data.max_length == settings.max_length and found != settings.fingerprints:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
     if settings.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -161,7 +161,7 @@ def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData,
     return configs, data, load_backbone(first.backbone, settings.device)
 
 
-def _describe_run(report: Report, place: int, model: PromptClassifier) -> RunResult:
+def _describe_run(report: Report, place: int, model: Pack) -> RunResult:
     run = report.runs[place]
     return RunResult(
         run_id=run.run_id,

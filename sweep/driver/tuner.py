@@ -148,7 +148,7 @@ def _build_settings(plan: Plan, share: Share, capacity: Capacity) -> TrialSettin
         fingerprints=plan.fingerprints,
         places=dict(plan.places),
         data=send_data(plan, capacity),
-        max_length=plan.sweep.corners[0].max_length,
+        max_length=plan.sweep.corners[0].data.max_length,
         checkpoint_seconds=plan.sweep.resources.checkpoint_seconds,
         keeps_adapters=plan.sweep.keep != "none",
         adapters={run_id: ray.put(content) for run_id, content in plan.adapters.items()},

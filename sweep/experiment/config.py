@@ -16,9 +16,11 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from sweep.experiment.fields import is_number, is_whole, read_fields
 from sweep.experiment.groups import expand_groups, name_source_set
 from sweep.experiment.space import BACKBONE_SIZE, Dimension, Strict, join_lists, zip_dimension
-from xpe_core.config import DATA_FIELDS, Float, Int, RunConfig, build_config, nearest
+from xpe_core.config import DATA_FIELDS, DEFAULTS, FIELDS, RunConfig
 from xpe_core.errors import InputError
+from xpe_core.fields import Float, Int
 from xpe_core.lists import split_list
+from xpe_core.validation import build_config, nearest
 
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 UNKNOWN_SOURCES = "unknown"
@@ -57,7 +59,6 @@ def _split_text(value: Any) -> Any:
     return split_list(value) if isinstance(value, str) else value
 
 
-DEFAULTS = {name: field.default for name, field in RunConfig.model_fields.items()}
 KINDS_OF_KEY = {
     **dict.fromkeys(("space", "zipped", "num_samples", "sampler", "search_seed", "scheduler"), ("search",)),
     "arms": ("grid", "replicate", "evaluate"),
@@ -199,8 +200,8 @@ class SweepConfig(Strict):
                 raise ValueError("a seed is no hyperparameter; say seeds: [1, 2] instead")
             if key == "imported" and self.kind != "evaluate" and (key in places or self.base[key] is not None):
                 raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
-            if key not in RunConfig.model_fields:
-                raise ValueError(nearest(key, RunConfig.model_fields))
+            if key not in FIELDS:
+                raise ValueError(nearest(key, FIELDS))
             if key in places and key in ("backbone", "dataset", *DATA_FIELDS):
                 raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
             if key in places and key in self.base:
@@ -270,9 +271,9 @@ class SweepConfig(Strict):
 
     @cached_property
     def _backbone_size(self) -> int:
-        from xpe_core.backbones.backbone import find_hidden_size  # slow to import, and seldom needed
+        from xpe_core.backbones.backbone import find_shape  # slow to import, and seldom needed
 
-        return find_hidden_size(self.base.get("backbone", DEFAULTS["backbone"]))
+        return find_shape(self.base.get("backbone", DEFAULTS["backbone"])).hidden_size
 
     def config(self, point: Mapping[str, Any] | None = None, **pinned: Any) -> RunConfig:
         """Return the configuration at a point of the space (its centre where the point says nothing)."""
@@ -288,7 +289,7 @@ class SweepConfig(Strict):
     @cached_property
     def longest(self) -> int:
         """The most steps that a trial may take; 0 for a replication whose arms are not known yet."""
-        return max((corner.max_steps for corner in self.corners), default=0)
+        return max((corner.training.max_steps for corner in self.corners), default=0)
 
     @property
     def grace_period(self) -> int:
@@ -318,7 +319,7 @@ class SweepConfig(Strict):
     @property
     def used_source_sets(self) -> tuple[str, ...]:
         """All source sets that a trial may train on."""
-        return tuple(dict.fromkeys(corner.source_set for corner in self.corners))
+        return tuple(dict.fromkeys(corner.data.source_set for corner in self.corners))
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """Return the seeds that an arm is run with: those of its adapters in an evaluation, else all."""

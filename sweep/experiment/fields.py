@@ -14,7 +14,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from xpe_core.config import Float, RunConfig, explain_problem, show_value
+from xpe_core.config import FIELDS
+from xpe_core.fields import Float
+from xpe_core.validation import explain_problem, show_value
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -63,7 +65,7 @@ def read_params(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_value(name: str, value: Any, place: str) -> Any:
     """Return a field's value in its declared type and range; ValueError that begins with the place."""
-    if name not in RunConfig.model_fields:
+    if name not in FIELDS:
         return value
     if value is None and not is_nullable(name):
         raise ValueError(f"{place} is empty: it must have a value (a text that reads null needs quotes)")
@@ -101,14 +103,14 @@ def is_nullable(name: str) -> bool:
 
 def _types(name: str) -> set[Any]:
     """Return the types that a field's value may have, without what stands beside them."""
-    annotation = RunConfig.model_fields[name].annotation if name in RunConfig.model_fields else None
+    annotation = FIELDS[name].annotation if name in FIELDS else None
     options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return {get_args(option)[0] if get_origin(option) is Annotated else option for option in options}
 
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    field = RunConfig.model_fields[name]
+    field = FIELDS[name]
     declared: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     return TypeAdapter(declared, config=ConfigDict(allow_inf_nan=False))
 
@@ -151,7 +153,7 @@ def _read_single(name: str, condition: Any, place: str) -> Any:
 def _read_condition(name: str, condition: Any, where: str) -> Any:
     """Return a condition as `holds` takes it; ValueError where the field can have no such value."""
     place = f"{where}: {name}"
-    if name not in RunConfig.model_fields:
+    if name not in FIELDS:
         return condition
     if isinstance(condition, Mapping):
         raise ValueError(f"{place} must be a value, a list of values, or a comparison such as '> 0'")

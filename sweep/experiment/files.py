@@ -15,8 +15,9 @@ from sweep.experiment.yaml_files import read_mapping
 from sweep.storage import split_uri
 from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
-from xpe_core.config import RunConfig, build_config, nearest, show_value
+from xpe_core.config import FIELDS
 from xpe_core.errors import InputError
+from xpe_core.validation import build_config, nearest, show_value
 
 LANGUAGE_KEYS = ("source_set", "evaluation.languages", "selection_languages")
 """Keys whose values in a file are meant for the data set that it names, and not for one that `--set` names."""
@@ -120,7 +121,7 @@ def name_experiment(command: str, source: str) -> str:
 
 def _apply(values: dict[str, Any], key: str, text: str) -> None:
     """Set one `key=value` in the experiment's values, moving a searched field from the space to the base."""
-    if key in RunConfig.model_fields:
+    if key in FIELDS:
         values["base"] = {**values.get("base", {}), key: read_override(key, text)}
         values.get("space", {}).pop(key, None)
         for arm in values.get("arms", {}).values():
@@ -137,7 +138,7 @@ def _apply(values: dict[str, Any], key: str, text: str) -> None:
         return
     first, _, rest = key.partition(".")
     field = SweepConfig.model_fields.get(first)
-    known = [*RunConfig.model_fields, *(name for name in SweepConfig.model_fields if name not in FIELD_PLACES)]
+    known = [*FIELDS, *(name for name in SweepConfig.model_fields if name not in FIELD_PLACES)]
     if field is None or first in FIELD_PLACES:
         raise InputError(f"--set {key}={text}: {nearest(key, known)}")
     value = read_override(key, text)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.yaml_files import Tree, read_flow
-from xpe_core.config import RunConfig
+from xpe_core.config import FIELDS
 from xpe_core.errors import InputError
 
 NOTHING = ("", "~", "null", "Null", "NULL")
@@ -56,8 +56,8 @@ def _without_quotes(text: str) -> str:
 def _find_annotation(key: str) -> Any:
     """Return the declared type behind a key with dots, None where there is no such key."""
     first, _, rest = key.partition(".")
-    if key in RunConfig.model_fields:
-        return RunConfig.model_fields[key].annotation
+    if key in FIELDS:
+        return FIELDS[key].annotation
     annotation: Any = SweepConfig.model_fields[first].annotation if first in SweepConfig.model_fields else None
     if not rest:
         return annotation

@@ -11,7 +11,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sweep.experiment.fields import holds
-from xpe_core.config import Float, Int, RunConfig, join_names, nearest
+from xpe_core.config import FIELDS
+from xpe_core.fields import Float, Int, join_names
+from xpe_core.validation import nearest
 
 BACKBONE_SIZE = "hidden_size"
 """What a field may be tied to beside other fields: the size of the backbone's hidden states."""
@@ -64,10 +66,10 @@ class Dimension(Strict):
         if self.times != 1.0 and self.tied is None:
             raise ValueError("times goes with tied")
         for name in self.when:
-            if name not in RunConfig.model_fields:
-                raise ValueError(f"when: {nearest(name, RunConfig.model_fields)}")
-        if self.tied is not None and self.tied not in (*RunConfig.model_fields, BACKBONE_SIZE):
-            raise ValueError(f"tied: {nearest(self.tied, [*RunConfig.model_fields, BACKBONE_SIZE])}")
+            if name not in FIELDS:
+                raise ValueError(f"when: {nearest(name, FIELDS)}")
+        if self.tied is not None and self.tied not in (*FIELDS, BACKBONE_SIZE):
+            raise ValueError(f"tied: {nearest(self.tied, [*FIELDS, BACKBONE_SIZE])}")
         if self.choice is not None or self.tied is not None:
             return self
         low, high = self.bounds

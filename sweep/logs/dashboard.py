@@ -211,5 +211,5 @@ def _describe(record: TrialRecord) -> dict[str, Any]:
         "baseline": record.baseline,
         "state": record.state or State.RUNNING,
         **({"error": record.error.strip().splitlines()[-1]} if record.error else {}),
-        **{name: value for name, value in config.model_dump(exclude={"seed"}).items() if value is not None},
+        **{name: value for name, value in config.without("seed").items() if value is not None},
     }

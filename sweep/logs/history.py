@@ -209,7 +209,7 @@ class Histories(dict[str, ConfigurationHistory]):
         """Make the histories of a trial's runs, below their configuration."""
         config = record.run_config
         named = {"experiment": self.experiment, "config_id": config.config_id, "method": config.method}
-        own = {**config.model_dump(exclude={"seed"}), **named, "arm": record.arm}
+        own = {**config.without("seed"), **named, "arm": record.arm}
         params = {name: value for name, value in own.items() if value is not None}
         label = "".join(
             letter if letter.isalnum() or letter in "._-" else "_" for letter in record.arm or config.method

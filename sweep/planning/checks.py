@@ -10,7 +10,7 @@ from sweep.cluster.start import check_nodes
 from sweep.planning.plan import Plan
 from sweep.records.ledger import read_ledger
 from sweep.storage import Folder
-from xpe_core.backbones.backbone import find_hidden_size
+from xpe_core.backbones.backbone import find_shape
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location
@@ -56,9 +56,9 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
         return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
     validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
-    hidden_size = find_hidden_size(plan.sweep.corners[0].backbone)
+    shape = find_shape(plan.sweep.corners[0].backbone)
     num_classes = len(plan.data.label_names)
-    most = max(count_trained_parameters(corner, hidden_size, num_classes) for corner in plan.sweep.corners)
+    most = max(count_trained_parameters(corner, shape, num_classes) for corner in plan.sweep.corners)
     running = min(num_running, max(plan.num_trials - ended, 0))
     checkpoints = running * len(plan.sweep.seeds) * most * CHECKPOINT_COPIES * 4
     num_kept = {"all": num_runs, "best": 2 * len(plan.sweep.seeds), "none": 0}[plan.sweep.keep]
@@ -73,5 +73,5 @@ def send_data(plan: Plan, capacity: Capacity) -> dict[int, Any]:
     config = plan.sweep.corners[0]
     if not capacity.has_other_nodes or not config.source.is_path:
         return {}
-    lengths = sorted({corner.max_length for corner in plan.sweep.corners})
+    lengths = sorted({corner.data.max_length for corner in plan.sweep.corners})
     return {length: ray.put(load_tokens(config.source, config.backbone, length).in_memory()) for length in lengths}

@@ -21,7 +21,7 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack, count_tokens, reads
 from xpe_core.training.meter import count_operations
 from xpe_core.training.training import Training
 
@@ -74,23 +74,23 @@ def _cost(
     plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Callable[..., tuple[int, float]]
 ) -> tuple[float, float, float]:
     """Return steps, text tokens and operations of one run."""
-    only_first = config.pooling == "first"
+    only_first = reads(config) == "first"
 
     def forward(*examples: Any) -> tuple[int, float, float]:
         """Return examples, mean tokens, and operations of a forward pass over them."""
         num_examples, mean_tokens = measure(*examples)
-        width = round(mean_tokens) + config.num_virtual_tokens
+        width = round(mean_tokens) + count_tokens(config)
         return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
 
-    sources = plan.data.sources(config.source_set)
+    sources = plan.data.sources(config.data.source_set)
     num_examples, mean_tokens, once = forward(sources, "train")
-    seen = config.max_steps * min(config.batch_size, num_examples)
-    eval_steps = config.eval_steps or max(1, num_examples // config.batch_size)
+    seen = config.training.max_steps * min(config.training.batch_size, num_examples)
+    eval_steps = config.training.eval_steps or max(1, num_examples // config.training.batch_size)
     validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
-    _, _, validation = forward(validated, "validation", config.max_validation_examples)
+    _, _, validation = forward(validated, "validation", config.training.max_validation_examples)
     _, _, test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)
-    operations = 2 * once * seen / num_examples + validation * -(-config.max_steps // eval_steps) + test
-    return config.max_steps, seen * mean_tokens, operations
+    operations = 2 * once * seen / num_examples + validation * -(-config.training.max_steps // eval_steps) + test
+    return config.training.max_steps, seen * mean_tokens, operations
 
 
 def measure_rate(plan: Plan, share: Share) -> float:
@@ -108,7 +108,7 @@ def measure_rate(plan: Plan, share: Share) -> float:
     seeds = plan.sweep.seeds[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
     data = ray.put(plan.data.in_memory())
     remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
-    return float(ray.get(remote.remote(config.model_dump(), seeds, data, share, plan.places)))
+    return float(ray.get(remote.remote(config.values, seeds, data, share, plan.places)))
 
 
 @ray.remote(max_calls=1)
@@ -120,7 +120,7 @@ def _measure_rate(
     short = RunConfig(**{**values, "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0})
     backbone = load_backbone(short.backbone, "cuda" if share.gpus else "cpu")
     packed = [short.with_seed(seed) for seed in seeds]
-    training = Training(PromptClassifier(backbone, packed, len(data.label_names)), data)
+    training = Training(Pack(backbone, packed, len(data.label_names)), data)
     training.advance(0)  # the first step takes memory and reads caches
     before, started = training.work.num_operations, _now(share)
     training.advance(0)

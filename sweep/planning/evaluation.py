@@ -22,14 +22,15 @@ from sweep.planning.plan import Plan, explain_machine
 from sweep.records.adapters import SUFFIX
 from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
-from xpe_core.backbones.backbone import find_max_positions, load_backbone
+from xpe_core.backbones.backbone import load_backbone
 from xpe_core.backbones.files import fingerprint_checkpoint
-from xpe_core.config import DATA_FIELDS, RunConfig, build_config, digest
+from xpe_core.config import DATA_FIELDS, DEFAULTS, digest
 from xpe_core.data.labelled_data import LabelledData, load_labels
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.lists import join_list
-from xpe_core.pack import check_positions
+from xpe_core.pack import check_config
+from xpe_core.validation import build_config
 
 UNNAMED = re.compile(r"LABEL_\d+")
 IN_DATA_SETS_ORDER = "dataset"
@@ -102,7 +103,7 @@ def build_evaluation(
             arms[one.arm] = {name: value for name, value in known.items() if name != "seed"}
     base = {}
     for field in ("backbone", "dataset", *DATA_FIELDS):
-        default = RunConfig.model_fields[field].default
+        default = DEFAULTS[field]
         if field in DATA_FIELDS and all(arm.get(field, default) == default for arm in arms.values()):
             arms = {arm: {key: value for key, value in own.items() if key != field} for arm, own in arms.items()}
             continue
@@ -133,23 +134,22 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
         raise InputError(f"dataset {labels.name}: language {without[0]!r} has no test split")
     ordered = [_in_order(one, labels, in_data_sets_order) for one in found]
     backbone = load_backbone(first.backbone)
-    max_positions = find_max_positions(first.backbone)
     configs = {arm: config for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True)}
     for config in configs.values():
-        check_positions(config, max_positions)
+        check_config(config, backbone.shape)
     for one in found:
         try:
             check_backbone(one.adapter, backbone)
         except InputError as error:
             raise InputError(f"{one.source}: {error}") from None
-    data = load_tokens(first.source, first.backbone, first.max_length)
+    data = load_tokens(first.source, first.backbone, first.data.max_length)
     files: dict[str, bytes] = {}
     for one, adapter in zip(found, ordered, strict=True):
         config = configs[one.arm].with_seed(one.seed)
         facts = {**adapter.facts, "adapter": one.source, "adapter_fingerprint": one.adapter.fingerprint}
         files[config.run_id] = to_bytes(replace(adapter, config=config, facts=facts))
     fingerprints = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
-    notes = (*chosen.notes, *explain_machine(data, first.max_length))
+    notes = (*chosen.notes, *explain_machine(data, first.data.max_length))
     return Plan(name, sweep, data, fingerprints, (), chosen.targets, files, notes=notes)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from sweep.experiment.config import UNKNOWN_SOURCES, EvaluationConfig, SweepConfig
 from sweep.experiment.space import Dimension
-from xpe_core.config import build_config
 from xpe_core.data.labelled_data import LabelledData, check_splits, load_labels
 from xpe_core.errors import InputError
 from xpe_core.language_facts import Facts, find_facts
 from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
+from xpe_core.validation import build_config
 
 SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
 TRAINED_SPLITS = ("train", "validation")

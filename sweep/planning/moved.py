@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.experiment.config import DEFAULTS, SweepConfig
+from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import read_locations, read_specification
 from sweep.storage import Folder
 from xpe_core.backbones.files import fingerprint_checkpoint
-from xpe_core.config import RunConfig, build_config, digest
+from xpe_core.config import DEFAULTS, FIELDS, RunConfig, digest
 from xpe_core.data import DataSource, dataset_fingerprints
 from xpe_core.data.tokens import READER, fingerprint_tokens
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location, use_locations
+from xpe_core.validation import build_config
 
 NAMED = ("backbone", "dataset")
 """Fields that say where something lies, beside what it is."""
@@ -47,7 +48,7 @@ def keep_names(sweep: SweepConfig, folder: Folder, places: Mapping[str, str] | N
         return Moved(sweep, known)
     before = read_specification(folder)
     asked = sweep.corners[0]
-    if before["kind"] != sweep.kind or all(read_names(before)[name] == asked.model_dump()[name] for name in NAMED):
+    if before["kind"] != sweep.kind or all(read_names(before)[name] == asked.values[name] for name in NAMED):
         return Moved(sweep, known)
     found, older = match(before, asked)
     base = {name: value for name, value in sweep.base.items() if name not in found}
@@ -73,7 +74,7 @@ def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str
             raise InputError(f"{folder.name} was run with {place}, which is not here: say where with --{name} PATH")
     if not said:
         return places
-    base = {name: value for name, value in before["base"].items() if name in RunConfig.model_fields}
+    base = {name: value for name, value in before["base"].items() if name in FIELDS}
     use_locations(places)
     found, _ = match(before, RunConfig(**{**base, **names, **said}), said)
     for name, place in said.items():
@@ -94,7 +95,7 @@ def match(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return what has another name and the recorded content, with its name now, and older fingerprints of the data."""
     recorded, names = before.get("fingerprints") or {}, read_names(before)
-    now = {"backbone": asked.backbone, "dataset": asked.dataset}
+    now = {"backbone": asked.backbone, "dataset": asked.data.dataset}
     elsewhere = [name for name in NAMED if now[name] != names[name] or name in (fields or ())]
     found: dict[str, str] = {}
     if "backbone" in elsewhere and fingerprint_checkpoint(now["backbone"]) == recorded.get("backbone"):
@@ -102,7 +103,7 @@ def match(
     if "dataset" not in elsewhere:
         return found, ()
     alike = [*dataset_fingerprints(asked.source), *_named_fingerprints(asked.source, names["dataset"])]
-    prints = [fingerprint_tokens(one, asked.backbone, asked.max_length) for one in alike]
+    prints = [fingerprint_tokens(one, asked.backbone, asked.data.max_length) for one in alike]
     if recorded.get("data") not in (*prints, digest([READER, prints[0]])):
         return found, ()
     return {**found, "dataset": now["dataset"]}, tuple(prints[1:])

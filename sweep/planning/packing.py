@@ -21,7 +21,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.locations import use_locations
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack, count_tokens
 from xpe_core.training.passes import SHARE_OF_FREE
 from xpe_core.training.training import Training
 
@@ -33,7 +33,7 @@ def size_packs(plan: Plan, share: Share) -> Plan:
     """
     if plan.sweep.kind == "search" or plan.sweep.resources.seeds_per_trial != "auto":
         return plan
-    widest = max(plan.sweep.corners, key=lambda config: (config.num_virtual_tokens, config.batch_size))
+    widest = max(plan.sweep.corners, key=lambda config: (count_tokens(config), config.training.batch_size))
     num_runs = len(plan.sweep.seeds)
     limit, one = _measure(plan, widest, share, 1)
     _, two = _measure(plan, widest, share, 2)
@@ -55,7 +55,7 @@ def even_size(num_runs: int, most: int) -> int:
 
 def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tuple[int, int]:
     """Return the bytes that a trial may use where it is run, and those that a pack of so many runs took at its peak."""
-    values = {**config.model_dump(), "max_steps": 2, "eval_steps": 2, "warmup_ratio": 0.0, "max_validation_examples": 1}
+    values = {**config.values, "max_steps": 2, "eval_steps": 2, "warmup_ratio": 0.0, "max_validation_examples": 1}
     data = ray.put(keep_longest(plan.data.in_memory(), config))
     remote = _measure_memory.options(num_cpus=share.cpus, num_gpus=share.gpus)
     limit, used = ray.get(remote.remote(values, plan.sweep.seeds[:1] * num_runs, data, share, plan.places))
@@ -74,7 +74,7 @@ def _measure_memory(
     config = RunConfig(**values)
     device = "cuda" if share.gpus else "cpu"
     packed = [config.with_seed(seed) for seed in seeds]
-    training = Training(PromptClassifier(load_backbone(config.backbone, device), packed, len(data.label_names)), data)
+    training = Training(Pack(load_backbone(config.backbone, device), packed, len(data.label_names)), data)
     training.advance(0)  # on a GPU its first pass holds one run, to see what that takes
     if device == "cpu":
         training.advance(0)
@@ -87,8 +87,8 @@ def _measure_memory(
 
 def keep_longest(data: TokenisedData, config: RunConfig) -> TokenisedData:
     """Return the data with no more to train on than one batch of the source languages' longest texts."""
-    train = data.select(data.sources(config.source_set), "train")
-    longest = train[np.argsort(data.lengths[train], kind="stable")[-config.batch_size :]]
+    train = data.select(data.sources(config.data.source_set), "train")
+    longest = train[np.argsort(data.lengths[train], kind="stable")[-config.training.batch_size :]]
     split_ids = data.split_ids.copy()
     split_ids[np.setdiff1d(train, longest)] = -1
     return replace(data, split_ids=split_ids)

@@ -7,11 +7,11 @@ from functools import cached_property
 from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
 from sweep.planning.languages import fit_to_data
-from xpe_core.backbones.backbone import find_hidden_size, find_max_positions
+from xpe_core.backbones.backbone import find_shape
 from xpe_core.backbones.files import fingerprint_checkpoint
 from xpe_core.cache import explain_stand_in
 from xpe_core.data.tokens import TokenisedData, load_tokens
-from xpe_core.pack import check_encoder, check_positions
+from xpe_core.pack import check_config
 
 CUT_SHARE = 0.01
 """Of the texts: what is said of those that are cut from there on."""
@@ -44,7 +44,7 @@ class Plan:
         source_sets = {self.sweep.name_source_set(name): name for name in self.sweep.used_source_sets}
         is_trained = self.sweep.kind != "evaluate"  # adapters may have been trained on languages that are not here
         trained = {name: self.data.sources(asked) for name, asked in source_sets.items() if is_trained}
-        dataset = self.sweep.corners[0].dataset
+        dataset = self.sweep.corners[0].data.dataset
         groups, facts = self.sweep.groups, self.data.facts
         return find_rows(dataset, source_sets, self.target_languages, trained, groups, facts=facts)
 
@@ -86,14 +86,12 @@ def prepare(name: str, sweep: SweepConfig) -> Plan:
     """
     sweep, chosen = fit_to_data(sweep)
     config = sweep.corners[0]
-    max_positions = find_max_positions(config.backbone)
-    hidden_size = find_hidden_size(config.backbone)
+    shape = find_shape(config.backbone)
     for corner in sweep.corners:
-        check_positions(corner, max_positions)
-        check_encoder(corner, hidden_size)
-    data = load_tokens(config.source, config.backbone, config.max_length)
+        check_config(corner, shape)
+    data = load_tokens(config.source, config.backbone, config.data.max_length)
     fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
-    notes = (*chosen.notes, *explain_machine(data, config.max_length))
+    notes = (*chosen.notes, *explain_machine(data, config.data.max_length))
     return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)
 
 

@@ -9,8 +9,9 @@ from sweep.records.experiment_folder import NO_TRAINING, read_specification
 from sweep.storage import Folder, Location
 from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.validation import build_config
 
 
 def find_known(of: str, storage: Location, wanted: Mapping[str, str | None]) -> dict[str, str]:
@@ -36,7 +37,7 @@ def resolve_replication(
         if source.kind != "search" or source.varying:
             raise InputError(f"{sweep.of} holds no single configuration: a replication needs one, or an experiment")
         named = {name: place for name, place in (places or {}).items() if place is not None}
-        moved = make_paths_absolute({"base": {**source.config().model_dump(), **named}})["base"]
+        moved = make_paths_absolute({"base": {**source.config().values, **named}})["base"]
         found, used = {"best": build_config(RunConfig, moved, sweep.of)}, set(source.seeds)
         evaluation: Any = source.evaluation.model_dump()
         groups: Any = source.groups
@@ -50,8 +51,8 @@ def resolve_replication(
     best = next(iter(found.values()))
     for method, ratio in (("spt", 0.0), ("xpe", 1.0)):
         if method not in found and not any(config.method == method for config in found.values()):
-            found[method] = RunConfig(**{**best.model_dump(), "encoder_ratio": ratio})
-    arms = {name: config.model_dump(exclude={"seed", "imported"}) for name, config in found.items()}
+            found[method] = RunConfig(**{**best.values, "encoder_ratio": ratio})
+    arms = {name: config.without("seed", "imported") for name, config in found.items()}
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
     values = sweep.model_dump(exclude_unset=True)
@@ -93,8 +94,7 @@ def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int]
     for method in ("spt", "xpe"):
         if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
             names[method] = of_method[0]
-    fields = [name for name in RunConfig.model_fields if name != "seed"]
-    found = {name: RunConfig(**{key: rows[best.config_id][key] for key in fields}) for name, best in names.items()}
+    found = {name: RunConfig.from_row(rows[best.config_id]).with_seed(1) for name, best in names.items()}
     return found, set(runs["seed"].to_list()), read_specification(folder)["evaluation"]
 
 

@@ -90,7 +90,7 @@ def read_mark(text: str) -> Mark | None:
 
 
 def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
-    datasets = list(card.datasets) or [name for name in [on_hub(config.dataset)] if name]
+    datasets = list(card.datasets) or [name for name in [on_hub(config.data.dataset)] if name]
     return ModelCardData(
         license=card.license,
         base_model=on_hub(config.backbone) or config.backbone,
@@ -101,7 +101,7 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
         metrics=["accuracy"],
         tags=["xpe-sweep", "prompt-tuning", "soft-prompt", "cross-lingual", config.method, "arxiv:2508.10352"],
         model_name=card.repo.split("/")[-1],
-        eval_results=_eval_results(numbers, datasets[0] if datasets else config.dataset),
+        eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset),
         **{MARK: {"config_id": numbers.cell.config_id, "seeds": list(card.revisions), "main_seed": card.main_seed}},
     )
 
@@ -139,14 +139,14 @@ def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]
         "warnings": wording.warn(numbers, len(card.revisions)),
         "method": wording.describe_method(config),
         "backbone": wording.link(config.backbone),
-        "dataset": wording.link(config.dataset, "datasets/"),
-        "sources": wording.describe_sources(numbers, config.source_set),
+        "dataset": wording.link(config.data.dataset, "datasets/"),
+        "sources": wording.describe_sources(numbers, config.data.source_set),
         "labels": ", ".join(map(escape_markdown, card.label_names)),
         "parameters": parameters or "not recorded",
         "groups": wording.describe_groups(numbers),
         "limits": wording.list_limits(numbers, config, card.label_names),
         "license": escape_markdown(card.license),
-        "data_license": wording.say_license(config.dataset, "datasets/"),
+        "data_license": wording.say_license(config.data.dataset, "datasets/"),
         "backbone_license": wording.say_license(config.backbone),
     }
 
@@ -164,7 +164,7 @@ def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
         "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, list(card.revisions.values())[-1]),
         "own_snippet": own_snippet(card.repo, is_elsewhere),
         "own_command": own_command(card.repo, is_elsewhere),
-        "max_length": config.max_length,
+        "max_length": config.data.max_length,
     }
 
 

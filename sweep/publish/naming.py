@@ -44,7 +44,7 @@ def publish_config(config: RunConfig, base_model: str | None = None, dataset: st
     """Return the configuration with public names, those that are given or its own."""
     names = {
         "backbone": base_model or public_name(config.backbone),
-        "dataset": dataset or public_name(config.dataset),
+        "dataset": dataset or public_name(config.data.dataset),
     }
     return RunConfig(**{**config.known, **names})
 

@@ -135,9 +135,9 @@ def _find_sources(folder: Folder, results: Results, cell: Cell) -> tuple[str, ..
         if "validation" in rows["split"]:
             available = sorted(rows["language"].unique())
     try:
-        return resolve_languages(cell.config.source_set, available)
+        return resolve_languages(cell.config.data.source_set, available)
     except InputError:  # languages of one's own, that were not validated on
-        return tuple(cell.config.source_set.split(","))
+        return tuple(cell.config.data.source_set.split(","))
 
 
 def _describe_languages(alone: Results, cell: Cell, sources: Sequence[str]) -> pl.DataFrame:

@@ -70,7 +70,7 @@ def _check_names(config: RunConfig, base_model: str | None, datasets: Sequence[s
     """Refuse to give a backbone or data set another name than the one that it has; folders have none."""
     for option, own, given in (
         ("--base-model", config.backbone, base_model),
-        ("--dataset", config.dataset, datasets[0] if datasets else None),
+        ("--dataset", config.data.dataset, datasets[0] if datasets else None),
     ):
         if given not in (None, own) and not is_path(own):
             raise InputError(f"{option} {given}: is for what was a folder or file; this was trained with {own}")

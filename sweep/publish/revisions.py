@@ -94,7 +94,7 @@ def describe_names(numbers: Numbers, request: Request) -> list[str]:
     said = []
     for what, name, given, option in (
         ("backbone", config.backbone, request.base_model, "--base-model"),
-        ("data set", config.dataset, request.datasets, "--dataset"),
+        ("data set", config.data.dataset, request.datasets, "--dataset"),
     ):
         if public_name(name) != name and not given:
             said.append(

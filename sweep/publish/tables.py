@@ -15,7 +15,7 @@ from sweep.report.sheet import Sheet, interval, p_value, percent, points
 from sweep.report.sheets import explain_differences
 from sweep.report.verdicts import judge
 from sweep.report.wording import name_group
-from xpe_core.config import RunConfig
+from xpe_core.config import FIELDS, RunConfig
 
 RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
     "encoder_ratio": (0.0, 0.3, 0.7, 1.0),
@@ -105,10 +105,11 @@ def recipe_table(config: RunConfig) -> tuple[str, int]:
     """Return every field of the configuration beside the published recipe's value, and how many differ (in bold)."""
     rows: list[tuple[str, ...]] = []
     strong: set[tuple[int, int]] = set()
-    for name, field in RunConfig.model_fields.items():
+    for name, value in config.values.items():
         if name in LEFT_OUT:
             continue
-        value, recipe = getattr(config, name), RECIPE_CHOICES.get(name, (field.get_default(),))
+        field = FIELDS[name]
+        recipe = RECIPE_CHOICES.get(name, (field.get_default(),))
         is_read = name not in {"spt": ENCODER_FIELDS, "xpe": DIRECT_FIELDS}.get(config.method, ())
         if is_read and value not in recipe and not (name in NAMES and _bare(value) in map(_bare, recipe)):
             strong |= {(len(rows), 0), (len(rows), 1), (len(rows), 2)}

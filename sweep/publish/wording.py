@@ -12,6 +12,7 @@ from sweep.report.sheet import percent
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.languages import find_language
+from xpe_core.tunings.prompt.config import PromptConfig
 
 METHOD_NAMES = {
     "spt": "standard soft prompt (SPT)",
@@ -34,28 +35,29 @@ CLDR_LICENSE = "[Unicode's, of CLDR](https://www.unicode.org/license.txt)"
 def summarise(numbers: Numbers, config: RunConfig, num_published: int) -> str:
     """Return what it is, in a sentence."""
     return (
-        f"A {METHOD_NAMES[config.method]} of {count(config.num_virtual_tokens, 'virtual token')} with its "
+        f"A {METHOD_NAMES[config.method]} of {count(config.values['num_virtual_tokens'], 'virtual token')} with its "
         f"classification head, for the frozen encoder {link(config.backbone)}. Trained on "
-        f"{count(len(numbers.sources), 'language')} of {link(config.dataset, 'datasets/')}, tested on "
+        f"{count(len(numbers.sources), 'language')} of {link(config.data.dataset, 'datasets/')}, tested on "
         f"{count(len(numbers.languages), 'language')}; {count(num_published, 'seed')} published here."
     )
 
 
 def describe_method(config: RunConfig) -> str:
     """Return what was trained: which tokens come from where."""
-    encoded, total = config.num_encoder_tokens, config.num_virtual_tokens
+    assert isinstance(config.tuning, PromptConfig)
+    encoded, total = config.tuning.num_encoder_tokens, config.values["num_virtual_tokens"]
     start = f"{count(total, 'vector')} stand before the embeddings of every text; the encoder itself is not changed. "
     through = {
-        "mlp": f"a small MLP (hidden size {config.encoder_hidden_size})",
-        "lstm": f"a bidirectional LSTM (hidden size {config.encoder_hidden_size})",
-        "attention": f"a layer of attention ({config.encoder_num_heads} heads)",
+        "mlp": f"a small MLP (hidden size {config.values['encoder_hidden_size']})",
+        "lstm": f"a bidirectional LSTM (hidden size {config.values['encoder_hidden_size']})",
+        "attention": f"a layer of attention ({config.values['encoder_num_heads']} heads)",
         "none": "no encoder at all",
-    }[config.encoder_type]
+    }[config.values["encoder_type"]]
     kinds = {
         "spt": "They are trained directly (SPT).",
         "xpe": f"They are the output of {through}, which is trained with its input embeddings (XPE).",
         "dual": f"The first {total - encoded} are trained directly, the other {encoded} are the output of {through}, "
-        f"which is trained with its input embeddings (DUAL, `encoder_ratio` {config.encoder_ratio:g}).",
+        f"which is trained with its input embeddings (DUAL, `encoder_ratio` {config.values['encoder_ratio']:g}).",
     }
     end = " After training a prompt is a fixed table, so the files hold the table and not what computed it."
     return start + kinds[config.method] + (end if config.method != "spt" else "")
@@ -115,7 +117,7 @@ def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str])
         "probabilities are not calibrated.",
         f"It works on {link(config.backbone)} only, with the weights that it was trained on (their fingerprint is "
         "below); on others it answers nonsense without an error.",
-        f"Texts are truncated to {config.max_length} tokens.",
+        f"Texts are truncated to {config.data.max_length} tokens.",
     ]
     accuracies = numbers.languages.drop_nulls("accuracy")
     if low := len(accuracies.filter(accuracies["accuracy"] < LOW_ACCURACY)):
@@ -127,7 +129,7 @@ def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str])
             f"In {low} of {len(accuracies)} tested languages it is right in less than half of the cases; the lowest: "
             f"{escape_markdown(named)} (%)."
         )
-    if about := PUBLIC_DATA.get(config.dataset.rsplit("/", 1)[-1].lower().replace("-", "")):
+    if about := PUBLIC_DATA.get(config.data.dataset.rsplit("/", 1)[-1].lower().replace("-", "")):
         said.append(f"Of other texts nothing is known: {about}.")
     said.append("Of languages that are not in the table nothing is known either.")
     return said

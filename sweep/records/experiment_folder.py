@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from sweep.experiment.config import DEFAULTS, SweepConfig
+from sweep.experiment.config import SweepConfig
 from sweep.experiment.fields import read_fields
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.records.parquet import TRIALS_A_FILE, Rows, write_rows
@@ -36,6 +36,7 @@ from sweep.records.states import State
 from sweep.storage import Folder, Location
 from sweep.storage.lock import Lock
 from sweep.storage.object_storage import PATIENT_ATTEMPTS
+from xpe_core.config import DEFAULTS
 from xpe_core.errors import InputError
 
 MAY_CHANGE = ("num_samples", "resources", "keep", "groups")
@@ -228,10 +229,10 @@ def _checkpoint(trial_id: str) -> str:
 def _specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """Return what makes an experiment the same one, with numbers as they are read: 5e-3, 0.005 and '5e-3' are one."""
     specification = {**sweep.model_dump(mode="json"), "fingerprints": dict(fingerprints)}
-    first = sweep.corners[0].model_dump()
+    first = sweep.corners[0].values
     specification["base"] = {name: first[name] for name in sweep.base}
     if sweep.arms:
-        values = dict(zip([arm for arm, _ in sweep.cells], [one.model_dump() for one in sweep.corners], strict=True))
+        values = dict(zip([arm for arm, _ in sweep.cells], [one.values for one in sweep.corners], strict=True))
         specification["arms"] = {arm: {key: values[arm][key] for key in keys} for arm, keys in sweep.arms.items()}
     return specification
 

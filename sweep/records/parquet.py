@@ -14,8 +14,9 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from sweep.storage import Folder
-from xpe_core.config import LATER, RunConfig
+from xpe_core.config import FIELDS, RunConfig
 from xpe_core.errors import InputError
+from xpe_core.fields import Mark
 
 if TYPE_CHECKING:
     from xpe_core.tasks.evaluation import LanguageScore  # slow to import
@@ -44,7 +45,7 @@ RUN_SCHEMA = pa.schema(
         ("method", pa.string()),
         ("state", pa.string()),  # complete, pruned, failed
         ("error", pa.string()),
-        *((name, _arrow_type(field.annotation)) for name, field in RunConfig.model_fields.items()),
+        *((name, _arrow_type(field.annotation)) for name, field in FIELDS.items()),
         ("adapter", pa.string()),  # of an evaluation: where it was read from
         ("adapter_fingerprint", pa.string()),
         ("num_steps", pa.int64()),
@@ -89,11 +90,13 @@ OLDER_EVALUATION_SCHEMA = pa.schema(
     ]
 )
 """A row for all metrics, as older versions wrote it."""
+LATER = RunConfig().marked(Mark.LATER)
+"""Fields that older tables have no column for, with the values that they had then."""
 SCHEMAS = {"runs": RUN_SCHEMA, "evaluations": EVALUATION_SCHEMA}
 NEEDED = {
     "runs": (
         *("run_id", "config_id", "trial_id", "trial_number", "method", "state", "selection_accuracy"),
-        *(name for name in RunConfig.model_fields if name not in LATER),
+        *(name for name in RunConfig().values if name not in LATER),
     ),
     "evaluations": ("run_id", "split", "language", "metric", "num_examples", "score_sum"),
 }

@@ -24,8 +24,9 @@ from sweep.report.sheet import percent
 from sweep.report.terminal import Facts
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_number
-from xpe_core.config import METHODS, RunConfig
+from xpe_core.config import list_fields
 from xpe_core.errors import InputError
+from xpe_core.tunings import METHOD_NAMES
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def best(
     as_yaml: bool = False,
 ) -> None:
     """Print the best configuration: in a terminal what one wants to know, else (or `as_yaml`) its experiment file."""
-    if method is not None and method not in METHODS:
-        raise InputError(f"--method {method}: must be one of {', '.join(METHODS)}")
+    if method is not None and method not in METHOD_NAMES:
+        raise InputError(f"--method {method}: must be one of {', '.join(METHOD_NAMES)}")
     folder = find_experiment(storage, name)
     if read_specification(folder)["kind"] == "evaluate":
         raise InputError(f"{name} {NO_TRAINING}; report and compare show which of them is best")
@@ -119,7 +120,7 @@ def _print_short(console: Console, folder: Folder, chosen: _Best) -> None:
     console.print(
         Text(f"{row['arm']} on {row['source_set']} (config_id {row['config_id']})", style="bold"), soft_wrap=True
     )
-    values = {name: _show(getattr(cell.config, name)) for name in _varied(chosen.results, cell)}
+    values = {name: _show(cell.config.values.get(name)) for name in _varied(chosen.results, cell)}
     seeds = f"mean over {count_nouns(row['num_seeds'], 'seed')} ({', '.join(map(str, cell.seeds))})"
     failed = f", {row['num_failed']} failed and count as 0" if row["num_failed"] else ""
     values[chosen.measure] = f"{percent(row['score'])} %, {seeds}{failed}"
@@ -149,8 +150,8 @@ def _commands(chosen: _Best) -> list[str]:
 def _varied(results: Results, cell: Cell) -> list[str]:
     """Return the fields that distinguish the experiment's configurations from each other."""
     own = [other.config for other in results.cells if other.experiment == cell.experiment]
-    names = [name for name in RunConfig.model_fields if name not in ("seed", "source_set", "imported")]
-    return [name for name in names if len({getattr(config, name) for config in own}) > 1]
+    names = [name for name in list_fields(own) if name not in ("seed", "source_set", "imported")]
+    return [name for name in names if len({config.values.get(name) for config in own}) > 1]
 
 
 def _say_adapters(folder: Folder, cell: Cell) -> list[str]:

@@ -153,7 +153,7 @@ def _data(answers: Answers) -> str:
     """Return data set and backbone in a few words."""
     configs = [cell.config for cell in answers.results.shown]
     datasets, backbones = (
-        _join({_public(getattr(config, name)) for config in configs}) for name in ("dataset", "backbone")
+        _join({_public(config.values[name]) for config in configs}) for name in ("dataset", "backbone")
     )
     return f"{datasets} ({len(answers.results.languages)} languages) with the frozen encoder {backbones}"
 

@@ -21,10 +21,11 @@ from sweep.report.group_lines import group_lines
 from sweep.report.replication_lines import replication_lines
 from sweep.report.sheet import Sheet, percent
 from sweep.report.terminal import Facts, print_lines, print_table
-from sweep.report.wording import METHOD_NAMES, name_group
+from sweep.report.wording import name_group
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_number, shorten
 from xpe_core.errors import InputError
+from xpe_core.tunings import METHOD_NAMES
 
 
 def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
@@ -95,7 +96,9 @@ def _print_grid(console: Console, plan: Plan, results: Results) -> None:
     for cell in results.cells:
         if cell.states[State.FAILED]:
             ended = cell.states[State.FAILED] + len(cell.seeds)
-            notes.append(f"{cell.arm} on {cell.config.source_set}: {cell.states[State.FAILED]} of {ended} runs failed")
+            notes.append(
+                f"{cell.arm} on {cell.config.data.source_set}: {cell.states[State.FAILED]} of {ended} runs failed"
+            )
         chosen = percent(float(cell.selection_accuracies.mean()) if cell.seeds else None)
         numbers = [_mean_and_spread(results.group_means(cell, group)) for group in sizes]
         rows.append((cell.arm, cell.source_set, str(len(cell.seeds)), *([chosen] if is_chosen else []), *numbers))
@@ -178,7 +181,7 @@ def _print_groups(console: Console, plan: Plan, results: Results, sizes: dict[st
 
 def _describe(plan: Plan, results: Results, cell: Cell) -> str:
     """Return what a method's best configuration is, and how many were tried."""
-    searched = " ".join(f"{name}={format_number(getattr(cell.config, name))}" for name in plan.sweep.varying)
+    searched = " ".join(f"{name}={format_number(cell.config.values[name])}" for name in plan.sweep.varying)
     num_failed = cell.states[State.FAILED]
     failed = f"; {num_failed} of {num_failed + len(cell.seeds)} seeds failed" if num_failed else ""
     tried = sum(other.method == cell.method for other in results.cells)

@@ -12,7 +12,7 @@ import polars as pl
 from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
-from xpe_core.config import RunConfig
+from xpe_core.config import list_fields
 from xpe_core.language_facts import Facts
 
 CELL = ("arm", "source_set")
@@ -39,12 +39,10 @@ def with_ids(sheet: Sheet, answers: Answers) -> Sheet:
 
 def setup_frame(answers: Answers) -> pl.DataFrame:
     """Return one row a configuration that is in the tables, with every field; a field that is not known is null."""
-    rows = [
-        {**_identity(cell), **{name: cell.config.known.get(name) for name in RunConfig.model_fields if name != "seed"}}
-        for cell in answers.results.shown
-    ]
-    frame = pl.DataFrame(rows, infer_schema_length=None)
-    return frame.drop("imported", strict=False)
+    cells = answers.results.shown
+    fields = [name for name in list_fields(cell.config for cell in cells) if name not in ("seed", "imported")]
+    rows = [{**_identity(cell), **{name: cell.config.known.get(name) for name in fields}} for cell in cells]
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _name_facts(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:

@@ -91,7 +91,7 @@ def _trial_rows(records: dict[str, TrialRecord], running: bool) -> list[tuple[st
     best = _best(records)
     for record in records.values():
         what = record.arm or " ".join(f"{key}={format_number(value)}" for key, value in record.params.items())
-        steps = f"{max(record.reports, default=0)}/{record.run_config.max_steps}"
+        steps = f"{max(record.reports, default=0)}/{record.run_config.training.max_steps}"
         if record.run_config.imported is not None:  # it is tested, not trained
             steps = "–"
         mark = " *" if best is not None and record.trial_id == best.trial_id else "  "

@@ -15,7 +15,7 @@ from sweep.report.terminal import Facts
 from sweep.report.wording import format_percent
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_duration, format_number
-from xpe_core.config import RunConfig
+from xpe_core.config import DEFAULTS, FIELDS
 from xpe_core.errors import InputError
 from xpe_core.languages import load_languages
 
@@ -28,11 +28,11 @@ def print_run(console: Console, storage: str, run_id: str) -> None:
     folder, row = _find_run(storage, run_id)
     tested = read_evaluations(folder).filter((pl.col("run_id") == row["run_id"]) & (pl.col("split") == "test"))
     _print_head(console, folder, row, tested)
-    fields = [name for name in RunConfig.model_fields if name != "seed" and row[name] is not None]
-    defaults = [name for name in fields if RunConfig.model_fields[name].default == row[name]]
+    fields = [name for name in FIELDS if name != "seed" and row[name] is not None]
+    defaults = [name for name in fields if DEFAULTS[name] == row[name]]
     _print_values(console, "Configuration", {name: row[name] for name in fields if name not in defaults})
     _print_values(console, "As by default", {name: row[name] for name in defaults})
-    others = [name for name in row if name not in (*RunConfig.model_fields, *IDENTITY, *RESULTS)]
+    others = [name for name in row if name not in (*FIELDS, *IDENTITY, *RESULTS)]
     _print_values(console, "Measured, and where it ran", {name: row[name] for name in others})
     if len(tested):
         console.print(Text("\nTest accuracy in %, by language", style="bold"))

@@ -27,7 +27,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     seeds = f"seeds {shorten(sweep.seeds)}"
     table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
     table.add_row("backbone", Text(config.backbone))
-    table.add_row("data", Text(f"{config.dataset} ({_count(plan.data)})"))
+    table.add_row("data", Text(f"{config.data.dataset} ({_count(plan.data)})"))
     for note in plan.data.notes:
         table.add_row("", Text(note))
     _add_places(table, plan)
@@ -42,7 +42,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
     for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
         table.add_row("note", Text(note))
-    table.add_row("steps", f"{config.max_steps:,} of batch {config.batch_size}{early}")
+    table.add_row("steps", f"{config.training.max_steps:,} of batch {config.training.batch_size}{early}")
     for name, dimension in sweep.space.items():
         table.add_row("searched", f"{name} {_describe(dimension)}")
     for lists in sweep.zipped:
@@ -64,14 +64,14 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
         "experiment", f"{plan.name}: {count_nouns(sweep.num_runs, 'adapter')} to be tested, nothing is trained"
     )
     table.add_row("backbone", Text(config.backbone))
-    table.add_row("data", Text(f"{config.dataset} ({_count(plan.data)})"))
+    table.add_row("data", Text(f"{config.data.dataset} ({_count(plan.data)})"))
     for note in plan.data.notes:
         table.add_row("", Text(note))
     _add_places(table, plan)
     places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
     table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(places):,} texts")
     for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
-        what = f"{corner.method}, {corner.num_virtual_tokens} tokens, trained on {corner.source_set}"
+        what = f"{corner.method}, {corner.values['num_virtual_tokens']} tokens, trained on {corner.data.source_set}"
         table.add_row("arm", Text(f"{arm}: {what}; seeds {shorten(sweep.seeds_of(arm))}"))
     for source_set, count in plan.trained_on_targets.items():
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")

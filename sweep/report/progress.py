@@ -11,9 +11,10 @@ from sweep.planning.plan import Plan
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import rank_trials
 from sweep.records.states import State
-from sweep.report.wording import METHOD_NAMES, format_percent
+from sweep.report.wording import format_percent
 from sweep.report.wrapping import wrap
 from sweep.wording import format_duration, format_number
+from xpe_core.tunings import METHOD_NAMES
 
 INDENT = " " * 10
 """Of a line that goes on."""
@@ -80,7 +81,7 @@ class Screen:
         )
         lines = [Text(), counts]
         for record in running:
-            steps = f"step {self._steps[record.trial_id]}/{record.run_config.max_steps}"
+            steps = f"step {self._steps[record.trial_id]}/{record.run_config.training.max_steps}"
             if record.trial_id in self._trained or self._plan.sweep.kind == "evaluate":
                 steps = f"testing on {len(self._plan.target_languages)}"
             lines.append(Text(f"  {steps:<16} {format_percent(record.value):>6}  {self._describe(record)}"))
@@ -93,7 +94,7 @@ class Screen:
 
     def _describe(self, record: TrialRecord) -> str:
         if record.arm is not None:
-            return f"{record.arm} on {self._plan.sweep.name_source_set(record.run_config.source_set)}"
+            return f"{record.arm} on {self._plan.sweep.name_source_set(record.run_config.data.source_set)}"
         values = [f"{name}={format_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
 
@@ -103,6 +104,6 @@ class Screen:
         done = float(self._num_ended)
         for record in self._records.values():
             if record.state is None:
-                done += self._steps[record.trial_id] / record.run_config.max_steps
+                done += self._steps[record.trial_id] / record.run_config.training.max_steps
         left = max(self._plan.num_trials, len(self._records)) - len([r for r in self._records.values() if r.state])
         return f"about {format_duration(gone / done * left)} to go" if done else "starting"

@@ -7,7 +7,7 @@ from typing import Any
 from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
-from xpe_core.config import RunConfig
+from xpe_core.config import DEFAULTS, list_fields
 
 NOT_KNOWN = "not known"
 """Stands for what an adapter that was trained elsewhere does not say."""
@@ -19,9 +19,7 @@ def setup_line(answers: Answers) -> str:
     configs = [cell.config for cell in answers.results.shown]
     if not configs:
         return "no configuration has come to its end yet"
-    parts = [
-        f"{name} {_join({_short(getattr(config, name)) for config in configs})}" for name in ("backbone", "dataset")
-    ]
+    parts = [f"{name} {_join({_short(config.values[name]) for config in configs})}" for name in ("backbone", "dataset")]
     counts = [len(cell.seeds) for cell in answers.results.shown if cell.seeds]
     seeds = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{max(counts, default=0)}"
     return f"{', '.join(parts)}; {seeds} seed{'' if seeds == '1' else 's'}; {len(answers.results.languages)} languages"
@@ -32,7 +30,9 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
     cells = answers.results.shown
     if not cells:
         return []
-    fields = [name for name in RunConfig.model_fields if name not in ("seed", "source_set", "imported")]
+    fields = [
+        name for name in list_fields(cell.config for cell in cells) if name not in ("seed", "source_set", "imported")
+    ]
     varied = [name for name in fields if len({cell.config.known.get(name, NOT_KNOWN) for cell in cells}) > 1]
     rows = []
     for arm in answers.results.arms:
@@ -45,8 +45,7 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
     shared = [
         f"{name}={_show(known.get(name, NOT_KNOWN))}"
         for name in fields
-        if name not in varied
-        and (name in ALWAYS_SAID or (name in known and known[name] != RunConfig.model_fields[name].get_default()))
+        if name not in varied and (name in ALWAYS_SAID or (name in known and known[name] != DEFAULTS[name]))
     ]
     notes = (f"The same for all: {', '.join(shared)}.",)
     frame = answers.main.select("arm", "source_set", "config_id").unique(maintain_order=True)

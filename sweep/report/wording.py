@@ -3,8 +3,6 @@
 from sweep.analysis.targets import ALL_TARGETS, NO_EXCLUSION, TRAINED
 from sweep.report.sheet import percent
 
-METHOD_NAMES = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
-
 
 def format_percent(value: float | None) -> str:
     """Return a share in percent with one decimal, a dash where there is none."""

@@ -19,7 +19,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.examples import SPLITS
 from xpe_core.data.tokens import TokenisedData, load_tokens
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def config(dataset: str, backbone: str) -> RunConfig:
 
 @pytest.fixture
 def data(config: RunConfig) -> TokenisedData:
-    return load_tokens(config.dataset, config.backbone, config.max_length)
+    return load_tokens(config.data.dataset, config.backbone, config.data.max_length)
 
 
 def test_a_round_has_as_many_examples_as_its_steps_see_and_others_than_the_next(
@@ -155,7 +155,7 @@ def test_how_much_faster_a_prediction_is_is_the_median_of_the_rounds() -> None:
 
 def test_the_pipeline_on_the_exported_adapter_gives_our_probabilities(config: RunConfig, tmp_path: Path) -> None:
     pytest.importorskip("peft")
-    model = PromptClassifier(load_backbone(config.backbone), [config], 3)
+    model = Pack(load_backbone(config.backbone), [config], 3)
     adapter = take_adapter(model, 0, ("sports", "travel", "health"))
     adapter.parameters["head.out.weight"] *= 50
     write_peft(adapter, tmp_path / "exported")

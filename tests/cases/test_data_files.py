@@ -446,7 +446,7 @@ def test_columns_are_read_as_they_are_said(tmp_path: Path) -> None:
 
 def test_columns_have_one_spelling_in_a_configuration() -> None:
     mapping = RunConfig(columns={"label": "intent", "text": "a, b"})
-    assert mapping.columns == "text=a\\, b,label=intent"
+    assert mapping.data.columns == "text=a\\, b,label=intent"
     assert RunConfig(columns=" label = intent , text = a\\, b ").run_id == mapping.run_id
     assert RunConfig(columns="").run_id == RunConfig().run_id
     with pytest.raises(ValueError, match="'txt=a' is not understood; it must look like text=sentence"):

@@ -54,7 +54,7 @@ def test_a_tied_field_follows_a_number_in_any_spelling(write: Write) -> None:
             f"base: {{max_steps: 100, learning_rate: {number}}}\n"
             "space: {encoder_prompt_learning_rate: {tied: learning_rate, times: 10}}\n"
         )
-        assert load_experiment(file)[1].config().encoder_prompt_learning_rate == 0.05
+        assert load_experiment(file)[1].config().values["encoder_prompt_learning_rate"] == 0.05
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_condition_is_typed_by_the_field_it_speaks_of(
         f"base: {{max_steps: 100, {field}: {value}}}\n"
         f"space: {{prompt_learning_rate: {{choice: [7e-3, 7e-2], when: {{{field}: {condition}}}}}}}\n"
     )
-    assert (load_experiment(file)[1].config().prompt_learning_rate == 0.07) is searched
+    assert (load_experiment(file)[1].config().values["prompt_learning_rate"] == 0.07) is searched
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_text_stays_as_it_is_written(write: Write, word: str, place: str) -> Non
 )
 def test_a_set_value_is_the_text_as_it_is(write: Write, override: str, field: str, value: Any) -> None:
     config = load_experiment(write("base: {eval_steps: 5}\n"), [override])[1].config()
-    assert config.model_dump()[field] == value
+    assert config.values[field] == value
     if field in ("dataset", "source_set"):
         assert read_evaluation_values([override]) == {field: value}
 
@@ -222,7 +222,7 @@ def test_a_set_value_is_the_text_as_it_is(write: Write, override: str, field: st
 )
 def test_a_mistaken_set_value_is_refused(write: Write, overrides: list[str], message: str | None) -> None:
     if message is None:
-        assert load_experiment(write("base: {max_steps: 100}\n"), overrides)[1].config().source_set == "[no"
+        assert load_experiment(write("base: {max_steps: 100}\n"), overrides)[1].config().data.source_set == "[no"
         return
     with pytest.raises(InputError, match=message) as refusal:
         load_experiment(write("base: {max_steps: 100}\n"), overrides)
@@ -253,7 +253,7 @@ def test_lists_and_keys_are_set_where_they_are_taken(write: Write) -> None:
 )
 def test_a_file_is_read_as_editors_save_it(write: Write, content: bytes) -> None:
     sweep = load_experiment(write(content))[1]
-    assert (sweep.config().max_steps, sweep.seeds) == (100, (1, 2, 3))
+    assert (sweep.config().training.max_steps, sweep.seeds) == (100, (1, 2, 3))
 
 
 def test_anchors_and_merge_keys_are_taken_as_people_use_them(write: Write) -> None:
@@ -263,10 +263,15 @@ def test_anchors_and_merge_keys_are_taken_as_people_use_them(write: Write) -> No
         "    encoder_ratio: .3\n"
     )
     spt, xpe, dual = load_experiment(file)[1].corners
-    assert (xpe.encoder_ratio, xpe.learning_rate) == (1.0, spt.learning_rate)
-    assert (dual.encoder_ratio, dual.patience, dual.batch_size, dual.learning_rate) == (0.3, 3, 8, 0.005)
+    assert (xpe.values["encoder_ratio"], xpe.training.learning_rate) == (1.0, spt.training.learning_rate)
+    assert (
+        dual.values["encoder_ratio"],
+        dual.training.patience,
+        dual.training.batch_size,
+        dual.training.learning_rate,
+    ) == (0.3, 3, 8, 0.005)
     pinned = load_experiment(file, ["learning_rate=1e-2"])[1]  # aliases are values of their own
-    assert {corner.learning_rate for corner in pinned.corners} == {0.01}
+    assert {corner.training.learning_rate for corner in pinned.corners} == {0.01}
 
 
 def test_choices_are_of_their_fields_type(write: Write) -> None:

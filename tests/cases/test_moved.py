@@ -72,7 +72,7 @@ def test_names_and_ids_stay_where_content_moved_and_another_content_is_said(file
     places = {"dataset": server / "news.csv", "backbone": server / "encoder"}
     again = start(file, tmp_path / "results", **places)
     assert [corner.config_id for corner in again.sweep.corners] == ids
-    assert again.sweep.corners[0].dataset == str(laptop / "own.csv")
+    assert again.sweep.corners[0].data.dataset == str(laptop / "own.csv")
     old = {"dataset": laptop / "own.csv", "backbone": laptop / "encoder"}
     assert again.places == {str(old[name]): str(place) for name, place in places.items()}
     known = yaml.safe_load((tmp_path / "results" / "mine" / "experiment.yaml").read_text())
@@ -101,7 +101,7 @@ def test_an_older_experiment_is_known_by_its_files_old_fingerprint(file: Path, t
     start(file, tmp_path / "results")
     shutil.move(laptop, server)
     places = {"dataset": server / "own.csv", "backbone": server / "encoder"}
-    assert start(file, tmp_path / "results", **places).sweep.corners[0].dataset == str(laptop / "own.csv")
+    assert start(file, tmp_path / "results", **places).sweep.corners[0].data.dataset == str(laptop / "own.csv")
 
 
 def test_moved_data_and_backbone_are_the_same_experiment_and_others_are_not(

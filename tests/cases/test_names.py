@@ -70,7 +70,7 @@ def test_an_experiment_in_another_script_is_run_reported_and_used(
     run_here("status", "प्रयोग é 1", "--storage", storage)
     run_here("report", "प्रयोग é 1", "--storage", storage, "--format", "html")
     best = Path(storage, "प्रयोग é 1", "प्रयोग é 1-best.yaml")
-    assert load_experiment(str(best))[1].config().max_steps == 4
+    assert load_experiment(str(best))[1].config().training.max_steps == 4
     assert "प्रयोग é 1-replication" in run_here("replicate", "प्रयोग é 1", "--storage", storage, "--dry-run")
     run_here("export", "प्रयोग é 1", "--storage", storage, "--to", str(tmp_path / "पाठ"))
     run_here("log", "प्रयोग é 1", "--storage", storage, "--to", "mlflow")
@@ -85,4 +85,4 @@ def test_an_experiment_in_another_script_lies_in_object_storage(bucket: str) -> 
     assert again.name == "प्रयोग 1" and [one["event"] for one in read_events(again)] == ["start"]
     assert find_experiment(bucket, "प्रयोग 1").names(".yaml") == ["experiment.yaml", "प्रयोग 1-best.yaml"]
     name, sweep = load_experiment(f"{below}/प्रयोग 1-best.yaml")
-    assert (name, sweep.config().max_steps) == ("प्रयोग 1-best", 7)
+    assert (name, sweep.config().training.max_steps) == ("प्रयोग 1-best", 7)

@@ -178,7 +178,7 @@ def test_rows_of_all_source_sets_average_the_same_languages(tmp_path: Path) -> N
 
 def test_where_together_they_train_on_all_each_leaves_out_its_own(tmp_path: Path) -> None:
     def taught(run: RunConfig, code: str) -> float:
-        return 0.9 if run.source_set == code else 0.4
+        return 0.9 if run.data.source_set == code else 0.4
 
     write_grid(
         tmp_path / "made", ARMS, taught, codes=("eng", "hau"), base=OWN, source_sets=["eng", "hau"], seeds=(1, 2)
@@ -240,7 +240,7 @@ def test_groups_of_a_file_are_languages_everywhere_and_rows_of_its_tables(tmp_pa
     assert plan.target_languages == plan.selection_languages == ("eng", "hau", "ibo", "yor")
     assert "african, west, eng\n" in re.sub(" +\n", "\n", printed(plan))
     pinned = plan_of(str(file), backbone, "source_set=african")
-    assert pinned.sweep.config().source_set == "Hausa,ig,yor"
+    assert pinned.sweep.config().data.source_set == "Hausa,ig,yor"
 
 
 def test_a_group_is_a_row_and_names_its_source_set_and_a_run_does_not_know_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from xpe_core.adapters import write_adapter, write_peft
 def unnamed(base: dict[str, Any], tmp_path: Path) -> str:
     """Write a folder of peft's whose three classes have no names."""
     adapter = make_adapter(base)
-    config = adapter.config.model_copy(update={"pooling": "first"})
+    config = adapter.config.with_values(pooling="first")
     write_peft(replace(adapter, config=config, label_names=("LABEL_0", "LABEL_1", "LABEL_2")), tmp_path / "unnamed")
     return str(tmp_path / "unnamed")
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from docs.write_fields import COMMAND, PAGE, ROOTS, list_sections, write_page, write_table
-from xpe_core.config import Float, Int
+from xpe_core.fields import Float, Int
 
 
 class Prompt(BaseModel):

@@ -10,9 +10,9 @@ import torch
 from sweep.experiment.config import SweepConfig
 from sweep.records.adapters import ADAPTERS, SUFFIX
 from tests.making.experiments import CODES, make_rows, put, write_grid
+from tests.making.runs import make_run
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.config import RunConfig
-from xpe_core.pack import PromptAndHead
 
 LABELS = ("sports", "travel|<b>", "health")
 HIDDEN_SIZE = 32
@@ -31,7 +31,12 @@ PROVENANCE: dict[str, Any] = {
 
 def make_accuracy(config: RunConfig, code: str) -> float:
     """Return an accuracy that differs by method, seed and language."""
-    return 0.3 + 0.1 * CODES.index(code) + 0.05 * config.encoder_ratio + 0.005 * (config.seed * (1 + len(code)) % 7)
+    return (
+        0.3
+        + 0.1 * CODES.index(code)
+        + 0.05 * config.values["encoder_ratio"]
+        + 0.005 * (config.seed * (1 + len(code)) % 7)
+    )
 
 
 def write_experiment(
@@ -57,7 +62,7 @@ def make_adapter(run: RunConfig) -> Adapter:
     """Return an untrained prompt and head of a run, with a fact that is nobody else's business."""
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        parameters = PromptAndHead(run, HIDDEN_SIZE, len(LABELS)).state_dict()
+        parameters = make_run(run, HIDDEN_SIZE, len(LABELS)).state_dict()
     facts = {"run_id": run.run_id, "best_step": 20, "note": f"on {HOST} in /home/someone/models"}
     return Adapter(run, LABELS, parameters, "weights-of-the-backbone", facts)
 

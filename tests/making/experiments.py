@@ -32,8 +32,13 @@ def make_rows(
     for seed in seeds:
         run = config.with_seed(seed)
         identity = {"run_id": run.run_id, "config_id": run.config_id, "trial_id": f"t{number}", "trial_number": number}
-        state = {"state": "complete", "selection_accuracy": 0.5, "num_steps": run.max_steps, "method": run.method}
-        runs.append({**run.model_dump(), **identity, **state, **values})
+        state = {
+            "state": "complete",
+            "selection_accuracy": 0.5,
+            "num_steps": run.training.max_steps,
+            "method": run.method,
+        }
+        runs.append({**run.values, **identity, **state, **values})
         for code in codes:
             named = {"run_id": run.run_id, "split": "test", "language": code, "metric": "accuracy"}
             rows.append({**named, "num_examples": NUM_EXAMPLES, "score_sum": round(NUM_EXAMPLES * accuracy(run, code))})
@@ -55,7 +60,7 @@ def write_grid(
     opened = ExperimentFolder(folder, sweep, {})
     for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
         if arm not in unfinished:
-            record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), tuple(seeds), arm)
+            record = TrialRecord(f"t{number}", number, False, {}, config.values, tuple(seeds), arm)
             opened.append(suggestion(record))
             opened.end(record, State.COMPLETE, None, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
     opened.close()
@@ -84,7 +89,7 @@ def write_search(
     opened.append({"event": "start"})
     for number, (params, state, value, step) in enumerate(trials, first):
         config = sweep.config(params)
-        identity = (f"t{number}", number, False, dict(params), config.model_dump(), tuple(sweep.seeds))
+        identity = (f"t{number}", number, False, dict(params), config.values, tuple(sweep.seeds))
         record = TrialRecord(*identity)
         opened.append(suggestion(record))
         opened.append({"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value})
@@ -95,8 +100,8 @@ def write_search(
 
 def write_replication(folder: Path, best: RunConfig, accuracy: Accuracy, seeds: Sequence[int], of: str) -> SweepConfig:
     """Write a replication of one configuration, finished."""
-    base = best.model_dump(exclude={"seed", "encoder_ratio"})
-    arms = {"best": {"encoder_ratio": best.encoder_ratio}}
+    base = best.without("seed", "encoder_ratio")
+    arms = {"best": {"encoder_ratio": best.values["encoder_ratio"]}}
     return write_grid(folder, arms, accuracy, seeds, kind="replicate", of=of, base=base)
 
 

@@ -15,7 +15,7 @@ import torch
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import evaluate
 from xpe_core.training import batches, passes
 from xpe_core.training.training import Training
@@ -52,8 +52,8 @@ def main(dataset: str, backbone: str) -> None:
 
 def train(config: RunConfig, seeds: list[int]) -> dict[str, object]:
     """Train a pack for a few steps and test it."""
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
-    model = PromptClassifier(load_backbone(config.backbone), [config.with_seed(seed) for seed in seeds], 3)
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    model = Pack(load_backbone(config.backbone), [config.with_seed(seed) for seed in seeds], 3)
     training = Training(model, data)
     ran_out: list[str] = []
     is_out_of_memory = passes.is_out_of_memory
@@ -69,7 +69,9 @@ def train(config: RunConfig, seeds: list[int]) -> dict[str, object]:
     def watch(lengths, work):  # type: ignore[no-untyped-def]
         done = run(lengths, work)
         for part, _ in done:
-            sizes.append((part.examples.stop - part.examples.start) * (part.width + config.num_virtual_tokens))
+            sizes.append(
+                (part.examples.stop - part.examples.start) * (part.width + config.values["num_virtual_tokens"])
+            )
         return done
 
     training._passes.run = watch  # type: ignore[method-assign]

@@ -69,14 +69,14 @@ def test_a_search_leaves_every_run_once_with_its_counts_for_every_language(undis
 
 def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(undisturbed: Folder) -> None:
     from xpe_core.backbones.backbone import load_backbone
-    from xpe_core.pack import PromptClassifier
+    from xpe_core.pack import Pack
 
     folder = undisturbed
     row = read_runs(folder).filter((pl.col("method") == "xpe") & (pl.col("seed") == 2)).row(0, named=True)
-    config = RunConfig(**{name: row[name] for name in RunConfig.model_fields})
+    config = RunConfig.from_row(row)
     assert config.run_id == row["run_id"]
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
-    model = PromptClassifier(load_backbone(config.backbone), [config], len(data.label_names))
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    model = Pack(load_backbone(config.backbone), [config], len(data.label_names))
     *_, report = train(model, data)
     assert report.runs[0].best_validation_accuracy == row["validation_accuracy"]
     scores = evaluate(model, data, "test", ["eng_Latn", "kat_Geor", "yor_Latn"], 10)[0]

@@ -13,13 +13,14 @@ from transformers import AutoTokenizer
 
 import xpe_core
 from tests.conftest import make_backbone, make_words
+from tests.making.runs import compute_outputs
 from xpe_core import classifier as module
 from xpe_core.adapters import Adapter, build_classifier, take_adapter, write_adapter
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.classifier import TextClassifier, choose_precision, cut_windows, find_device, has_bfloat16
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 
 NAMES = ("sports", "travel", "health")
 WORDS = [word for words in make_words().values() for word in words]
@@ -28,7 +29,7 @@ WORDS = [word for words in make_words().values() for word in words]
 def make_adapter(base: dict[str, Any], **values: Any) -> Adapter:
     """Return an adapter whose head tells texts apart."""
     config = RunConfig(**{**base, **values})
-    model = PromptClassifier(load_backbone(config.backbone), [config], len(NAMES))
+    model = Pack(load_backbone(config.backbone), [config], len(NAMES))
     adapter = take_adapter(model, 0, NAMES)
     adapter.parameters["head.dense.weight"] *= 5
     adapter.parameters["head.out.weight"] *= 50
@@ -49,9 +50,8 @@ def answer_alone(adapter: Adapter, texts: list[str]) -> np.ndarray:
     model = build_classifier(backbone, [adapter])
     rows = []
     for text in texts:
-        ids = tokenizer(text, truncation=True, max_length=adapter.config.max_length)["input_ids"]
-        prompts = model.embed_prompts(model.parameters)
-        logits = model.classify(model.parameters, prompts, torch.tensor([[ids]]), np.array([len(ids)]))
+        ids = tokenizer(text, truncation=True, max_length=adapter.config.data.max_length)["input_ids"]
+        logits = compute_outputs(model, torch.tensor([[ids]]), np.array([len(ids)]))
         rows.append(torch.softmax(logits[0, 0], -1).numpy())
     return np.array(rows)
 
@@ -114,13 +114,13 @@ def test_windows_grow_so_that_the_first_answers_come_soon() -> None:
 def test_equal_texts_of_a_window_are_computed_once(base: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = xpe_core.load(make_adapter(base))
     computed: list[int] = []
-    classify = classifier._model.classify
+    outputs = classifier._model.outputs
 
     def count(*arguments: Any) -> torch.Tensor:
         computed.append(arguments[2].shape[1])
-        return classify(*arguments)
+        return outputs(*arguments)
 
-    monkeypatch.setattr(classifier._model, "classify", count)
+    monkeypatch.setattr(classifier._model, "outputs", count)
     found = classifier.probabilities([WORDS[0], WORDS[1], WORDS[0], WORDS[0]])
     assert sum(computed) == 2
     assert np.array_equal(found[0], found[2]) and np.array_equal(found[0], found[3])

@@ -6,8 +6,10 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.tunings.prompt.config import PromptConfig
+from xpe_core.validation import build_config
 
 
 def test_defaults_are_the_published_recipe() -> None:
@@ -35,7 +37,7 @@ def test_defaults_are_the_published_recipe() -> None:
         "precision": "bfloat16",
         "pooling": "first",
     }
-    assert {name: getattr(config, name) for name in recipe} == recipe
+    assert {name: config.values[name] for name in recipe} == recipe
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,8 @@ def test_defaults_are_the_published_recipe() -> None:
 def test_the_ratio_says_the_method_and_how_many_tokens_are_encoded(
     ratio: float, tokens: int, method: str, encoded: int
 ) -> None:
-    config = RunConfig(encoder_ratio=ratio, num_virtual_tokens=tokens)
-    assert (config.method, config.num_encoder_tokens) == (method, encoded)
+    prompt = PromptConfig(encoder_ratio=ratio, num_virtual_tokens=tokens)
+    assert (prompt.method, prompt.num_encoder_tokens) == (method, encoded)
 
 
 def test_a_single_token_cannot_be_shared_by_two_halves() -> None:
@@ -95,7 +97,7 @@ def test_a_value_out_of_range_is_refused_by_its_key(key: str, value: object) -> 
 
 
 def test_the_declared_type_decides_what_yaml_meant() -> None:
-    assert RunConfig(learning_rate="5e-5").learning_rate == 5e-5
+    assert RunConfig(learning_rate="5e-5").training.learning_rate == 5e-5
 
 
 def test_a_list_of_source_languages_is_one_value() -> None:

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.making.runs import compute_outputs, make_run
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.config import RunConfig
+from xpe_core.config import SHARED_FIELDS, RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import SHARED_FIELDS, Parameters, PromptAndHead, PromptClassifier
+from xpe_core.pack import Pack, Parameters
 from xpe_core.seeds import stream_seed
 
 NUM_CLASSES = 3
@@ -22,12 +23,12 @@ def config(values: dict[str, Any]) -> RunConfig:
 
 
 @pytest.fixture
-def pack(config: RunConfig) -> PromptClassifier:
+def pack(config: RunConfig) -> Pack:
     return build_pack([config.with_seed(seed) for seed in (1, 2, 3)])
 
 
-def build_pack(configs: list[RunConfig]) -> PromptClassifier:
-    return PromptClassifier(load_backbone(configs[0].backbone), configs, NUM_CLASSES)
+def build_pack(configs: list[RunConfig]) -> Pack:
+    return Pack(load_backbone(configs[0].backbone), configs, NUM_CLASSES)
 
 
 def batch(rows: int = 2, width: int = 8) -> tuple[Tensor, np.ndarray]:
@@ -36,24 +37,29 @@ def batch(rows: int = 2, width: int = 8) -> tuple[Tensor, np.ndarray]:
     return torch.randint(4, 40, (1, rows, width), generator=generator), np.full(rows, width)
 
 
-def choose(pack: PromptClassifier, places: list[int]) -> Parameters:
+def choose(pack: Pack, places: list[int]) -> Parameters:
     return {name: value[places].clone().requires_grad_() for name, value in pack.parameters.items()}
 
 
-def classify(pack: PromptClassifier, places: list[int], token_ids: Tensor, lengths: np.ndarray) -> Tensor:
+def classify(pack: Pack, places: list[int], token_ids: Tensor, lengths: np.ndarray) -> Tensor:
     parameters = choose(pack, places)
-    return pack.classify(parameters, pack.embed_prompts(parameters), token_ids, lengths)
+    return compute_outputs(pack, token_ids, lengths, places, parameters)
 
 
-def test_every_run_starts_as_the_plain_module_of_its_seed(pack: PromptClassifier) -> None:
+def draw_masks(pack: Pack, runs: list[int], num_examples: int) -> list[Tensor]:
+    dropout = pack.draw_dropout(runs, num_examples)
+    return [*dropout.tuning, *dropout.readout]
+
+
+def test_every_run_starts_as_the_plain_module_of_its_seed(pack: Pack) -> None:
     for place, config in enumerate(pack.configs):
-        alone = PromptAndHead(config, pack.backbone.hidden_size, NUM_CLASSES).state_dict()
+        alone = make_run(config, pack.backbone.hidden_size, NUM_CLASSES).state_dict()
         found = pack.run_parameters(place)
         assert list(found) == list(alone)
         assert all(torch.equal(found[name], value) for name, value in alone.items())
 
 
-def test_one_batch_for_all_runs_is_the_same_as_one_each(pack: PromptClassifier) -> None:
+def test_one_batch_for_all_runs_is_the_same_as_one_each(pack: Pack) -> None:
     token_ids, lengths = batch()
     shared = classify(pack, [0, 1, 2], token_ids, lengths)
     assert shared.shape == (3, 2, NUM_CLASSES)
@@ -64,38 +70,38 @@ def test_one_batch_for_all_runs_is_the_same_as_one_each(pack: PromptClassifier) 
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_logits_are_those_of_a_plain_model_on_each_text_alone(config: RunConfig, ratio: float, pooling: str) -> None:
-    own = RunConfig(**{**config.model_dump(), "encoder_ratio": ratio, "pooling": pooling})
+    own = RunConfig(**{**config.values, "encoder_ratio": ratio, "pooling": pooling})
     pack = build_pack([own.with_seed(seed) for seed in (1, 2)])
     token_ids, _ = batch(6)
     token_ids, lengths = token_ids.view(2, 3, 8), np.array([[8, 5, 3], [4, 8, 1]])
     logits = classify(pack, [0, 1], token_ids, lengths.ravel())
     for place, own in enumerate(pack.configs):
-        run = PromptAndHead(own, pack.backbone.hidden_size, NUM_CLASSES)
+        run = make_run(own, pack.backbone.hidden_size, NUM_CLASSES)
         for row, length in enumerate(lengths[place]):
             text = pack.backbone.embed(token_ids[place, row, None, :length])
-            hidden = pack.backbone.model(inputs_embeds=torch.cat([run.prompt([]), text], dim=1)).last_hidden_state
-            expected = run.head(hidden[:, 0] if pooling == "first" else hidden.mean(1), [])[0]
+            hidden = pack.backbone.model(inputs_embeds=torch.cat([run["prompt"]([]), text], dim=1)).last_hidden_state
+            expected = run["head"](hidden[:, 0] if pooling == "first" else hidden.mean(1), [])[0]
             torch.testing.assert_close(logits[place, row], expected, atol=1e-5, rtol=0)
 
 
-def test_the_given_parameters_choose_the_runs_and_their_order(pack: PromptClassifier) -> None:
+def test_the_given_parameters_choose_the_runs_and_their_order(pack: Pack) -> None:
     token_ids, lengths = batch()
     every, some = (classify(pack, places, token_ids, lengths) for places in ([0, 1, 2], [2, 0]))
     torch.testing.assert_close(some, every[[2, 0]])
     assert not torch.allclose(every[0], every[1])
 
 
-def test_padding_does_not_change_a_result(pack: PromptClassifier) -> None:
+def test_padding_does_not_change_a_result(pack: Pack) -> None:
     token_ids, lengths = batch()
     padded = torch.cat([token_ids, torch.ones_like(token_ids)], dim=2)
     torch.testing.assert_close(classify(pack, [0], padded, lengths), classify(pack, [0], token_ids, lengths))
 
 
-def test_the_gradient_of_one_run_does_not_reach_another(pack: PromptClassifier) -> None:
+def test_the_gradient_of_one_run_does_not_reach_another(pack: Pack) -> None:
     token_ids, lengths = batch()
     parameters = choose(pack, [0, 1, 2])
-    classify_again = pack.classify(parameters, pack.embed_prompts(parameters), token_ids, lengths)
-    classify_again[1].sum().backward()
+    logits = compute_outputs(pack, token_ids, lengths, [0, 1, 2], parameters)
+    logits[1].sum().backward()
     for name, value in parameters.items():
         assert value.grad is not None
         assert [bool(gradient.any()) for gradient in value.grad] == [False, True, False], name
@@ -105,7 +111,7 @@ def test_bfloat16_stays_near_float32_and_gives_float32_logits(config: RunConfig)
     token_ids, lengths = batch()
     logits = {}
     for precision in ("float32", "bfloat16"):
-        pack = build_pack([RunConfig(**{**config.model_dump(), "precision": precision})])
+        pack = build_pack([RunConfig(**{**config.values, "precision": precision})])
         logits[precision] = classify(pack, [0], token_ids, lengths)
     assert logits["bfloat16"].dtype == torch.float32
     assert not torch.equal(logits["bfloat16"], logits["float32"])
@@ -114,25 +120,27 @@ def test_bfloat16_stays_near_float32_and_gives_float32_logits(config: RunConfig)
 
 def test_masks_keep_the_mean_and_have_the_shapes_that_prompt_and_head_take(config: RunConfig) -> None:
     rates = {"encoder_dropout": 0.2, "head_dropout": 0.5, "encoder_hidden_size": 64, "encoder_num_layers": 3}
-    pack = build_pack([RunConfig(**{**config.model_dump(), **rates, "seed": seed}) for seed in (1, 2)])
-    in_prompt, in_head = pack.draw_masks([0, 1], 400)
-    assert [mask.shape for mask in in_prompt] == [(2, 400, 2, 64)] * 3
-    assert [mask.shape for mask in in_head] == [(2, 400, 32)] * 2
-    for masks, kept in ((in_prompt, 1.25), (in_head, 2.0)):
+    pack = build_pack([RunConfig(**{**config.values, **rates, "seed": seed}) for seed in (1, 2)])
+    dropout = pack.draw_dropout([0, 1], 400)
+    assert [mask.shape for mask in dropout.tuning] == [(2, 400, 2, 64)] * 3
+    assert [mask.shape for mask in dropout.readout] == [(2, 400, 32)] * 2
+    for masks, kept in ((dropout.tuning, 1.25), (dropout.readout, 2.0)):
         for mask in masks:
             assert mask.unique().tolist() == [0.0, kept]
             assert (mask.mean((1, 2)) - 1).abs().max() < 0.1
             assert not torch.equal(mask[0], mask[1])
 
 
-def test_every_example_has_dropout_of_its_own(pack: PromptClassifier) -> None:
-    in_prompt, in_head = pack.draw_masks([0, 1, 2], 2)
+def test_every_example_has_dropout_of_its_own(pack: Pack) -> None:
+    dropout = pack.draw_dropout([0, 1, 2], 2)
     parameters = choose(pack, [0, 1, 2])
-    prompts = pack.embed_prompts(parameters, in_prompt)
-    assert prompts.shape[:2] == (3, 2)
+    insertion = pack.insert(parameters, [0, 1, 2], dropout.tuning)
+    prompts = insertion.tokens
+    assert prompts is not None and prompts.shape[:2] == (3, 2)
     token_ids = batch(1)[0].expand(-1, 2, -1)  # the same text twice
-    logits = pack.classify(parameters, prompts, token_ids, np.array([8, 8]), in_head)
-    without = pack.classify(parameters, pack.embed_prompts(parameters), token_ids, np.array([8, 8]))
+    lengths = np.array([8, 8])
+    logits = pack.outputs(parameters, insertion, token_ids, lengths, dropout.readout)
+    without = compute_outputs(pack, token_ids, lengths, [0, 1, 2], parameters)
     for place in range(3):
         assert not torch.equal(prompts[place, 0], prompts[place, 1])
         assert not torch.allclose(logits[place, 0], logits[place, 1])
@@ -145,18 +153,18 @@ def test_dropout_follows_the_runs_own_stream_whoever_else_is_in_the_pack(config:
     steps = [[0, 1, 2], [1, 2], [0, 1]]  # a run that has ended draws no more
     drawn: list[list[Tensor]] = []
     for places in steps:
-        together = [mask[places.index(1)] for masks in pack.draw_masks(places, 5) for mask in masks]
-        own = [mask[0] for masks in alone.draw_masks([0], 5) for mask in masks]
+        together = [mask[places.index(1)] for mask in draw_masks(pack, places, 5)]
+        own = [mask[0] for mask in draw_masks(alone, [0], 5)]
         assert all(torch.equal(*pair) for pair in zip(together, own, strict=True))
         drawn.append(own)
     assert not torch.equal(drawn[0][0], drawn[1][0])
 
 
 def test_a_run_without_dropout_has_masks_of_ones_beside_one_that_has_some_and_none_alone(config: RunConfig) -> None:
-    still = RunConfig(**{**config.model_dump(), "encoder_dropout": 0.0, "head_dropout": 0.0})
-    for masks in build_pack([still, config]).draw_masks([0, 1], 4):
-        assert all(bool((mask[0] == 1).all()) and not bool((mask[1] == 1).all()) for mask in masks)
-    assert build_pack([still]).draw_masks([0], 4) == ([], [])
+    still = RunConfig(**{**config.values, "encoder_dropout": 0.0, "head_dropout": 0.0})
+    masks = draw_masks(build_pack([still, config]), [0, 1], 4)
+    assert all(bool((mask[0] == 1).all()) and not bool((mask[1] == 1).all()) for mask in masks) and masks
+    assert draw_masks(build_pack([still]), [0], 4) == []
 
 
 OTHER: dict[str, Any] = {
@@ -181,16 +189,18 @@ OTHER: dict[str, Any] = {
 @pytest.mark.parametrize("field", OTHER)
 def test_runs_that_differ_in_what_a_pack_shares_are_refused(config: RunConfig, field: str) -> None:
     with pytest.raises(InputError, match=f"runs of one pack must share {field}"):
-        build_pack([config, RunConfig(**{**config.model_dump(), field: OTHER[field]})])
+        build_pack([config, RunConfig(**{**config.values, field: OTHER[field]})])
 
 
 def test_what_a_pack_shares_is_all_covered_here() -> None:
-    assert set(SHARED_FIELDS) == {*OTHER, "backbone", "dataset", "dataset_config", "columns", "on_bad_rows"}
+    own = set(SHARED_FIELDS) & RunConfig().values.keys()
+    fixed = {"backbone", "dataset", "dataset_config", "columns", "on_bad_rows", "tuning", "readout"}
+    assert own == {*OTHER, *fixed}
 
 
 def test_runs_may_differ_in_rates_and_dropout(config: RunConfig) -> None:
     other = {"learning_rate": 0.1, "head_dropout": 0.3, "max_grad_norm": 2.0, "schedule": "linear", "patience": 3}
-    assert len(build_pack([config, RunConfig(**{**config.model_dump(), **other})]).configs) == 2
+    assert len(build_pack([config, RunConfig(**{**config.values, **other})]).configs) == 2
 
 
 def test_streams_of_a_seed_are_told_apart_and_never_change() -> None:

@@ -5,6 +5,7 @@ H the backbone's hidden size, C classes.
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +14,11 @@ from typing import Any
 import torch
 
 from xpe_core.backbones.backbone import Backbone
+from xpe_core.backbones.shape import Shape
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import Parameters, PromptAndHead, PromptClassifier, check_encoder
+from xpe_core.fields import Mark
+from xpe_core.pack import Pack, Parameters, build_run, find_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +30,7 @@ class Adapter:
     label_names: tuple[str, ...]
     """The C classes in the order of the logits."""
     parameters: Parameters
-    """As `PromptAndHead.state_dict()` names them."""
+    """By the names that `build_run` gives them."""
     backbone_weights: str | None = None
     """`Backbone.weights_fingerprint` of the backbone it was trained on, where that is known."""
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -39,14 +42,21 @@ class Adapter:
         return self.parameters["head.dense.weight"].shape[1]
 
     @property
+    def shape(self) -> Shape:
+        """What the tensors say of the backbone's sizes; its positions are not known."""
+        tuning, _ = find_parts(self.config)
+        linears = tuning.linears(_of_part(self.config.tuning.tuning, self.parameters))
+        return Shape(self.config.backbone, self.hidden_size, sys.maxsize, linears)
+
+    @property
     def known(self) -> dict[str, Any]:
         """Fields of the configuration whose values are known."""
-        return self.config.model_dump(exclude_unset=True)
+        return self.config.set_values
 
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits that stand for all that decides what it answers, whatever the format it was read from."""
-        shape = self.config.model_dump(include={"num_virtual_tokens", "pooling", "encoder_ratio", "encoder_type"})
+        shape = self.config.marked(Mark.COMPUTED)
         sha = hashlib.sha256(json.dumps([shape, self.label_names], sort_keys=True).encode())
         for name, value in sorted(self.parameters.items()):
             sha.update(f"{name} {tuple(value.shape)}".encode())
@@ -56,9 +66,9 @@ class Adapter:
     def virtual_tokens(self) -> torch.Tensor:
         """Return the embeddings of the virtual tokens [P, H]: at inference any prompt is a fixed table."""
         with torch.inference_mode():
-            modules = PromptAndHead(self.config, self.hidden_size, len(self.label_names))
+            modules = build_run(self.config, self.shape, len(self.label_names))
             modules.load_state_dict(self.parameters)
-            table: torch.Tensor = modules.prompt([])[0]
+            table: torch.Tensor = modules[self.config.tuning.tuning]([])[0]
         return table.clone()
 
 
@@ -67,17 +77,18 @@ def check_parameters(adapter: Adapter, where: str) -> Adapter:
     dense = adapter.parameters.get("head.dense.weight")
     if dense is None or dense.ndim != 2:
         raise InputError(f"adapter {where}: it has no classification head (no matrix head.dense.weight)")
-    hidden_size, num_classes = dense.shape[1], len(adapter.label_names)
+    num_classes = len(adapter.label_names)
+    tuning, _ = find_parts(adapter.config)
     try:
-        check_encoder(adapter.config, hidden_size)
+        tuning.check(adapter.config, adapter.shape)
     except InputError as error:
         raise InputError(f"adapter {where}: {error}") from None
     with torch.device("meta"):
-        expected = PromptAndHead(adapter.config, hidden_size, num_classes).state_dict()
+        expected = build_run(adapter.config, adapter.shape, num_classes).state_dict()
     if missing := sorted(expected.keys() - adapter.parameters.keys()):
         raise InputError(f"adapter {where}: the tensor {missing[0]} is missing")
     if unknown := sorted(adapter.parameters.keys() - expected.keys()):
-        raise InputError(f"adapter {where}: the tensor {unknown[0]} belongs to no prompt of its configuration")
+        raise InputError(f"adapter {where}: the tensor {unknown[0]} belongs to no adapter of its configuration")
     for name, value in sorted(adapter.parameters.items()):
         if value.shape != expected[name].shape:
             raise InputError(
@@ -90,15 +101,15 @@ def check_parameters(adapter: Adapter, where: str) -> Adapter:
 
 
 def take_adapter(
-    model: PromptClassifier, place: int, label_names: Sequence[str], facts: Mapping[str, Any] | None = None
+    model: Pack, index: int, label_names: Sequence[str], facts: Mapping[str, Any] | None = None
 ) -> Adapter:
-    """Return the prompt and head of the run at `place` of a pack, as they stand (after `train`, at their best)."""
-    parameters = {name: value.detach().cpu().float().clone() for name, value in model.run_parameters(place).items()}
-    config = RunConfig(**model.configs[place].known)  # of a run that was trained here, defaults are known too
+    """Return the prompt and head of one run of a pack, as they stand (after `train`, at their best)."""
+    parameters = {name: value.detach().cpu().float().clone() for name, value in model.run_parameters(index).items()}
+    config = RunConfig(**model.configs[index].known)  # of a run that was trained here, defaults are known too
     return Adapter(config, tuple(label_names), parameters, model.backbone.weights_fingerprint, dict(facts or {}))
 
 
-def build_classifier(backbone: Backbone, adapters: Sequence[Adapter]) -> PromptClassifier:
+def build_classifier(backbone: Backbone, adapters: Sequence[Adapter]) -> Pack:
     """Return a pack of adapters on a backbone; InputError where one does not belong on it, or not with the others."""
     for adapter in adapters:
         check_backbone(adapter, backbone)
@@ -109,10 +120,10 @@ def build_classifier(backbone: Backbone, adapters: Sequence[Adapter]) -> PromptC
                 f"adapters of one pack must have the same classes in the same order, not {', '.join(classes)} "
                 f"and {', '.join(adapter.label_names)}"
             )
-    model = PromptClassifier(backbone, [adapter.config for adapter in adapters], len(classes))
+    model = Pack(backbone, [adapter.config for adapter in adapters], len(classes))
     for name, stacked in model.parameters.items():
-        for place, adapter in enumerate(adapters):
-            stacked[place] = adapter.parameters[name]
+        for index, adapter in enumerate(adapters):
+            stacked[index] = adapter.parameters[name]
     return model
 
 
@@ -123,8 +134,20 @@ def check_backbone(adapter: Adapter, backbone: Backbone) -> None:
             f"the adapter is for a backbone of hidden size {adapter.hidden_size} ({adapter.config.backbone}); "
             f"{backbone.name} has {backbone.hidden_size}"
         )
+    for name, size in adapter.shape.linears.items():
+        if backbone.shape.linears.get(name) != size:
+            raise InputError(
+                f"the adapter is for a backbone whose linear layer {name} has the size {size}; "
+                f"that of {backbone.name} is {backbone.shape.linears.get(name, 'not there')}"
+            )
     if adapter.backbone_weights not in (None, backbone.weights_fingerprint):
         raise InputError(
             f"the adapter was trained on a backbone with other weights ({adapter.config.backbone}, "
             f"{adapter.backbone_weights}); those of {backbone.name} are {backbone.weights_fingerprint}"
         )
+
+
+def _of_part(name: str, parameters: Parameters) -> Parameters:
+    """Return the parameters of the tuning or readout of a name, by the names in it."""
+    start = f"{name}."
+    return {key.removeprefix(start): value for key, value in parameters.items() if key.startswith(start)}

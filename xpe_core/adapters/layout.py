@@ -27,10 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.safetensors_file import Description, describe, parse_description, read_tensors
 from xpe_core.backbones.files import find_checkpoint, find_config_file, is_path
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location
 from xpe_core.pack import Parameters
+from xpe_core.validation import build_config
 
 CONFIG = "adapter_config.json"
 """What makes a folder an adapter of peft or of micm-nlp."""

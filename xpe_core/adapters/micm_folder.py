@@ -42,8 +42,11 @@ from xpe_core.adapters.layout import (
     write_folder,
 )
 from xpe_core.adapters.peft_readme import TOKENIZE, copy_script, quote, say_base
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.pack import reads
+from xpe_core.tunings.prompt.config import PromptConfig
+from xpe_core.validation import build_config
 
 ENCODER_TYPES = {"MLP": "mlp", "LSTM": "lstm", "ATTN": "attention", "NONE": "none"}
 SOFT = "prompt_encoder.embedding.weight"
@@ -105,9 +108,10 @@ def write_micm(adapter: Adapter, folder: str | Path) -> None:
     Raises InputError where its classifiers cannot compute what the adapter does, or the backbone's config.json is not
     found.
     """
-    config, hidden_size = adapter.config, adapter.hidden_size
-    if config.pooling != "first":
-        raise InputError(f"pooling={config.pooling}: micm-nlp's classifiers read the first position")
+    hidden_size, backbone = adapter.hidden_size, adapter.config.backbone
+    config = take_prompt(adapter.config)
+    if (pooling := reads(adapter.config)) != "first":
+        raise InputError(f"pooling={pooling}: micm-nlp's classifiers read the first position")
     input_size = config.encoder_input_size or hidden_size
     if config.method == "dual" and input_size != hidden_size:
         raise InputError(
@@ -118,13 +122,13 @@ def write_micm(adapter: Adapter, folder: str | Path) -> None:
     model_type = base["model_type"]
     if model_type not in HEADS:
         raise InputError(
-            f"backbone {config.backbone}: transformers' class for {model_type!r}, which micm-nlp uses, has another "
+            f"backbone {backbone}: transformers' class for {model_type!r}, which micm-nlp uses, has another "
             f"head; allowed are {', '.join(HEADS)}"
         )
     values = {
         "peft_type": "XPE",
         "task_type": "SEQ_CLS",
-        "base_model_name_or_path": name_base(config.backbone),
+        "base_model_name_or_path": name_base(backbone),
         "inference_mode": True,
         "num_virtual_tokens": config.num_virtual_tokens,
         "token_dim": hidden_size,
@@ -146,7 +150,7 @@ def write_micm(adapter: Adapter, folder: str | Path) -> None:
     tensors = {theirs: adapter.parameters[ours] for ours, theirs in names.items()}
     tensors |= name_head(adapter, HEADS[model_type])
     write_folder(adapter, Path(folder), values, tensors, _write_readme(adapter))
-    copy_script(config.backbone, Path(folder))
+    copy_script(backbone, Path(folder))
 
 
 def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
@@ -169,7 +173,7 @@ def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> A
         )
     config = _build_config(settings, described and described[1], head["head.dense.weight"].shape[-1], folder)
     prompt = {}
-    for ours, theirs in _name_prompt(config).items():
+    for ours, theirs in _name_prompt(take_prompt(config)).items():
         if theirs not in tensors:
             raise InputError(f"adapter {folder}: the tensor {theirs} is missing")
         prompt[ours] = tensors.pop(theirs)
@@ -178,7 +182,18 @@ def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     return check_parameters(Adapter(config, classes, {**prompt, **head}, weights, facts), str(folder))
 
 
-def find_ratio(config: RunConfig) -> float:
+def take_prompt(config: RunConfig) -> PromptConfig:
+    """Return the fields of a run's prompt; InputError where it has none."""
+    if not isinstance(config.tuning, PromptConfig):
+        raise InputError(f"tuning={config.tuning.tuning}: micm-nlp has prompts only")
+    return config.tuning
+
+
+def _read_values(config: RunConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.set_values.items() if name != "imported"}
+
+
+def find_ratio(config: PromptConfig) -> float:
     """Return a ratio with which micm-nlp has as many tokens come from the encoder as we do."""
     tokens, encoded, ratio = config.num_virtual_tokens, config.num_encoder_tokens, config.encoder_ratio
     if config.method == "dual" and _count_encoded(tokens, ratio) != encoded:
@@ -191,7 +206,7 @@ def find_ratio(config: RunConfig) -> float:
 def _build_config(settings: XpeSettings, trained: RunConfig | None, hidden_size: int, folder: Path) -> RunConfig:
     """Return what the settings say of the run, beside what else is known of it."""
     where = f"adapter {folder}: {CONFIG}"
-    values = trained.model_dump(exclude_unset=True, exclude={"imported"}) if trained else {}
+    values = _read_values(trained) if trained else {}
     if settings.base_model_name_or_path and not trained:
         values["backbone"] = settings.base_model_name_or_path
     tokens, ratio = settings.num_virtual_tokens, settings.encoder_ratio
@@ -199,7 +214,7 @@ def _build_config(settings: XpeSettings, trained: RunConfig | None, hidden_size:
     if ratio:
         values |= _find_encoder(settings, hidden_size)
     config = build_config(RunConfig, values, where)
-    if 0 < ratio < 1 and config.num_encoder_tokens != _count_encoded(tokens, ratio):
+    if 0 < ratio < 1 and take_prompt(config).num_encoder_tokens != _count_encoded(tokens, ratio):
         config = build_config(RunConfig, {**values, "encoder_ratio": _count_encoded(tokens, ratio) / tokens}, where)
     return config
 
@@ -227,7 +242,7 @@ def _count_encoded(num_tokens: int, ratio: float) -> int:
     return max(1, min(num_tokens - 1, int(num_tokens * ratio)))
 
 
-def _name_prompt(config: RunConfig) -> dict[str, str]:
+def _name_prompt(config: PromptConfig) -> dict[str, str]:
     """Return the names of a prompt's tensors in micm-nlp by ours."""
     if config.method == "spt":
         return {"prompt.embedding.weight": SOFT}
@@ -237,7 +252,7 @@ def _name_prompt(config: RunConfig) -> dict[str, str]:
     return names | {f"{prefix}encoder.{ours}": ENCODER + theirs for ours, theirs in _name_encoder(config).items()}
 
 
-def _name_encoder(config: RunConfig) -> dict[str, str]:
+def _name_encoder(config: PromptConfig) -> dict[str, str]:
     """Return the names of an encoder's tensors in micm-nlp's `xpe_head` by those in our module."""
     layers: dict[str, str] = {}
     tensors: dict[str, str] = {}
@@ -257,7 +272,7 @@ def _name_encoder(config: RunConfig) -> dict[str, str]:
     return tensors | {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs in layers.items() for part in PARTS}
 
 
-def _name_modules(config: RunConfig) -> list[str]:
+def _name_modules(config: PromptConfig) -> list[str]:
     """Return the parts of a prompt that micm-nlp saves."""
     return {"spt": ["embedding"], "xpe": ["xpe_embedding", "xpe_head"]}.get(
         config.method, ["embedding", "xpe_embedding", "xpe_head"]
@@ -266,14 +281,15 @@ def _name_modules(config: RunConfig) -> list[str]:
 
 def _write_readme(adapter: Adapter) -> str:
     config = adapter.config
+    prompt = take_prompt(config)
     base = name_base(config.backbone)
     return README.format(
         base=base,
         base_literal=quote(base),
         base_note=say_base(config.backbone),
         names=f"[{', '.join(map(quote, adapter.label_names))}]",
-        tokenize=TOKENIZE.format(max_length=config.max_length),
-        num_tokens=config.num_virtual_tokens,
+        tokenize=TOKENIZE.format(max_length=config.data.max_length),
+        num_tokens=prompt.num_virtual_tokens,
         method=config.method.upper(),
         num_classes=len(adapter.label_names),
         classes=", ".join(f"`{name}`" for name in adapter.label_names),

@@ -38,9 +38,10 @@ from xpe_core.adapters.layout import (
 )
 from xpe_core.adapters.peft_readme import copy_script, write_readme
 from xpe_core.adapters.safetensors_file import read_tensors
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import Parameters
+from xpe_core.pack import Parameters, reads
+from xpe_core.validation import build_config
 
 PROMPT = "prompt_embeddings"
 HEAD_FILE = "head.safetensors"
@@ -55,7 +56,7 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
     """
     folder = Path(folder)
     base = read_base_config(adapter)
-    names = HEADS.get(base["model_type"]) if adapter.config.pooling == "first" else None
+    names = HEADS.get(base["model_type"]) if reads(adapter.config) == "first" else None
     table = adapter.virtual_tokens()
     config: dict[str, Any] = {
         "peft_type": "PROMPT_TUNING",
@@ -101,7 +102,7 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     if settings.task_type == "SEQ_CLS":
         head = take_head(tensors, settings.base_model_name_or_path, folder)
     elif settings.task_type == "FEATURE_EXTRACTION" and described and (folder / HEAD_FILE).is_file():
-        head, pooling = _read_head(folder), described[1].pooling
+        head, pooling = _read_head(folder), reads(described[1])
     else:
         raise InputError(
             f"adapter {folder}: task_type {settings.task_type!r}: allowed is SEQ_CLS, "
@@ -124,7 +125,7 @@ def _find_known(trained: RunConfig | None, settings: PromptSettings) -> dict[str
     """Return what is known of the run; of an encoder nothing, since it is no part of what was read."""
     if trained is None:
         return {"backbone": settings.base_model_name_or_path} if settings.base_model_name_or_path else {}
-    known = trained.model_dump(exclude_unset=True, exclude={"imported"})
+    known = {name: value for name, value in trained.set_values.items() if name != "imported"}
     if trained.method == "spt":
         return known
     return {name: value for name, value in known.items() if not name.startswith("encoder_")}

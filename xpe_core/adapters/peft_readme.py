@@ -8,6 +8,7 @@ from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.layout import name_base
 from xpe_core.backbones.bundles import write_e5_small
 from xpe_core.backbones.files import BUNDLED, is_path
+from xpe_core.pack import reads
 
 TEMPLATE = """\
 {front}# A prompt for {base}
@@ -112,15 +113,15 @@ def write_readme(adapter: Adapter, model_type: str, is_stock: bool) -> str:
     values: dict[str, Any] = {
         "base": quote(base),
         "names": f"[{', '.join(map(quote, adapter.label_names))}]",
-        "tokenize": TOKENIZE.format(max_length=config.max_length),
-        "pooling": POOLING[config.pooling],
+        "tokenize": TOKENIZE.format(max_length=config.data.max_length),
+        "pooling": POOLING[reads(config)],
     }
     front = f"---\nbase_model: {base}\nlibrary_name: peft\npipeline_tag: text-classification\n---\n\n" if on_hub else ""
     if is_stock:
         head_note = STOCK_NOTE
     else:
         reason = f"the class of a `{model_type}` has another one"
-        if config.pooling == "mean":
+        if reads(config) == "mean":
             reason = "it reads the mean over prompt and text, where transformers' classes read the first position"
         head_note = BESIDE_NOTE.format(reason=reason)
     return TEMPLATE.format(
@@ -128,7 +129,7 @@ def write_readme(adapter: Adapter, model_type: str, is_stock: bool) -> str:
         base=base,
         install=INSTALL,
         base_note=say_base(config.backbone),
-        num_tokens=config.num_virtual_tokens,
+        num_tokens=len(adapter.virtual_tokens()),
         model_type=model_type,
         method=_name_training(adapter),
         num_classes=len(adapter.label_names),
@@ -154,9 +155,10 @@ def copy_script(backbone: str, folder: Path) -> None:
 def _name_training(adapter: Adapter) -> str:
     """Return the method, and the languages and the data set where they are known."""
     config = adapter.config
-    method = config.method.upper() + (f" (encoder_ratio {config.encoder_ratio:g})" if config.method == "dual" else "")
-    known = {"source_set", "dataset"} <= config.model_fields_set
-    return f"{method} on `{config.source_set}` of `{config.dataset}`" if known else method
+    ratio = config.values["encoder_ratio"]
+    method = config.method.upper() + (f" (encoder_ratio {ratio:g})" if config.method == "dual" else "")
+    known = {"source_set", "dataset"} <= config.fields_set
+    return f"{method} on `{config.data.source_set}` of `{config.data.dataset}`" if known else method
 
 
 def quote(text: str) -> str:

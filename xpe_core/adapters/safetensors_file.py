@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.backbones.files import first_line
-from xpe_core.config import RunConfig, build_config
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.validation import build_config
 
 KEY = "xpe_adapter"
 """The header's key of our JSON."""

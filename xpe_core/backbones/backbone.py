@@ -9,6 +9,7 @@ N sequences, T text tokens, L tokens of prompt and text, H hidden size.
 
 import hashlib
 import inspect
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -26,7 +27,10 @@ from transformers import (
 
 from xpe_core.backbones.files import find_checkpoint, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
+from xpe_core.backbones.hub_model import HubModel
+from xpe_core.backbones.insertion import NOTHING, Delta
 from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
+from xpe_core.backbones.shape import Shape, measure_linears
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
 
@@ -41,10 +45,9 @@ class Backbone(nn.Module):
         self.model = model.requires_grad_(False)
         if isinstance(getattr(model, "pooler", None), nn.Module):
             self.model.pooler = None
-        self.hidden_size: int = model.config.hidden_size
-        self.max_positions = count_positions(model)
-        """Most tokens of prompt and text together."""
+        self.shape = measure(name, model)
         self._encoders: dict[str, FrozenEncoder] = {}
+        self._hub_model = None if can_encode(model) else HubModel(model)
         self.eval()
 
     @cached_property
@@ -64,31 +67,44 @@ class Backbone(nn.Module):
         """Return the word embeddings [N, T, H] of token ids [N, T], without positions: what `forward` takes."""
         return self.model.get_input_embeddings()(token_ids)
 
+    @property
+    def hidden_size(self) -> int:
+        """H."""
+        return self.shape.hidden_size
+
+    @property
+    def max_positions(self) -> int:
+        """Most tokens of prompt and text together."""
+        return self.shape.max_positions
+
     def forward(
-        self, embeddings: Tensor, attention_mask: Tensor | None, precision: str = "float32", only_first: bool = False
+        self,
+        embeddings: Tensor,
+        attention_mask: Tensor | None,
+        precision: str = "float32",
+        only_first: bool = False,
+        deltas: Mapping[str, Delta] = NOTHING,
     ) -> Tensor:
         """Return last hidden states [N, L, H] of embeddings [N, L, H] and mask [N, L] (None where nothing is padding).
 
         With `only_first`, those at the first position alone: [N, 1, H]. Positions count from the first row on through
         prompt and text, so padding belongs at the end. In precision `bfloat16` matrix products and what passes between
-        them are of that type.
+        them are of that type. `deltas` are what is added to linear layers, by `layer.role`.
         """
         if embeddings.shape[1] > self.max_positions:
             raise InputError(
                 f"{embeddings.shape[1]} tokens of prompt and text are too many for backbone {self.name}, "
                 f"which has {self.max_positions} positions"
             )
-        if can_encode(self.model):
-            self.prepare(precision)
-            return self._encoders[precision](embeddings, attention_mask, only_first)
-        mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-        with mixed:
-            hidden = self.model(inputs_embeds=embeddings, attention_mask=attention_mask).last_hidden_state
-        return hidden[:, :1] if only_first else hidden
+        if self._hub_model is not None:
+            hidden = self._hub_model(embeddings, attention_mask, precision, deltas)
+            return hidden[:, :1] if only_first else hidden
+        self.prepare(precision)
+        return self._encoders[precision](embeddings, attention_mask, only_first, deltas)
 
     def prepare(self, precision: str) -> None:
         """Cast the layers' weights to a precision, if that has not been done: the first `forward` would."""
-        if precision not in self._encoders and can_encode(self.model):
+        if precision not in self._encoders and self._hub_model is None:
             self._encoders[precision] = FrozenEncoder(self.model, getattr(torch, precision))
 
     def train(self, mode: bool = True) -> "Backbone":
@@ -133,17 +149,17 @@ def read_config(name: str) -> PreTrainedConfig:
     return _read_config(name, find_checkpoint(name))
 
 
-def find_hidden_size(name: str) -> int:
-    """Return the size of a backbone's hidden states, without loading its weights."""
-    size: int = read_config(name).hidden_size
-    return size
-
-
-def find_max_positions(name: str) -> int:
-    """Return the most tokens of prompt and text that a backbone can see, without loading its weights."""
+@lru_cache(maxsize=4)
+def find_shape(name: str) -> Shape:
+    """Return a backbone's sizes without loading its weights; InputError where it is no encoder."""
     config = read_config(name)
     with torch.device("meta"):
-        return count_positions(AutoModel.from_config(config))
+        return measure(name, AutoModel.from_config(config))
+
+
+def measure(name: str, model: PreTrainedModel) -> Shape:
+    """Return the sizes of a model."""
+    return Shape(name, model.config.hidden_size, count_positions(model), measure_linears(model))
 
 
 def count_embeddings(name: str) -> int | None:

@@ -9,6 +9,7 @@ S sequences, L tokens, H hidden size, A attention heads, D = H / A.
 """
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from xpe_core.backbones.changed_layer import mask_scores, run_changed_layer
 from xpe_core.backbones.cpu_attention import append_column, attend, differentiate_attention, join_heads, split_heads
+from xpe_core.backbones.insertion import NOTHING, Delta
 from xpe_core.backbones.layer import Layer
 from xpe_core.backbones.packed_layer import PackedLayer, can_pack
 
@@ -39,19 +42,29 @@ class FrozenEncoder:
             self._layers = [_read_layer(layer, dtype) for layer in model.encoder.layer]
         self._packed: list[PackedLayer] = []
 
-    def __call__(self, embeddings: Tensor, mask: Tensor | None, only_first: bool = False) -> Tensor:
+    def __call__(
+        self,
+        embeddings: Tensor,
+        mask: Tensor | None,
+        only_first: bool = False,
+        deltas: Mapping[str, Delta] = NOTHING,
+    ) -> Tensor:
         """Return last hidden states [S, L, H] of embeddings [S, L, H], or [S, 1, H] of the first position.
 
-        `mask` is [S, L], 0 at padding, or None where there is none.
+        `mask` is [S, L], 0 at padding, or None where there is none; `deltas` are by `layer.role`.
         """
         hidden = self._embeddings(inputs_embeds=embeddings).to(self.dtype)
         on_cpu = hidden.device.type == "cpu"
         packed = self._pack() if on_cpu and torch.is_inference_mode_enabled() else []
-        bias = None if mask is None or on_cpu else _mask_scores(mask, self.dtype)
-        for place, layer in enumerate(self._layers):
-            num_queried = 1 if only_first and place == len(self._layers) - 1 else hidden.shape[1]
-            if packed:
-                hidden = packed[place](hidden, mask, self.num_heads, num_queried)
+        changes = _by_layer(deltas)
+        needs_bias = mask is not None and (changes or not on_cpu)
+        bias = mask_scores(mask, self.dtype, MASKED) if mask is not None and needs_bias else None
+        for number, layer in enumerate(self._layers):
+            num_queried = 1 if only_first and number == len(self._layers) - 1 else hidden.shape[1]
+            if change := changes.get(number):
+                hidden = run_changed_layer(layer, hidden, num_queried, bias, self.num_heads, change)
+            elif packed:
+                hidden = packed[number](hidden, mask, self.num_heads, num_queried)
             elif on_cpu:
                 hidden = _CpuLayer.apply(hidden, layer, mask, self.num_heads, num_queried)
             else:
@@ -161,9 +174,13 @@ def _differentiate_norm(
     return torch.ops.aten.native_layer_norm_backward(gradient, values, shape, mean, scale, weight, bias, wanted)[0]
 
 
-def _mask_scores(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return what is added to the scores [S, 1, 1, L]."""
-    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(mask == 0, MASKED)[:, None, None]
+def _by_layer(deltas: Mapping[str, Delta]) -> dict[int, dict[str, Delta]]:
+    """Return deltas by the number of the layer, then by role."""
+    changes: dict[int, dict[str, Delta]] = {}
+    for name, delta in deltas.items():
+        number, role = name.split(".")
+        changes.setdefault(int(number), {})[role] = delta
+    return changes
 
 
 def _read_layer(layer: Any, dtype: torch.dtype) -> Layer:
@@ -182,8 +199,12 @@ def _read_layer(layer: Any, dtype: torch.dtype) -> Layer:
     return Layer(
         projection=cast(projection),
         projection_bias=cast(projection_bias),
+        query_scale=scale,
+        key_bias=cast(attention.key.bias),
+        value_bias=cast(attention.value.bias),
         attention_out=cast(after.dense.weight),
         attention_bias=cast(attention_bias),
+        attention_out_bias=cast(after.dense.bias),
         attention_norm=read_norm(after.LayerNorm),
         widen=cast(layer.intermediate.dense.weight),
         widen_bias=cast(layer.intermediate.dense.bias),

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from xpe_core.data.tokens import TokenisedData
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.metrics import METRICS, metrics_of
 from xpe_core.training.batches import run_in_batches
 
@@ -43,20 +42,20 @@ class LanguageScore:
 
 
 def evaluate(
-    model: PromptClassifier,
+    model: Pack,
     data: TokenisedData,
     split: str,
     languages: Sequence[str],
     max_examples: int | None = None,
-    places: Sequence[int] | None = None,
+    runs: Sequence[int] | None = None,
 ) -> list[list[LanguageScore]]:
-    """Return one list of scores a run (those at `places`, or all), in the order of `languages`."""
-    places = range(len(model.configs)) if places is None else places
+    """Return one list of scores a run (those of the indices `runs`, or all), in the order of `languages`."""
+    runs = range(len(model.configs)) if runs is None else runs
     indices = data.select(languages, split, max_examples)
-    predictions, losses = _predict(model, data, indices, places)
+    predictions, losses = _predict(model, data, indices, runs)
     labels, language_ids = data.labels[indices], data.language_ids[indices]
     scores: list[list[LanguageScore]] = []
-    for run in range(len(places)):
+    for run in range(len(runs)):
         scores.append([])
         for language in languages:
             here = language_ids == data.languages.index(language)
@@ -100,26 +99,25 @@ def _chance_sums(expected: np.ndarray) -> dict[str, float]:
 
 
 def _predict(
-    model: PromptClassifier, data: TokenisedData, indices: np.ndarray, places: Sequence[int]
+    model: Pack, data: TokenisedData, indices: np.ndarray, runs: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return predicted labels and losses, both [R, M]."""
-    predictions = np.empty((len(places), len(indices)), dtype=np.int64)
-    losses = np.empty((len(places), len(indices)))
+    predictions = np.empty((len(runs), len(indices)), dtype=np.int64)
+    losses = np.empty((len(runs), len(indices)))
     lengths = data.lengths[indices]
     order = np.argsort(lengths, kind="stable")
     with torch.inference_mode():
-        parameters = {name: value[list(places)] for name, value in model.parameters.items()}
-        prompts = model.embed_prompts(parameters)  # [R, 1, P, H]
+        parameters = {name: value[list(runs)] for name, value in model.parameters.items()}
+        insertion = model.insert(parameters, runs)
 
     @torch.inference_mode()
     def predict(rows: slice) -> None:
         chosen = order[rows]
         token_ids = data.pad(indices[chosen])[None].to(model.device)  # [1, B, T]
-        logits = model.classify(parameters, prompts, token_ids, lengths[chosen])  # [R, B, C]
-        labels = torch.from_numpy(data.labels[indices[chosen]]).to(model.device).expand(len(places), -1)
-        loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        predictions[:, chosen] = logits.argmax(-1).cpu().numpy()
-        losses[:, chosen] = loss.view(len(places), -1).cpu().numpy()
+        outputs = model.outputs(parameters, insertion, token_ids, lengths[chosen])  # [R, B, C]
+        labels = torch.from_numpy(data.labels[indices[chosen]]).to(model.device).expand(len(runs), -1)  # [R, B]
+        predictions[:, chosen] = model.readout.predictions(outputs).cpu().numpy()
+        losses[:, chosen] = model.readout.losses(outputs, labels).cpu().numpy()
 
-    run_in_batches(lengths[order] + prompts.shape[2], predict, model.device, len(places))
+    run_in_batches(lengths[order] + model.num_tokens, predict, model.device, len(runs))
     return predictions, losses

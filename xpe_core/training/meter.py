@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from xpe_core.backbones.backbone import Backbone
-from xpe_core.config import RunConfig
+from xpe_core.pack import Pack
 
 MEASURED_SECONDS = 0.2
 ROWS = {"cpu": 2_048, "cuda": 16_384}
@@ -34,15 +34,13 @@ class Work:
     seconds: float = 0.0
     """Spent in training steps; evaluations are not counted."""
 
-    def count(self, backbone: Backbone, config: RunConfig, lengths: np.ndarray) -> None:
+    def count(self, pack: Pack, lengths: np.ndarray) -> None:
         """Add one training step over texts of these lengths [R, B]."""
-        width = int(lengths.max()) + config.num_virtual_tokens
+        width = int(lengths.max()) + pack.num_tokens
         self.num_tokens += int(lengths.sum())
         self.num_positions += lengths.size * width
         self.num_padding += int((lengths.max() - lengths).sum())
-        self.num_operations += 2 * count_operations(
-            backbone.model.config, lengths.size, width, config.pooling == "first"
-        )
+        self.num_operations += 2 * count_operations(pack.backbone.model.config, lengths.size, width, pack.reads_first)
 
     @property
     def tokens_per_second(self) -> float:

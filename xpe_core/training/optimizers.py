@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import optimization
 
-from xpe_core.config import RunConfig
-from xpe_core.pack import Parameters
+from xpe_core.config import RunConfig, TrainingConfig
+from xpe_core.pack import Parameters, rate_and_decay
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8
@@ -29,16 +29,16 @@ class StackedOptimizer:
     """Updates all runs' parameters in place; which rule is in the configs' `optimizer`."""
 
     def __init__(self, parameters: Parameters, configs: Sequence[RunConfig]) -> None:
-        """Take stacked parameters and the runs' configs; state starts at zero."""
+        """Take stacked parameters by the names in a `Pack`, and the runs' configs; state starts at zero."""
         self._parameters = parameters
-        self._update = {"adamw": _adamw, "adafactor": _adafactor}[configs[0].optimizer]
+        self._update = {"adamw": _adamw, "adafactor": _adafactor}[configs[0].training.optimizer]
         self._state: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
         device = next(iter(parameters.values())).device
         kinds = {name: [rate_and_decay(name, config) for config in configs] for name in parameters}
         self._rates = {name: _column(device, [rate for rate, _ in kind]) for name, kind in kinds.items()}
         self._decays = {name: _column(device, [decay for _, decay in kind]) for name, kind in kinds.items()}
-        self._largest_norms = _column(device, [config.max_grad_norm for config in configs])
-        self._factors = torch.tensor([schedule_factors(config) for config in configs]).to(device)  # [R, steps]
+        self._largest_norms = _column(device, [config.training.max_grad_norm for config in configs])
+        self._factors = torch.tensor([schedule_factors(config.training) for config in configs]).to(device)  # [R, steps]
 
     def step(self, gradients: Parameters, step: int, active: Tensor) -> Tensor:
         """Clip, take step number `step` (from 1) in the runs that are `active` [R], and return the norms [R].
@@ -67,21 +67,8 @@ class StackedOptimizer:
             self._state[name][key] = value.to(self._parameters[name].device)
 
 
-def rate_and_decay(name: str, config: RunConfig) -> tuple[float, float]:
-    """Return the learning rate and weight decay of a parameter of a run, by its name in `PromptAndHead`.
-
-    Biases and layer norms do not decay, as under transformers' Trainer, which the recipe was run with.
-    """
-    if name == "prompt.soft.embedding.weight" or (name == "prompt.embedding.weight" and config.method == "spt"):
-        return config.prompt_learning_rate, config.prompt_weight_decay
-    if name in ("prompt.embedding.weight", "prompt.encoded.embedding.weight"):
-        return config.encoder_prompt_learning_rate, config.encoder_prompt_weight_decay
-    *_, module, last = ["", *name.split(".")]
-    return config.learning_rate, 0.0 if "bias" in last or module == "norm" else config.weight_decay
-
-
-def schedule_factors(config: RunConfig) -> list[float]:
-    """Return what the run's rates are multiplied with at each of its steps."""
+def schedule_factors(config: TrainingConfig) -> list[float]:
+    """Return what a run's rates are multiplied with at each of its steps."""
     warmup, total = math.ceil(config.warmup_ratio * config.max_steps), config.max_steps
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)  # transformers' schedules need one
     if config.schedule == "cosine_with_restarts":

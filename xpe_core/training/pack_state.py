@@ -73,7 +73,8 @@ class Report:
 class RunProgress:
     """What the host knows of one run while it trains."""
 
-    place: int
+    index: int
+    """In the pack."""
     config: RunConfig
     source_languages: tuple[str, ...]
     num_examples: int
@@ -92,10 +93,9 @@ class RunProgress:
 
     def decide(self) -> None:
         """End where all steps are done, or where no evaluation has been better for long enough."""
-        may_stop = self.num_steps >= self.config.early_stopping_after * self.config.max_steps
-        if self.num_steps == self.config.max_steps or (
-            may_stop and self.evaluations_since_best >= self.config.patience
-        ):
+        training = self.config.training
+        may_stop = self.num_steps >= training.early_stopping_after * training.max_steps
+        if self.num_steps == training.max_steps or (may_stop and self.evaluations_since_best >= training.patience):
             self.state = "complete"
 
     def report(self) -> RunReport:

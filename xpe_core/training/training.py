@@ -20,12 +20,11 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
-from xpe_core.pack import Parameters, PromptClassifier
+from xpe_core.pack import Pack, Parameters
 from xpe_core.seeds import stream_seed
 from xpe_core.tasks.evaluation import evaluate, mean_accuracy
 from xpe_core.training.meter import Work
@@ -37,9 +36,7 @@ LENGTH_NOISE = 0.02
 """Relative noise on lengths before they are sorted into batches: other companions every epoch, little padding."""
 
 
-def train(
-    model: PromptClassifier, data: TokenisedData, selection_languages: Sequence[str] | None = None
-) -> Iterator[Report]:
+def train(model: Pack, data: TokenisedData, selection_languages: Sequence[str] | None = None) -> Iterator[Report]:
     """Train the pack, yielding a report at every evaluation; afterwards every run holds its best checkpoint.
 
     Arguments and errors are those of `Training`.
@@ -55,9 +52,7 @@ def train(
 class Training:
     """A pack's training, that can be left at any step and taken up again."""
 
-    def __init__(
-        self, model: PromptClassifier, data: TokenisedData, selection_languages: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, model: Pack, data: TokenisedData, selection_languages: Sequence[str] | None = None) -> None:
         """Stand before the first step; InputError where the runs have no epochs in common.
 
         `selection_languages` are what `selection_accuracy` averages over (default: each run's own source languages). A
@@ -65,15 +60,15 @@ class Training:
         """
         self.model, self.data = model, data
         self._selection_languages = selection_languages
-        self._runs = [_start_run(place, config, data) for place, config in enumerate(model.configs)]
-        self._config = model.configs[0]
+        self._runs = [_start_run(index, config, data) for index, config in enumerate(model.configs)]
+        self._config = model.configs[0].training
         if len({run.num_examples for run in self._runs}) > 1:
             raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
         once_an_epoch = max(1, self._runs[0].num_examples // self._config.batch_size)
         self._eval_steps = self._config.eval_steps or once_an_epoch
         self._optimizer = StackedOptimizer(model.parameters, model.configs)
         self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
-        self._passes = Passes(model.device, self._config.num_virtual_tokens)
+        self._passes = Passes(model.device, model.num_tokens)
 
     @property
     def step(self) -> int:
@@ -118,7 +113,7 @@ class Training:
         """Give every run the parameters of its best checkpoint."""
         for run in self._runs:
             for name, value in run.best_parameters.items():
-                self.model.parameters[name][run.place] = value
+                self.model.parameters[name][run.index] = value
 
     def save(self) -> bytes:
         """Return all that `restore` needs, in safetensors' format: weights, optimizer, random numbers, progress."""
@@ -136,7 +131,7 @@ class Training:
             **_prefix("dropout", self.model.dropout_states()),
         }
         for run in self._runs:
-            tensors |= _prefix(f"best.{run.place}", run.best_parameters)
+            tensors |= _prefix(f"best.{run.index}", run.best_parameters)
         return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
 
     def restore(self, saved: bytes) -> None:
@@ -156,7 +151,7 @@ class Training:
         self._work = Work(**state["work"])
         for run, facts in zip(self._runs, state["runs"], strict=True):
             run.restore(facts)
-            best = _with_prefix(f"best.{run.place}", tensors)
+            best = _with_prefix(f"best.{run.index}", tensors)
             run.best_parameters = {name: value.to(self.model.device) for name, value in best.items()}
             if run.state == "training":
                 deque(islice(run.batches, state["step"]), maxlen=0)  # drawn before
@@ -165,51 +160,50 @@ class Training:
         """Take one optimizer step in every active run."""
         model, data = self.model, self.data
         indices = np.stack([next(run.batches) for run in active])  # [R, B]
-        places = [run.place for run in active]
-        in_prompt, in_head = model.draw_masks(places, indices.shape[1])
+        runs = [run.index for run in active]
+        dropout = model.draw_dropout(runs, indices.shape[1])
 
         def differentiate(part: Pass) -> tuple[Tensor, Parameters]:
             """Return the examples' part of each run's loss [R], and its gradients."""
-            chosen, here = indices[part.runs, part.examples], places[part.runs]
+            chosen, here = indices[part.runs, part.examples], runs[part.runs]
+            masks = dropout.take(part.runs, part.examples)
             token_ids = data.pad(chosen.ravel(), part.width).unflatten(0, chosen.shape).to(model.device)  # [R, B, T]
             labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
             parameters = {name: value[here].requires_grad_() for name, value in model.parameters.items()}
-            prompts = model.embed_prompts(parameters, [mask[part.runs, part.examples] for mask in in_prompt])
-            masks = [mask[part.runs, part.examples] for mask in in_head]
-            logits = model.classify(parameters, prompts, token_ids, data.lengths[chosen].ravel(), masks)  # [R, B, C]
-            loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-            loss = loss.unflatten(0, labels.shape).sum(1) / indices.shape[1]  # [R], of these examples
-            gradients = torch.autograd.grad(loss.sum(), list(parameters.values()))
-            return loss.detach(), dict(zip(parameters, gradients, strict=True))
+            insertion = model.insert(parameters, here, masks.tuning)
+            outputs = model.outputs(parameters, insertion, token_ids, data.lengths[chosen].ravel(), masks.readout)
+            losses = model.readout.losses(outputs, labels).sum(1) / indices.shape[1]  # [R], of these examples
+            gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
+            return losses.detach(), dict(zip(parameters, gradients, strict=True))
 
         done = self._passes.run(data.lengths[indices], differentiate)
         gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
         losses = torch.zeros(len(model.configs), device=model.device)
         for part, (loss, found) in done:  # in the passes' order, whichever ended first
-            here = places[part.runs]
+            here = runs[part.runs]
             losses[here] += loss
             for name, gradient in found.items():
                 gradients[name][here] += gradient
         norms = self._optimizer.step(gradients, self._progress.step + 1, self._progress.is_sound(losses))
         self._progress.record(losses, norms)
         for part, _ in done:
-            self._work.count(model.backbone, model.configs[0], data.lengths[indices[part.runs, part.examples]])
+            self._work.count(model, data.lengths[indices[part.runs, part.examples]])
 
 
 def _catch_up(active: Sequence[RunProgress], progress: PackProgress) -> None:
     """Bring the host up to date: mark what failed since the last report, and take the mean losses."""
     failed_steps, losses, norms, means = progress.read()
     for run in active:
-        if failed_step := int(failed_steps[run.place]):
+        if failed_step := int(failed_steps[run.index]):
             run.state, run.selection_accuracy, run.num_steps = "failed", 0.0, failed_step - 1
-            run.error = f"step {failed_step}: loss {losses[run.place]:g}, gradient norm {norms[run.place]:g}"
+            run.error = f"step {failed_step}: loss {losses[run.index]:g}, gradient norm {norms[run.index]:g}"
         else:
             run.num_steps = progress.step
-        run.train_loss = means[run.place]
+        run.train_loss = means[run.index]
 
 
 def _score(
-    model: PromptClassifier,
+    model: Pack,
     data: TokenisedData,
     active: Sequence[RunProgress],
     selection_languages: Sequence[str] | None,
@@ -217,8 +211,8 @@ def _score(
     """Evaluate the active runs and keep the checkpoint of those that are better than before."""
     wanted = {language for run in active for language in run.source_languages} | set(selection_languages or ())
     languages = [language for language in data.languages if language in wanted]
-    max_examples = model.configs[0].max_validation_examples
-    scores = evaluate(model, data, "validation", languages, max_examples, [run.place for run in active])
+    max_examples = model.configs[0].training.max_validation_examples
+    scores = evaluate(model, data, "validation", languages, max_examples, [run.index for run in active])
     for run, run_scores in zip(active, scores, strict=True):
         run.validation_accuracy = mean_accuracy(run_scores, run.source_languages)
         run.evaluations_since_best += 1
@@ -226,16 +220,16 @@ def _score(
             run.best_validation_accuracy = run.validation_accuracy
             run.best_step = run.num_steps
             run.selection_accuracy = mean_accuracy(run_scores, selection_languages or run.source_languages)
-            run.best_parameters = {name: value.clone() for name, value in model.run_parameters(run.place).items()}
+            run.best_parameters = {name: value.clone() for name, value in model.run_parameters(run.index).items()}
             run.validation_scores = tuple(run_scores)
             run.evaluations_since_best = 0
 
 
-def _start_run(place: int, config: RunConfig, data: TokenisedData) -> RunProgress:
-    source_languages = data.sources(config.source_set)
+def _start_run(index: int, config: RunConfig, data: TokenisedData) -> RunProgress:
+    source_languages = data.sources(config.data.source_set)
     indices = data.select(source_languages, "train")
     batches = draw_batches(indices, data.lengths[indices], config)
-    return RunProgress(place, config, source_languages, len(indices), batches)
+    return RunProgress(index, config, source_languages, len(indices), batches)
 
 
 def _prefix(prefix: str, tensors: Parameters) -> Parameters:
@@ -248,13 +242,13 @@ def _with_prefix(prefix: str, tensors: Parameters) -> Parameters:
 
 
 def draw_batches(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) -> Iterator[np.ndarray]:
-    """Yield batches of example places [B] for ever, epoch after epoch.
+    """Yield batches of rows [B] for ever, epoch after epoch.
 
     Of an epoch's examples, as many as do not fill a batch (drawn anew each time) are left out; every other one is seen
     once. B is `batch_size`, or all examples where there are fewer.
     """
     generator = np.random.default_rng(stream_seed(config.seed, "order"))
-    batch_size = min(config.batch_size, len(indices))
+    batch_size = min(config.training.batch_size, len(indices))
     num_batches = len(indices) // batch_size
     epoch = 0
     while True:
@@ -262,6 +256,6 @@ def draw_batches(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) ->
         noise = generator.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(kept))
         by_length = kept[np.argsort(lengths[kept] * noise, kind="stable")].reshape(num_batches, batch_size)
         # drawn from the epoch alone: runs of a pack visit short and long batches together
-        for place in np.random.default_rng(epoch).permutation(num_batches):
-            yield indices[by_length[place]]
+        for batch in np.random.default_rng(epoch).permutation(num_batches):
+            yield indices[by_length[batch]]
         epoch += 1

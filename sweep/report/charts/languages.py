@@ -26,7 +26,7 @@ from sweep.report.charts.drawing import (
 )
 from sweep.report.charts.labels import place_labels
 from sweep.report.sheet import interval, percent, points
-from xpe_core.config import METHODS
+from xpe_core.tunings import METHOD_NAMES
 
 
 def language_chart(answers: Answers) -> Chart | None:
@@ -114,12 +114,12 @@ def tradeoff_chart(answers: Answers) -> Chart | None:
     ]
     tooltip = tooltips(experiment="experiment", arm="arm", source_set="trained on", config="configuration")
     tooltip += tooltips(num_seeds="seeds", seen_shown="seen", low_shown="low-performing")
-    methods = [method for method in METHODS if any(row["method"] == method for row in rows)]
+    methods = [method for method in METHOD_NAMES if any(row["method"] == method for row in rows)]
     base = chart_of().encode(
         x=x_axis("seen", "seen languages, in %"), y=y_axis("low_performing", "low-performing languages, in %")
     )
     dots = base.mark_point(filled=True).encode(
-        color=color_by("method", methods, METHODS),
+        color=color_by("method", methods, tuple(METHOD_NAMES)),
         shape=shape_by("method", methods),
         size=alt.condition(alt.datum.on_front, alt.value(110), alt.value(40)),
         opacity=alt.condition(alt.datum.on_front, alt.value(1), alt.value(0.6)),

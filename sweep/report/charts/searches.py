@@ -21,7 +21,7 @@ from sweep.report.charts.drawing import (
     y_axis,
 )
 from sweep.report.sheet import interval, percent, sections
-from xpe_core.config import METHODS
+from xpe_core.tunings import METHOD_NAMES
 
 MAX_CURVES = 200
 """Trials whose curves are drawn, the best first."""
@@ -108,7 +108,7 @@ def curve_chart(answers: Answers) -> Chart | None:
     steps += [{**row, "seen": False} for row in rows if row["experiment"] not in searches]
     names = list(dict.fromkeys(row["experiment"] for row in rows))
     experiment = choice("experiment", "Experiment", names, names[0])
-    kinds = sorted(dict.fromkeys(row["what"] for row in rows), key=lambda what: (*METHODS, what).index(what))
+    kinds = sorted(dict.fromkeys(row["what"] for row in rows), key=lambda what: (*METHOD_NAMES, what).index(what))
     over = alt.selection_point(name="over", fields=["trial"], on="pointerover", nearest=True, clear="pointerout")
     tooltip = tooltips(trial="trial", what="arm or method", state="state", step="step", shown="accuracy")
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8))

@@ -70,10 +70,9 @@ def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path)
     config = RunConfig(max_steps=100, encoder_ratio=0.4)
     run: dict[str, Any] = {"state": "complete", "selection_accuracy": 0.5, "method": "dual", "trial_number": 3}
     rows = [
-        {**config.with_seed(seed).model_dump(), **run, "config_id": config.config_id, "run_id": str(seed)}
-        for seed in (1, 2)
+        {**config.with_seed(seed).values, **run, "config_id": config.config_id, "run_id": str(seed)} for seed in (1, 2)
     ]
-    record = TrialRecord("t", 3, False, {}, config.model_dump(), (1, 2))
+    record = TrialRecord("t", 3, False, {}, config.values, (1, 2))
     folder.end(record, State.COMPLETE, None, rows, [])
     folder.flush()
     best = best_experiment(path, sweep)

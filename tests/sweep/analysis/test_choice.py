@@ -72,7 +72,7 @@ def test_a_single_comparison_on_different_source_sets_names_both(results: Result
 
 def test_runs_are_compared_without_a_claim(results: Results) -> None:
     def run_id(ratio: float) -> str:
-        cell = next(c for c in results.cells if c.config.encoder_ratio == ratio and c.experiment == "made")
+        cell = next(c for c in results.cells if c.config.values["encoder_ratio"] == ratio and c.experiment == "made")
         return cell.config.with_seed(2).run_id[:12]
 
     row = compare(results, run_id(1.0), run_id(0.0)).filter(group="low_performing").row(0, named=True)
@@ -147,9 +147,11 @@ def test_pruned_runs_are_in_no_result_whatever_was_kept_of_them(tmp_path: Path) 
         put(tmp_path / "found", *make_rows(config, number, (1, 2), flat, ("kat_Geor",), **pruned))
     results = read_results([Folder(tmp_path / "found")])
     assert results.languages == tuple(sorted(CODES))
-    seeds = {cell.config.encoder_ratio: cell.seeds for cell in results.cells}
+    seeds = {cell.config.values["encoder_ratio"]: cell.seeds for cell in results.cells}
     assert seeds == {0.1: (1, 2), 0.2: (), 0.4: ()}
-    counts = {cell.config.encoder_ratio: (cell.states["complete"], cell.states["pruned"]) for cell in results.cells}
+    counts = {
+        cell.config.values["encoder_ratio"]: (cell.states["complete"], cell.states["pruned"]) for cell in results.cells
+    }
     assert counts == {0.1: (2, 0), 0.2: (0, 2), 0.4: (0, 2)}
     assert rank(results)["score"].to_list() == [0.5]
     best = find_best(read_runs(tmp_path / "found"))

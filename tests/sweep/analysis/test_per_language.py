@@ -74,7 +74,7 @@ def test_the_front_holds_what_no_other_beats_on_both(tmp_path: Path) -> None:
     points = {0.0: (0.3, 0.8), 0.2: (0.4, 0.7), 0.4: (0.35, 0.7), 0.6: (0.5, 0.5), 0.8: (0.45, 0.45)}
 
     def made(run: RunConfig, code: str) -> float:
-        low, seen = points[run.encoder_ratio]
+        low, seen = points[run.values["encoder_ratio"]]
         return low if code in ("yor_Latn", "nqo_Nkoo") else seen
 
     arms = {f"r{ratio:g}": {"encoder_ratio": ratio} for ratio in points}
@@ -102,7 +102,7 @@ TRIALS = [
 
 
 def flat(run: RunConfig, code: str) -> float:
-    return 0.5 + 0.1 * run.encoder_ratio
+    return 0.5 + 0.1 * run.values["encoder_ratio"]
 
 
 def test_a_replication_stands_beside_what_the_search_promised(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_an_experiment_file_travels_with_the_paths_that_it_names(parcel: Parcel,
     assert open_parcel(parcel, found["backbone"]).joinpath("config.json").is_file()
     assert found["max_steps"] == 40 and parcel.backbones == [found["backbone"]]
     sent = load_experiment(str(open_parcel(parcel, there)))[1].config()
-    assert (sent.source_set, sent.learning_rate) == ("no,010", 0.005)
+    assert (sent.data.source_set, sent.training.learning_rate) == ("no,010", 0.005)
 
 
 def test_a_replication_of_a_file_brings_the_file(parcel: Parcel, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ SWEEP = SweepConfig(
 def make_record(number: int, state: str | None = None, baseline: bool = False, **reports: float) -> TrialRecord:
     """Return a trial with reports such as step10=0.5."""
     config = SWEEP.config(learning_rate=1e-3 * (number + 1))
-    record = TrialRecord(f"t{number}", number, baseline, {}, config.model_dump(), (1,))
+    record = TrialRecord(f"t{number}", number, baseline, {}, config.values, (1,))
     record.reports.update({int(name.removeprefix("step")): value for name, value in reports.items()})
     record.state = State(state) if state else None
     return record

@@ -25,7 +25,7 @@ def make_result(state: str, error: str | None = None) -> RunResult:
 
 def states_of(*runs: RunResult, finished: bool) -> list[str]:
     config = RunConfig()
-    record = TrialRecord("t", 0, False, {}, config.model_dump(), tuple(range(1, len(runs) + 1)))
+    record = TrialRecord("t", 0, False, {}, config.values, tuple(range(1, len(runs) + 1)))
     report = TrialReport(step=3, runs=runs, finished=finished)
     return [describe_run(record, report, place)["state"] for place in range(len(runs))]
 

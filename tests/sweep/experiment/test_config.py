@@ -26,8 +26,8 @@ def test_sib200_dual_searches_what_the_paper_varies_and_keeps_its_recipe() -> No
     _, sweep = load_experiment("sib200-dual")
     assert set(sweep.space) == {"num_virtual_tokens", "encoder_hidden_size", "encoder_ratio", "source_set"}
     config = sweep.config()
-    assert (config.backbone, config.dataset) == ("FacebookAI/xlm-roberta-large", "Davlan/sib200")
-    assert (config.optimizer, config.max_steps, config.precision) == ("adafactor", 24_000, "bfloat16")
+    assert (config.backbone, config.data.dataset) == ("FacebookAI/xlm-roberta-large", "Davlan/sib200")
+    assert (config.training.optimizer, config.training.max_steps, config.precision) == ("adafactor", 24_000, "bfloat16")
     assert sweep.used_source_sets == ("enarzho", "joshi5", "xlmr_seen")
 
 
@@ -35,7 +35,7 @@ def test_a_set_value_moves_a_field_from_the_space_to_the_base(tmp_path: Path) ->
     file = write_experiment(tmp_path, space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}})
     _, sweep = load_experiment(file, ["learning_rate=1e-3"])
     assert sweep.space == {}
-    assert sweep.config().learning_rate == 1e-3
+    assert sweep.config().training.learning_rate == 1e-3
 
 
 def test_a_dotted_key_sets_a_part_of_the_experiment(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_data_folder_is_kept_by_its_absolute_path(
 ) -> None:
     monkeypatch.chdir(Path(dataset).parent)
     _, sweep = load_experiment(write_experiment(tmp_path), [f"dataset={Path(dataset).name}"])
-    assert sweep.config().dataset == dataset
+    assert sweep.config().data.dataset == dataset
 
 
 @pytest.mark.parametrize(
@@ -162,5 +162,5 @@ def test_a_file_that_holds_no_experiment_is_refused(tmp_path: Path, text: str) -
 def test_a_set_value_takes_a_field_out_of_a_zipped_pair(tmp_path: Path) -> None:
     pair = {"learning_rate": [1e-3, 1e-4], "prompt_learning_rate": [5e-2, 5e-3]}
     _, sweep = load_experiment(write_experiment(tmp_path, zipped=[pair]), ["learning_rate=5e-4"])
-    assert sweep.config({"prompt_learning_rate": 5e-3}).prompt_learning_rate == 5e-3
-    assert (list(sweep.dimensions), sweep.config().learning_rate) == (["prompt_learning_rate"], 5e-4)
+    assert sweep.config({"prompt_learning_rate": 5e-3}).values["prompt_learning_rate"] == 5e-3
+    assert (list(sweep.dimensions), sweep.config().training.learning_rate) == (["prompt_learning_rate"], 5e-4)

@@ -21,8 +21,8 @@ def test_a_tied_field_follows_another(backbone: str) -> None:
     }
     sweep = build(base={"max_steps": 100, "backbone": backbone}, space=space)
     config = sweep.config({"learning_rate": 3e-4})
-    assert config.encoder_prompt_learning_rate == pytest.approx(3e-3)
-    assert config.encoder_hidden_size == 8
+    assert config.values["encoder_prompt_learning_rate"] == pytest.approx(3e-3)
+    assert config.values["encoder_hidden_size"] == 8
     assert list(sweep.dimensions) == ["learning_rate"]
 
 
@@ -32,7 +32,7 @@ def test_a_field_may_follow_one_that_follows_another() -> None:
         "encoder_prompt_learning_rate": {"tied": "learning_rate", "times": 2},
         "learning_rate": {"choice": [1e-3]},
     }
-    assert build(space=space).config().prompt_learning_rate == pytest.approx(4e-3)
+    assert build(space=space).config().values["prompt_learning_rate"] == pytest.approx(4e-3)
 
 
 def test_fields_that_wait_for_each_other_are_refused() -> None:
@@ -61,7 +61,7 @@ def test_a_field_is_searched_only_where_its_condition_holds(
     }
     sweep = build(space=space)
     sizes = [
-        sweep.config({"encoder_ratio": ratio, "encoder_hidden_size": 64}).encoder_hidden_size
+        sweep.config({"encoder_ratio": ratio, "encoder_hidden_size": 64}).values["encoder_hidden_size"]
         for ratio in (searched, not_searched)
     ]
     assert sizes == [64, 256]
@@ -71,7 +71,10 @@ def test_zipped_lists_go_together() -> None:
     lists = {"learning_rate": [1e-3, 1e-4], "prompt_learning_rate": [5e-2, 5e-3]}
     sweep = build(zipped=[lists])
     (name,) = sweep.dimensions
-    pairs = [(one.learning_rate, one.prompt_learning_rate) for one in (sweep.config({name: place}) for place in (0, 1))]
+    pairs = [
+        (one.training.learning_rate, one.values["prompt_learning_rate"])
+        for one in (sweep.config({name: place}) for place in (0, 1))
+    ]
     assert pairs == [(1e-3, 5e-2), (1e-4, 5e-3)]
 
 

@@ -129,7 +129,7 @@ def test_a_running_search_is_kept_up_to_date(tmp_path: Path) -> None:
     sweep = SweepConfig(**SEARCH)
     opened = ExperimentFolder(tmp_path / "mine", sweep, {})
     params = TRIALS[1][0]
-    record = TrialRecord("t0", 0, False, params, sweep.config(params).model_dump(), (1, 2))
+    record = TrialRecord("t0", 0, False, params, sweep.config(params).values, (1, 2))
     names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
     opened.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
     study = DashboardStudy(Folder(tmp_path / "mine"))

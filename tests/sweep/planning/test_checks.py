@@ -17,7 +17,7 @@ from sweep.storage import Folder
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptClassifier, count_trained_parameters
+from xpe_core.pack import Pack, count_trained_parameters
 
 
 def test_the_room_that_is_asked_for_is_more_than_what_is_written_and_less_than_a_hundred_times_that(
@@ -73,6 +73,6 @@ def test_trained_parameters_are_counted_without_making_them(base: dict[str, Any]
     for ratio in (0.0, 0.5, 1.0):
         config = RunConfig(**{**base, "encoder_ratio": ratio})
         backbone = load_backbone(config.backbone)
-        made = PromptClassifier(backbone, [config], 3).run_parameters(0).values()
-        counted = count_trained_parameters(config, backbone.hidden_size, 3)
+        made = Pack(backbone, [config], 3).run_parameters(0).values()
+        counted = count_trained_parameters(config, backbone.shape, 3)
         assert counted == sum(parameter.numel() for parameter in made)

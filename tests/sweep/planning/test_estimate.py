@@ -10,7 +10,7 @@ from sweep.planning.estimate import estimate, measure_rate
 from sweep.planning.plan import prepare
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.training.training import Training
 
 
@@ -24,7 +24,7 @@ def test_tokens_and_operations_are_those_that_training_counts(values: dict[str, 
     lengths = plan.data.lengths[plan.data.select(("deu_Latn", "eng_Latn"), "train")]
     assert found.num_tokens == 3 * lengths.sum()
     configs = [plan.sweep.corners[0].with_seed(seed) for seed in (1, 2, 3)]
-    training = Training(PromptClassifier(load_backbone(base["backbone"]), configs, 3), plan.data)
+    training = Training(Pack(load_backbone(base["backbone"]), configs, 3), plan.data)
     training.advance()
     # 24 validation and 30 test examples go forward once, 96 training examples forward and backward
     trained = found.num_operations * (2 * 96) / (2 * 96 + 24 + 30)

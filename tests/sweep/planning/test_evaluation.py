@@ -14,6 +14,7 @@ from sweep.planning.evaluation import build_evaluation, find_adapters, order_cla
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.run import app
 from sweep.storage import Folder
+from tests.making.runs import compute_outputs
 from tests.xpe_core.adapters.test_adapters import make_adapter
 from xpe_core.adapters import Adapter, build_classifier, read_adapter, write_adapter
 from xpe_core.backbones.backbone import load_backbone
@@ -139,7 +140,7 @@ def test_classes_are_brought_into_the_data_sets_order(base: dict[str, Any]) -> N
 
     def classify(one: Adapter) -> Any:
         model = build_classifier(backbone, [one])
-        return model.classify(model.parameters, model.embed_prompts(model.parameters), token_ids, lengths)[0]
+        return compute_outputs(model, token_ids, lengths)[0]
 
     places = [adapter.label_names.index(name) for name in ordered.label_names]
     assert (classify(adapter)[:, places] - classify(ordered)).abs().max() < 1e-6

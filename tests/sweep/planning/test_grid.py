@@ -91,9 +91,9 @@ def test_the_published_table_is_120_runs_and_90_in_the_other_arm() -> None:
     ]
     of_a = [run for run in runs if not run[0].endswith("_c")]
     assert (len(of_a), len(runs) - len(of_a)) == (120, 90)
-    assert {config.encoder_prompt_learning_rate for arm, config, _ in runs if arm.endswith("_c")} == {5e-3}
-    assert {config.encoder_prompt_learning_rate for _, config, _ in of_a} == {5e-5}
-    assert {config.max_steps for _, config, _ in runs} == {24_000}
+    assert {config.values["encoder_prompt_learning_rate"] for arm, config, _ in runs if arm.endswith("_c")} == {5e-3}
+    assert {config.values["encoder_prompt_learning_rate"] for _, config, _ in of_a} == {5e-5}
+    assert {config.training.max_steps for _, config, _ in runs} == {24_000}
     assert len({config.with_seed(seed).run_id for _, config, seed in runs}) == 210
 
 

@@ -40,11 +40,11 @@ def test_packs_are_of_nearly_the_same_size(num_runs: int, most: int, expected: i
 
 def test_memory_is_measured_on_the_longest_texts(base: dict[str, Any]) -> None:
     config = RunConfig(**base)
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
     train = data.select(("deu_Latn", "eng_Latn"), "train")
     kept = keep_longest(data, config)
     left = kept.select(("deu_Latn", "eng_Latn"), "train")
-    assert sorted(data.lengths[left]) == sorted(data.lengths[train])[-config.batch_size :]
+    assert sorted(data.lengths[left]) == sorted(data.lengths[train])[-config.training.batch_size :]
     assert np.array_equal(kept.select(("eng_Latn",), "validation"), data.select(("eng_Latn",), "validation"))
 
 

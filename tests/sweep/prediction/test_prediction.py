@@ -70,7 +70,7 @@ def test_every_line_of_standard_input_has_one_answer(adapter: str, run_here: Run
 
 def test_classes_that_have_no_names_are_given_some(base: dict[str, Any], run_here: Run, tmp_path: Path) -> None:
     unnamed = replace(make_adapter(base), label_names=("LABEL_0", "LABEL_1", "LABEL_2"))
-    write_peft(replace(unnamed, config=unnamed.config.model_copy(update={"pooling": "first"})), tmp_path / "folder")
+    write_peft(replace(unnamed, config=unnamed.config.with_values(pooling="first")), tmp_path / "folder")
     folder = str(tmp_path / "folder")
     (found, label) = (run_here("predict", folder, "--text", "a", *more).split("\t")[0] for more in ([], CLASSES))
     assert found.startswith("LABEL_") and label == CLASSES[1].split(",")[int(found[-1])]

@@ -158,7 +158,7 @@ def test_a_repository_with_something_else_is_not_written_into(hub: Hub, experime
         publish_to(REPO, experiment)
     hub.repositories.clear()
     publish_to(REPO, experiment)
-    spt = experiment[1].model_copy(update={"encoder_ratio": 0.0}).config_id
+    spt = experiment[1].with_values(encoder_ratio=0.0).config_id
     with pytest.raises(InputError, match=f"of another configuration .config_id {experiment[1].config_id}, not {spt}"):
         publish_to(REPO, experiment, config_id=spt)
     assert sorted(hub.repositories[REPO].branches) == ["main", "seed-01", "seed-02", "seed-03"]

@@ -49,7 +49,7 @@ def make_records(config: RunConfig, *trials: tuple[float, str, float, tuple[int,
     """Return ended trials of (ratio, state, selection accuracy, seeds)."""
     records = {}
     for number, (ratio, state, value, seeds) in enumerate(trials):
-        values = {**config.model_dump(), "encoder_ratio": ratio}
+        values = {**config.values, "encoder_ratio": ratio}
         name = f"t{number}"
         records[name] = TrialRecord(name, number, False, {}, values, seeds, state=State(state), reports={60: value})
     return records

@@ -13,7 +13,7 @@ from sweep.records.ledger import TrialRecord, read_ledger, read_usage
 from sweep.records.parquet import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows
 from sweep.records.states import State
 from sweep.storage import Folder
-from xpe_core.config import RunConfig
+from xpe_core.config import FIELDS, RunConfig
 from xpe_core.errors import InputError
 
 FINGERPRINTS = {"backbone": "b", "data": "d"}
@@ -25,7 +25,7 @@ def open_folder(path: Path, **values: Any) -> ExperimentFolder:
 
 def suggest(folder: ExperimentFolder, number: int = 0) -> TrialRecord:
     """Write a proposal and return it."""
-    record = TrialRecord(f"t{number}", number, False, {"encoder_ratio": 0.3}, RunConfig().model_dump(), (1, 2))
+    record = TrialRecord(f"t{number}", number, False, {"encoder_ratio": 0.3}, RunConfig().values, (1, 2))
     names = ("trial_id", "number", "baseline", "params", "config", "seeds")
     folder.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
     return record
@@ -34,7 +34,7 @@ def suggest(folder: ExperimentFolder, number: int = 0) -> TrialRecord:
 def rows_of(record: TrialRecord, state: str = "complete") -> list[dict[str, Any]]:
     config = record.run_config
     runs = [config.with_seed(seed) for seed in record.seeds]
-    return [{**run.model_dump(), "run_id": run.run_id, "trial_id": record.trial_id, "state": state} for run in runs]
+    return [{**run.values, "run_id": run.run_id, "trial_id": record.trial_id, "state": state} for run in runs]
 
 
 def counts_of(record: TrialRecord) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def test_what_follows_quickly_is_written_together_and_rows_are_there_before_the_
 def test_a_trial_that_ends_twice_counts_once(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "x")
     records = [suggest(folder, number) for number in (0, 1)]
-    records[1].config = RunConfig(max_steps=7).model_dump()
+    records[1].config = RunConfig(max_steps=7).values
     for state in ("failed", "complete"):
         for record in records:
             folder.end(record, State(state), None, rows_of(record, state), counts_of(record))
@@ -111,7 +111,7 @@ def test_a_thousand_trials_leave_few_files(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("sweep.records.experiment_folder.FLUSH_SECONDS", 3600.0)
     for number in range(1000):
         record = suggest(folder, number)
-        record.config = RunConfig(max_steps=number + 1).model_dump()
+        record.config = RunConfig(max_steps=number + 1).values
         folder.end(record, State.COMPLETE, None, rows_of(record), counts_of(record))
     folder.close()
     assert len(pl.read_parquet(tmp_path / "x" / "runs")) == 2000
@@ -198,10 +198,10 @@ def test_hours_are_counted_over_starts_without_the_time_between(
 def test_tables_have_their_columns_even_where_a_trial_has_no_values(tmp_path: Path) -> None:
     folder = open_folder(tmp_path / "x")
     record = suggest(folder)
-    folder.end(record, State.CRASHED, "why", [{**RunConfig().model_dump(), "run_id": "r", "state": State.FAILED}], [])
+    folder.end(record, State.CRASHED, "why", [{**RunConfig().values, "run_id": "r", "state": State.FAILED}], [])
     folder.close()
     runs = pl.read_parquet(tmp_path / "x" / "runs")
-    assert runs.columns == RUN_SCHEMA.names and set(RunConfig.model_fields) <= set(runs.columns)
+    assert runs.columns == RUN_SCHEMA.names and set(FIELDS) <= set(runs.columns)
     assert [runs[name].dtype for name in ("eval_steps", "learning_rate")] == [pl.Int64(), pl.Float64()]
     assert runs["optimizer"].to_list() == ["adafactor"]
     assert pl.read_parquet(tmp_path / "x" / "evaluations").columns == EVALUATION_SCHEMA.names

@@ -37,7 +37,7 @@ def test_what_has_no_score_is_not_judged() -> None:
 
 def make_record(number: int, config: RunConfig, state: str, value: float | None, seeds: tuple[int, ...]) -> TrialRecord:
     reports = {} if value is None else {10: value}
-    return TrialRecord(f"t{number}", number, False, {}, config.model_dump(), seeds, state=State(state), reports=reports)
+    return TrialRecord(f"t{number}", number, False, {}, config.values, seeds, state=State(state), reports=reports)
 
 
 def test_trials_of_one_configuration_are_judged_together_each_seed_weighing_the_same() -> None:
@@ -56,7 +56,7 @@ def test_trials_of_one_configuration_are_judged_together_each_seed_weighing_the_
 def test_what_an_experiment_does_not_ask_for_any_more_is_not_judged() -> None:
     sweep = SweepConfig(kind="grid", base={"max_steps": 100}, arms={"spt": {"encoder_ratio": 0.0}})
     (asked,) = sweep.corners
-    dropped = RunConfig(**{**asked.model_dump(), "encoder_ratio": 1.0})
-    shorter = RunConfig(**{**asked.model_dump(), "max_steps": 50})
+    dropped = RunConfig(**{**asked.values, "encoder_ratio": 1.0})
+    shorter = RunConfig(**{**asked.values, "max_steps": 50})
     records = [make_record(n, one, "complete", 0.5 + n / 10, (1,)) for n, one in enumerate((asked, dropped, shorter))]
     assert [one.subject for one in rank_trials(sweep, records)] == [asked.config_id]

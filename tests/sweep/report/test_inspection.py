@@ -24,12 +24,12 @@ def storage(tmp_path: Path) -> str:
     for number, ratio in enumerate((0.0, 0.3)):
         config = RunConfig(max_steps=100, encoder_ratio=ratio)
         params = {"encoder_ratio": ratio}
-        record = TrialRecord(f"t{number}", number, False, params, config.model_dump(), (1, 2))
+        record = TrialRecord(f"t{number}", number, False, params, config.values, (1, 2))
         names = ("trial_id", "number", "baseline", "params", "config", "seeds")
         folder.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
         folder.append({"event": "report", "trial_id": f"t{number}", "step": 50, "selection_accuracy": 0.25})
         if number == 0:
-            rows = [{**config.with_seed(seed).model_dump(), "run_id": record.run_ids[seed - 1]} for seed in (1, 2)]
+            rows = [{**config.with_seed(seed).values, "run_id": record.run_ids[seed - 1]} for seed in (1, 2)]
             counts: dict[str, Any] = {
                 "split": "test",
                 "language": "kat_Geor",

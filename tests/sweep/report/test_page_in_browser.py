@@ -243,7 +243,7 @@ def test_the_language_table_is_whole_on_a_laptop_and_scrolls_under_its_first_col
 def test_labels_of_points_lie_on_no_other_label_at_any_width(chromium: "sync_api.Browser", tmp_path: Path) -> None:
     def on_the_front(run: RunConfig, code: str) -> float:
         low = code in ("yor_Latn", "nqo_Nkoo")
-        return 0.5 + 0.02 * run.encoder_ratio * (1 if low else -1)
+        return 0.5 + 0.02 * run.values["encoder_ratio"] * (1 if low else -1)
 
     arms = {f"an arm with a long name {n}": {"encoder_ratio": n / 10} for n in range(10)}
     write_grid(tmp_path / "front", {"spt": {"encoder_ratio": 0.0, "max_steps": 9}, **arms}, on_the_front)

@@ -31,11 +31,11 @@ def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state:
     for seed in (1, 2):
         run = config.with_seed(seed)
         identity = {"run_id": run.run_id, "config_id": run.config_id, "trial_id": f"t{number}", "trial_number": number}
-        runs.append({**run.model_dump(), **identity, "method": run.method, "state": state, "selection_accuracy": value})
+        runs.append({**run.values, **identity, "method": run.method, "state": state, "selection_accuracy": value})
         for language, accuracy in GROUPS.items() if state == "complete" else ():
             counts = {"metric": "accuracy", "num_examples": 100, "score_sum": round(100 * accuracy * value) + seed}
             evaluations.append({"run_id": run.run_id, "split": "test", "language": language, **counts})
-    record = TrialRecord(f"t{number}", number, False, {}, config.model_dump(), (1, 2))
+    record = TrialRecord(f"t{number}", number, False, {}, config.values, (1, 2))
     folder.append(suggestion(record))
     folder.end(record, State(state), None, runs, evaluations)
 
@@ -84,7 +84,7 @@ def test_the_plan_says_what_is_searched_trained_and_tested(plan: Plan, tmp_path:
 
 
 def test_the_screen_counts_what_the_ledger_knows_and_prints_what_ends(plan: Plan) -> None:
-    config = plan.sweep.config(encoder_ratio=0.3).model_dump()
+    config = plan.sweep.config(encoder_ratio=0.3).values
     done = TrialRecord("a", 0, False, {}, config, (1, 2), state=State.COMPLETE, reports={60: 0.75})
     running = TrialRecord("b", 1, False, {}, config, (1, 2))
     console = Console(file=io.StringIO(), width=100)

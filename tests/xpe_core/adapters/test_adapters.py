@@ -11,7 +11,7 @@ from xpe_core.adapters import Adapter, build_classifier, read_adapter, take_adap
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 
 NAMES = ("sports", "travel", "health")
 
@@ -23,7 +23,7 @@ def adapter(base: dict[str, Any]) -> Adapter:
 
 def make_adapter(base: dict[str, Any], **values: Any) -> Adapter:
     config = RunConfig(**{**base, **values})
-    model = PromptClassifier(load_backbone(config.backbone), [config.with_seed(2), config], len(NAMES))
+    model = Pack(load_backbone(config.backbone), [config.with_seed(2), config], len(NAMES))
     return take_adapter(model, 1, NAMES, {"best_step": 20})
 
 
@@ -42,7 +42,7 @@ def test_an_adapter_is_read_as_it_was_written(base: dict[str, Any], tmp_path: Pa
 def test_adapters_make_a_pack_that_computes_what_each_was_trained_to(base: dict[str, Any]) -> None:
     backbone = load_backbone(base["backbone"])
     configs = [RunConfig(**base).with_seed(seed) for seed in (1, 2)]
-    model = PromptClassifier(backbone, configs, len(NAMES))
+    model = Pack(backbone, configs, len(NAMES))
     adapters = [take_adapter(model, place, NAMES) for place in (1, 0)]
     pack = build_classifier(backbone, adapters)
     for name, value in pack.parameters.items():
@@ -51,7 +51,9 @@ def test_adapters_make_a_pack_that_computes_what_each_was_trained_to(base: dict[
 
 def test_the_virtual_tokens_are_the_table_that_the_prompt_gives(adapter: Adapter, base: dict[str, Any]) -> None:
     model = build_classifier(load_backbone(base["backbone"]), [adapter])
-    assert torch.equal(adapter.virtual_tokens(), model.embed_prompts(model.parameters)[0, 0])
+    tokens = model.insert(model.parameters, range(len(model.configs))).tokens
+    assert tokens is not None
+    assert torch.equal(adapter.virtual_tokens(), tokens[0, 0])
 
 
 def test_the_backbones_weights_are_known_whatever_folder_they_lie_in(backbone: str, tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_tensors_that_are_not_the_configurations_are_refused(adapter: Adapter, t
     write(**{"head.out.bias": None})
     assert "the tensor head.out.bias is missing" in refusal(file)
     write(**{"head.other": torch.zeros(2)})
-    assert "head.other belongs to no prompt" in refusal(file)
+    assert "head.other belongs to no adapter" in refusal(file)
     write(**{"head.out.bias": torch.tensor([0.0, float("nan"), 0.0])})
     assert "head.out.bias holds numbers that are not finite" in refusal(file)
 

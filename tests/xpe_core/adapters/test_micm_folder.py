@@ -30,8 +30,8 @@ from tests.xpe_core.adapters.test_peft_folder import (
 from xpe_core.adapters import Adapter, read_adapter, write_adapter, write_micm, write_peft
 from xpe_core.adapters.micm_folder import find_ratio
 from xpe_core.backbones.backbone import load_tokenizer
-from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.tunings.prompt.config import PromptConfig
 
 KINDS = ("xlm-roberta", "bert")
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -170,10 +170,9 @@ def test_what_micm_nlp_saves_is_read_with_its_logits(
     adapter = read_adapter(folder, NAMES)
     assert adapter.config.method == {0.0: "spt", 1.0: "xpe"}.get(THEIRS[name]["encoder_ratio"], "dual")
     unknown = {"learning_rate", "source_set", "dataset", "seed", "imported", "max_length", "precision"}
-    assert not unknown & adapter.config.model_fields_set
-    adapter = Adapter(
-        adapter.config.model_copy(update={"precision": "float32", "max_length": 8}), NAMES, adapter.parameters
-    )
+    assert not unknown & adapter.config.fields_set
+    config = adapter.config.with_values(precision="float32", max_length=8)
+    adapter = Adapter(config, NAMES, adapter.parameters)
     theirs = micm[1][f"theirs/{name}"]
     assert theirs.std(0).min() > 0.01, "texts must differ in their logits for the comparison to say anything"
     torch.testing.assert_close(classify(adapter), theirs, atol=1e-5, rtol=0)
@@ -206,11 +205,11 @@ def test_any_ratio_is_written_as_one_that_gives_as_many_tokens_and_is_read_as_th
     ratios = [place / 100 for place in range(1, 100)] + [1 / 3, 1 / 7, 0.28999999999, 0.999999999999]
     for tokens in range(2, 257):
         for ratio in ratios:
-            config = RunConfig(num_virtual_tokens=tokens, encoder_ratio=ratio)
+            config = PromptConfig(num_virtual_tokens=tokens, encoder_ratio=ratio)
             written = find_ratio(config)
             in_micm_nlp = max(1, min(tokens - 1, int(tokens * written)))
             assert in_micm_nlp == config.num_encoder_tokens
-            assert RunConfig(num_virtual_tokens=tokens, encoder_ratio=written).num_encoder_tokens == (
+            assert PromptConfig(num_virtual_tokens=tokens, encoder_ratio=written).num_encoder_tokens == (
                 config.num_encoder_tokens
             )
 

@@ -16,12 +16,12 @@ import torch
 
 from tests import conftest
 from tests.making.encoders import ENCODERS, save_checkpoint
+from tests.making.runs import compute_outputs, make_run
 from xpe_core.adapters import Adapter, build_classifier, read_adapter, write_peft
 from xpe_core.adapters.peft_readme import write_readme
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptAndHead
 
 NAMES = ("sports", "science/technology", 'said "so"')
 TEXTS = ["a b c", "d", "e f g h a b c d e f", "h h"]
@@ -90,7 +90,7 @@ def make_adapter(backbone: str, hidden_size: int = 32, **values: Any) -> Adapter
     settings |= {"encoder_hidden_size": 8, "max_length": 8, "precision": "float32"}
     config = RunConfig(**{**settings, **values}).with_seed(3)
     draw = torch.Generator().manual_seed(7)
-    shapes = PromptAndHead(config, hidden_size, len(NAMES)).state_dict()
+    shapes = make_run(config, hidden_size, len(NAMES)).state_dict()
     parameters = {name: torch.randn(value.shape, generator=draw) * 0.4 for name, value in shapes.items()}
     return Adapter(config, NAMES, parameters, None, {"best_step": 20})
 
@@ -99,14 +99,14 @@ def classify(adapter: Adapter, texts: list[str] = TEXTS) -> torch.Tensor:
     """Return our logits of texts in one padded batch."""
     name = adapter.config.backbone
     tokenizer = load_tokenizer(name)
-    encoded = tokenizer(texts, truncation=True, max_length=adapter.config.max_length)["input_ids"]
+    encoded = tokenizer(texts, truncation=True, max_length=adapter.config.data.max_length)["input_ids"]
     lengths = np.array([len(tokens) for tokens in encoded])
     token_ids = torch.full((len(texts), int(lengths.max())), tokenizer.pad_token_id)
     for row, tokens in zip(token_ids, encoded, strict=True):
         row[: len(tokens)] = torch.tensor(tokens)
     model = build_classifier(load_backbone(name), [adapter])
     with torch.inference_mode():
-        return model.classify(model.parameters, model.embed_prompts(model.parameters), token_ids[None], lengths)[0]
+        return compute_outputs(model, token_ids[None], lengths)[0]
 
 
 @pytest.fixture(scope="module")
@@ -149,17 +149,17 @@ def test_peft_gives_our_logits_by_the_lines_of_the_readme(
 def test_what_was_written_is_read_as_the_same_table_head_and_classes(exported: Exported, case: Case) -> None:
     adapter, folder, _ = exported[case]
     found = read_adapter(folder)
-    assert found.label_names == NAMES and found.config.method == "spt" and found.config.pooling == case[2]
+    assert found.label_names == NAMES and found.config.method == "spt" and found.config.values["pooling"] == case[2]
     assert torch.equal(found.parameters["prompt.embedding.weight"], adapter.virtual_tokens())
     assert all(
         torch.equal(found.parameters[name], adapter.parameters[name]) for name in found.parameters if "head" in name
     )
-    assert found.config.source_set == "eng_Latn" and found.config.seed == 3 and found.facts["best_step"] == 20
+    assert found.config.data.source_set == "eng_Latn" and found.config.seed == 3 and found.facts["best_step"] == 20
     if case[1] == "spt":
         assert found.config == adapter.config and found.fingerprint == adapter.fingerprint
     else:
         assert found.facts["exported_from"] == adapter.fingerprint
-        assert "encoder_type" not in found.config.model_fields_set
+        assert "encoder_type" not in found.config.fields_set
 
 
 def test_it_is_said_whether_the_head_is_in_what_peft_loads(exported: Exported) -> None:
@@ -192,7 +192,7 @@ def folder(exported: Exported, tmp_path: Path) -> Path:
 def test_an_adapter_that_another_tool_saved_has_unknown_classes_until_they_are_given(folder: Path) -> None:
     found = read_adapter(folder)
     assert found.label_names == ("LABEL_0", "LABEL_1", "LABEL_2")
-    assert found.config.model_fields_set == {"backbone", "num_virtual_tokens", "encoder_ratio", "pooling"}
+    assert found.config.fields_set == {"backbone", "num_virtual_tokens", "encoder_ratio", "pooling"}
     assert read_adapter(folder, ["x", "y", "z"]).label_names == ("x", "y", "z")
     assert "its head has 3 classes; label_names names 2" in refusal(folder, ["x", "y"])
 

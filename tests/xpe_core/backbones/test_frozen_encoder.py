@@ -21,8 +21,9 @@ from transformers import (
 )
 
 from xpe_core.backbones.backbone import Backbone
+from xpe_core.backbones.changed_layer import mask_scores
 from xpe_core.backbones.cpu_attention import append_column, attend, differentiate_attention
-from xpe_core.backbones.frozen_encoder import FrozenEncoder, _CpuLayer, _mask_scores, _run_layer, can_encode
+from xpe_core.backbones.frozen_encoder import MASKED, FrozenEncoder, _CpuLayer, _run_layer, can_encode
 from xpe_core.backbones.packed_layer import PackedLayer, can_pack
 
 SIZES: dict[str, Any] = {
@@ -81,7 +82,7 @@ def differentiate(hidden: Tensor, embeddings: Tensor) -> Tensor:
 def run_general_layers(encoder: FrozenEncoder, embeddings: Tensor, mask: Tensor | None, only_first: bool) -> Tensor:
     """Run the encoder as on a GPU."""
     hidden = encoder._embeddings(inputs_embeds=embeddings).to(encoder.dtype)
-    bias = None if mask is None else _mask_scores(mask, encoder.dtype)
+    bias = None if mask is None else mask_scores(mask, encoder.dtype, MASKED)
     for layer in encoder._layers:
         queried = hidden[:, :1] if only_first and layer is encoder._layers[-1] else hidden
         hidden = _run_layer(layer, queried, hidden, bias, encoder.num_heads)
@@ -174,7 +175,7 @@ def test_the_layer_for_cpus_is_the_general_one(
     inputs = [draw_embeddings().detach().to(dtype).requires_grad_() for _ in range(2)]
     found = _CpuLayer.apply(inputs[0], layer, mask, encoder.num_heads, num_queried)
     queried = inputs[1] if num_queried == 9 else inputs[1][:, :num_queried]
-    bias = None if mask is None else _mask_scores(mask, dtype)
+    bias = None if mask is None else mask_scores(mask, dtype, MASKED)
     expected = _run_layer(layer, queried, inputs[1], bias, encoder.num_heads)
     assert found.shape == expected.shape == (3, num_queried, 32)
     assert found.dtype == dtype
@@ -192,7 +193,7 @@ def test_the_packed_layer_is_the_general_one(model: PreTrainedModel, mask: Tenso
     layer, given = encoder._layers[0], hidden.clone()
     with torch.inference_mode():
         found = PackedLayer(layer)(hidden, mask, encoder.num_heads, num_queried)
-    bias = None if mask is None else _mask_scores(mask, torch.bfloat16)
+    bias = None if mask is None else mask_scores(mask, torch.bfloat16, MASKED)
     queried = hidden if num_queried == 9 else hidden[:, :num_queried]
     expected = _run_layer(layer, queried, hidden, bias, encoder.num_heads)
     assert found.shape == expected.shape == (3, num_queried, 32) and found.dtype == torch.bfloat16

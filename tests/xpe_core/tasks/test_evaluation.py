@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.conftest import LANGUAGES
+from tests.making.runs import make_run
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
-from xpe_core.pack import PromptAndHead, PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import LanguageScore, evaluate, mean_accuracy, read_score
 from xpe_core.training.batches import BATCH_TOKENS
 
@@ -39,10 +40,10 @@ def test_a_score_that_an_older_version_wrote_is_read() -> None:
 
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_one_pass_over_all_runs_and_languages_counts_what_single_examples_give(config: RunConfig, pooling: str) -> None:
-    configs = [RunConfig(**{**config.model_dump(), "seed": seed, "pooling": pooling}) for seed in (1, 2)]
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
-    model = PromptClassifier(load_backbone(config.backbone), configs, len(data.label_names))
-    plain = [PromptAndHead(own, model.backbone.hidden_size, len(data.label_names)) for own in configs]
+    configs = [RunConfig(**{**config.values, "seed": seed, "pooling": pooling}) for seed in (1, 2)]
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    model = Pack(load_backbone(config.backbone), configs, len(data.label_names))
+    plain = [make_run(own, model.backbone.hidden_size, len(data.label_names)) for own in configs]
     scores = evaluate(model, data, "test", LANGUAGES)
     for place in range(len(configs)):
         for score in scores[place]:
@@ -52,9 +53,9 @@ def test_one_pass_over_all_runs_and_languages_counts_what_single_examples_give(c
                 token_ids = torch.from_numpy(tokens.astype(np.int64))[None]
                 with torch.no_grad():
                     text = model.backbone.embed(token_ids)
-                    embeddings = torch.cat([plain[place].prompt([]), text], dim=1)
+                    embeddings = torch.cat([plain[place]["prompt"]([]), text], dim=1)
                     hidden = model.backbone.model(inputs_embeds=embeddings).last_hidden_state
-                    logits = plain[place].head(hidden[:, 0] if pooling == "first" else hidden.mean(1), [])[0]
+                    logits = plain[place]["head"](hidden[:, 0] if pooling == "first" else hidden.mean(1), [])[0]
                 correct += int(logits.argmax() == data.labels[index])
                 losses.append(-torch.log_softmax(logits, 0)[data.labels[index]].item())
             assert (score.num_examples, score.score_sums["accuracy"]) == (18, correct)
@@ -62,17 +63,17 @@ def test_one_pass_over_all_runs_and_languages_counts_what_single_examples_give(c
 
 
 def test_a_cap_on_examples_holds_for_each_language(config: RunConfig) -> None:
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
-    model = PromptClassifier(load_backbone(config.backbone), [config], len(data.label_names))
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    model = Pack(load_backbone(config.backbone), [config], len(data.label_names))
     assert [score.num_examples for score in evaluate(model, data, "test", LANGUAGES, max_examples=5)[0]] == [5] * 4
 
 
 def test_places_choose_the_runs_that_are_scored_and_their_order(config: RunConfig) -> None:
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
     configs = [config.with_seed(seed) for seed in (1, 2, 3)]
-    model = PromptClassifier(load_backbone(config.backbone), configs, len(data.label_names))
+    model = Pack(load_backbone(config.backbone), configs, len(data.label_names))
     model.parameters["head.out.weight"] *= 50  # so that the runs differ by more than rounding
-    every, some = evaluate(model, data, "test", LANGUAGES), evaluate(model, data, "test", LANGUAGES, places=[2, 0])
+    every, some = evaluate(model, data, "test", LANGUAGES), evaluate(model, data, "test", LANGUAGES, runs=[2, 0])
     for found, expected in zip(some, [every[2], every[0]], strict=True):
         assert [score.score_sums for score in found] == [score.score_sums for score in expected]
         losses = [score.loss for score in expected]
@@ -84,8 +85,8 @@ def test_places_choose_the_runs_that_are_scored_and_their_order(config: RunConfi
 def test_the_size_of_a_batch_does_not_change_a_score(
     config: RunConfig, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
-    model = PromptClassifier(load_backbone(config.backbone), [config], len(data.label_names))
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    model = Pack(load_backbone(config.backbone), [config], len(data.label_names))
     expected = evaluate(model, data, "test", LANGUAGES)[0]
     monkeypatch.setitem(BATCH_TOKENS, "cpu", budget)
     for score, usual in zip(evaluate(model, data, "test", LANGUAGES)[0], expected, strict=True):

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from xpe_core.backbones.backbone import Backbone, load_backbone
 from xpe_core.config import RunConfig
+from xpe_core.pack import Pack
 from xpe_core.training import meter
 from xpe_core.training.meter import Work, count_operations, measure_peak
 
@@ -62,13 +63,13 @@ def test_the_backward_pass_takes_about_as_many_operations_as_the_forward_pass(en
 
 def test_work_by_hand(encoder: Backbone, dataset: str) -> None:
     config = RunConfig(backbone=encoder.name, dataset=dataset, num_virtual_tokens=4, max_length=16, pooling="mean")
-    work = Work()
-    work.count(encoder, config, np.array([[5, 3], [6, 2]]))
+    pack, work = Pack(encoder, [config], 3), Work()
+    work.count(pack, np.array([[5, 3], [6, 2]]))
     assert (work.num_tokens, work.num_positions, work.num_padding) == (16, 4 * (6 + 4), 1 + 3 + 0 + 4)
     assert work.padding_share == pytest.approx(8 / 40)
     once = 2 * count_operations(encoder.model.config, 4, 10, only_first=False)
     assert work.num_operations == once
-    work.count(encoder, config, np.array([[10]]))
+    work.count(pack, np.array([[10]]))
     assert (work.num_tokens, work.num_positions, work.num_padding) == (26, 54, 8)
     assert work.num_operations == once + 2 * count_operations(encoder.model.config, 1, 14, only_first=False)
     work.seconds = 2.0
@@ -78,8 +79,8 @@ def test_work_by_hand(encoder: Backbone, dataset: str) -> None:
 
 def test_a_pack_that_reads_the_first_position_alone_counts_less(encoder: Backbone, dataset: str) -> None:
     config = RunConfig(backbone=encoder.name, dataset=dataset, num_virtual_tokens=4, max_length=16, pooling="first")
-    work = Work()
-    work.count(encoder, config, np.array([[6, 6]]))
+    pack, work = Pack(encoder, [config], 3), Work()
+    work.count(pack, np.array([[6, 6]]))
     assert work.num_operations == 2 * count_operations(encoder.model.config, 2, 10, only_first=True)
     assert work.num_operations < 2 * count_operations(encoder.model.config, 2, 10, only_first=False)
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers.optimization import Adafactor
 
-from xpe_core.config import RunConfig
-from xpe_core.pack import PromptAndHead
-from xpe_core.training.optimizers import StackedOptimizer, rate_and_decay, schedule_factors
+from tests.making.runs import make_run
+from xpe_core.config import RunConfig, TrainingConfig
+from xpe_core.pack import rate_and_decay
+from xpe_core.training.optimizers import StackedOptimizer, schedule_factors
 
 SHAPES = {
     "prompt.soft.embedding.weight": (3, 8),
@@ -55,7 +56,7 @@ def build_plain(parameters: dict[str, nn.Parameter], config: RunConfig) -> torch
     for name, parameter in parameters.items():
         rate, decay = rate_and_decay(name, config)
         groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
-    if config.optimizer == "adamw":
+    if config.training.optimizer == "adamw":
         return torch.optim.AdamW(groups)
     return Adafactor(groups, scale_parameter=False, relative_step=False)
 
@@ -71,11 +72,11 @@ def test_every_run_moves_as_under_the_plain_optimizer_alone(optimizer: str) -> N
     for place, config in enumerate(configs):
         plain = {name: nn.Parameter(value[place].clone()) for name, value in starts.items()}
         reference = build_plain(plain, config)
-        schedule = torch.optim.lr_scheduler.LambdaLR(reference, schedule_factors(config).__getitem__)
+        schedule = torch.optim.lr_scheduler.LambdaLR(reference, schedule_factors(config.training).__getitem__)
         for step in range(1, NUM_STEPS + 1):
             for name, gradient in draw(step, 0.1 * step).items():
                 plain[name].grad = gradient[place].clone()
-            norm = nn.utils.clip_grad_norm_(plain.values(), config.max_grad_norm)
+            norm = nn.utils.clip_grad_norm_(plain.values(), config.training.max_grad_norm)
             torch.testing.assert_close(norms[step - 1][place], norm)
             reference.step()
             if step < NUM_STEPS:
@@ -114,7 +115,7 @@ def test_every_parameter_gets_the_rate_and_decay_of_its_kind() -> None:
 
     def find(ratio: float) -> dict[str, tuple[float, float]]:
         config = RunConfig(**rates, **decays, encoder_ratio=ratio, num_virtual_tokens=4, encoder_hidden_size=8)
-        return {name: rate_and_decay(name, config) for name, _ in PromptAndHead(config, 16, 3).named_parameters()}
+        return {name: rate_and_decay(name, config) for name, _ in make_run(config, 16, 3).named_parameters()}
 
     found = find(0.5)
     assert found.pop("prompt.soft.embedding.weight") == (0.1, 0.01)
@@ -137,11 +138,11 @@ def test_every_parameter_gets_the_rate_and_decay_of_its_kind() -> None:
     ],
 )
 def test_rates_rise_and_fall_as_the_schedule_says(schedule: str, expected: list[float]) -> None:
-    factors = schedule_factors(RunConfig(schedule=schedule, max_steps=10, warmup_ratio=0.2))
+    factors = schedule_factors(TrainingConfig(schedule=schedule, max_steps=10, warmup_ratio=0.2))
     assert len(factors) == 10
     assert factors[0] == 0  # the first step is the schedule's 0th, as under transformers' Trainer
     assert [factors[step] for step in (1, 2, 4, 6, 8)] == pytest.approx(expected)
 
 
 def test_without_a_warm_up_the_first_step_has_the_whole_rate() -> None:
-    assert schedule_factors(RunConfig(schedule="linear", max_steps=4, warmup_ratio=0)) == [1, 0.75, 0.5, 0.25]
+    assert schedule_factors(TrainingConfig(schedule="linear", max_steps=4, warmup_ratio=0)) == [1, 0.75, 0.5, 0.25]

@@ -10,14 +10,14 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptClassifier
+from xpe_core.pack import Pack
 from xpe_core.training.pack_state import Report
 from xpe_core.training.training import Training
 
 
 def start(configs: list[RunConfig]) -> Training:
-    data = load_tokens(configs[0].dataset, configs[0].backbone, configs[0].max_length)
-    return Training(PromptClassifier(load_backbone(configs[0].backbone), configs, len(data.label_names)), data)
+    data = load_tokens(configs[0].data.dataset, configs[0].backbone, configs[0].data.max_length)
+    return Training(Pack(load_backbone(configs[0].backbone), configs, len(data.label_names)), data)
 
 
 def finish(training: Training) -> list[Report]:
@@ -42,7 +42,7 @@ def make_pack(base: dict[str, Any], **values: Any) -> list[RunConfig]:
     diverging = {"learning_rate": 1e30, "prompt_learning_rate": 1e30, "seed": 2}
     flat = {"learning_rate": 1e-12, "prompt_learning_rate": 1e-12, "encoder_prompt_learning_rate": 1e-12}
     stopping = {**flat, "patience": 1, "early_stopping_after": 0.4, "seed": 3}
-    return [RunConfig(**{**config.model_dump(), **changes}) for changes in ({}, diverging, stopping)]
+    return [RunConfig(**{**config.values, **changes}) for changes in ({}, diverging, stopping)]
 
 
 @pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])

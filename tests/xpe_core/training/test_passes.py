@@ -17,7 +17,7 @@ from tests.sweep.test_end_to_end import ROOT
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
-from xpe_core.pack import Parameters, PromptClassifier
+from xpe_core.pack import Pack, Parameters
 from xpe_core.training import passes as passes_module
 from xpe_core.training.passes import Pass, Passes
 from xpe_core.training.training import train
@@ -91,8 +91,8 @@ def configs(base: dict[str, Any]) -> list[RunConfig]:
 
 
 def train_pack(configs: list[RunConfig]) -> Parameters:
-    data = load_tokens(configs[0].dataset, configs[0].backbone, configs[0].max_length)
-    model = PromptClassifier(load_backbone(configs[0].backbone), configs, len(data.label_names))
+    data = load_tokens(configs[0].data.dataset, configs[0].backbone, configs[0].data.max_length)
+    model = Pack(load_backbone(configs[0].backbone), configs, len(data.label_names))
     for _ in train(model, data):
         pass
     return model.parameters
@@ -107,7 +107,7 @@ def assert_close(first: Parameters, second: Parameters) -> None:
 def test_training_does_not_depend_on_the_cut(
     configs: list[RunConfig], pooling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configs = [RunConfig(**{**config.model_dump(), "pooling": pooling}) for config in configs]
+    configs = [RunConfig(**{**config.values, "pooling": pooling}) for config in configs]
     found = {}
     for positions in (1, 50, 1_000_000):  # single examples, two or three, whole batches
         monkeypatch.setattr(passes_module, "CPU_POSITIONS", positions)

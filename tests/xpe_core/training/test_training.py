@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.making.runs import make_run
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
-from xpe_core.pack import PromptAndHead, PromptClassifier
+from xpe_core.pack import Pack, rate_and_decay
 from xpe_core.tasks.evaluation import evaluate, mean_accuracy
-from xpe_core.training.optimizers import rate_and_decay
 from xpe_core.training.training import Report, draw_batches, train
 
 
-def train_pack(configs: list[RunConfig], **settings: Any) -> tuple[PromptClassifier, list[Report], TokenisedData]:
-    data = load_tokens(configs[0].dataset, configs[0].backbone, configs[0].max_length)
-    model = PromptClassifier(load_backbone(configs[0].backbone), configs, len(data.label_names))
+def train_pack(configs: list[RunConfig], **settings: Any) -> tuple[Pack, list[Report], TokenisedData]:
+    data = load_tokens(configs[0].data.dataset, configs[0].backbone, configs[0].data.max_length)
+    model = Pack(load_backbone(configs[0].backbone), configs, len(data.label_names))
     return model, list(train(model, data, **settings)), data
 
 
@@ -44,10 +44,10 @@ def test_steps_are_the_plain_steps_of_a_single_model(base: dict[str, Any], dropo
     rates = {"learning_rate": 1e-3, "prompt_learning_rate": 5e-3, "encoder_prompt_learning_rate": 2e-3}
     few = {"max_steps": 3, "eval_steps": 3, "schedule": "constant", "warmup_ratio": 0, "max_grad_norm": 0.1}
     config = RunConfig(**{**base, **rates, **few, "encoder_dropout": dropout, "head_dropout": dropout})
-    data = load_tokens(config.dataset, config.backbone, config.max_length)
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
     backbone = load_backbone(config.backbone)
-    reference = PromptAndHead(config, backbone.hidden_size, len(data.label_names))
-    dropout_source = PromptClassifier(backbone, [config], len(data.label_names))
+    reference = make_run(config, backbone.hidden_size, len(data.label_names))
+    dropout_source = Pack(backbone, [config], len(data.label_names))
     groups = []
     for name, parameter in reference.named_parameters():
         rate, decay = rate_and_decay(name, config)
@@ -57,18 +57,19 @@ def test_steps_are_the_plain_steps_of_a_single_model(base: dict[str, Any], dropo
     batches = draw_batches(indices, data.lengths[indices], config)
     for _ in range(3):
         batch = next(batches)
-        in_prompt, in_head = ([mask[0] for mask in kind] for kind in dropout_source.draw_masks([0], 8))
-        prompts = reference.prompt(in_prompt).expand(8, -1, -1)
+        drawn = dropout_source.draw_dropout([0], 8)
+        in_prompt, in_head = ([mask[0] for mask in kind] for kind in (drawn.tuning, drawn.readout))
+        prompts = reference["prompt"](in_prompt).expand(8, -1, -1)
         pooled = []
         for prompt, place in zip(prompts, batch, strict=True):
             tokens = torch.from_numpy(data.token_ids[data.offsets[place] : data.offsets[place + 1]].astype(np.int64))
             embeddings = torch.cat([prompt, backbone.embed(tokens)])[None]
             pooled.append(backbone.model(inputs_embeds=embeddings).last_hidden_state[0].mean(0))
-        logits = reference.head(torch.stack(pooled), in_head)
+        logits = reference["head"](torch.stack(pooled), in_head)
         optimizer.zero_grad()
         functional.cross_entropy(logits, torch.from_numpy(data.labels[batch])).backward()
-        norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), config.max_grad_norm)
-        assert norm > config.max_grad_norm
+        norm = torch.nn.utils.clip_grad_norm_(reference.parameters(), config.training.max_grad_norm)
+        assert norm > config.training.max_grad_norm
         optimizer.step()
 
     trained, _, _ = train_pack([config])
@@ -164,7 +165,7 @@ def test_the_reported_work_counts_every_text_token_of_every_run(base: dict[str, 
     num_tokens = int(data.lengths[data.select(["deu_Latn", "eng_Latn"], "train")].sum())
     assert [report.work.num_tokens for report in reports] == [6 * num_tokens, 12 * num_tokens]
     work = reports[-1].work
-    assert work.num_positions == work.num_tokens + work.num_padding + 72 * 2 * 8 * config.num_virtual_tokens
+    assert work.num_positions == work.num_tokens + work.num_padding + 72 * 2 * 8 * config.values["num_virtual_tokens"]
     assert 0 < work.padding_share < 0.2
     assert work.tokens_per_second == pytest.approx(work.num_tokens / work.seconds)
 
@@ -216,7 +217,7 @@ def test_runs_see_other_examples_of_nearly_the_same_length_at_the_same_time(base
 def test_a_prompt_that_does_not_fit_the_backbone_is_refused(base: dict[str, Any]) -> None:
     config = RunConfig(**{**base, "max_length": 90})
     with pytest.raises(InputError, match="num_virtual_tokens=6 and max_length=90 need 96 positions"):
-        PromptClassifier(load_backbone(config.backbone), [config], 3)
+        Pack(load_backbone(config.backbone), [config], 3)
 
 
 def test_runs_with_epochs_of_other_lengths_cannot_share_a_pack(base: dict[str, Any]) -> None:
@@ -227,4 +228,4 @@ def test_runs_with_epochs_of_other_lengths_cannot_share_a_pack(base: dict[str, A
 def test_runs_of_other_shapes_cannot_share_a_pack(base: dict[str, Any]) -> None:
     configs = [RunConfig(**base), RunConfig(**{**base, "num_virtual_tokens": 7})]
     with pytest.raises(InputError, match="runs of one pack must share num_virtual_tokens"):
-        PromptClassifier(load_backbone(configs[0].backbone), configs, 3)
+        Pack(load_backbone(configs[0].backbone), configs, 3)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xpe_core.config import RunConfig
+from xpe_core.tunings.prompt.config import PromptConfig
 
 Masks = Sequence[Tensor]
 """What dropout multiplies its inputs with: 0, or 1 / (1 - probability); none in evaluation."""
@@ -22,7 +22,7 @@ Masks = Sequence[Tensor]
 class MlpEncoder(nn.Module):
     """XPE's own encoder: every virtual token by itself through the same linear layers with ReLU between."""
 
-    def __init__(self, config: RunConfig, input_size: int, hidden_size: int) -> None:
+    def __init__(self, config: PromptConfig, input_size: int, hidden_size: int) -> None:
         super().__init__()
         widths = [input_size] + [config.encoder_hidden_size] * config.encoder_num_layers
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(widths, widths[1:], strict=False))
@@ -40,7 +40,7 @@ class MlpEncoder(nn.Module):
 class LstmEncoder(nn.Module):
     """A bidirectional LSTM over the virtual tokens, then one hidden linear layer."""
 
-    def __init__(self, config: RunConfig, input_size: int, hidden_size: int) -> None:
+    def __init__(self, config: PromptConfig, input_size: int, hidden_size: int) -> None:
         super().__init__()
         width = config.encoder_hidden_size
         self.lstm = nn.LSTM(input_size, width, config.encoder_num_layers, bidirectional=True, batch_first=True)
@@ -85,7 +85,7 @@ class LstmEncoder(nn.Module):
 class AttentionEncoder(nn.Module):
     """One block of self-attention over the virtual tokens (residual, layer norm, projection), then a linear layer."""
 
-    def __init__(self, config: RunConfig, input_size: int, hidden_size: int) -> None:
+    def __init__(self, config: PromptConfig, input_size: int, hidden_size: int) -> None:
         super().__init__()
         width = config.encoder_hidden_size
         self.attention = nn.MultiheadAttention(input_size, config.encoder_num_heads, batch_first=True)
@@ -125,7 +125,7 @@ class NoEncoder(nn.Module):
         return states
 
 
-def build_encoder(config: RunConfig, input_size: int, hidden_size: int) -> nn.Module:
+def build_encoder(config: PromptConfig, input_size: int, hidden_size: int) -> nn.Module:
     """Return the encoder of a run, from input embeddings [1, P, I] and masks to [B, P, H] or [1, P, H]."""
     if config.encoder_type == "none":
         return NoEncoder()
@@ -133,7 +133,7 @@ def build_encoder(config: RunConfig, input_size: int, hidden_size: int) -> nn.Mo
     return kinds[config.encoder_type](config, input_size, hidden_size)
 
 
-def encoder_mask_shapes(config: RunConfig, num_examples: int, input_size: int) -> list[tuple[int, ...]]:
+def encoder_mask_shapes(config: PromptConfig, num_examples: int, input_size: int) -> list[tuple[int, ...]]:
     """Return the shapes of the masks that a run's encoder takes."""
     tokens, width = (num_examples, config.num_encoder_tokens), config.encoder_hidden_size
     hidden: tuple[int, ...] = (*tokens, width)

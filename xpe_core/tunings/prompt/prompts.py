@@ -10,7 +10,7 @@ B examples, P virtual tokens, H the backbone's hidden size.
 import torch
 from torch import Tensor, nn
 
-from xpe_core.config import RunConfig
+from xpe_core.tunings.prompt.config import PromptConfig
 from xpe_core.tunings.prompt.encoders import Masks, build_encoder, encoder_mask_shapes
 
 
@@ -29,7 +29,7 @@ class SoftPrompt(nn.Module):
 class CrossPromptEncoder(nn.Module):
     """XPE: input embeddings go through an encoder that all virtual tokens share."""
 
-    def __init__(self, config: RunConfig, num_tokens: int, hidden_size: int) -> None:
+    def __init__(self, config: PromptConfig, num_tokens: int, hidden_size: int) -> None:
         super().__init__()
         input_size = config.encoder_input_size or hidden_size
         self.embedding = nn.Embedding(num_tokens, input_size)
@@ -54,7 +54,7 @@ class DualPrompt(nn.Module):
         return torch.cat([self.soft(masks).expand(len(encoded), -1, -1), encoded], dim=1)
 
 
-def build_prompt(config: RunConfig, hidden_size: int) -> nn.Module:
+def build_prompt(config: PromptConfig, hidden_size: int) -> nn.Module:
     """Return the prompt that `encoder_ratio` means; its weights come from torch's global generator."""
     num_encoded = config.num_encoder_tokens
     if config.method == "spt":
@@ -65,7 +65,7 @@ def build_prompt(config: RunConfig, hidden_size: int) -> nn.Module:
     return DualPrompt(SoftPrompt(config.num_virtual_tokens - num_encoded, hidden_size), encoded)
 
 
-def mask_shapes(config: RunConfig, num_examples: int, hidden_size: int) -> list[tuple[int, ...]]:
+def mask_shapes(config: PromptConfig, num_examples: int, hidden_size: int) -> list[tuple[int, ...]]:
     """Return the shapes of the masks that the run's prompt takes."""
     if config.method == "spt":
         return []

@@ -1,19 +1,21 @@
 """The encoders' kinds against torch's own modules, with dropout and without."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from xpe_core.config import RunConfig
+from xpe_core.tunings.prompt.config import PromptConfig
 from xpe_core.tunings.prompt.encoders import AttentionEncoder, LstmEncoder, build_encoder, encoder_mask_shapes
 
 SIZE = 16
 
 
-def configure(kind: str, **values: object) -> RunConfig:
-    return RunConfig(
+def configure(kind: str, **values: Any) -> PromptConfig:
+    return PromptConfig(
         encoder_ratio=1.0,
         num_virtual_tokens=5,
         encoder_hidden_size=6,
@@ -23,7 +25,7 @@ def configure(kind: str, **values: object) -> RunConfig:
     )
 
 
-def draw_masks(config: RunConfig, num_examples: int = 3) -> list[Tensor]:
+def draw_masks(config: PromptConfig, num_examples: int = 3) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     shapes = encoder_mask_shapes(config, num_examples, SIZE)
     return [2.0 * torch.empty(shape).bernoulli_(0.5, generator=generator) for shape in shapes]

@@ -1,0 +1,51 @@
+"""Any model of transformers as a frozen backbone: its own forward pass, with deltas at its linear layers.
+
+Deltas are put in by hooks on the linear layers of the blocks, which are found by role. Passes run in several threads,
+so what a pass adds is kept for each thread by itself.
+
+S = R * B sequences, L tokens, H hidden size.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from xpe_core.backbones.changed_layer import change_linear
+from xpe_core.backbones.insertion import Delta
+from xpe_core.backbones.shape import find_linears
+
+
+class HubModel:
+    """A model's hidden states, computed by its own code."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Put a hook on every linear layer that has a role."""
+        self._model = model
+        self._pass = threading.local()
+        for name, (_, linear) in find_linears(model).items():
+            linear.register_forward_hook(self._make_hook(name))
+
+    def __call__(self, embeddings: Tensor, mask: Tensor | None, precision: str, deltas: Mapping[str, Delta]) -> Tensor:
+        """Return last hidden states [S, L, H] of embeddings [S, L, H]; mask is [S, L], or None without padding."""
+        mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        self._pass.deltas = deltas
+        try:
+            with mixed:
+                hidden: Tensor = self._model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
+        finally:
+            self._pass.deltas = {}
+        return hidden
+
+    def _make_hook(self, name: str) -> Callable[..., Tensor | None]:
+        def change(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            delta = getattr(self._pass, "deltas", {}).get(name)
+            if delta is None:
+                return None
+            weight = module.get_parameter("weight").to(output.dtype)
+            return change_linear(output, inputs[0].to(output.dtype), weight, delta)
+
+        return change

@@ -1,0 +1,43 @@
+"""What the runs of a pass put into the frozen backbone.
+
+R runs, B examples, P virtual tokens, H hidden size; O and I are the numbers out of and into a linear layer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What is added to one linear layer y = W x + b of the backbone, each [R, ...]; None is nothing.
+
+    y = (W (x * input_scale) + b) * scale + up (down x) + bias
+    """
+
+    down: Tensor | None = None
+    """[R, r, I]."""
+    up: Tensor | None = None
+    """[R, O, r], with everything in it that the product is scaled by."""
+    scale: Tensor | None = None
+    """[R, O]: what the layer's output is multiplied with."""
+    input_scale: Tensor | None = None
+    """[R, I]."""
+    bias: Tensor | None = None
+    """[R, O]."""
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """What the runs of a pass put into the frozen backbone; sequences lie as r * B + b."""
+
+    tokens: Tensor | None = None
+    """[R, B, P, H] or [R, 1, P, H]: embeddings before the text."""
+    deltas: Mapping[str, Delta] = field(default_factory=dict)
+    """By `layer.role`, such as `3.query`: what is added to a linear layer."""
+
+
+NOTHING: Mapping[str, Delta] = MappingProxyType({})
+"""Added to no layer."""

@@ -1,0 +1,6 @@
+"""Readouts: what turns the backbone's hidden states into an answer. A new one is a folder here and an entry below."""
+
+from xpe_core.readouts.head.readout import HeadReadout
+from xpe_core.readouts.readout import Readout
+
+READOUTS: dict[str, Readout] = {"head": HeadReadout()}

@@ -1,0 +1,1 @@
+"""A classification head over one pooled state."""

@@ -1,0 +1,1 @@
+"""Low-rank updates of the backbone's linear layers (LoRA, arXiv:2106.09685)."""

@@ -1,0 +1,1 @@
+"""Nothing is inserted: the readout alone is trained."""

@@ -1,0 +1,71 @@
+"""What a tuning is: the part of a run that is trained inside or in front of the frozen backbone.
+
+R runs, B examples, P virtual tokens, H the backbone's hidden size.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from xpe_core.fields import Part
+
+if TYPE_CHECKING:  # Torch takes seconds to import, and a report needs none of it
+    from torch import Tensor, nn
+
+    from xpe_core.backbones.insertion import Insertion
+    from xpe_core.backbones.shape import Shape
+    from xpe_core.config import RunConfig
+
+    Output = Tensor | Mapping[str, Tensor]
+    """What a tuning's module returns, each tensor [R, ...] when it is called for a pack."""
+
+
+class TuningConfig(Part):
+    """The fields of a tuning."""
+
+    tuning: str
+    """Which it is."""
+
+    @property
+    def method(self) -> str:
+        """The name in tables."""
+        raise NotImplementedError
+
+
+class Tuning(Protocol):
+    """How a part of a run is built, called and trained; stateless, one object a tuning."""
+
+    Config: ClassVar[type[TuningConfig]]
+    """Field names are unique over all parts."""
+    methods: ClassVar[Mapping[str, str]]
+    """What `TuningConfig.method` may be, in the order of tables, with what a person reads."""
+    sharing: ClassVar[Literal["pack", "alone"]]
+    """`alone`: it owns its backbone's weights, so its packs hold one run."""
+    inserts: ClassVar[bool]
+    """False: the backbone computes the same for all runs and steps, so its states are computed once."""
+
+    def check(self, config: "RunConfig", shape: "Shape") -> None:
+        """Raise InputError where the tuning cannot be built for a backbone of this shape."""
+
+    def num_tokens(self, config: "RunConfig") -> int:
+        """Return how many positions stand before the text."""
+
+    def build(self, config: "RunConfig", shape: "Shape") -> "nn.Module":
+        """Return the module of one run, drawn from torch's generator.
+
+        It is called with dropout masks or none, and returns what `insert` takes.
+        """
+
+    def dropout_rate(self, config: "RunConfig") -> float:
+        """Return the probability of a zero in the masks."""
+
+    def mask_shapes(self, config: "RunConfig", num_examples: int, shape: "Shape") -> "Sequence[tuple[int, ...]]":
+        """Return the shapes of one run's dropout masks; the first dimension is the examples."""
+
+    def insert(self, output: "Output", configs: "Sequence[RunConfig]") -> "Insertion":
+        """Return what goes into the backbone, of the module's output for the runs of `configs` (tensors [R, ...])."""
+
+    def linears(self, parameters: "Mapping[str, Tensor]") -> Mapping[str, tuple[int, int]]:
+        """Return what one run's parameters say of the backbone's linear layers: numbers in and out by `layer.role`."""
+
+    def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
+        """Return the learning rate and the weight decay of a parameter of the module."""
