@@ -5,7 +5,7 @@ recipe = {"learning_rate": 5e-3, "optimizer": "adamw", "pooling": "mean", "preci
 config = xpe_core.RunConfig(
     backbone="e5-small", dataset="cldr", source_set="joshi5", max_length=32, max_steps=60, eval_steps=20, **recipe
 )
-data = xpe_core.load_tokens(config.dataset, config.backbone, config.max_length)
+data = xpe_core.load_tokens(config.data.dataset, config.backbone, config.data.max_length)
 runs = [config.with_seed(seed) for seed in (1, 2, 3)]
 model = xpe_core.Pack(xpe_core.load_backbone(config.backbone), runs, len(data.label_names))
 for report in xpe_core.train(model, data):
