@@ -65,7 +65,10 @@ class Tuning(Protocol):
         """Return what goes into the backbone, of the module's output for the runs of `configs` (tensors [R, ...])."""
 
     def linears(self, parameters: "Mapping[str, Tensor]") -> Mapping[str, tuple[int, int]]:
-        """Return what one run's parameters say of the backbone's linear layers: numbers in and out by `layer.role`."""
+        """Return what one run's parameters say of the backbone's linear layers: numbers in and out by `layer.role`.
+
+        A number that they do not say is 0.
+        """
 
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the learning rate and the weight decay of a parameter of the module."""
