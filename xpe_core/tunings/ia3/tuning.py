@@ -1,0 +1,78 @@
+"""IA3 as a tuning: its vectors are what the backbone's linear layers are multiplied with."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from xpe_core.errors import InputError
+from xpe_core.tunings.ia3.config import Ia3Config
+from xpe_core.tunings.tuning import TuningConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from xpe_core.backbones.insertion import Insertion
+    from xpe_core.backbones.shape import Shape
+    from xpe_core.config import RunConfig
+    from xpe_core.tunings.tuning import Output
+
+INPUT, OUTPUT = 0, 1
+SCALED = {"key": OUTPUT, "value": OUTPUT, "down": INPUT}
+"""Which side of a role's layers is multiplied; what goes into `down` are the feed-forward layer's inner states."""
+
+
+class Ia3Tuning:
+    """See `Tuning`."""
+
+    Config: ClassVar[type[TuningConfig]] = Ia3Config
+    methods: ClassVar[Mapping[str, str]] = {"ia3": "IA3"}
+    sharing: ClassVar[Literal["pack", "alone"]] = "pack"
+    inserts: ClassVar[bool] = True
+
+    def check(self, config: "RunConfig", shape: "Shape") -> None:
+        """Raise InputError where the backbone lacks layers of a role."""
+        if missing := [role for role in SCALED if role not in shape.roles]:
+            raise InputError(f"tuning=ia3: {shape.name} has no linear layers of the role {missing[0]}")
+
+    def num_tokens(self, config: "RunConfig") -> int:
+        """Return 0."""
+        return 0
+
+    def build(self, config: "RunConfig", shape: "Shape") -> "nn.Module":
+        """Return the vectors of one run."""
+        from xpe_core.tunings.ia3.scales import Scales
+
+        names = [name for name in shape.linears if _role(name) in SCALED]
+        return Scales({name: shape.linears[name][SCALED[_role(name)]] for name in names})
+
+    def dropout_rate(self, config: "RunConfig") -> float:
+        """Return 0."""
+        return 0.0
+
+    def mask_shapes(self, config: "RunConfig", num_examples: int, shape: "Shape") -> "Sequence[tuple[int, ...]]":
+        """Return none."""
+        return []
+
+    def insert(self, output: "Output", configs: "Sequence[RunConfig]") -> "Insertion":
+        """Return the vectors as scales of inputs or outputs."""
+        from xpe_core.backbones.insertion import Delta, Insertion
+
+        assert isinstance(output, Mapping)
+        return Insertion(
+            deltas={
+                name: Delta(input_scale=scale) if SCALED[_role(name)] == INPUT else Delta(scale=scale)
+                for name, scale in output.items()
+            }
+        )
+
+    def linears(self, parameters: "Mapping[str, Tensor]") -> Mapping[str, tuple[int, int]]:
+        """Return the number that each vector says, that of the side which it scales."""
+        sizes = {name.removeprefix("layers."): len(value) for name, value in parameters.items()}
+        return {name: (size, 0) if SCALED[_role(name)] == INPUT else (0, size) for name, size in sizes.items()}
+
+    def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
+        """Return the run's rate; towards ones, not towards zeros, so there is no decay."""
+        return config.training.learning_rate, 0.0
+
+
+def _role(name: str) -> str:
+    return name.split(".")[1]
