@@ -17,6 +17,7 @@ import numpy as np
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from xpe_core.languages import load_languages
 
@@ -48,9 +49,8 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
             for code, correct in zip(codes, generator.binomial(NUM_EXAMPLES, shares).tolist(), strict=True):
                 counts = {"num_examples": NUM_EXAMPLES, "metric": "accuracy", "score_sum": correct}
                 evaluations.append({"run_id": run.run_id, "split": "test", "language": code, **counts})
-        record = TrialRecord(f"t{number}", number, False, {}, config.values, tuple(seeds), arm)
-        names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
-        opened.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
+        record = TrialRecord(f"t{number}", number, False, {}, config.values, make_runs(seeds), arm)
+        opened.append(record.suggestion())
         for report in range(1, NUM_REPORTS + 1):
             step = config.training.max_steps * report // NUM_REPORTS
             reported = {"trial_id": record.trial_id, "step": step, "selection_accuracy": 0.5 * report / NUM_REPORTS}

@@ -44,7 +44,7 @@ class StubPack(tune.Trainable):
 
     def step(self) -> Wire:
         """Report a number that depends on the configuration alone."""
-        configs = [RunConfig(**self._order.config).with_seed(seed) for seed in self._order.seeds]
+        configs = [RunConfig(**self._order.config).with_seed(run.seed) for run in self._order.runs]
         value = int(hashlib.sha256(configs[0].config_id.encode()).hexdigest()[:8], 16) / 2**32
         score = LanguageScore("kat_Geor", 100, {"accuracy": float(int(100 * value))}, loss=1.0)
         runs = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sweep.records.parquet import score_rows
+from sweep.records.runs import RunKey
 from sweep.records.states import State
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class TrialOrder:
     trial_id: str
     config: Mapping[str, Any]
     """Values of `RunConfig`: those that are known."""
-    seeds: tuple[int, ...]
+    runs: tuple[RunKey, ...]
     checkpoint: "ObjectRef | None" = None
     """The file that the trial goes on from; None: it begins."""
 

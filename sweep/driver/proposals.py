@@ -20,6 +20,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.experiment.fields import read_params
 from sweep.experiment.space import Dimension
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import RunKey, make_runs
 from sweep.records.states import State
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.seeds import stream_seed
@@ -37,34 +38,35 @@ OPTUNA_STATES: dict[State | None, TrialState] = {State.COMPLETE: TrialState.COMP
 
 @dataclass(frozen=True)
 class Proposal:
-    """A configuration and the seeds that it is to be run with."""
+    """A configuration and the runs that train together."""
 
     config: RunConfig
-    seeds: tuple[int, ...]
+    runs: tuple[RunKey, ...]
     params: Mapping[str, Any]
     baseline: bool = False
     arm: str | None = None
 
 
 def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:
-    """Yield what more seeds or steps of a search ask for: configurations that came to their end before.
+    """Yield what more runs or steps of a search ask for: configurations that came to their end before.
 
     Where there are more steps, the best come first.
     """
     ended = [record for record in records.values() if record.state in (State.COMPLETE, State.FAILED)]
     shorter = [record for record in ended if not sweep.has_full_length(record.config)]
-    seeds: dict[str, set[int]] = defaultdict(set)
+    asked = make_runs(sweep.seeds)
+    known: dict[str, set[RunKey]] = defaultdict(set)
     for record in records.values():
-        seeds[record.config_id].update(record.seeds)
+        known[record.config_id].update(record.runs)
     for record in sorted(shorter, key=lambda record: -(record.value or 0.0)):
         config = RunConfig(**{**record.config, "max_steps": sweep.longest})
-        if config.config_id not in seeds:
-            yield Proposal(config, sweep.seeds, record.params, record.baseline, record.arm)
+        if config.config_id not in known:
+            yield Proposal(config, asked, record.params, record.baseline, record.arm)
     for record in ended:
         if not sweep.has_full_length(record.config):
             continue
-        if missing := tuple(seed for seed in sweep.seeds if seed not in seeds[record.config_id]):
-            seeds[record.config_id].update(missing)
+        if missing := tuple(run for run in asked if run not in known[record.config_id]):
+            known[record.config_id].update(missing)
             yield Proposal(record.run_config, missing, record.params, baseline=True, arm=record.arm)
 
 
@@ -72,7 +74,7 @@ def propose_cells(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Ite
     """Yield a grid's cells that are not in the ledger, in packs of `seeds_per_trial`."""
     known = {run_id for record in records.values() for run_id in record.run_ids}
     for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True):
-        missing = [seed for seed in sweep.seeds_of(arm) if config.with_seed(seed).run_id not in known]
+        missing = [run for run in make_runs(sweep.seeds_of(arm)) if run.run_id(config) not in known]
         asked = sweep.resources.seeds_per_trial
         size = asked if isinstance(asked, int) else max(len(missing), 1)
         for start in range(0, len(missing), size):
@@ -101,7 +103,7 @@ class Sampler:
             config = sweep.config(encoder_ratio=ratio)
             if config.config_id not in known:
                 params = {name: config.values[name] for name in sweep.dimensions if name in DEFAULTS}
-                return Proposal(config, sweep.seeds, params, baseline=True)
+                return Proposal(config, make_runs(sweep.seeds), params, baseline=True)
         # one Sobol sequence for the whole search is gone through from its start, past what is known
         for attempt in range(MAX_DUPLICATES + (len(known) if sweep.sampler == "quasi_random" else 0)):
             point, asked = self._draw(number, attempt)
@@ -109,7 +111,7 @@ class Sampler:
             if config.config_id not in known:
                 if asked is not None:
                     self._asked[config.config_id] = asked
-                return Proposal(config, sweep.seeds, point)
+                return Proposal(config, make_runs(sweep.seeds), point)
             if asked is not None:
                 self._study.tell(asked, state=TrialState.FAIL)
         return None

@@ -26,6 +26,7 @@ from sweep.driver.stopping import Stopped, Stopping
 from sweep.records.adapters import keep_adapters
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, Usage
+from sweep.records.runs import RunKey
 from sweep.records.states import RUN_ENDS, State
 from xpe_core.errors import InputError
 
@@ -148,7 +149,7 @@ class Recorder(tune.Callback):
 
     def _end(self, record: TrialRecord, report: TrialReport) -> None:
         """Write a trial's rows and, where they are kept, its adapters."""
-        runs = [describe_run(record, report, place) for place in range(len(record.seeds))]
+        runs = [describe_run(record, report, place) for place in range(len(record.runs))]
         states = {run["state"] for run in runs}
         error = next((run["error"] for run in runs if run["error"]), None)
         state = next(name for name in RUN_ENDS if name in states)
@@ -189,7 +190,7 @@ class Recorder(tune.Callback):
 
     def _give_up(self, record: TrialRecord, state: State, error: str) -> None:
         """Write a trial that has no results as ended, and end the experiment where all die of the same."""
-        rows = [{**identify(record, seed), "state": State.FAILED, "error": error} for seed in record.seeds]
+        rows = [{**identify(record, run), "state": State.FAILED, "error": error} for run in record.runs]
         self._folder.end(record, state, error, rows, [])
         self._searcher.give_up(record)
         if self._first_errors is None:
@@ -239,12 +240,13 @@ def _read_cause(trial: Trial) -> Exception | None:
     return cause
 
 
-def identify(record: TrialRecord, seed: int) -> dict[str, Any]:
+def identify(record: TrialRecord, run: RunKey) -> dict[str, Any]:
     """Return the columns of a run's row that are known before it has started."""
-    config = record.run_config.with_seed(seed)
+    config = record.run_config.with_seed(run.seed)
     return {
         **config.known,
-        "run_id": config.run_id,
+        "run_id": run.run_id(config),
+        "adapted_to": run.adapted_to,
         "config_id": config.config_id,
         "trial_id": record.trial_id,
         "trial_number": record.number,
@@ -254,7 +256,7 @@ def identify(record: TrialRecord, seed: int) -> dict[str, Any]:
 
 
 def describe_report(record: TrialRecord, report: TrialReport) -> dict[str, Any]:
-    """Return a worker's report as the ledger has it; lists are in the order of the trial's seeds.
+    """Return a worker's report as the ledger has it; lists are in the order of the trial's runs.
 
     A run that ended before the pack has fewer `num_steps` than the report's `step`; its values are those of its end. A
     mean loss that there is none of is null.
@@ -278,4 +280,4 @@ def describe_run(record: TrialRecord, report: TrialReport, place: int) -> dict[s
     state = run.state if report.finished or run.state == State.FAILED else State.PRUNED
     measured = {**asdict(run), "state": state, "validation_accuracy": run.best_validation_accuracy}
     provenance = asdict(report.provenance) if report.provenance else {}
-    return {**identify(record, record.seeds[place]), **measured, **provenance}
+    return {**identify(record, record.runs[place]), **measured, **provenance}

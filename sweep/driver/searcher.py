@@ -1,6 +1,6 @@
 """An experiment's trials behind Tune's Searcher interface, with the ledger as their only memory.
 
-First what was running when the driver ended or a worker was lost, from its last checkpoint; then seeds and steps that
+First what was running when the driver ended or a worker was lost, from its last checkpoint; then runs and steps that
 were added; then new configurations.
 """
 
@@ -56,7 +56,7 @@ class LedgerSearcher(Searcher):
         self.trials[trial_id] = record
         saved = self.folder.read_checkpoint(record.trial_id)
         checkpoint = None if saved is None else ray.put(saved)
-        return TrialOrder(record.trial_id, record.config, record.seeds, checkpoint).to_wire()
+        return TrialOrder(record.trial_id, record.config, record.runs, checkpoint).to_wire()
 
     def repack(self, sweep: SweepConfig) -> None:
         """Cut what a grid has left into packs of the size that `sweep` says by now."""
@@ -106,18 +106,17 @@ class LedgerSearcher(Searcher):
 
     def _record(self, proposal: Proposal) -> TrialRecord:
         """Write a proposal to the ledger and return it."""
-        config = proposal.config.with_seed(proposal.seeds[0])
+        config = proposal.config.with_seed(proposal.runs[0].seed)
         record = TrialRecord(
-            trial_id=digest([config.with_seed(seed).run_id for seed in proposal.seeds]),
+            trial_id=digest([run.run_id(config) for run in proposal.runs]),
             number=len(self.records),
             baseline=proposal.baseline,
             params=dict(proposal.params),
             config=config.known,
-            seeds=proposal.seeds,
+            runs=proposal.runs,
             arm=proposal.arm,
         )
-        names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
-        self.folder.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
+        self.folder.append(record.suggestion())
         self.records[record.trial_id] = record
         self._config_ids.add(config.config_id)
         return record

@@ -1,8 +1,8 @@
-"""The Tune trainable: one configuration, all its seeds in one pack.
+"""The Tune trainable: the runs of one configuration in one pack.
 
 An actor outlives its trials (`reuse_actors`): backbone and data are loaded once a process and cached there, and every
-trial starts from its own seeds, so nothing of one trial runs on into the next. What a trial has to say travels back in
-its reports; a worker writes no file.
+trial starts from the seeds of its own runs, so nothing of one trial runs on into the next. What a trial has to say
+travels back in its reports; a worker writes no file.
 """
 
 import json
@@ -29,6 +29,7 @@ from xpe_core.backbones.backbone import Backbone, load_backbone
 from xpe_core.backbones.files import fingerprint_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
+from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
 from xpe_core.pack import Pack
 from xpe_core.tasks.evaluation import evaluate
@@ -141,13 +142,16 @@ class PackTrainable(tune.Trainable):
 
 
 def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData, Backbone]:
-    """Return a trial's configurations, one a seed, and data and backbone as this process caches them.
+    """Return a trial's configurations, one a run, and data and backbone as this process caches them.
 
-    NodeMismatch where this node has other packages, another backbone or other data than the driver.
+    NodeMismatch where this node has other packages, another backbone or other data than the driver; InputError where a
+    run is to be adapted to a language, which no trial can do.
     """
     settings, order = assignment.settings, assignment.order
     check_versions(platform.node(), package_versions(), settings.versions)
-    configs = [RunConfig(**order.config).with_seed(seed) for seed in order.seeds]
+    configs = [RunConfig(**order.config).with_seed(run.seed) for run in order.runs]
+    if adapted := [run.adapted_to for run in order.runs if run.adapted_to is not None]:
+        raise InputError(f"adapted_to={adapted[0]}: a trial trains on source languages alone")
     first = configs[0]
     use_locations(settings.places)
     sent = settings.data.get(first.data.max_length)

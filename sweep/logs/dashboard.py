@@ -206,7 +206,7 @@ def _describe(record: TrialRecord) -> dict[str, Any]:
         "method": config.method,
         "trial_id": record.trial_id,
         "config_id": record.config_id,
-        "seeds": list(record.seeds),
+        "seeds": [run.seed for run in record.runs],
         "run_ids": record.run_ids,
         "baseline": record.baseline,
         "state": record.state or State.RUNNING,

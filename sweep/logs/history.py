@@ -17,7 +17,7 @@ from sweep.records.parquet import read_rows
 from sweep.records.states import RUN_ENDS, State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
-from xpe_core.config import RunConfig, digest
+from xpe_core.config import digest
 from xpe_core.language_facts import find_facts
 from xpe_core.tasks.metrics import metrics_of
 
@@ -121,9 +121,7 @@ class Histories(dict[str, ConfigurationHistory]):
         ended: dict[str, tuple[str, str | None]] = {}
         for event in read_events(folder):
             if event["event"] == "suggested":
-                names = ("trial_id", "number", "baseline", "params", "config")
-                record = TrialRecord(**{n: event[n] for n in names}, seeds=tuple(event["seeds"]), arm=event.get("arm"))
-                histories.begin(record)
+                histories.begin(TrialRecord.from_suggestion(event))
             elif event["event"] == "report":
                 histories.report(event)
                 ended.pop(event["trial_id"], None)  # it had crashed and is run again
@@ -217,9 +215,10 @@ class Histories(dict[str, ConfigurationHistory]):
         name = f"{record.number + 1:03}-{label[:60]}-{config.config_id[:6]}"
         configuration = self.setdefault(config.config_id, ConfigurationHistory(config.config_id, name, params))
         runs = []
-        for seed in record.seeds:
-            run_id = RunConfig(**{**record.config, "seed": seed}).run_id
-            run = RunHistory(run_id, seed, {**configuration.params, "seed": seed, "run_id": run_id})
+        for key in record.runs:
+            run_id = key.run_id(config)
+            own = {"seed": key.seed, "run_id": run_id, **({"adapted_to": key.adapted_to} if key.adapted_to else {})}
+            run = RunHistory(run_id, key.seed, {**configuration.params, **own})
             runs.append(configuration.runs.setdefault(run_id, run))
         return runs
 

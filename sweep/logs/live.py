@@ -155,6 +155,6 @@ def _take_in(histories: Histories, record: TrialRecord, report: TrialReport | No
     if not report.tick:
         histories.report({**describe_report(record, report), "time": seconds})
     if report.done:
-        rows = [describe_run(record, report, place) for place in range(len(record.seeds))]
+        rows = [describe_run(record, report, place) for place in range(len(record.runs))]
         histories.end(record.trial_id, rows, report.rows())
     return record.config_id

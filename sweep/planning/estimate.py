@@ -94,7 +94,7 @@ def _cost(
 
 
 def measure_rate(plan: Plan, share: Share) -> float:
-    """Return operations a second of a few training steps of the first configuration, on a GPU with a trial's seeds.
+    """Return operations a second of a few training steps of the first configuration, on a GPU with a trial's runs.
 
     They are run where a trial would be, with a trial's `share` of a node. InputError where no node that is up can hold
     one: a dry run starts none.

@@ -1,4 +1,4 @@
-"""How many of a cell's seeds train together: as many as one pass of the backbone was seen to have memory for.
+"""How many of a cell's runs train together: as many as one pass of the backbone was seen to have memory for.
 
 A pack that is larger is cut into passes, with the same results; smaller packs spread over more GPUs instead. Memory is
 measured on a node that can hold a trial, in processes of their own: a step on the longest texts, with one run and with

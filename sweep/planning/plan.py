@@ -74,7 +74,7 @@ class Plan:
 
     @property
     def pack_size(self) -> int:
-        """Runs that train together at most: all seeds of a configuration, unless a grid says otherwise."""
+        """Runs that train together at most: all runs of a configuration, unless a grid says otherwise."""
         size = self.sweep.resources.seeds_per_trial
         return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.sweep.seeds)
 

@@ -1,7 +1,7 @@
 """The trained prompts of finished runs: `adapters/<run_id>.safetensors` in an experiment's folder.
 
 A run's file is written before the ledger says that its trial has ended, so a finished run always has one; a retry
-overwrites it. With `keep: best` those of a configuration go as soon as all seeds of a better one have ended.
+overwrites it. With `keep: best` those of a configuration go as soon as all runs of a better one have ended.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import rank_trials
+from sweep.records.runs import RunKey, make_runs
 from sweep.storage import Folder
 from xpe_core.adapters import Adapter
 from xpe_core.adapters.safetensors_file import from_bytes
@@ -41,12 +42,13 @@ def keep_adapters(
 def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> set[str]:
     """Return the run_ids of all configurations that have been run with every seed, but for the best of these.
 
-    `rank_trials` says which is the best. A configuration with seeds to come is not judged yet.
+    `rank_trials` says which is the best. A configuration with runs to come is not judged yet.
     """
-    seeds: dict[str, set[int]] = {}
+    runs: dict[str, set[RunKey]] = {}
     for record in records.values():
-        seeds.setdefault(record.config_id, set()).update(record.seeds)
-    judged = [record for record in records.values() if seeds[record.config_id] >= set(sweep.seeds)]
+        runs.setdefault(record.config_id, set()).update(record.runs)
+    asked = set(make_runs(sweep.seeds))
+    judged = [record for record in records.values() if runs[record.config_id] >= asked]
     ranked = [candidate.subject for candidate in rank_trials(sweep, judged)]
     if not ranked:
         return set()

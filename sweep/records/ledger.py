@@ -1,16 +1,21 @@
 """What an experiment's ledger says: its trials, how far each came, and what they cost."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sweep.records.runs import RunKey
 from sweep.records.states import State
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
 LEDGER = "ledger.jsonl"
+
+Event = Mapping[str, Any]
+"""A line of the ledger; `event` says what it is, and `time` when it was written, in seconds since 1970."""
 
 
 @dataclass
@@ -20,11 +25,11 @@ class TrialRecord:
     trial_id: str
     number: int
     baseline: bool
-    """SPT or XPE beside a search, or seeds added to a finished configuration: never stopped early."""
+    """SPT or XPE beside a search, or runs added to a finished configuration: never stopped early."""
     params: dict[str, Any]
     """What was drawn for it, by the names of the space's dimensions."""
     config: dict[str, Any]
-    seeds: tuple[int, ...]
+    runs: tuple[RunKey, ...]
     arm: str | None = None
     state: State | None = None
     """None before its end."""
@@ -36,7 +41,7 @@ class TrialRecord:
 
     @property
     def run_config(self) -> RunConfig:
-        """The trial's configuration, with the first of its seeds."""
+        """The trial's configuration, with the seed of its first run."""
         return RunConfig(**self.config)
 
     @cached_property
@@ -46,13 +51,34 @@ class TrialRecord:
 
     @property
     def run_ids(self) -> list[str]:
-        """The ids of its runs, in the order of its seeds."""
-        return [RunConfig(**{**self.config, "seed": seed}).run_id for seed in self.seeds]
+        """The ids of its runs, in their order."""
+        config = self.run_config
+        return [run.run_id(config) for run in self.runs]
 
     @property
     def value(self) -> float | None:
         """The last reported selection accuracy."""
         return self.reports[max(self.reports)] if self.reports else None
+
+    def suggestion(self) -> Event:
+        """Return the event with which the ledger begins the trial."""
+        names = ("trial_id", "number", "baseline", "params", "config", "arm")
+        runs = [run.to_entry() for run in self.runs]
+        return {"event": "suggested", **{name: getattr(self, name) for name in names}, "runs": runs}
+
+    @classmethod
+    def from_suggestion(cls, event: Event) -> "TrialRecord":
+        """Read the event with which the ledger begins a trial; older ledgers name the seeds of its runs."""
+        entries = event["runs"] if "runs" in event else [{"seed": seed} for seed in event["seeds"]]
+        return cls(
+            trial_id=event["trial_id"],
+            number=event["number"],
+            baseline=event["baseline"],
+            params=event["params"],
+            config=event["config"],
+            runs=tuple(map(RunKey.from_entry, entries)),
+            arm=event.get("arm"),
+        )
 
 
 @dataclass(frozen=True)
@@ -65,12 +91,12 @@ class Usage:
     """Of GPUs that trials had to themselves (CPUs count as none)."""
 
 
-def read_events(place: Location) -> list[dict[str, Any]]:
+def read_events(place: Location) -> list[Event]:
     """Return the ledger's events, without a last line that a killed driver left half written.
 
     Raises InputError where a line before it cannot be read.
     """
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     for number, line in enumerate(Folder(place).read_appended(LEDGER).split(b"\n")[:-1], start=1):
         try:
             event = json.loads(line)
@@ -90,9 +116,7 @@ def read_ledger(place: Location) -> dict[str, TrialRecord]:
         if kind in ("report", "failure", "end") and trial_id not in records:
             raise InputError(f"{place}: {LEDGER} knows no beginning of trial {trial_id}; restore the file from a copy")
         if kind == "suggested":
-            names = ("trial_id", "number", "baseline", "params", "config")
-            values = {name: event[name] for name in (*names, *(["arm"] if "arm" in event else []))}
-            records[trial_id] = TrialRecord(**values, seeds=tuple(event["seeds"]))
+            records[trial_id] = TrialRecord.from_suggestion(event)
         elif kind == "report":
             records[trial_id].reports[event["step"]] = event["selection_accuracy"]
         elif kind == "failure":

@@ -46,6 +46,8 @@ RUN_SCHEMA = pa.schema(
         ("state", pa.string()),  # complete, pruned, failed
         ("error", pa.string()),
         *((name, _arrow_type(field.annotation)) for name, field in FIELDS.items()),
+        ("adapted_to", pa.string()),  # the language that the run was trained further on; null: none
+        ("parent_run_id", pa.string()),  # the run that it was trained further from; null: none
         ("adapter", pa.string()),  # of an evaluation: where it was read from
         ("adapter_fingerprint", pa.string()),
         ("num_steps", pa.int64()),

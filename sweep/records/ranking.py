@@ -1,6 +1,6 @@
 """Which configuration is the best: the one place where it is judged, whatever its scores were read from.
 
-A configuration's score is the mean over its seeds. A failed seed counts as 0, as what only sometimes trains is not the
+A configuration's score is the mean over its runs. A failed run counts as 0, as what only sometimes trains is not the
 best. Of equals the first that was proposed is the best.
 """
 
@@ -21,7 +21,7 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True)
 class Candidate(Generic[Subject]):
-    """A configuration with the scores of its seeds."""
+    """A configuration with the scores of its runs."""
 
     subject: Subject
     """What stands for the configuration: its id, or a cell of a table."""
@@ -36,7 +36,7 @@ class Candidate(Generic[Subject]):
 
     @property
     def score(self) -> float:
-        """The mean over the finished seeds, in [0, 1]."""
+        """The mean over the finished runs, in [0, 1]."""
         return math.fsum(score or 0.0 for score in self.scores) / (len(self.scores) + self.num_failed)
 
 
@@ -72,12 +72,12 @@ def asked_config_ids(sweep: SweepConfig) -> frozenset[str] | None:
 
 
 def _make_candidate(config_id: str, trials: Iterable[TrialRecord]) -> Candidate[str]:
-    """Return a configuration; a complete trial reports the mean of its seeds, so each of them has this score."""
+    """Return a configuration; a complete trial reports the mean of its runs, so each of them has this score."""
     scores: list[float | None] = []
     num_failed = 0
     for record in trials:
         if record.state == State.COMPLETE:
-            scores += [record.value] * len(record.seeds)
+            scores += [record.value] * len(record.runs)
         else:
-            num_failed += len(record.seeds)
+            num_failed += len(record.runs)
     return Candidate(config_id, tuple(scores), num_failed)

@@ -8,6 +8,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.parquet import write_rows
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
@@ -60,8 +61,8 @@ def write_grid(
     opened = ExperimentFolder(folder, sweep, {})
     for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
         if arm not in unfinished:
-            record = TrialRecord(f"t{number}", number, False, {}, config.values, tuple(seeds), arm)
-            opened.append(suggestion(record))
+            record = TrialRecord(f"t{number}", number, False, {}, config.values, make_runs(seeds), arm)
+            opened.append(record.suggestion())
             opened.end(record, State.COMPLETE, None, *make_rows(config, number, seeds, accuracy, codes, arm=arm))
     opened.close()
     return sweep
@@ -89,9 +90,9 @@ def write_search(
     opened.append({"event": "start"})
     for number, (params, state, value, step) in enumerate(trials, first):
         config = sweep.config(params)
-        identity = (f"t{number}", number, False, dict(params), config.values, tuple(sweep.seeds))
+        identity = (f"t{number}", number, False, dict(params), config.values, make_runs(sweep.seeds))
         record = TrialRecord(*identity)
-        opened.append(suggestion(record))
+        opened.append(record.suggestion())
         opened.append({"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value})
         runs, rows = make_rows(config, number, sweep.seeds, accuracy, state=state, selection_accuracy=value)
         opened.end(record, State(state), None, runs, rows if state == State.COMPLETE else [])
@@ -103,9 +104,3 @@ def write_replication(folder: Path, best: RunConfig, accuracy: Accuracy, seeds: 
     base = best.without("seed", "encoder_ratio")
     arms = {"best": {"encoder_ratio": best.values["encoder_ratio"]}}
     return write_grid(folder, arms, accuracy, seeds, kind="replicate", of=of, base=base)
-
-
-def suggestion(record: TrialRecord) -> dict[str, Any]:
-    """Return the ledger's event of a trial's beginning."""
-    names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
-    return {"event": "suggested", **{name: getattr(record, name) for name in names}}

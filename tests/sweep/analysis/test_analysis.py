@@ -11,6 +11,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.experiment.files import load_experiment
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -72,7 +73,7 @@ def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path)
     rows = [
         {**config.with_seed(seed).values, **run, "config_id": config.config_id, "run_id": str(seed)} for seed in (1, 2)
     ]
-    record = TrialRecord("t", 3, False, {}, config.values, (1, 2))
+    record = TrialRecord("t", 3, False, {}, config.values, make_runs([1, 2]))
     folder.end(record, State.COMPLETE, None, rows, [])
     folder.flush()
     best = best_experiment(path, sweep)

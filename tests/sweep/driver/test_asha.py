@@ -14,6 +14,7 @@ from sweep.driver.tuner import _Asha
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 
 GOES_ON, STOPS = TrialScheduler.CONTINUE, TrialScheduler.STOP
@@ -28,7 +29,7 @@ SWEEP = SweepConfig(
 def make_record(number: int, state: str | None = None, baseline: bool = False, **reports: float) -> TrialRecord:
     """Return a trial with reports such as step10=0.5."""
     config = SWEEP.config(learning_rate=1e-3 * (number + 1))
-    record = TrialRecord(f"t{number}", number, baseline, {}, config.values, (1,))
+    record = TrialRecord(f"t{number}", number, baseline, {}, config.values, make_runs([1]))
     record.reports.update({int(name.removeprefix("step")): value for name, value in reports.items()})
     record.state = State(state) if state else None
     return record

@@ -14,6 +14,7 @@ from sweep.driver.searcher import LedgerSearcher
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 
 SPACE = {
@@ -232,7 +233,7 @@ def test_added_seeds_come_before_new_configurations_and_only_for_what_was_not_pr
     searcher.folder.close()
     again = build_searcher(tmp_path, seeds=[1, 2, 3])
     suggestions = [again.suggest(f"more{number}") for number in range(4)]
-    assert [order.seeds for order in orders_of(suggestions)] == [(3,), (3,), (3,), (1, 2, 3)]
+    assert [order.runs for order in orders_of(suggestions)] == [make_runs([3])] * 3 + [make_runs([1, 2, 3])]
     assert all(record.baseline for record in list(again.records.values())[4:7])
 
 

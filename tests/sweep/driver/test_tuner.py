@@ -13,6 +13,7 @@ from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import prepare
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
@@ -25,7 +26,7 @@ def make_result(state: str, error: str | None = None) -> RunResult:
 
 def states_of(*runs: RunResult, finished: bool) -> list[str]:
     config = RunConfig()
-    record = TrialRecord("t", 0, False, {}, config.values, tuple(range(1, len(runs) + 1)))
+    record = TrialRecord("t", 0, False, {}, config.values, make_runs(range(1, len(runs) + 1)))
     report = TrialReport(step=3, runs=runs, finished=finished)
     return [describe_run(record, report, place)["state"] for place in range(len(runs))]
 

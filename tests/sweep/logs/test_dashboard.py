@@ -17,6 +17,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.logs.dashboard import DashboardStudy
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.storage import Folder
 from tests.conftest import Refuse
@@ -129,9 +130,8 @@ def test_a_running_search_is_kept_up_to_date(tmp_path: Path) -> None:
     sweep = SweepConfig(**SEARCH)
     opened = ExperimentFolder(tmp_path / "mine", sweep, {})
     params = TRIALS[1][0]
-    record = TrialRecord("t0", 0, False, params, sweep.config(params).values, (1, 2))
-    names = ("trial_id", "number", "baseline", "params", "config", "seeds", "arm")
-    opened.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
+    record = TrialRecord("t0", 0, False, params, sweep.config(params).values, make_runs([1, 2]))
+    opened.append(record.suggestion())
     study = DashboardStudy(Folder(tmp_path / "mine"))
     states = []
     for step, value in ((100, 0.3), (200, 0.6)):

@@ -13,6 +13,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.adapters import find_beaten_runs, keep_adapters, kept_run_ids, read_kept
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.run import app
 from sweep.storage import Folder
@@ -51,7 +52,9 @@ def make_records(config: RunConfig, *trials: tuple[float, str, float, tuple[int,
     for number, (ratio, state, value, seeds) in enumerate(trials):
         values = {**config.values, "encoder_ratio": ratio}
         name = f"t{number}"
-        records[name] = TrialRecord(name, number, False, {}, values, seeds, state=State(state), reports={60: value})
+        records[name] = TrialRecord(
+            name, number, False, {}, values, make_runs(seeds), state=State(state), reports={60: value}
+        )
     return records
 
 

@@ -11,6 +11,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder, read_specification
 from sweep.records.ledger import TrialRecord, read_ledger, read_usage
 from sweep.records.parquet import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import FIELDS, RunConfig
@@ -25,15 +26,14 @@ def open_folder(path: Path, **values: Any) -> ExperimentFolder:
 
 def suggest(folder: ExperimentFolder, number: int = 0) -> TrialRecord:
     """Write a proposal and return it."""
-    record = TrialRecord(f"t{number}", number, False, {"encoder_ratio": 0.3}, RunConfig().values, (1, 2))
-    names = ("trial_id", "number", "baseline", "params", "config", "seeds")
-    folder.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
+    record = TrialRecord(f"t{number}", number, False, {"encoder_ratio": 0.3}, RunConfig().values, make_runs([1, 2]))
+    folder.append(record.suggestion())
     return record
 
 
 def rows_of(record: TrialRecord, state: str = "complete") -> list[dict[str, Any]]:
     config = record.run_config
-    runs = [config.with_seed(seed) for seed in record.seeds]
+    runs = [config.with_seed(run.seed) for run in record.runs]
     return [{**run.values, "run_id": run.run_id, "trial_id": record.trial_id, "state": state} for run in runs]
 
 

@@ -7,6 +7,7 @@ import pytest
 from sweep.experiment.config import SweepConfig
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import Candidate, rank_candidates, rank_trials
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from xpe_core.config import RunConfig
 
@@ -37,7 +38,9 @@ def test_what_has_no_score_is_not_judged() -> None:
 
 def make_record(number: int, config: RunConfig, state: str, value: float | None, seeds: tuple[int, ...]) -> TrialRecord:
     reports = {} if value is None else {10: value}
-    return TrialRecord(f"t{number}", number, False, {}, config.values, seeds, state=State(state), reports=reports)
+    return TrialRecord(
+        f"t{number}", number, False, {}, config.values, make_runs(seeds), state=State(state), reports=reports
+    )
 
 
 def test_trials_of_one_configuration_are_judged_together_each_seed_weighing_the_same() -> None:

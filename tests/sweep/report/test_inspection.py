@@ -10,6 +10,7 @@ from rich.console import Console
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.report.inspection import print_experiments, print_status, stop_experiment
 from sweep.report.one_run import print_run
@@ -24,9 +25,8 @@ def storage(tmp_path: Path) -> str:
     for number, ratio in enumerate((0.0, 0.3)):
         config = RunConfig(max_steps=100, encoder_ratio=ratio)
         params = {"encoder_ratio": ratio}
-        record = TrialRecord(f"t{number}", number, False, params, config.values, (1, 2))
-        names = ("trial_id", "number", "baseline", "params", "config", "seeds")
-        folder.append({"event": "suggested", **{name: getattr(record, name) for name in names}})
+        record = TrialRecord(f"t{number}", number, False, params, config.values, make_runs([1, 2]))
+        folder.append(record.suggestion())
         folder.append({"event": "report", "trial_id": f"t{number}", "step": 50, "selection_accuracy": 0.25})
         if number == 0:
             rows = [{**config.with_seed(seed).values, "run_id": record.run_ids[seed - 1]} for seed in (1, 2)]

@@ -12,10 +12,10 @@ from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import Plan, prepare
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
+from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.report import Screen, most_frequent_class, print_answer, print_plan
 from sweep.storage import Folder
-from tests.making.experiments import suggestion
 from xpe_core.config import RunConfig
 
 GROUPS = {"yor_Latn": 0.25, "kat_Geor": 0.75, "eng_Latn": 1.0}
@@ -35,8 +35,8 @@ def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state:
         for language, accuracy in GROUPS.items() if state == "complete" else ():
             counts = {"metric": "accuracy", "num_examples": 100, "score_sum": round(100 * accuracy * value) + seed}
             evaluations.append({"run_id": run.run_id, "split": "test", "language": language, **counts})
-    record = TrialRecord(f"t{number}", number, False, {}, config.values, (1, 2))
-    folder.append(suggestion(record))
+    record = TrialRecord(f"t{number}", number, False, {}, config.values, make_runs([1, 2]))
+    folder.append(record.suggestion())
     folder.end(record, State(state), None, runs, evaluations)
 
 
@@ -85,8 +85,8 @@ def test_the_plan_says_what_is_searched_trained_and_tested(plan: Plan, tmp_path:
 
 def test_the_screen_counts_what_the_ledger_knows_and_prints_what_ends(plan: Plan) -> None:
     config = plan.sweep.config(encoder_ratio=0.3).values
-    done = TrialRecord("a", 0, False, {}, config, (1, 2), state=State.COMPLETE, reports={60: 0.75})
-    running = TrialRecord("b", 1, False, {}, config, (1, 2))
+    done = TrialRecord("a", 0, False, {}, config, make_runs([1, 2]), state=State.COMPLETE, reports={60: 0.75})
+    running = TrialRecord("b", 1, False, {}, config, make_runs([1, 2]))
     console = Console(file=io.StringIO(), width=100)
     screen = Screen(console, plan, {"a": done, "b": running})
     running.reports[20] = 0.5

@@ -1,0 +1,42 @@
+"""What tells the runs of a configuration apart, and the ids that they have in ledger and tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+from xpe_core.config import RunConfig, digest
+
+
+class RunEntry(TypedDict):
+    """A run of a trial, as the ledger has it."""
+
+    seed: int
+    adapted_to: NotRequired[str]
+
+
+@dataclass(frozen=True, order=True)
+class RunKey:
+    """One run of a configuration."""
+
+    seed: int
+    adapted_to: str | None = None
+    """The target language that it is trained further on; None: it is trained on the source languages alone."""
+
+    def run_id(self, config: RunConfig) -> str:
+        """Return the 16 hex digits of this run of a configuration, whatever seed that has."""
+        run_id = config.with_seed(self.seed).run_id
+        return run_id if self.adapted_to is None else digest([run_id, self.adapted_to])
+
+    def to_entry(self) -> RunEntry:
+        """Return the run as the ledger has it."""
+        return {"seed": self.seed} if self.adapted_to is None else {"seed": self.seed, "adapted_to": self.adapted_to}
+
+    @classmethod
+    def from_entry(cls, entry: RunEntry) -> "RunKey":
+        """Read a run of the ledger."""
+        return cls(entry["seed"], entry.get("adapted_to"))
+
+
+def make_runs(seeds: Iterable[int]) -> tuple[RunKey, ...]:
+    """Return one run a seed, adapted to no language."""
+    return tuple(map(RunKey, seeds))
