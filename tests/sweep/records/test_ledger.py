@@ -17,7 +17,7 @@ ADAPTED = RunKey(2, "kat_Geor")
 
 
 def make_record(*runs: RunKey) -> TrialRecord:
-    return TrialRecord("t0", 0, False, {"encoder_ratio": 0.3}, RunConfig().model_dump(), runs, "xpe")
+    return TrialRecord("t0", 0, False, {"encoder_ratio": 0.3}, RunConfig().values, runs, "xpe")
 
 
 @pytest.mark.parametrize("runs", [make_runs([1, 2]), (RunKey(1), ADAPTED, RunKey(2))])
