@@ -19,11 +19,11 @@ from sweep.records.states import State
 
 GOES_ON, STOPS = TrialScheduler.CONTINUE, TrialScheduler.STOP
 SWEEP = SweepConfig(
-    base={"max_steps": 90},
+    base={"max_steps": 270},
     space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},
     scheduler={"grace_period": 10, "reduction_factor": 3},
 )
-"""Rungs at 10, 30 and 90 steps; of a rung the upper third goes on."""
+"""Rungs at 10, 30, 90 and 270 steps; of a rung the upper third goes on."""
 
 
 def make_record(number: int, state: str | None = None, baseline: bool = False, **reports: float) -> TrialRecord:
@@ -89,15 +89,26 @@ def test_reports_behind_a_resumed_trials_checkpoint_are_made_anew(folder: Experi
 def test_a_checkpoint_of_the_reported_step_holds_that_report(folder: ExperimentFolder) -> None:
     resumed, other = make_record(0, step10=0.9), make_record(1)
     asha = Asha(folder, resumed, other)
-    assert asha.report(resumed, 20, 0.95, restored_step=10) == GOES_ON
-    assert asha.report(other, 10, 0.5) == STOPS
+    assert asha.report(resumed, 20, 0.1, restored_step=10) == GOES_ON
+    assert asha.report(other, 10, 0.5) == STOPS  # 0.9 stands there, and not what was reported since
+
+
+def test_who_has_passed_a_rung_is_not_judged_at_a_lower_one(folder: ExperimentFolder) -> None:
+    late, first = make_record(0), make_record(1)
+    asha = Asha(folder, late, first)
+    assert asha.report(late, 30, 0.4) == GOES_ON  # its first report, past the rung at 10
+    assert asha.report(first, 10, 0.9) == GOES_ON
+    assert asha.report(late, 40, 0.1) == GOES_ON
 
 
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
 def test_trials_that_ended_before_the_driver_began_are_in_their_rungs(folder: ExperimentFolder, state: str) -> None:
-    ended, running = make_record(0, state, step10=0.9, step30=0.95), make_record(1)
-    asha = Asha(folder, ended, running)
-    assert asha.report(running, 10, 0.5) == STOPS
+    ended = make_record(0, state, step10=0.3), make_record(1, state, step10=0.9, step270=0.95)
+    running = make_record(2)
+    asha = Asha(folder, *ended, running)
+    # two thirds of the way from 0.3 to 0.9 is 0.7
+    assert asha.report(running, 10, 0.65) == STOPS
+    assert asha.report(running, 270, 0.9) == STOPS
 
 
 def test_baselines_are_neither_stopped_nor_counted(folder: ExperimentFolder) -> None:
@@ -119,12 +130,20 @@ def test_news_without_an_evaluation_and_finished_trainings_stop_nothing(folder: 
 
 
 def test_the_last_report_of_a_trial_that_ended_by_itself_counts(folder: ExperimentFolder) -> None:
-    ended, baseline, running = make_record(0, step90=0.6), make_record(1, baseline=True, step90=0.9), make_record(2)
-    asha = Asha(folder, ended, baseline, running)
-    for record in (ended, baseline):
+    ended, also_ended = make_record(0, step10=0.1, step90=0.6), make_record(1, step90=0.9)
+    baseline, worse = make_record(2, baseline=True, step90=0.99), make_record(3)
+    asha = Asha(folder, ended, also_ended, baseline, worse)
+    for record in (ended, also_ended, baseline):
         asha.complete(record)
-    assert asha.report(running, 90, 0.7) == GOES_ON
     asha.complete(make_record(4, step90=1.0))  # one whose failure was judged before
-    worse = make_record(3)
-    asha.asha._searcher.trials[worse.trial_id] = worse
-    assert asha.report(worse, 90, 0.5) == STOPS
+    asha.complete(make_record(3))  # one that has reported nothing
+    # two thirds of the way from 0.6 to 0.9 is 0.8
+    assert asha.report(worse, 90, 0.79) == STOPS
+
+
+def test_who_is_as_good_as_the_upper_third_of_those_that_ended_goes_on(folder: ExperimentFolder) -> None:
+    ended, also_ended, running = make_record(0, step90=0.6), make_record(1, step90=0.9), make_record(2)
+    asha = Asha(folder, ended, also_ended, running)
+    for record in (ended, also_ended):
+        asha.complete(record)
+    assert asha.report(running, 90, 0.81) == GOES_ON
