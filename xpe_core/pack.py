@@ -43,10 +43,16 @@ class Dropout:
 
     tuning: Masks = ()
     readout: Masks = ()
+    seeds: Tensor | None = None
+    """[R, B]: what layers of the backbone draw their dropout from."""
 
     def take(self, runs: slice, examples: slice) -> "Dropout":
         """Return those of some runs and examples."""
-        return Dropout([mask[runs, examples] for mask in self.tuning], [mask[runs, examples] for mask in self.readout])
+        tuning, readout = ([mask[runs, examples] for mask in masks] for masks in (self.tuning, self.readout))
+        return Dropout(tuning, readout, None if self.seeds is None else self.seeds[runs, examples])
+
+
+NO_DROPOUT = Dropout()
 
 
 class Pack:
@@ -84,12 +90,16 @@ class Pack:
     def draw_dropout(self, runs: Sequence[int], num_examples: int) -> Dropout:
         """Draw one training step's dropout masks for some runs, each from its own stream."""
         config, shape = self.configs[0], self.backbone.shape
-        parts: list[Masks] = []
-        for part in (self.tuning, self.readout):
+        streams = [self._streams[run] for run in runs]
+
+        def draw(part: Tuning | Readout) -> Masks:
             rates = [part.dropout_rate(self.configs[run]) for run in runs]
             shapes = part.mask_shapes(config, num_examples, shape) if any(rates) else []
-            parts.append([_draw_mask(shape, rates, [self._streams[run] for run in runs]) for shape in shapes])
-        return Dropout(*parts)
+            return [_draw_mask(shape, rates, streams) for shape in shapes]
+
+        tuning, readout = draw(self.tuning), draw(self.readout)
+        needs_seeds = self.tuning.drops_in_layers and any(self.tuning.dropout_rate(self.configs[run]) for run in runs)
+        return Dropout(tuning, readout, _draw_seeds(num_examples, streams) if needs_seeds else None)
 
     def dropout_states(self) -> dict[str, Tensor]:
         """Return where every run's stream of dropout masks stands, for a checkpoint."""
@@ -100,11 +110,11 @@ class Pack:
         for index, state in states.items():
             self._streams[int(index)].set_state(state)
 
-    def insert(self, parameters: Parameters, runs: Sequence[int], masks: Masks = ()) -> Insertion:
-        """Return what `runs`, whose `parameters` are given, put into the backbone; with dropout where `masks` are."""
+    def insert(self, parameters: Parameters, runs: Sequence[int], dropout: Dropout = NO_DROPOUT) -> Insertion:
+        """Return what `runs`, whose `parameters` are given, put into the backbone."""
         name = self.configs[0].tuning.tuning
-        output = _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, masks)
-        return self.tuning.insert(output, [self.configs[run] for run in runs])
+        output = _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, dropout.tuning)
+        return self.tuning.insert(output, [self.configs[run] for run in runs], dropout.seeds)
 
     def outputs(
         self,
@@ -239,6 +249,14 @@ def _draw_mask(shape: tuple[int, ...], rates: Sequence[float], generators: Seque
         if rate:
             mask[index].bernoulli_(1 - rate, generator=generator).div_(1 - rate)
     return mask
+
+
+def _draw_seeds(num_examples: int, generators: Sequence[torch.Generator]) -> Tensor:
+    """Return one seed an example of each run [R, B], from the run's own generator."""
+    device = generators[0].device
+    size, most = (num_examples,), 2**31 - 1
+    rows = [torch.randint(most, size, generator=one, device=device, dtype=torch.int32) for one in generators]
+    return torch.stack(rows)
 
 
 def _average(hidden: Tensor, mask: Tensor | None) -> Tensor:

@@ -134,7 +134,7 @@ def test_masks_keep_the_mean_and_have_the_shapes_that_prompt_and_head_take(confi
 def test_every_example_has_dropout_of_its_own(pack: Pack) -> None:
     dropout = pack.draw_dropout([0, 1, 2], 2)
     parameters = choose(pack, [0, 1, 2])
-    insertion = pack.insert(parameters, [0, 1, 2], dropout.tuning)
+    insertion = pack.insert(parameters, [0, 1, 2], dropout)
     prompts = insertion.tokens
     assert prompts is not None and prompts.shape[:2] == (3, 2)
     token_ids = batch(1)[0].expand(-1, 2, -1)  # the same text twice

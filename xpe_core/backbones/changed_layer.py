@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xpe_core.backbones.counted_dropout import drop
 from xpe_core.backbones.insertion import Delta
 from xpe_core.backbones.layer import Layer
 
@@ -58,7 +59,8 @@ def change_linear(
     if delta.scale is not None:
         output = output * _spread(delta.scale, output)
     if delta.down is not None and delta.up is not None:
-        rows = inputs.unflatten(0, (len(delta.down), -1)).flatten(1, -2)  # [R, BL, I]
+        dropped = inputs if delta.dropout is None else drop(inputs, delta.dropout)
+        rows = dropped.unflatten(0, (len(delta.down), -1)).flatten(1, -2)  # [R, BL, I]
         low = rows @ delta.down.to(rows.dtype).mT
         added = (low @ (delta.up * output_scale).to(rows.dtype).mT).view(output.shape)
         output = output + added

@@ -30,7 +30,23 @@ class HubModel:
             linear.register_forward_hook(self._make_hook(name))
 
     def __call__(self, embeddings: Tensor, mask: Tensor | None, precision: str, deltas: Mapping[str, Delta]) -> Tensor:
-        """Return last hidden states [S, L, H] of embeddings [S, L, H]; mask is [S, L], or None without padding."""
+        """Return last hidden states [S, L, H] of embeddings [S, L, H]; mask is [S, L], or None without padding.
+
+        With deltas, each run has a pass of its own: a model may use a layer for more than the texts, as DeBERTa does
+        for its relative positions.
+        """
+        num_runs = max((delta.num_runs for delta in deltas.values()), default=1)
+        if num_runs == 1:
+            return self._run(embeddings, mask, precision, deltas)
+        masks = [None] * num_runs if mask is None else mask.chunk(num_runs)
+        return torch.cat(
+            [
+                self._run(part, own_mask, precision, {name: delta.take(run) for name, delta in deltas.items()})
+                for run, (part, own_mask) in enumerate(zip(embeddings.chunk(num_runs), masks, strict=True))
+            ]
+        )
+
+    def _run(self, embeddings: Tensor, mask: Tensor | None, precision: str, deltas: Mapping[str, Delta]) -> Tensor:
         mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
         self._pass.deltas = deltas
         try:

@@ -4,17 +4,19 @@ R runs, B examples, P virtual tokens, H hidden size; O and I are the numbers out
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from torch import Tensor
+
+from xpe_core.backbones.counted_dropout import LayerDropout
 
 
 @dataclass(frozen=True)
 class Delta:
     """What is added to one linear layer y = W x + b of the backbone, each [R, ...]; None is nothing.
 
-    y = (W (x * input_scale) + b) * scale + up (down x) + bias
+    y = (W (x * input_scale) + b) * scale + up (down dropout(x)) + bias
     """
 
     down: Tensor | None = None
@@ -27,6 +29,24 @@ class Delta:
     """[R, I]."""
     bias: Tensor | None = None
     """[R, O]."""
+    dropout: LayerDropout | None = None
+    """Of what goes into `down`."""
+
+    @property
+    def num_runs(self) -> int:
+        """R."""
+        return next(len(value) for value in self._tensors.values())
+
+    def take(self, run: int) -> "Delta":
+        """Return what is added in one run, with R = 1."""
+        dropout = self.dropout and replace(
+            self.dropout, rates=self.dropout.rates[run, None], seeds=self.dropout.seeds[run, None]
+        )
+        return Delta(**{name: value[run, None] for name, value in self._tensors.items()}, dropout=dropout)
+
+    @property
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ class Training:
             token_ids = data.pad(chosen.ravel(), part.width).unflatten(0, chosen.shape).to(model.device)  # [R, B, T]
             labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
             parameters = {name: value[here].requires_grad_() for name, value in model.parameters.items()}
-            insertion = model.insert(parameters, here, masks.tuning)
+            insertion = model.insert(parameters, here, masks)
             outputs = model.outputs(parameters, insertion, token_ids, data.lengths[chosen].ravel(), masks.readout)
             losses = model.readout.losses(outputs, labels).sum(1) / indices.shape[1]  # [R], of these examples
             gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))

@@ -43,6 +43,9 @@ class Tuning(Protocol):
     inserts: ClassVar[bool]
     """False: the backbone computes the same for all runs and steps, so its states are computed once."""
 
+    drops_in_layers: ClassVar[bool]
+    """Whether the backbone's layers draw dropout of their own."""
+
     def check(self, config: "RunConfig", shape: "Shape") -> None:
         """Raise InputError where the tuning cannot be built for a backbone of this shape."""
 
@@ -61,8 +64,11 @@ class Tuning(Protocol):
     def mask_shapes(self, config: "RunConfig", num_examples: int, shape: "Shape") -> "Sequence[tuple[int, ...]]":
         """Return the shapes of one run's dropout masks; the first dimension is the examples."""
 
-    def insert(self, output: "Output", configs: "Sequence[RunConfig]") -> "Insertion":
-        """Return what goes into the backbone, of the module's output for the runs of `configs` (tensors [R, ...])."""
+    def insert(self, output: "Output", configs: "Sequence[RunConfig]", seeds: "Tensor | None" = None) -> "Insertion":
+        """Return what goes into the backbone, of the module's output for the runs of `configs` (tensors [R, ...]).
+
+        `seeds` [R, B] are what layers draw their dropout from, in training, where `drops_in_layers` is true.
+        """
 
     def linears(self, parameters: "Mapping[str, Tensor]") -> Mapping[str, tuple[int, int]]:
         """Return what one run's parameters say of the backbone's linear layers: numbers in and out by `layer.role`.

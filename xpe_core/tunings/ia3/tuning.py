@@ -27,6 +27,7 @@ class Ia3Tuning:
     methods: ClassVar[Mapping[str, str]] = {"ia3": "IA3"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
         """Raise InputError where the backbone lacks layers of a role."""
@@ -52,7 +53,7 @@ class Ia3Tuning:
         """Return none."""
         return []
 
-    def insert(self, output: "Output", configs: "Sequence[RunConfig]") -> "Insertion":
+    def insert(self, output: "Output", configs: "Sequence[RunConfig]", seeds: "Tensor | None" = None) -> "Insertion":
         """Return the vectors as scales of inputs or outputs."""
         from xpe_core.backbones.insertion import Delta, Insertion
 

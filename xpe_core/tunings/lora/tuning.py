@@ -23,6 +23,7 @@ class LoraTuning:
     methods: ClassVar[Mapping[str, str]] = {"lora": "LoRA"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    drops_in_layers: ClassVar[bool] = True
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
         """Raise InputError where the backbone has no layers of a role."""
@@ -47,10 +48,11 @@ class LoraTuning:
         """Return none: the layers draw their dropout themselves."""
         return []
 
-    def insert(self, output: "Output", configs: "Sequence[RunConfig]") -> "Insertion":
+    def insert(self, output: "Output", configs: "Sequence[RunConfig]", seeds: "Tensor | None" = None) -> "Insertion":
         """Return the matrices as deltas, scaled by alpha / rank."""
         import torch
 
+        from xpe_core.backbones.counted_dropout import LayerDropout
         from xpe_core.backbones.insertion import Delta, Insertion
 
         assert isinstance(output, Mapping)
@@ -58,9 +60,12 @@ class LoraTuning:
         scales = [_own(config).alpha / _own(config).rank for config in configs]
         scale = torch.tensor(scales, dtype=first.dtype, device=first.device)[:, None, None]
         names = [name.removesuffix(".down") for name in output if name.endswith(".down")]
-        return Insertion(
-            deltas={name: Delta(down=output[f"{name}.down"], up=output[f"{name}.up"] * scale) for name in names}
-        )
+        rates = torch.tensor([self.dropout_rate(config) for config in configs], device=first.device)
+        deltas = {}
+        for salt, name in enumerate(names, start=1):
+            dropout = None if seeds is None else LayerDropout(rates, seeds, salt)
+            deltas[name] = Delta(down=output[f"{name}.down"], up=output[f"{name}.up"] * scale, dropout=dropout)
+        return Insertion(deltas=deltas)
 
     def linears(self, parameters: "Mapping[str, Tensor]") -> Mapping[str, tuple[int, int]]:
         """Return those of the layers that have an update."""

@@ -22,6 +22,7 @@ class NoTuning:
     methods: ClassVar[Mapping[str, str]] = {"head": "head only"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = False
+    drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
         """Fits every backbone."""
@@ -44,7 +45,7 @@ class NoTuning:
         """Return none."""
         return []
 
-    def insert(self, output: "Output", configs: "Sequence[RunConfig]") -> "Insertion":
+    def insert(self, output: "Output", configs: "Sequence[RunConfig]", seeds: "Tensor | None" = None) -> "Insertion":
         """Insert nothing."""
         from xpe_core.backbones.insertion import Insertion
 

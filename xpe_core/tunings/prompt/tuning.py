@@ -23,6 +23,7 @@ class PromptTuning:
     methods: ClassVar[Mapping[str, str]] = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
         """Raise InputError where a prompt's encoder cannot be built for a backbone's hidden size."""
@@ -61,7 +62,7 @@ class PromptTuning:
 
         return mask_shapes(_own(config), num_examples, shape.hidden_size)
 
-    def insert(self, output: "Output", configs: "Sequence[RunConfig]") -> "Insertion":
+    def insert(self, output: "Output", configs: "Sequence[RunConfig]", seeds: "Tensor | None" = None) -> "Insertion":
         """Return the virtual tokens [R, B, P, H] or [R, 1, P, H]."""
         from xpe_core.backbones.insertion import Insertion
 

@@ -1,0 +1,63 @@
+"""Every tuning in a pack: what a run does must not depend on who else is trained."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.making.encoders import build_deberta
+from tests.xpe_core.training.test_training import train_pack
+from xpe_core.backbones.backbone import load_tokenizer
+from xpe_core.config import RunConfig
+from xpe_core.tunings import TUNINGS
+
+CASES: dict[str, dict[str, Any]] = {
+    "prompt": {"num_virtual_tokens": 6, "encoder_ratio": 0.5, "encoder_hidden_size": 16},
+    "lora": {"tuning": "lora", "rank": 3, "lora_dropout": 0.2, "alpha": 32},
+    "lora of all layers": {"tuning": "lora", "rank": 2, "target_modules": "all"},
+    "ia3": {"tuning": "ia3"},
+    "none": {"tuning": "none"},
+}
+SHARED = ("dataset", "source_set", "batch_size", "max_steps", "eval_steps", "max_length", "learning_rate", "precision")
+
+
+def test_every_tuning_is_tried_here() -> None:
+    assert {case.get("tuning", "prompt") for case in CASES.values()} == set(TUNINGS)
+
+
+@pytest.fixture(params=["fast", "hub"])
+def encoder(request: pytest.FixtureRequest, backbone: str, tmp_path: Path) -> str:
+    """Give a backbone that is computed the fast way, and one by its own code."""
+    if request.param == "fast":
+        return backbone
+    folder = shutil.copytree(backbone, tmp_path / "hub")
+    model = build_deberta(False)
+    model.resize_token_embeddings(len(load_tokenizer(backbone)))
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
+    base: dict[str, Any], encoder: str, case: str, optimizer: str
+) -> None:
+    values = {**{name: base[name] for name in SHARED}, **CASES[case], "pooling": "mean", "optimizer": optimizer}
+    config = RunConfig(**{**values, "backbone": encoder})
+    alone, _, _ = train_pack([config.with_seed(3)])
+    pack, _, _ = train_pack([config.with_seed(seed) for seed in (1, 2, 3, 4)])
+    for name, value in alone.run_parameters(0).items():
+        assert (value - pack.run_parameters(2)[name]).abs().max() <= 1e-5, name
+        assert not torch.equal(value, pack.run_parameters(0)[name]), name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_batch_in_parts_gives_the_same_weights(base: dict[str, Any], case: str, monkeypatch: Any) -> None:
+    config = RunConfig(**{**{name: base[name] for name in SHARED}, **CASES[case], "backbone": base["backbone"]})
+    whole, _, _ = train_pack([config])
+    monkeypatch.setattr("xpe_core.training.passes.CPU_POSITIONS", 40)
+    parts, _, _ = train_pack([config])
+    for name, value in whole.run_parameters(0).items():
+        assert (value - parts.run_parameters(0)[name]).abs().max() <= 1e-5, name
