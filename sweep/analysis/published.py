@@ -16,9 +16,11 @@ from sweep.analysis.results import Cell, Results
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import describe
 from xpe_core.languages import resolve_languages
+from xpe_core.tasks.metrics import title_of
 
 METHODS = {0.0: "spt", 1.0: "xpe", 0.3: "dual_30", 0.7: "dual_70"}
 """The published methods by `encoder_ratio`."""
+METRIC = "accuracy"
 BACKBONES = ("xlm-roberta-large", "xlm-r-large", "xlmr-large")
 SCHEMA = {
     "source_set": pl.String,
@@ -49,8 +51,10 @@ def load_published() -> tuple[dict[str, Any], ...]:
     )
 
 
-def why_not_comparable(cell: Cell) -> str | None:
-    """Return why a cell has nothing to do with the published table, None where it has."""
+def why_not_comparable(cell: Cell, metric: str) -> str | None:
+    """Return why a cell's scores by a metric have nothing to do with the published table, None where they have."""
+    if metric != METRIC:
+        return f"the metric is {title_of(metric)}, not {title_of(METRIC)}"
     config = cell.config
     backbone, dataset = (name.rstrip("/").rsplit("/", 1)[-1].lower() for name in (config.backbone, config.data.dataset))
     if backbone not in BACKBONES:
@@ -71,7 +75,7 @@ def published_table(results: Results) -> pl.DataFrame:
     mean over ten seeds, so about one of six such values of an equal truth lies outside), note (why there is no figure
     of ours).
     """
-    cells = [cell for cell in results.shown if why_not_comparable(cell) is None]
+    cells = [cell for cell in results.shown if why_not_comparable(cell, results.metric) is None]
     if not cells:
         return pl.DataFrame(schema=SCHEMA)
     rows: list[dict[str, Any]] = []

@@ -41,18 +41,25 @@ class Answers:
     costs: pl.DataFrame
 
     @property
+    def metric(self) -> str:
+        """What people call that which scores are of."""
+        return self.results.metric_title
+
+    @property
     def problems(self) -> pl.DataFrame:
         """What is wrong with the results."""
         return self.results.problems
 
 
-def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str | None = None) -> Answers:
+def answer(
+    folders: Sequence[Folder], baseline: str | None = None, exclude: str | None = None, metric: str | None = None
+) -> Answers:
     """Return all tables of these experiments; differences are to `baseline`, by default to SPT where there is one.
 
-    Replications of a search are found beside it by what their specification names, and searches beside their
-    replications; they only serve the winner's curse.
+    Scores are of a metric, by default the task's first. Replications of a search are found beside it by what their
+    specification names, and searches beside their replications; they only serve the winner's curse.
     """
-    results = read_results(folders, exclude)
+    results = read_results(folders, exclude, metric=metric)
     curse, problems = find_curse(results, exclude)
     results = replace(results, problems=pl.concat([results.problems, problems]))
     named = baseline or BASELINE
@@ -62,7 +69,7 @@ def answer(folders: Sequence[Folder], baseline: str | None = None, exclude: str 
     main = main_table(results)
     languages = language_table(results, named)
     curves = learning_curves(results.experiments)
-    reasons = dict.fromkeys(why_not_comparable(cell) for cell in results.shown)
+    reasons = dict.fromkeys(why_not_comparable(cell, results.metric) for cell in results.shown)
     return Answers(
         results=results,
         baseline=named,
@@ -95,7 +102,9 @@ def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFra
             pair = (other, one.folder) if one.sweep.kind == "replicate" else (one.folder, other)
             try:
                 if _replicates(pair[1], pair[0].name) and all((half / "runs").names(".parquet") for half in pair):
-                    found.append(winners_curse(*[read_results([half], exclude) for half in pair]))
+                    found.append(
+                        winners_curse(*[read_results([half], exclude, metric=results.metric) for half in pair])
+                    )
             except InputError as error:  # nobody has asked for this experiment
                 problem = f"without its half of the winner's curse, which cannot be read: {error}"
                 problems.append({"experiment": one.name, "problem": problem})

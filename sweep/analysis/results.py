@@ -16,6 +16,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
+from xpe_core.tasks.metrics import title_of
 from xpe_core.tunings import METHOD_NAMES
 
 UNFINISHED = State.UNFINISHED
@@ -119,6 +120,11 @@ class Results:
     """By language: the share of its most frequent class in the test, and of how many examples; where it is known."""
     metric: str = "accuracy"
     """What the runs are scored by in the tables."""
+
+    @property
+    def metric_title(self) -> str:
+        """What people call the metric."""
+        return title_of(self.metric)
 
     @property
     def shown(self) -> list[Cell]:

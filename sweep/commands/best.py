@@ -5,16 +5,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sweep.commands.options import Exclude, Kept, Storage
+from sweep.commands.options import Exclude, Kept, Metric, Storage
 
 
 def best(
     name: Kept,
     purpose: Annotated[
-        str | None, typer.Option("--for", help="By test accuracy on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
+        str | None, typer.Option("--for", help="By test score on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
     ] = None,
     method: Annotated[str | None, typer.Option("--method", help="Only of spt, xpe or dual.")] = None,
     exclude: Exclude = None,
+    metric: Metric = None,
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="The whole experiment file (as where standard output is no terminal).")
     ] = False,
@@ -23,4 +24,4 @@ def best(
     """Show the best configuration and where its adapters lie; `best NAME > FILE` writes it as an experiment file."""
     from sweep.report.best import best as print_best
 
-    print_best(Console(), storage, name, purpose, method, exclude, as_yaml)
+    print_best(Console(), storage, name, purpose, method, exclude, as_yaml, metric)

@@ -38,6 +38,9 @@ Exclude = Annotated[
         show_default=False,
     ),
 ]
+Metric = Annotated[
+    str | None, typer.Option("--metric", help="What scores are of, such as accuracy or macro_f1 (the task's first).")
+]
 LogDir = Annotated[str | None, typer.Option("--log-dir", help="Folder for logs here (NAME/logs below the storage).")]
 Kept = Annotated[str, typer.Argument(help="An experiment's name below the storage.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="key=value: pin a field, searched or not.")]

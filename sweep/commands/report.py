@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sweep.commands.options import Exclude, Storage
+from sweep.commands.options import Exclude, Metric, Storage
 
 
 def report(
     names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
     baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
     exclude: Exclude = None,
+    metric: Metric = None,
     form: Annotated[
         str | None, typer.Option("--format", help="terminal, html (a page with charts), markdown, csv or latex.")
     ] = None,
@@ -32,4 +33,4 @@ def report(
     """Say which configuration is better, for which languages, and whether it is real."""
     from sweep.report import commands
 
-    commands.report(Console(), storage, names, baseline, exclude, form, to, languages, watch, everything)
+    commands.report(Console(), storage, names, baseline, exclude, form, to, languages, watch, everything, metric)

@@ -40,7 +40,14 @@ def answer_sheets(answers: Answers) -> list[Sheet]:
             rows.append((name_group(row["group"]), row["arm"], shown, change, *p, said))
     ends = " [95 %]" if found["low"].drop_nulls().len() else ""
     really = f"really higher than {answers.baseline}?"
-    columns = ("tested on", "highest", f"accuracy{ends}", f"difference{ends}", *["Holm p"] * has_p, really)
+    columns = (
+        "tested on",
+        "highest",
+        f"{answers.metric}{ends}",
+        f"difference{ends}",
+        *["Holm p"] * has_p,
+        really,
+    )
     title = f"The answer: which is highest, and is it really higher than {answers.baseline}"
     notes = [*choice_lines(answers), *_equal_lines(highest), *_explain(answers, found)]
     hints = _hints(answers, found)

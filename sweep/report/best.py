@@ -57,6 +57,7 @@ def best(
     method: str | None,
     exclude: str | None,
     as_yaml: bool = False,
+    metric: str | None = None,
 ) -> None:
     """Print the best configuration: in a terminal what one wants to know, else (or `as_yaml`) its experiment file."""
     if method is not None and method not in METHOD_NAMES:
@@ -64,7 +65,7 @@ def best(
     folder = find_experiment(storage, name)
     if read_specification(folder)["kind"] == "evaluate":
         raise InputError(f"{name} {NO_TRAINING}; report and compare show which of them is best")
-    chosen = _choose(folder, storage, name, purpose, method, exclude)
+    chosen = _choose(folder, storage, name, purpose, method, exclude, metric)
     if as_yaml or not console.is_terminal:
         _print_file(console, chosen)
     else:
@@ -72,9 +73,17 @@ def best(
 
 
 def _choose(
-    folder: Folder, storage: str, name: str, purpose: str | None, method: str | None, exclude: str | None
+    folder: Folder,
+    storage: str,
+    name: str,
+    purpose: str | None,
+    method: str | None,
+    exclude: str | None,
+    metric: str | None,
 ) -> _Best:
-    results = read_results([folder], exclude)
+    if metric is not None and purpose is None:
+        raise InputError("--metric: is of test scores, so it goes with --for; a search chooses by validation accuracy")
+    results = read_results([folder], exclude, metric=metric)
     weights = None if purpose is None else parse_weights(purpose, list(results.groups))
     ranked = rank(results, weights, method)
     if ranked.is_empty():
@@ -90,8 +99,10 @@ def _choose(
         row=row,
         num_ranked=len(ranked),
         num_tried=sum(_was_tried(cell) for cell in results.cells if method in (None, cell.method)),
-        measure="validation accuracy" if weights is None else f"test accuracy ({purpose})",
-        options=options + (f" --exclude {quote(exclude)}" if exclude is not None else ""),
+        measure="validation accuracy" if weights is None else f"test {results.metric_title} ({purpose})",
+        options=options
+        + (f" --metric {metric}" if metric is not None else "")
+        + (f" --exclude {quote(exclude)}" if exclude is not None else ""),
         again=f" --storage {quote(storage)}" if storage != "results" else "",
         file=quote(f"{folder.name}-{'-'.join([method or 'best', *(weights or ())])}.yaml"),
     )

@@ -9,7 +9,7 @@ from pathlib import PurePath
 
 from sweep.analysis.report_data import Answers
 from sweep.report.sheet import Sheet
-from sweep.report.wording import name_exclusion
+from sweep.report.wording import capitalise, name_exclusion
 from xpe_core.language_facts import Facts
 
 INTERVAL = "the 95 % confidence interval over seeds (bias-corrected bootstrap; test examples held fixed)"
@@ -27,7 +27,8 @@ def with_caption(sheet: Sheet, answers: Answers) -> Sheet:
 
 def _main(answers: Answers) -> str:
     return (
-        f"Test accuracy (%) on {_data(answers)}, by training languages and group of test languages. Each cell is the "
+        f"Test {answers.metric} (%) on {_data(answers)}, by training languages and group of test languages. "
+        "Each cell is the "
         f"mean over seeds of the mean over languages, with {INTERVAL}; below it the number of seeds and of languages. "
         f"Bold: highest of a row. {_seeds(answers)}{_excluded(answers)}"
     )
@@ -35,7 +36,8 @@ def _main(answers: Answers) -> str:
 
 def _answer(answers: Answers) -> str:
     return (
-        f"The arm with the highest test accuracy (%) on {_data(answers)}, and its difference to {answers.baseline} in "
+        f"The arm with the highest test {answers.metric} (%) on {_data(answers)}, and its difference to "
+        f"{answers.baseline} in "
         f"percentage points, paired by seed. In brackets {INTERVAL}; p-values of exact sign-flip tests over seeds are "
         f"corrected by Holm's method. {_seeds(answers)}{_excluded(answers)}"
     )
@@ -45,7 +47,8 @@ def _differences(answers: Answers) -> str:
     tests = answers.differences["p_holm"].count() if len(answers.differences) else 0
     corrected = f"Holm's correction is over {tests} tests" if tests else "no row has enough seeds for a test at 5 %"
     return (
-        f"Difference in test accuracy (percentage points) to {answers.baseline} on {_data(answers)}, paired by seed. "
+        f"Difference in test {answers.metric} (percentage points) to {answers.baseline} on {_data(answers)}, "
+        "paired by seed. "
         "The first bracket is the 95 % confidence interval over seeds for these languages, the second "
         "one over seeds and "
         "languages for languages like these (bias-corrected bootstraps); p is of an exact sign-flip test over seeds, "
@@ -56,7 +59,8 @@ def _differences(answers: Answers) -> str:
 
 def _curse(answers: Answers) -> str:
     return (
-        f"Accuracy (%) of the chosen configurations on {_data(answers)}: as measured in the search that "
+        f"{capitalise(answers.metric)} (%) of the chosen configurations on {_data(answers)}: as measured in the "
+        "search that "
         "chose them, and "
         f"on fresh seeds, with {INTERVAL}. In parentheses the number of seeds."
     )
@@ -65,7 +69,7 @@ def _curse(answers: Answers) -> str:
 def _extremes(answers: Answers) -> str:
     return (
         f"Languages with the largest gains and losses against {answers.baseline} on {_data(answers)}: "
-        "test accuracy (%) "
+        f"test {answers.metric} (%) "
         f"and difference (percentage points), with {INTERVAL}, not corrected for the choice of extremes. "
         f"{_seeds(answers)}"
     )
@@ -73,7 +77,7 @@ def _extremes(answers: Answers) -> str:
 
 def _languages(answers: Answers) -> str:
     return (
-        f"Test accuracy (%) by language on {_data(answers)}, and difference to {answers.baseline} in "
+        f"Test {answers.metric} (%) by language on {_data(answers)}, and difference to {answers.baseline} in "
         "percentage points, "
         f"paired by seed. In brackets {INTERVAL}. {_facts(answers.results.rows.facts)}. {_seeds(answers)}"
     )
@@ -92,7 +96,8 @@ def _facts(facts: Facts) -> str:
 def _by(kind: str) -> Callable[[Answers], str]:
     def write(answers: Answers) -> str:
         return (
-            f"Test accuracy (%) by {kind} on {_data(answers)}, mean over seeds and languages; in parentheses the "
+            f"Test {answers.metric} (%) by {kind} on {_data(answers)}, mean over seeds and languages; in "
+            "parentheses the "
             f"difference to {answers.baseline} in percentage points. {_seeds(answers)}"
         )
 
@@ -102,7 +107,7 @@ def _by(kind: str) -> Callable[[Answers], str]:
 def _front(answers: Answers) -> str:
     return (
         f"Configurations that no other one beats on both seen and low-performing languages (Pareto front): mean test "
-        f"accuracy (%) on {_data(answers)}, out of {len(answers.front)} configurations.{_excluded(answers)}"
+        f"{answers.metric} (%) on {_data(answers)}, out of {len(answers.front)} configurations.{_excluded(answers)}"
     )
 
 

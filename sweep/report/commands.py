@@ -35,6 +35,7 @@ def report(
     every_language: bool,
     watched: bool,
     everything: bool = False,
+    metric: str | None = None,
 ) -> None:
     """Print a report, or write its tables or page as files; watched, both until the experiments end."""
     form = choose_form(form, to)
@@ -55,9 +56,9 @@ def report(
     if watched:
         from sweep.report.watch import watch
 
-        watch(console, folders, lambda: answer(folders, baseline, exclude), target, page=page)
+        watch(console, folders, lambda: answer(folders, baseline, exclude, metric), target, page=page)
         return
-    answers = answer(folders, baseline, exclude)
+    answers = answer(folders, baseline, exclude, metric)
     if form == "terminal":
         print_report(console, answers, every_language, everything, storage)
         return
@@ -82,22 +83,31 @@ def _prepare(answers: Answers, form: str) -> list[Sheet]:
 
 
 def compare_two(
-    console: Console, storage: str, first: str, second: str, purpose: str | None, exclude: str | None
+    console: Console,
+    storage: str,
+    first: str,
+    second: str,
+    purpose: str | None,
+    exclude: str | None,
+    metric: str | None = None,
 ) -> None:
     """Print the paired difference of two configurations, arms, runs or experiments."""
-    results, unreadable = _read_homes(storage, first, second, exclude)
+    results, unreadable = _read_homes(storage, first, second, exclude, metric)
     groups = None if purpose is None else list(parse_weights(purpose, list(results.groups)))
     table = compare(results, first, second, groups)
     for line in judge(table, None):
         console.print(Text(line, style="bold"), soft_wrap=True)
-    print_sheet(console, difference_sheet(table, f"{first} - {second}, in points of accuracy, paired by seed"))
+    title = f"{first} - {second}, in points of {results.metric_title}, paired by seed"
+    print_sheet(console, difference_sheet(table, title))
     arms = table["arm"].unique().to_list() + table["baseline"].unique().to_list()
     print_problems(console, results.problems.filter(pl.col("arm").is_null() | pl.col("arm").is_in(arms)))
     for name, reason in unreadable.items():
         console.print(Text(f"{name} was left out: {reason}"), soft_wrap=True)
 
 
-def _read_homes(storage: str, first: str, second: str, exclude: str | None) -> tuple[Results, dict[str, str]]:
+def _read_homes(
+    storage: str, first: str, second: str, exclude: str | None, metric: str | None
+) -> tuple[Results, dict[str, str]]:
     """Return the experiments that two names stand for, read together, and why others could not be looked into."""
     known = [folder for folder in find_experiments(storage) if (folder / "runs").names(".parquet")]
     if not known:
@@ -106,7 +116,7 @@ def _read_homes(storage: str, first: str, second: str, exclude: str | None) -> t
     each, unreadable = [], {}
     for folder in known:
         try:
-            each.append(read_results([folder], exclude))
+            each.append(read_results([folder], exclude, metric=metric))
         except InputError as error:
             if folder.name in named or len(known) == 1:
                 raise
@@ -118,7 +128,8 @@ def _read_homes(storage: str, first: str, second: str, exclude: str | None) -> t
     except InputError as error:
         left_out = f" ({', '.join(unreadable)} cannot be read)" if unreadable else ""
         raise InputError(f"{error}{left_out}") from None
-    return read_results([folder for folder in known if folder.name in homes], exclude, merged=False), unreadable
+    folders = [folder for folder in known if folder.name in homes]
+    return read_results(folders, exclude, merged=False, metric=metric), unreadable
 
 
 def _check_writable(target: Folder, to: str | None) -> None:

@@ -25,6 +25,7 @@ from sweep.report.wording import name_group
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_number, shorten
 from xpe_core.errors import InputError
+from xpe_core.tasks.metrics import metrics_of, title_of
 from xpe_core.tunings import METHOD_NAMES
 
 
@@ -130,7 +131,7 @@ def _print_table(
     seeds = count_nouns(len(plan.sweep.seeds), "seed")
     spread = f" ± standard deviation over {seeds}" if len(plan.sweep.seeds) > 1 else f", {seeds}"
     console.print()
-    print_lines(console, f"{plan.name}: test accuracy in % (mean{spread})", style="bold")
+    print_lines(console, f"{plan.name}: test {title_of(metrics_of()[0])} in % (mean{spread})", style="bold")
     console.print()
     groups = [f"{name_group(group).replace('_', ' ')} ({size})" for group, size in sizes.items()]
     columns = (*heads, *groups)

@@ -16,6 +16,8 @@ from xpe_core.config import list_fields
 from xpe_core.language_facts import Facts
 
 CELL = ("arm", "source_set")
+OF_SELECTION = ("curves", "rungs")
+"""Tables whose accuracies are of validation, by the metric that selects."""
 IDS = ("experiment", "config_id", "method", "seeds")
 
 
@@ -32,6 +34,8 @@ def with_ids(sheet: Sheet, answers: Answers) -> Sheet:
     frame = frame.join(known.select(*keys, *wanted), on=keys, how="left", maintain_order="left")
     if "baseline" in frame.columns and "source_set" in frame.columns:
         frame = _with_baseline(frame, known if keys == list(CELL) else _identify(answers))
+    if "accuracy" in frame.columns and sheet.name not in OF_SELECTION:
+        frame = frame.rename({"accuracy": answers.results.metric})
     if "joshi_class" in frame.columns:
         frame = _name_facts(frame, answers.results.rows.facts)
     return replace(sheet, frame=frame)

@@ -7,11 +7,11 @@ import polars as pl
 from sweep.analysis.report_data import Answers
 from sweep.report.group_lines import facts_line
 from sweep.report.sheet import Sheet, interval, percent, points, sections
+from sweep.report.wording import capitalise
 
 ARMS_BY_KIND = 5
 """Arms side by side in 100 columns."""
 MAX_KINDS = 12
-LANGUAGE_COLUMNS = ("language", "family", "class, seen, low", "accuracy [95 %]", "difference [95 %]")
 
 
 def extreme_sheets(answers: Answers) -> list[Sheet]:
@@ -30,7 +30,7 @@ def extreme_sheets(answers: Answers) -> list[Sheet]:
     )
     hints = ("Every language: --languages, or the files of --format csv, markdown or latex.",)
     title = f"Languages that gain and lose most against {answers.baseline}"
-    return [Sheet("gains-and-losses", title, LANGUAGE_COLUMNS, tuple(rows), answers.extremes, notes, hints, left=3)]
+    return [Sheet("gains-and-losses", title, _columns(answers), tuple(rows), answers.extremes, notes, hints, left=3)]
 
 
 def language_sheet(answers: Answers) -> Sheet:
@@ -40,9 +40,11 @@ def language_sheet(answers: Answers) -> Sheet:
         for arm, part in sections(of_source, "arm"):
             rows.append((f"{arm} on {source_set}",))
             rows += [_language_row(row) for row in part.iter_rows(named=True)]
-    title = f"Accuracy in %, and difference to {answers.baseline}, by language (- : in no target group)"
+    title = (
+        f"{capitalise(answers.metric)} in %, and difference to {answers.baseline}, by language (- : in no target group)"
+    )
     notes = (facts_line(answers.results.rows.facts),)
-    return Sheet("languages", title, LANGUAGE_COLUMNS, tuple(rows), answers.languages, notes, left=3)
+    return Sheet("languages", title, _columns(answers), tuple(rows), answers.languages, notes, left=3)
 
 
 def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[Sheet]:
@@ -55,11 +57,18 @@ def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[S
             own = table.filter(pl.col("arm").is_in(block))
             part = start // arms_a_table + 1 if len(arms) > arms_a_table else None
             rows = _kinship_rows(own, by, block)
-            title = f"By {by}: accuracy in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
+            title = (
+                f"By {by}: {answers.metric} in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
+            )
             hints = ("Intervals are in the files of --format csv.",)
             if rows:
                 sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, (), hints, part=part))
     return sheets
+
+
+def _columns(answers: Answers) -> tuple[str, ...]:
+    measured = (f"{answers.metric} [95 %]", "difference [95 %]")
+    return ("language", "family", "class, seen, low", *measured)
 
 
 def _kinship_rows(table: pl.DataFrame, by: str, arms: list[str]) -> list[tuple[str, ...]]:

@@ -18,6 +18,7 @@ from sweep.wording import count_nouns, format_duration, format_number
 from xpe_core.config import DEFAULTS, FIELDS
 from xpe_core.errors import InputError
 from xpe_core.languages import load_languages
+from xpe_core.tasks.metrics import metrics_of, title_of
 
 IDENTITY = ("run_id", "config_id", "trial_id", "trial_number", "arm", "method", "state", "error", "seed")
 RESULTS = ("num_steps", "best_step", "validation_accuracy", "selection_accuracy")
@@ -35,7 +36,7 @@ def print_run(console: Console, storage: str, run_id: str) -> None:
     others = [name for name in row if name not in (*FIELDS, *IDENTITY, *RESULTS)]
     _print_values(console, "Measured, and where it ran", {name: row[name] for name in others})
     if len(tested):
-        console.print(Text("\nTest accuracy in %, by language", style="bold"))
+        console.print(Text(f"\nTest {title_of(metrics_of()[0])} in %, by language", style="bold"))
         console.print(_languages_table(tested))
 
 

@@ -77,7 +77,7 @@ def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE, most: int | 
                 rows.append((name_group(group), *map(_main_cell, map(found.get, places))))
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
         excluded = name_exclusion(answers.results.exclude)
-        title = f"Test accuracy in %{f'; {excluded} in no group' if excluded else ''}{part}"
+        title = f"Test {answers.metric} in %{f'; {excluded} in no group' if excluded else ''}{part}"
         place = number + 1 if len(blocks) > 1 else None
         said = tuple(_explain_main(answers)) if number == len(blocks) - 1 else ()
         hints = _name_left_out(answers.results.arms, arms) if number == len(blocks) - 1 else ()
@@ -129,7 +129,7 @@ def difference_sheets(answers: Answers) -> list[Sheet]:
     """Return the differences to the baseline."""
     if answers.differences.is_empty():
         return []
-    title = f"Difference to {answers.baseline} in points of accuracy, paired by seed"
+    title = f"Difference to {answers.baseline} in points of {answers.metric}, paired by seed"
     notes = [
         f"{arm} is the best of {count}, chosen by these seeds: its differences look better than they are."
         for arm, count in answers.results.chosen_arms.items()

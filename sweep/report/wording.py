@@ -9,6 +9,11 @@ def format_percent(value: float | None) -> str:
     return percent(value)
 
 
+def capitalise(text: str) -> str:
+    """Return a sentence's or title's beginning with a capital, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def name_group(group: str) -> str:
     """Return what people call a row of a table."""
     return "all tested" if group == ALL_TARGETS else group

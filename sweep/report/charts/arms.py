@@ -23,6 +23,7 @@ from sweep.report.charts.drawing import (
     x_axis,
 )
 from sweep.report.sheet import interval, p_value, percent, points
+from sweep.report.wording import capitalise
 
 
 def accuracy_chart(answers: Answers) -> Chart | None:
@@ -40,13 +41,14 @@ def accuracy_chart(answers: Answers) -> Chart | None:
     if not rows:
         return None
     layout = _lay_out(answers, answers.results.arms)
-    tooltip = tooltips(source_set="trained on", group="tested on", arm="arm", shown="accuracy [95 %]")
+    tooltip = tooltips(source_set="trained on", group="tested on", arm="arm", shown=f"{answers.metric} [95 %]")
     tooltip += tooltips(num_seeds="seeds", num_languages="languages")
     base = chart_of().transform_filter(is_chosen(*layout.fields)).encode(*layout.encodings).encode(tooltip=tooltip)
-    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", "accuracy in %"), x2="high:Q")
-    means = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", "accuracy in %"))
+    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{answers.metric} in %"), x2="high:Q")
+    means = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{answers.metric} in %"))
     chart = (bars + means).add_params(*layout.choices).properties(height=layout.height)
-    return finish("accuracy", "Accuracy of each arm: mean over seeds with its 95 % interval", chart, rows=rows)
+    what = f"{capitalise(answers.metric)} of each arm: mean over seeds with its 95 % interval"
+    return finish("accuracy", what, chart, rows=rows)
 
 
 def difference_chart(answers: Answers) -> Chart | None:
@@ -112,9 +114,9 @@ def published_chart(answers: Answers) -> Chart | None:
             ),
         )
     )
-    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", "accuracy in %"), x2="high:Q")
-    ours = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", "accuracy in %"))
-    theirs = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("published", "accuracy in %"))
+    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{answers.metric} in %"), x2="high:Q")
+    ours = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{answers.metric} in %"))
+    theirs = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("published", f"{answers.metric} in %"))
     chart = (bars + ours + theirs).add_params(source_set)
     height = ROW_PIXELS * len(groups) * (len(methods) + 1)
     return finish(

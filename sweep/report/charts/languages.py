@@ -56,7 +56,7 @@ def language_chart(answers: Answers) -> Chart | None:
     cells = list(dict.fromkeys(row["cell"] for row in sorted(rows, key=lambda row: row["arm"] in searched)))
     cell = choice("cell", "Arm", cells, cells[0])
     tooltip = tooltips(name="language", language="code", family="family", script="script", kind="kind")
-    tooltip += tooltips(shown="accuracy [95 %]", change=f"difference to {answers.baseline}")
+    tooltip += tooltips(shown=f"{answers.metric} [95 %]", change=f"difference to {answers.baseline}")
     kinds = [kind for kind in KINDS if any(fact["kind"] == kind for fact in facts.values())]
     colors = alt.Scale(domain=kinds, range=[PALETTE[KINDS.index(kind)] for kind in kinds])
     known = alt.LookupData(alt.NamedData("facts"), "language", ["family", "script", "name", "kind"])

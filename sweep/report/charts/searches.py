@@ -52,9 +52,10 @@ def promise_chart(answers: Answers) -> Chart | None:
         color=color_by("arm", arms),
         tooltip=tooltip,
     )
-    held = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", "accuracy in %"), x2="high:Q")
-    mean = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("replication_accuracy", "accuracy in %"))
-    promised = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("search_accuracy", "accuracy in %"))
+    what = f"{answers.metric} in %"
+    held = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", what), x2="high:Q")
+    mean = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("replication_accuracy", what))
+    promised = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("search_accuracy", what))
     height = ROW_PIXELS * len(measures) * (len(arms) + 1)
     what = "What the search promised (tick) and what fresh seeds held (point with 95 % interval)"
     return finish("promise", what, (held + mean + promised).properties(height=height), rows=rows)

@@ -41,14 +41,11 @@ from sweep.report.sheets import (
     rung_sheets,
 )
 from sweep.report.targets import PAGE
-from sweep.report.wording import name_exclusion
+from sweep.report.wording import capitalise, name_exclusion
 
 __all__ = ["PAGE", "build_page"]
 
-LANGUAGE_COLUMNS = (
-    *("language", "code", "script", "family", "class", "kind", "trained on", "arm"),
-    *("accuracy [95 %]", "difference [95 %]"),
-)
+LANGUAGE_COLUMNS = (*("language", "code", "script", "family", "class", "kind", "trained on", "arm"),)
 VALUE_AND_BOUNDS = re.compile(r"([+-]?\d[\d.]*) (\[[+-]?\d.*)")
 LANGUAGE_FILTERS = ("trained on", "arm", "family", "script")
 
@@ -83,7 +80,7 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
         refresh_seconds=refresh_seconds,
         problems=problem_lines(answers.problems),
         sections=[section for section in _sections(answers) if section.sheets or section.chart],
-        language_columns=LANGUAGE_COLUMNS,
+        language_columns=(*LANGUAGE_COLUMNS, f"{answers.metric} [95 %]", "difference [95 %]"),
         facts_line=facts_line(answers.results.rows.facts),
         language_filters=_filters(answers),
         language_rows=_language_rows(answers),
@@ -95,12 +92,13 @@ def build_page(answers: Answers, status: str = "", refresh_seconds: float | None
 
 def _sections(answers: Answers) -> list[Section]:
     charts = all_charts(answers)
+    label = capitalise(answers.metric)
     everything = max(len(answers.results.arms), 1)
     main = main_sheets(answers, everything)
     mattered = [*importance_sheets(answers), *rung_sheets(answers)]
     kinship = [*extreme_sheets(answers), *kinship_sheets(answers, everything)]
     return [
-        Section("which", "Accuracy", "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(answers)),
+        Section("which", label, "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(answers)),
         Section("real", "Differences", "Is it really better?", charts.get("differences"), difference_sheets(answers)),
         Section("promise", "Fresh seeds", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(answers)),
         Section("languages", "Languages", "For which languages?", charts.get("languages"), kinship, has_languages=True),
