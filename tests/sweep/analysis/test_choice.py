@@ -1,5 +1,6 @@
 """The best configuration for a purpose, and two compared."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from sweep.analysis import (
     read_results,
     read_runs,
 )
+from sweep.experiment.config import SweepConfig
 from sweep.storage import Folder
 from tests.making.experiments import CODES, make_rows, put, write_grid, write_replication, write_search
 from tests.sweep.analysis.test_per_language import SEARCH, TRIALS, flat
@@ -101,6 +103,54 @@ def test_of_several_experiments_the_one_with_both_names_is_meant(tmp_path: Path)
             ask()
     with pytest.raises(InputError, match="'peft' is no experiment.* there are first, other, spt, xpe, dual"):
         find_experiments_of(each, "peft", "spt")
+
+
+def test_an_experiments_own_name_comes_before_another_experiments_arm(tmp_path: Path) -> None:
+    write_grid(tmp_path / "spt", {"xpe": ARMS["xpe"]}, accuracy)
+    write_grid(tmp_path / "first", ARMS, accuracy, base={"batch_size": 8})
+    each = [read_results([Folder(tmp_path / name)]) for name in ("spt", "first")]
+    assert find_experiments_of(each, "spt", "first") == ["spt", "first"]
+
+
+def test_a_run_taken_by_itself_has_its_own_numbers_and_flaws_alone(tmp_path: Path) -> None:
+    sweep = write_grid(tmp_path / "made", {"xpe": ARMS["xpe"]}, accuracy, seeds=(1, 2, 3))
+    (config,) = sweep.corners
+    runs, rows = make_rows(config, 0, (2,), accuracy, arm="xpe")
+    more = {**rows[0], "language": "deu_Latn"}
+    put(tmp_path / "made", runs, [*rows, more])
+    runs, rows = make_rows(config, 0, (3,), accuracy, arm="xpe")
+    put(
+        tmp_path / "made",
+        runs,
+        [{**row, "num_examples": 250} if row["language"] == "yor_Latn" else row for row in rows],
+    )
+    results = read_results([Folder(tmp_path / "made")])
+    whole = results.cells[0]
+    assert (whole.foreign, whole.resized) == ({2: ("deu_Latn",)}, {3: ("yor_Latn",)})
+    for place, seed in enumerate((1, 2, 3)):
+        (run,) = find_cells(results, config.with_seed(seed).run_id[:12])
+        assert (run.arm, run.seeds) == (f"xpe seed {seed}", (seed,))
+        assert run.accuracies.tolist()[0] == pytest.approx(whole.accuracies[place].tolist(), nan_ok=True)
+        assert len(run.accuracies) == len(run.selection_accuracies) == 1
+        assert run.foreign == ({2: ("deu_Latn",)} if seed == 2 else {})
+        assert run.resized == ({3: ("yor_Latn",)} if seed == 3 else {})
+
+
+def test_digits_that_several_runs_begin_with_are_refused(tmp_path: Path) -> None:
+    config = SweepConfig(kind="grid", arms={"xpe": ARMS["xpe"]}).corners[0]
+    by_digits: dict[str, list[int]] = defaultdict(list)
+    seed = 0
+    while all(len(seeds) < 2 for seeds in by_digits.values()):
+        seed += 1
+        by_digits[config.with_seed(seed).run_id[:4]].append(seed)
+    (digits, alike) = next((digits, seeds) for digits, seeds in by_digits.items() if len(seeds) == 2)
+    write_grid(tmp_path / "made", {"xpe": ARMS["xpe"]}, flat, seeds=alike)
+    results = read_results([Folder(tmp_path / "made")])
+    run_ids = [config.with_seed(seed).run_id for seed in alike]
+    with pytest.raises(InputError, match=f"'{digits}' could be {run_ids[0]}, {run_ids[1]}; give more digits"):
+        find_cells(results, digits)
+    (run,) = find_cells(results, run_ids[1])
+    assert run.seeds == (alike[1],)
 
 
 def test_a_search_and_its_replication_have_no_seed_in_common(tmp_path: Path) -> None:
