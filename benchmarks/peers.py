@@ -41,7 +41,7 @@ from xpe_core.backbones.files import find_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import evaluate, mean_accuracy
+from xpe_core.tasks.evaluation import evaluate, mean_score
 from xpe_core.training.training import train
 
 PARTS = ("training", "search", "accuracy")
@@ -144,7 +144,7 @@ def compare_accuracy(arguments: Namespace) -> None:
         for _ in train(model, data):
             pass
         scores = evaluate(model, data, "test", LANGUAGES, max_examples)
-        found[f"(c) ours, {precision}"] = [mean_accuracy(run) for run in scores]
+        found[f"(c) ours, {precision}"] = [mean_score(run) for run in scores]
         found[f"(a) peft, {precision}"] = [_score_peft(one, data, max_examples) for one in configs]
     rows = [
         (name, statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5, len(values))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xpe_core.data.tokens import load_tokens
     from xpe_core.errors import InputError
     from xpe_core.pack import Pack
-    from xpe_core.tasks.evaluation import evaluate, mean_accuracy
+    from xpe_core.tasks.evaluation import evaluate, mean_score
     from xpe_core.training.training import train
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "load",
     "load_backbone",
     "load_tokens",
-    "mean_accuracy",
+    "mean_score",
     "read_adapter",
     "take_adapter",
     "train",
@@ -44,7 +44,7 @@ LAZY = {
     "Pack": "xpe_core.pack",
     "RunConfig": "xpe_core.config",
     **dict.fromkeys(("TextClassifier", "load"), "xpe_core.classifier"),
-    **dict.fromkeys(("evaluate", "mean_accuracy"), "xpe_core.tasks.evaluation"),
+    **dict.fromkeys(("evaluate", "mean_score"), "xpe_core.tasks.evaluation"),
     "load_backbone": "xpe_core.backbones.backbone",
     "load_tokens": "xpe_core.data.tokens",
     "train": "xpe_core.training.training",

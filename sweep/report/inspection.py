@@ -5,9 +5,11 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
+from sweep.analysis.stored_experiment import read_experiment
 from sweep.records.experiment_folder import read_specification, request_stop
 from sweep.records.finding import find_experiment, find_experiments, refuse_empty
 from sweep.records.ledger import TrialRecord, Usage, read_ledger, read_usage
+from sweep.records.ranking import Candidate, rank_trials
 from sweep.records.states import State
 from sweep.report.terminal import print_lines, print_rows
 from sweep.report.wording import format_percent
@@ -33,14 +35,14 @@ def print_experiments(console: Console, storage: str) -> None:
         driver = "running" if is_running(folder) else "–"
         try:
             kind, records = str(read_specification(folder)["kind"]), read_ledger(folder)
-            row = (kind, count_states(records), _best_value(records), _time(read_usage(folder)))
+            row = (kind, count_states(records), _best_value(folder, records), _time(read_usage(folder)))
         except InputError as error:
             row = ("damaged", "–", "–", "–")
             damages.append(str(error))
         rows.append((folder.name, *row, driver))
     print_rows(console, ("experiment", "kind", "trials", "best", "time", "driver"), rows, left=2)
     console.print()
-    explained = "best: the highest validation accuracy of a trial in %; time: with a driver at work."
+    explained = "best: the validation accuracy of the best configuration in %; time: with a driver at work."
     print_lines(console, explained, "  ", style="dim")
     for damage in damages:
         print_lines(console, damage, "  ")
@@ -56,9 +58,9 @@ def print_status(console: Console, storage: str, name: str) -> None:
     if records:
         console.print()
         columns = ("trial", "state", "step", "validation", "configuration")
-        print_rows(console, columns, _trial_rows(records, running), left=2)
+        print_rows(console, columns, _trial_rows(folder, records, running), left=2)
         console.print()
-        explained = "validation: accuracy in %, mean over the trial's seeds; * the highest."
+        explained = "validation: accuracy in %, mean over the trial's seeds; * the best configuration."
         print_lines(console, explained, "  ", style="dim")
     failed = [
         record for record in records.values() if record.state in (State.FAILED, State.INFEASIBLE) and record.error
@@ -86,15 +88,15 @@ def count_states(records: dict[str, TrialRecord]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none yet"
 
 
-def _trial_rows(records: dict[str, TrialRecord], running: bool) -> list[tuple[str, ...]]:
+def _trial_rows(folder: Folder, records: dict[str, TrialRecord], running: bool) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    best = _best(records)
+    best = _find_best(folder, records)
     for record in records.values():
         what = record.arm or " ".join(f"{key}={format_number(value)}" for key, value in record.params.items())
         steps = f"{max(record.reports, default=0)}/{record.run_config.training.max_steps}"
         if record.run_config.imported is not None:  # it is tested, not trained
             steps = "–"
-        mark = " *" if best is not None and record.trial_id == best.trial_id else "  "
+        mark = " *" if best is not None and record.config_id == best.subject else "  "
         cells = (
             str(record.number + 1),
             record.state or (State.RUNNING if running else "to go on"),
@@ -117,15 +119,14 @@ def _say_what_next(folder: Folder, records: dict[str, TrialRecord], running: boo
     return f"No driver is at work on it. What it says: python sweep/run.py report {name}{there}"
 
 
-def _best(records: dict[str, TrialRecord]) -> TrialRecord | None:
-    """Return the complete trial with the highest validation accuracy, of equals the first."""
-    complete = [record for record in records.values() if record.state == State.COMPLETE and record.value is not None]
-    return max(complete, key=lambda record: record.value or 0.0, default=None)
+def _find_best(folder: Folder, records: dict[str, TrialRecord]) -> Candidate[str] | None:
+    """Return the best configuration of an experiment; None where none is complete."""
+    return next(iter(rank_trials(read_experiment(folder).sweep, records.values())), None)
 
 
-def _best_value(records: dict[str, TrialRecord]) -> str:
-    best = _best(records)
-    return "–" if best is None else format_percent(best.value)
+def _best_value(folder: Folder, records: dict[str, TrialRecord]) -> str:
+    best = _find_best(folder, records)
+    return "–" if best is None else format_percent(best.score)
 
 
 def _time(usage: Usage) -> str:

@@ -36,6 +36,11 @@ class LanguageScore:
         return self.score_sums[metric] / self.num_examples
 
     @property
+    def selecting(self) -> str:
+        """The metric that selects: the task's first."""
+        return next(iter(self.score_sums))
+
+    @property
     def accuracy(self) -> float:
         """Share of correct examples, in [0, 1]."""
         return self.mean("accuracy")
@@ -72,10 +77,10 @@ def evaluate(
     return scores
 
 
-def mean_accuracy(scores: Sequence[LanguageScore], languages: Sequence[str] | None = None) -> float:
-    """Return the mean of the languages' accuracies: every language weighs the same, however many examples it has."""
+def mean_score(scores: Sequence[LanguageScore], languages: Sequence[str] | None = None) -> float:
+    """Return the mean over languages by the metric that selects: every language weighs the same, whatever its size."""
     wanted = None if languages is None else set(languages)
-    rates = [score.accuracy for score in scores if wanted is None or score.language in wanted]
+    rates = [score.mean(score.selecting) for score in scores if wanted is None or score.language in wanted]
     return sum(rates) / len(rates)
 
 

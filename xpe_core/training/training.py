@@ -26,7 +26,7 @@ from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, Parameters
 from xpe_core.seeds import stream_seed
-from xpe_core.tasks.evaluation import evaluate, mean_accuracy
+from xpe_core.tasks.evaluation import evaluate, mean_score
 from xpe_core.training.meter import Work
 from xpe_core.training.optimizers import StackedOptimizer
 from xpe_core.training.pack_state import PackProgress, Report, RunProgress
@@ -214,12 +214,12 @@ def _score(
     max_examples = model.configs[0].training.max_validation_examples
     scores = evaluate(model, data, "validation", languages, max_examples, [run.index for run in active])
     for run, run_scores in zip(active, scores, strict=True):
-        run.validation_accuracy = mean_accuracy(run_scores, run.source_languages)
+        run.validation_accuracy = mean_score(run_scores, run.source_languages)
         run.evaluations_since_best += 1
         if run.validation_accuracy > run.best_validation_accuracy:
             run.best_validation_accuracy = run.validation_accuracy
             run.best_step = run.num_steps
-            run.selection_accuracy = mean_accuracy(run_scores, selection_languages or run.source_languages)
+            run.selection_accuracy = mean_score(run_scores, selection_languages or run.source_languages)
             run.best_parameters = {name: value.clone() for name, value in model.run_parameters(run.index).items()}
             run.validation_scores = tuple(run_scores)
             run.evaluations_since_best = 0

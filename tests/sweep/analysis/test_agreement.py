@@ -1,9 +1,11 @@
 """Views of one experiment that must agree: its tables, its cells, its ledger, and all that is chosen from them."""
 
+import io
 from pathlib import Path
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from sweep.analysis import asked_runs, best_experiment, costs, find_best, rank, read_results, read_runs
 from sweep.analysis.chosen_adapter import choose_configuration
@@ -11,6 +13,7 @@ from sweep.experiment.config import SweepConfig
 from sweep.planning.replication import resolve_replication
 from sweep.records.ledger import read_ledger
 from sweep.records.ranking import rank_trials
+from sweep.report.inspection import print_experiments
 from sweep.storage import Folder
 from tests.making.experiments import make_rows, put, write_search
 from tests.sweep.analysis.test_per_language import SEARCH, flat
@@ -52,6 +55,9 @@ def test_every_view_of_a_search_has_the_same_best(folder: Folder) -> None:
     assert SweepConfig(**alone).config().config_id == expected
     assert set(choose_configuration(folder)["config_id"]) == {expected}
     assert replication.corners[0].config_id == expected
+    listed = io.StringIO()
+    print_experiments(Console(file=listed, width=100), str(folder.parent))
+    assert " 60.0 " in listed.getvalue() and "95.0" not in listed.getvalue()
 
 
 def test_every_view_of_a_search_has_the_same_order_and_scores(folder: Folder) -> None:

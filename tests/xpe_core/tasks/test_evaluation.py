@@ -12,7 +12,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import LanguageScore, evaluate, mean_accuracy, read_score
+from xpe_core.tasks.evaluation import LanguageScore, evaluate, mean_score, read_score
 from xpe_core.training.batches import BATCH_TOKENS
 
 
@@ -26,8 +26,12 @@ def test_every_language_weighs_the_same_in_a_mean() -> None:
         LanguageScore("eng_Latn", 100, {"accuracy": 90.0}, 0.1),
         LanguageScore("kat_Geor", 10, {"accuracy": 5.0}, 0.7),
     ]
-    assert mean_accuracy(scores) == pytest.approx(0.7)
-    assert mean_accuracy(scores, ["kat_Geor"]) == pytest.approx(0.5)
+    assert mean_score(scores) == pytest.approx(0.7)
+    assert mean_score(scores, ["kat_Geor"]) == pytest.approx(0.5)
+
+
+def test_a_mean_is_of_the_metric_that_selects() -> None:
+    assert mean_score([LanguageScore("kat_Geor", 10, {"exact_match": 4.0, "accuracy": 9.0}, 0.1)]) == 0.4
 
 
 def test_a_score_that_an_older_version_wrote_is_read() -> None:

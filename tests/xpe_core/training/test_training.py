@@ -14,7 +14,7 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, rate_and_decay
-from xpe_core.tasks.evaluation import evaluate, mean_accuracy
+from xpe_core.tasks.evaluation import evaluate, mean_score
 from xpe_core.training.training import Report, draw_batches, train
 
 
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_run_whatever_was_drawn_before(base: dict[s
 def test_training_learns_what_it_is_shown(base: dict[str, Any]) -> None:
     model, reports, data = train_pack([RunConfig(**{**base, "max_steps": 400, "eval_steps": 50})])
     scores = evaluate(model, data, "test", ["deu_Latn", "eng_Latn"])[0]
-    assert mean_accuracy(scores) > 0.8
+    assert mean_score(scores) > 0.8
     assert reports[-1].runs[0].train_loss < reports[0].runs[0].train_loss / 2
 
 
@@ -177,14 +177,14 @@ def test_the_kept_checkpoint_is_the_best_on_the_source_languages(base: dict[str,
     assert run.best_validation_accuracy == max(accuracies.values())
     assert run.best_step == min(step for step, value in accuracies.items() if value == max(accuracies.values()))
     scores = evaluate(model, data, "validation", ["deu_Latn", "eng_Latn"])[0]
-    assert mean_accuracy(scores) == run.best_validation_accuracy
+    assert mean_score(scores) == run.best_validation_accuracy
     assert tuple(scores) == run.validation_scores
 
 
 def test_selection_averages_over_its_own_languages(base: dict[str, Any]) -> None:
     model, reports, data = train_pack([RunConfig(**base)], selection_languages=["deu_Latn", "kat_Geor"])
     scores = evaluate(model, data, "validation", ["deu_Latn", "kat_Geor"])[0]
-    assert reports[-1].selection_accuracy == pytest.approx(mean_accuracy(scores))
+    assert reports[-1].selection_accuracy == pytest.approx(mean_score(scores))
 
 
 def test_a_run_stops_early_only_when_it_may_and_alone(base: dict[str, Any]) -> None:
