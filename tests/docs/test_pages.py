@@ -82,6 +82,12 @@ def test_options_are_those_of_a_command(page: Path) -> None:
     assert set(OPTION.findall(text)) - known - OTHER_TOOLS - {"--cluster"} == set()
 
 
+def test_every_option_is_in_the_manual() -> None:
+    manual = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
+    options = {option for command in GROUP.commands.values() for one in command.params for option in one.opts}
+    assert {option for option in options if option.startswith("--")} - set(OPTION.findall(manual)) == set()
+
+
 def test_modules_that_are_run_are_there(page: Path) -> None:
     modules = [rest[0] for words in find_commands(page) if (rest := after(words, "-m"))]
     assert [name for name in modules if importlib.util.find_spec(name) is None] == []
