@@ -1,4 +1,4 @@
-"""IA3 beside other runs of a pack, beside stock peft, and as an adapter."""
+"""IA3: what it trains, the states of stock peft, and adapters."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,14 +44,11 @@ def name_vectors(pack: Pack) -> list[str]:
     return [name for name in pack.parameters if name.startswith("ia3.")]
 
 
-def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(config: RunConfig) -> None:
-    alone = train_pack([config.with_seed(2)])
-    pack = train_pack([config.with_seed(seed) for seed in (1, 2, 3)])
-    for name, value in alone.run_parameters(0).items():
-        assert (value - pack.run_parameters(1)[name]).abs().max() <= 1e-5, name
-    assert len(name_vectors(pack)) == 6  # three vectors in each of two layers
+def test_all_its_vectors_are_trained(config: RunConfig) -> None:
+    pack = train_pack([config])
+    assert len(name_vectors(pack)) == 6  # three in each of two layers
     for name in name_vectors(pack):
-        assert (pack.run_parameters(1)[name] - 1).abs().max() > 1e-3, name
+        assert (pack.parameters[name] - 1).abs().max() > 1e-3, name
 
 
 def test_states_are_those_of_stock_peft(config: RunConfig) -> None:
