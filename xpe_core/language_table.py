@@ -18,8 +18,6 @@ class Language:
     region: str
     joshi_class: int | None
     """0 (no data) to 5 (rich), None where unknown; Joshi et al. 2020, arXiv:2004.09095."""
-    cldr_locale: str
-    """Babel's locale where the `cldr` data set has the language, else empty."""
 
 
 @cache
@@ -43,5 +41,4 @@ def _parse_row(row: dict[str, str]) -> Language:
         family=row["family"],
         region=row["region"],
         joshi_class=int(row["joshi_class"]) if row["joshi_class"] else None,
-        cldr_locale=row["cldr_locale"],
     )

@@ -10,12 +10,14 @@ out everywhere: no text has two kinds, and none stands in two splits. Within a l
 equally many examples. CLDR itself does not make it equally hard everywhere: Filipino and Igbo keep most English names.
 """
 
+import csv
 import hashlib
 import pickle
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
+from importlib.resources import files
 from typing import Any
 
 from xpe_core.data.examples import Example
@@ -66,20 +68,28 @@ def build_cldr() -> list[Example]:
     return examples
 
 
+@cache
+def load_locales() -> dict[str, str]:
+    """Return Babel's locale of each language that the data set has, by the language's code."""
+    table = files("xpe_core.data").joinpath("cldr.csv").read_text(encoding="utf-8")
+    return {row["language"]: row["locale"] for row in csv.DictReader(table.splitlines())}
+
+
 def _read_languages() -> dict[str, Names]:
     """Return the usable names of every language with CLDR data.
 
     CLDR stores no city name that equals the last field of the zone's id ("Europe/Paris"), so English and seven others
     in Latin script store almost none. They are given the id's field, but for zones that their parent names otherwise.
     """
-    languages = [language for language in load_languages() if language.cldr_locale]
-    names = {language.code: _read_names(language) for language in languages}
+    locales = load_locales()
+    languages = [language for language in load_languages() if language.code in locales]
+    names = {language.code: _read_names(language, locales[language.code]) for language in languages}
     cities = sorted({concept for known in names.values() for concept in _select(known, "city")})
     for language in languages:
         known = names[language.code]
         if language.script == "Latn" and len(_select(known, "city")) < MIN_OWN_CITIES:
-            stored = _read_cities(_read_own(language.cldr_locale))
-            parent = _find_parent(language.cldr_locale)
+            stored = _read_cities(_read_own(locales[language.code]))
+            parent = _find_parent(locales[language.code])
             stored |= _read_cities(_read_own(parent)) if parent else {}
             spelled = _read_cities(_unpickle("root"))
             for city in cities:
@@ -88,9 +98,9 @@ def _read_languages() -> dict[str, Names]:
     return names
 
 
-def _read_names(language: Language) -> Names:
+def _read_names(language: Language, locale: str) -> Names:
     """Return the names that CLDR stores for the language itself, cleaned, without those that are no translation."""
-    data = _read_own(language.cldr_locale)
+    data = _read_own(locale)
     names = {f"{label}/{code}": name for label, table in CODE_TABLES.items() for code, name in data[table].items()}
     codes = {concept: concept.partition("/")[2] for concept in names} | _read_units(_unpickle("root"))  # "km²"
     names |= _read_cities(data) | _read_units(data)
