@@ -16,6 +16,7 @@ from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import Pack
 from xpe_core.tasks.metrics import METRICS, metrics_of
 from xpe_core.training.batches import run_in_batches
+from xpe_core.training.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,15 @@ def evaluate(
     languages: Sequence[str],
     max_examples: int | None = None,
     runs: Sequence[int] | None = None,
+    outputs: Outputs | None = None,
 ) -> list[list[LanguageScore]]:
-    """Return one list of scores a run (those of the indices `runs`, or all), in the order of `languages`."""
+    """Return one list of scores a run (those of the indices `runs`, or all), in the order of `languages`.
+
+    `outputs` are those that training has, where it holds states that are needed again.
+    """
     runs = range(len(model.configs)) if runs is None else runs
     indices = data.select(languages, split, max_examples)
-    predictions, losses = _predict(model, data, indices, runs)
+    predictions, losses = _predict(model, data, indices, runs, outputs or Outputs(model, data))
     labels, language_ids = data.labels[indices], data.language_ids[indices]
     scores: list[list[LanguageScore]] = []
     for run in range(len(runs)):
@@ -104,7 +109,7 @@ def _chance_sums(expected: np.ndarray) -> dict[str, float]:
 
 
 def _predict(
-    model: Pack, data: TokenisedData, indices: np.ndarray, runs: Sequence[int]
+    model: Pack, data: TokenisedData, indices: np.ndarray, runs: Sequence[int], outputs_of: Outputs
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return predicted labels and losses, both [R, M]."""
     predictions = np.empty((len(runs), len(indices)), dtype=np.int64)
@@ -114,12 +119,12 @@ def _predict(
     with torch.inference_mode():
         parameters = {name: value[list(runs)] for name, value in model.parameters.items()}
         insertion = model.insert(parameters, runs)
+        outputs_of.prepare(indices)
 
     @torch.inference_mode()
     def predict(rows: slice) -> None:
         chosen = order[rows]
-        token_ids = data.pad(indices[chosen])[None].to(model.device)  # [1, B, T]
-        outputs = model.outputs(parameters, insertion, token_ids, lengths[chosen])  # [R, B, C]
+        outputs = outputs_of(parameters, insertion, indices[chosen][None])  # [R, B, C]
         labels = torch.from_numpy(data.labels[indices[chosen]]).to(model.device).expand(len(runs), -1)  # [R, B]
         predictions[:, chosen] = model.readout.predictions(outputs).cpu().numpy()
         losses[:, chosen] = model.readout.losses(outputs, labels).cpu().numpy()

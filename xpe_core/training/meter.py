@@ -34,8 +34,11 @@ class Work:
     seconds: float = 0.0
     """Spent in training steps; evaluations are not counted."""
 
-    def count(self, pack: Pack, lengths: np.ndarray) -> None:
-        """Add one training step over texts of these lengths [R, B]."""
+    def count(self, pack: Pack, lengths: np.ndarray, through_backbone: bool = True) -> None:
+        """Add one training step over texts of these lengths [R, B]; without the backbone only the texts count."""
+        if not through_backbone:
+            self.num_tokens += int(lengths.sum())
+            return
         width = int(lengths.max()) + pack.num_tokens
         self.num_tokens += int(lengths.sum())
         self.num_positions += lengths.size * width

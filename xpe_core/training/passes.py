@@ -140,6 +140,13 @@ class Passes:
         self._bytes_per_position = (torch.cuda.max_memory_allocated(self._device) - before) / num_positions
 
 
+def cut_nothing(lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
+    """Call `work` with one pass of all texts, of these `lengths` [R, B]."""
+    num_runs, num_examples = lengths.shape
+    whole = Pass(slice(0, num_runs), slice(0, num_examples), int(lengths.max()))
+    return [(whole, work(whole))]
+
+
 def is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     """Whether memory ran out, on a GPU or a CPU, in any of the ways in which torch, oneDNN and NumPy say so."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or should_reduce_batch_size(error):

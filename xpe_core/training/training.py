@@ -29,8 +29,9 @@ from xpe_core.seeds import stream_seed
 from xpe_core.tasks.evaluation import evaluate, mean_score
 from xpe_core.training.meter import Work
 from xpe_core.training.optimizers import StackedOptimizer
+from xpe_core.training.outputs import Outputs
 from xpe_core.training.pack_state import PackProgress, Report, RunProgress
-from xpe_core.training.passes import Pass, Passes
+from xpe_core.training.passes import Pass, Passes, cut_nothing
 
 LENGTH_NOISE = 0.02
 """Relative noise on lengths before they are sorted into batches: other companions every epoch, little padding."""
@@ -68,6 +69,8 @@ class Training:
         self._eval_steps = self._config.eval_steps or once_an_epoch
         self._optimizer = StackedOptimizer(model.parameters, model.configs)
         self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
+        self._outputs = Outputs(model, data)
+        self._outputs.prepare(np.concatenate([data.select(run.source_languages, "train") for run in self._runs]))
         self._passes = Passes(model.device, model.num_tokens)
 
     @property
@@ -100,7 +103,7 @@ class Training:
         _catch_up(active, self._progress)  # waits for the device
         self._work.seconds += time.perf_counter() - started
         if sound := [run for run in active if run.state == "training"]:
-            _score(self.model, self.data, sound, self._selection_languages)
+            _score(self._outputs, self.model, self.data, sound, self._selection_languages)
         for run in sound:
             run.decide()
         return self.report()
@@ -167,16 +170,16 @@ class Training:
             """Return the examples' part of each run's loss [R], and its gradients."""
             chosen, here = indices[part.runs, part.examples], runs[part.runs]
             masks = dropout.take(part.runs, part.examples)
-            token_ids = data.pad(chosen.ravel(), part.width).unflatten(0, chosen.shape).to(model.device)  # [R, B, T]
             labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
             parameters = {name: value[here].requires_grad_() for name, value in model.parameters.items()}
             insertion = model.insert(parameters, here, masks)
-            outputs = model.outputs(parameters, insertion, token_ids, data.lengths[chosen].ravel(), masks.readout)
+            outputs = self._outputs(parameters, insertion, chosen, part.width, masks)  # [R, B, C]
             losses = model.readout.losses(outputs, labels).sum(1) / indices.shape[1]  # [R], of these examples
             gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
             return losses.detach(), dict(zip(parameters, gradients, strict=True))
 
-        done = self._passes.run(data.lengths[indices], differentiate)
+        cut = cut_nothing if self._outputs.from_states else self._passes.run
+        done = cut(data.lengths[indices], differentiate)
         gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
         losses = torch.zeros(len(model.configs), device=model.device)
         for part, (loss, found) in done:  # in the passes' order, whichever ended first
@@ -187,7 +190,7 @@ class Training:
         norms = self._optimizer.step(gradients, self._progress.step + 1, self._progress.is_sound(losses))
         self._progress.record(losses, norms)
         for part, _ in done:
-            self._work.count(model, data.lengths[indices[part.runs, part.examples]])
+            self._work.count(model, data.lengths[indices[part.runs, part.examples]], not self._outputs.from_states)
 
 
 def _catch_up(active: Sequence[RunProgress], progress: PackProgress) -> None:
@@ -203,6 +206,7 @@ def _catch_up(active: Sequence[RunProgress], progress: PackProgress) -> None:
 
 
 def _score(
+    outputs: Outputs,
     model: Pack,
     data: TokenisedData,
     active: Sequence[RunProgress],
@@ -212,7 +216,7 @@ def _score(
     wanted = {language for run in active for language in run.source_languages} | set(selection_languages or ())
     languages = [language for language in data.languages if language in wanted]
     max_examples = model.configs[0].training.max_validation_examples
-    scores = evaluate(model, data, "validation", languages, max_examples, [run.index for run in active])
+    scores = evaluate(model, data, "validation", languages, max_examples, [run.index for run in active], outputs)
     for run, run_scores in zip(active, scores, strict=True):
         run.validation_accuracy = mean_score(run_scores, run.source_languages)
         run.evaluations_since_best += 1
