@@ -25,7 +25,7 @@ from sweep.report.wording import name_group
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_number, shorten
 from xpe_core.errors import InputError
-from xpe_core.tasks.metrics import metrics_of, title_of
+from xpe_core.tasks.metrics import METRICS, metrics_of, title_of
 from xpe_core.tunings import METHOD_NAMES
 
 
@@ -50,9 +50,13 @@ def print_replication(console: Console, folder: Folder) -> None:
         print_lines(console, line, "  ", style="bold")
 
 
-def most_frequent_class(plan: Plan) -> float:
-    """Return the mean over the target languages of the share of the most frequent class in the test split."""
-    return float(np.mean([share for share, _ in _most_frequent_classes(plan)]))
+def most_frequent_class(plan: Plan) -> float | None:
+    """Return the mean over the target languages of what always giving the most frequent class scores in the test.
+
+    None where the task's metric has no such bar.
+    """
+    known = _most_frequent_classes(plan)
+    return float(np.mean([share for share, _ in known])) if known else None
 
 
 def _print_search(console: Console, plan: Plan, results: Results, runs: pl.DataFrame) -> None:
@@ -73,7 +77,7 @@ def _print_search(console: Console, plan: Plan, results: Results, runs: pl.DataF
     ]
     _print_table(console, plan, ("method", "validation"), rows, sizes, strong_row=0)
     console.print(Facts([(name, _describe(plan, results, cell)) for name, cell in named.items()]), highlight=False)
-    print_lines(console, f"Always answering a language's most frequent class: {percent(most_frequent_class(plan))} %")
+    _print_most_frequent(console, plan)
     console.print()
     where = shorten(plan.selection_languages)
     print_lines(console, f"* the best by validation accuracy on {where}", "  ")
@@ -110,7 +114,7 @@ def _print_grid(console: Console, plan: Plan, results: Results) -> None:
     _print_table(console, plan, heads, rows, sizes, left=2)
     for note in notes:
         print_lines(console, note, "  ")
-    print_lines(console, f"Always answering a language's most frequent class: {percent(most_frequent_class(plan))} %")
+    _print_most_frequent(console, plan)
     console.print()
     for source_set, count in plan.trained_on_targets.items():
         print_lines(console, f"Not zero-shot: {source_set} trains on {count} of the tested languages.", "  ")
@@ -140,12 +144,17 @@ def _print_table(
     console.print()
 
 
+def _print_most_frequent(console: Console, plan: Plan) -> None:
+    if (level := most_frequent_class(plan)) is not None:
+        print_lines(console, f"Always answering a language's most frequent class: {percent(level)} %")
+
+
 def _print_chance(console: Console, plan: Plan, results: Results, named: dict[str, Cell]) -> None:
     """Say first where a configuration, by its name, is not better than always answering the most frequent class."""
     known = _most_frequent_classes(plan)
     shares, counts = [share for share, _ in known], [count for _, count in known]
     below = []
-    for name, cell in named.items():
+    for name, cell in named.items() if known else ():
         values = means_of_complete(cell.accuracies)
         if len(values) and not is_above_most_frequent(values, shares, counts):
             below.append(f"{name} ({percent(float(values.mean()))} %)")
@@ -223,9 +232,13 @@ def _mean_and_spread(values: Array) -> str:
 
 
 def _most_frequent_classes(plan: Plan) -> list[tuple[float, int]]:
-    """Return, of each target language, the share of its most frequent class in the test split, and of how many."""
+    """Return, of each target language, what always giving its most frequent class scores in the test split, and of how
+    many examples.
+    """
+    metric = METRICS[metrics_of()[0]]
     found = []
     for language in plan.target_languages:
         places = plan.data.select([language], "test", plan.sweep.evaluation.max_examples)
-        found.append((float(np.bincount(plan.data.labels[places]).max() / len(places)), len(places)))
+        if (total := metric.chance_sum(plan.data.labels[places])) is not None:
+            found.append((total / len(places), len(places)))
     return found

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from sweep.analysis import main_table, read_results
 from sweep.driver.messages import TrialReport
 from sweep.experiment.config import SweepConfig
 from sweep.planning.plan import Plan, prepare
@@ -15,6 +16,7 @@ from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.report import Screen, most_frequent_class, print_answer, print_plan
+from sweep.report.sheet import percent
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
 
@@ -54,6 +56,9 @@ def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan
     # DUAL: yor 20 + seed, kat 60 + seed, eng 80 + seed correct of 100; seeds 1 and 2 are 0.7 points apart
     assert lines["DUAL"][:6] == ["DUAL", "*", "80.0", "21.5", "±", "0.7"]
     assert lines["DUAL"][-3:] == ["41.5", "±", "0.7"]  # all tested, but what is trained on: (21.5 + 61.5) / 2
+    for row in main_table(read_results([folder.folder])).iter_rows(named=True):  # the report has the same numbers
+        own = " ".join(lines[row["arm"].upper()])
+        assert f"{percent(row['accuracy'])} ± {percent(row['spread'])}" in own
     assert "Tested, and not in any row: eng_Latn (trained on)." in text
     assert (lines["SPT"][1], lines["XPE"][1]) == ("40.0", "60.0")
     assert "DUAL  encoder_ratio=0.3 learning_rate=0.005 (best of 2)" in text
