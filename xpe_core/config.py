@@ -1,6 +1,6 @@
 """One run: everything that decides its numbers, and nothing else.
 
-A configuration is flat outside, one word a field, as it stands in YAML, after `--set` and in Parquet; inside it has
+A configuration is flat outside, one word a field, as it stands in YAML and in Parquet; inside it has
 parts, of which `tuning` and `readout` name those that a run has. The defaults are the published recipe (XLM-R large on
 SIB-200, arXiv:2508.10352). A value is never changed after a config is made.
 """

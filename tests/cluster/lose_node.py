@@ -37,6 +37,7 @@ def main(experiment: str, storage: str) -> None:
         "env_vars": {"XPE_CACHE_DIR": str(cache)},
     }
     os.environ.pop("RAY_TMPDIR", None)  # the cluster has a folder of its own
+    Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # there Ray notes the address, and makes no folder for it
     with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:
         cluster = Cluster(
             initialize_head=True,

@@ -122,7 +122,7 @@ def test_evaluated_adapters_stand_in_a_report(evaluated: Path) -> None:
     table = main_table(results)
     assert set(table["arm"]) == {"mine", "theirs"}
     assert dict(table.select("arm", "num_seeds").unique().iter_rows()) == {"mine": 2, "theirs": 1}
-    shown = CliRunner().invoke(app, ["report", "both", "--storage", str(evaluated)], env={"COLUMNS": "160"})
+    shown = CliRunner().invoke(app, ["report", "both", "--all", "--storage", str(evaluated)], env={"COLUMNS": "160"})
     if shown.exception:
         raise shown.exception
     output = shown.output
