@@ -66,10 +66,14 @@ class Adapter:
     def virtual_tokens(self) -> torch.Tensor:
         """Return the embeddings of the virtual tokens [P, H]: at inference any prompt is a fixed table."""
         with torch.inference_mode():
-            modules = build_run(self.config, self.shape, len(self.label_names))
-            modules.load_state_dict(self.parameters)
-            table: torch.Tensor = modules[self.config.tuning.tuning]([])[0]
+            table: torch.Tensor = self.build_tuning()([])[0]
         return table.clone()
+
+    def build_tuning(self) -> torch.nn.Module:
+        """Return the tuning's module, with its parameters."""
+        modules = build_run(self.config, self.shape, len(self.label_names))
+        modules.load_state_dict(self.parameters)
+        return modules[self.config.tuning.tuning]
 
 
 def check_parameters(adapter: Adapter, where: str) -> Adapter:
@@ -121,6 +125,9 @@ def build_classifier(backbone: Backbone, adapters: Sequence[Adapter]) -> Pack:
                 f"and {', '.join(adapter.label_names)}"
             )
     model = Pack(backbone, [adapter.config for adapter in adapters], len(classes))
+    for adapter in adapters:
+        if other := sorted(model.parameters.keys() ^ adapter.parameters.keys()):
+            raise InputError(f"the adapter does not fit {backbone.name}: only one of the two has {other[0]}")
     for name, stacked in model.parameters.items():
         for index, adapter in enumerate(adapters):
             stacked[index] = adapter.parameters[name]

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
-import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from xpe_core.adapters.adapter import Adapter
@@ -49,6 +48,8 @@ HEADS = {
     "xlm-roberta-xl": ROBERTA_HEAD,
 }
 """The types of base models whose classes have our head, and what its layers are called there."""
+CLASS_PREFIXES = {kind: "bert" if head is BERT_HEAD else "roberta" for kind, head in HEADS.items()}
+"""What the encoder is called in these classes."""
 MODULES_TO_SAVE = {
     kind: ["pooler", "classifier"] if head is BERT_HEAD else ["classifier"] for kind, head in HEADS.items()
 }
@@ -57,21 +58,26 @@ LARGEST = 1 << 16
 """Of any size in a config, so that a made-up one is refused before a tensor of it is."""
 
 
-class PromptSettings(BaseModel):
-    """The keys of `adapter_config.json` that decide what any prompt with a head computes."""
+class PeftSettings(BaseModel):
+    """The keys of `adapter_config.json` that all adapters have."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
     peft_type: str
     task_type: str | None = None
     base_model_name_or_path: str | None = None
-    num_virtual_tokens: int = Field(ge=1, le=LARGEST)
-    token_dim: int | None = Field(None, ge=1, le=LARGEST)
-    """Of the virtual tokens; null is that of the tensors."""
     num_transformer_submodules: int | None = None
 
 
-Settings = TypeVar("Settings", bound=PromptSettings)
+class PromptSettings(PeftSettings):
+    """The keys of `adapter_config.json` that decide what any prompt computes."""
+
+    num_virtual_tokens: int = Field(ge=1, le=LARGEST)
+    token_dim: int | None = Field(None, ge=1, le=LARGEST)
+    """Of the virtual tokens; null is that of the tensors."""
+
+
+Settings = TypeVar("Settings", bound=PeftSettings)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -209,15 +215,6 @@ def name_classes(
             f"label_names cannot make them {', '.join(given)}"
         )
     return tuple(given or known or unknown)
-
-
-def check_size(settings: PromptSettings, table: torch.Tensor, folder: Path) -> None:
-    """Raise InputError where a table of virtual tokens is not of the size that the config says."""
-    wanted = [settings.num_virtual_tokens, settings.token_dim or table.shape[-1]]
-    if list(table.shape) != wanted:
-        raise InputError(
-            f"adapter {folder}: its virtual tokens have the shape {list(table.shape)}; {CONFIG} wants {wanted}"
-        )
 
 
 def read_base_config(adapter: Adapter) -> dict[str, Any]:

@@ -1,29 +1,27 @@
-"""Adapters as folders of the library peft, which it loads as it is: at inference any prompt is a fixed table.
+"""Adapters as folders of the library peft, which it loads as it is.
 
-SPT, XPE and DUAL are all written as peft's PROMPT_TUNING, the virtual tokens as one tensor `prompt_embeddings` [P, H].
-Where transformers' class for the backbone has our head (`layout`) and the head reads the first position, the adapter is
-of the task SEQ_CLS and the head is in it. Where it cannot be (`pooling: mean`; DeBERTa, ModernBERT), the adapter is of
-the task FEATURE_EXTRACTION, without a head, which stands beside it in `head.safetensors` (dense.weight, dense.bias,
-out.weight, out.bias). Either way the folder's README.md has the lines that load it.
-
-Read are PROMPT_TUNING and peft's own P_TUNING, whose encoder is gone from what it saves. The prompt is then an SPT,
-whatever it was trained as. P virtual tokens, H the backbone's hidden size.
+What a tuning is in peft's format it says itself (`tunings/*/peft.py`). Where transformers' class for the backbone has
+our head (`layout`) and the head reads the first position, the adapter is of the task SEQ_CLS and the head is in it.
+Where it cannot be (`pooling: mean`; DeBERTa, ModernBERT), the adapter is of the task FEATURE_EXTRACTION, without a
+head, which stands beside it in `head.safetensors` (dense.weight, dense.bias, out.weight, out.bias). Either way the
+folder's README.md has the lines that load it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+from torch import Tensor
 
 from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.adapters.layout import (
+    CLASS_PREFIXES,
     HEADS,
     MODULES_TO_SAVE,
     PARTS,
     SIDECAR,
-    PromptSettings,
-    check_size,
+    PeftSettings,
     name_base,
     name_classes,
     name_head,
@@ -38,12 +36,18 @@ from xpe_core.adapters.layout import (
 )
 from xpe_core.adapters.peft_readme import copy_script, write_readme
 from xpe_core.adapters.safetensors_file import read_tensors
+from xpe_core.backbones.backbone import find_module_names
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import Parameters, reads
+from xpe_core.pack import Parameters, find_parts, reads
+from xpe_core.tunings import TUNINGS
+from xpe_core.tunings.peft_format import PeftPart
 from xpe_core.validation import build_config
 
-PROMPT = "prompt_embeddings"
+PEFT_TUNINGS = {kind: name for name, tuning in TUNINGS.items() for kind in tuning.peft_types}
+"""Tunings by the `peft_type` that adapters of theirs have."""
+BASE, WRAPPED = "base_model.", "base_model.model."
+"""What stands before the names of the model's modules, in a model that peft only puts tokens before, and in others."""
 HEAD_FILE = "head.safetensors"
 HEAD = {"dense": "dense", "out": "out"}
 """What our layers are called in HEAD_FILE."""
@@ -52,57 +56,68 @@ HEAD = {"dense": "dense", "out": "out"}
 def write_peft(adapter: Adapter, folder: str | Path) -> str:
     """Write a folder that peft loads, and return a sentence that says whether the head is part of what it loads.
 
-    The backbone's config.json is read for the kind of its head; InputError where it is not found.
+    The backbone's config.json is read for the kind of its head; InputError where it is not found, or where peft has no
+    format for the tuning.
     """
     folder = Path(folder)
+    tuning, _ = find_parts(adapter.config)
+    if not tuning.peft_types:
+        raise InputError(
+            f"tuning={adapter.config.tuning.tuning}: it is not written in peft's format; allowed are "
+            f"{', '.join(PEFT_TUNINGS.values())}, or the project's own format"
+        )
     base = read_base_config(adapter)
     names = HEADS.get(base["model_type"]) if reads(adapter.config) == "first" else None
-    table = adapter.virtual_tokens()
+
+    def name_modules() -> dict[str, str]:
+        prefix = f"{CLASS_PREFIXES[base['model_type']]}." if names else ""
+        return {key: prefix + module for key, module in find_module_names(adapter.config.backbone).items()}
+
+    part = tuning.write_peft(adapter.config, adapter.build_tuning(), name_modules)
     config: dict[str, Any] = {
-        "peft_type": "PROMPT_TUNING",
+        "peft_type": tuning.peft_types[0],
         "task_type": "SEQ_CLS" if names else "FEATURE_EXTRACTION",
         "base_model_name_or_path": name_base(adapter.config.backbone),
         "inference_mode": True,
-        "num_virtual_tokens": len(table),
-        "token_dim": adapter.hidden_size,
-        "num_transformer_submodules": 1,
-        "num_attention_heads": base.get("num_attention_heads"),
-        "num_layers": base.get("num_hidden_layers"),
-        "prompt_tuning_init": "RANDOM",
+        **part.settings,
     }
-    readme = write_readme(adapter, base["model_type"], bool(names))
+    if not tuning.drops_in_layers:
+        config |= {"num_attention_heads": base.get("num_attention_heads"), "num_layers": base.get("num_hidden_layers")}
+    readme = write_readme(adapter, part, base["model_type"], bool(names))
     folder.mkdir(parents=True, exist_ok=True)
     copy_script(adapter.config.backbone, folder)
     if names:
         config["modules_to_save"] = MODULES_TO_SAVE[base["model_type"]]
-        write_folder(adapter, folder, config, {PROMPT: table, **name_head(adapter, names)}, readme)
-        return "peft loads prompt and head, into AutoModelForSequenceClassification"
+        tensors = _wrap({**part.tensors, **name_head(adapter, names)}, part)
+        write_folder(adapter, folder, config, tensors, readme)
+        return f"peft loads {part.name} and head, into AutoModelForSequenceClassification"
     (folder / HEAD_FILE).write_bytes(safetensors.torch.save(name_head(adapter, HEAD)))
-    write_folder(adapter, folder, config, {PROMPT: table}, readme)
-    return f"peft loads the prompt, into AutoModel; the head is beside it in {HEAD_FILE}, and README.md applies it"
+    write_folder(adapter, folder, config, _wrap(part.tensors, part), readme)
+    return f"peft loads {part.name}, into AutoModel; the head is beside it in {HEAD_FILE}, and README.md applies it"
 
 
 def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
-    """Return the adapter in a folder that peft (or `write_peft`) has saved, as an SPT.
+    """Return the adapter in a folder that peft (or `write_peft`) has saved; a prompt as an SPT.
 
     Its classes are those of `xpe_sweep.json`, else `label_names`, else `LABEL_0`, `LABEL_1`, ... Raises InputError
-    where it is damaged, of another method, or no prompt with a classification head.
+    where it is damaged, of another method, or without a classification head.
     """
     folder = Path(folder)
-    settings = parse_settings(PromptSettings, read_config(folder), folder)
-    if settings.peft_type not in ("PROMPT_TUNING", "P_TUNING"):
-        raise InputError(f"adapter {folder}: peft_type {settings.peft_type!r}: allowed are PROMPT_TUNING and P_TUNING")
+    values = read_config(folder)
+    settings = parse_settings(PeftSettings, values, folder)
+    if settings.peft_type not in PEFT_TUNINGS:
+        allowed = " and ".join(PEFT_TUNINGS)
+        raise InputError(f"adapter {folder}: peft_type {settings.peft_type!r}: allowed are {allowed}")
+    name = PEFT_TUNINGS[settings.peft_type]
     described = read_sidecar(folder)
-    tensors = read_weights(folder)
-    if PROMPT not in tensors:
-        raise InputError(f"adapter {folder}: the tensor {PROMPT} is missing")
-    table = tensors.pop(PROMPT)
-    check_size(settings, table, folder)
+    trained = described and described[1]
+    tensors = {key.replace(WRAPPED, BASE, 1): value for key, value in read_weights(folder).items()}
+    fields = TUNINGS[name].read_peft(values, tensors, trained, f"adapter {folder}")
     pooling = "first"
     if settings.task_type == "SEQ_CLS":
         head = take_head(tensors, settings.base_model_name_or_path, folder)
-    elif settings.task_type == "FEATURE_EXTRACTION" and described and (folder / HEAD_FILE).is_file():
-        head, pooling = _read_head(folder), reads(described[1])
+    elif settings.task_type == "FEATURE_EXTRACTION" and trained and (folder / HEAD_FILE).is_file():
+        head, pooling = _read_head(folder), reads(trained)
     else:
         raise InputError(
             f"adapter {folder}: task_type {settings.task_type!r}: allowed is SEQ_CLS, "
@@ -110,25 +125,20 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
         )
     refuse_others(tensors, folder)
     classes = name_classes(head, described and described[0].label_names, label_names, folder)
-    values = _find_known(described and described[1], settings)
-    values |= {"num_virtual_tokens": settings.num_virtual_tokens, "encoder_ratio": 0.0, "pooling": pooling}
-    config = build_config(RunConfig, values, f"adapter {folder}")
+    known = {"backbone": settings.base_model_name_or_path} if settings.base_model_name_or_path else {}
+    own = {key: value for key, value in fields.values.items() if key != "imported"}
+    config = build_config(RunConfig, {**known, **own, "pooling": pooling}, f"adapter {folder}")
     facts = dict(described[0].facts) if described else {}
-    if described and described[1].method != "spt":
+    if described and not fields.is_whole:
         facts["exported_from"] = described[0].fingerprint
     weights = described[0].backbone_weights if described else None
-    adapter = Adapter(config, classes, {"prompt.embedding.weight": table, **head}, weights, facts)
-    return check_parameters(adapter, str(folder))
+    parameters = {f"{name}.{key}": value for key, value in fields.parameters.items()}
+    return check_parameters(Adapter(config, classes, {**parameters, **head}, weights, facts), str(folder))
 
 
-def _find_known(trained: RunConfig | None, settings: PromptSettings) -> dict[str, Any]:
-    """Return what is known of the run; of an encoder nothing, since it is no part of what was read."""
-    if trained is None:
-        return {"backbone": settings.base_model_name_or_path} if settings.base_model_name_or_path else {}
-    known = {name: value for name, value in trained.set_values.items() if name != "imported"}
-    if trained.method == "spt":
-        return known
-    return {name: value for name, value in known.items() if not name.startswith("encoder_")}
+def _wrap(tensors: Mapping[str, Tensor], part: PeftPart) -> Parameters:
+    """Return tensors by the names that they have in peft's file."""
+    return {key.replace(BASE, WRAPPED, 1) if part.wraps else key: value for key, value in tensors.items()}
 
 
 def _read_head(folder: Path) -> Parameters:

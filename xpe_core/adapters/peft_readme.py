@@ -9,11 +9,13 @@ from xpe_core.adapters.layout import name_base
 from xpe_core.backbones.bundles import write_e5_small
 from xpe_core.backbones.files import BUNDLED, is_path
 from xpe_core.pack import reads
+from xpe_core.tunings import METHOD_NAMES
+from xpe_core.tunings.peft_format import PeftPart
 
 TEMPLATE = """\
-{front}# A prompt for {base}
+{front}# {title} for {base}
 
-{num_tokens} virtual tokens and a classification head for the frozen encoder `{base}` (`{model_type}`), trained as
+{words} and a classification head for the frozen encoder `{base}` (`{model_type}`), trained as
 {method}; made by xpe-sweep, in the format of the library peft.
 
 The {num_classes} classes, in the order of the logits: {classes}.
@@ -47,14 +49,14 @@ which lies here too, writes it as a folder (470 MB), once:
 python {script} {base}
 ```
 
-(The hub's intfloat/multilingual-e5-small has other, finer weights: the prompt loads on it as well, but was neither
+(The hub's intfloat/multilingual-e5-small has other, finer weights: the adapter loads on it as well, but was neither
 trained nor tested there.)
 """
 FOLDER_NOTE = "\nThe encoder was a folder on the machine where this was written; set `base` to where it is on yours.\n"
 STOCK_NOTE = """\
-The head is that of transformers' own class: peft loads prompt and head into `AutoModelForSequenceClassification`."""
+The head is that of transformers' own class: peft loads {name} and head into `AutoModelForSequenceClassification`."""
 BESIDE_NOTE = """\
-**The head is not part of what peft loads**: {reason}. The adapter is the prompt alone (task FEATURE_EXTRACTION), the
+**The head is not part of what peft loads**: {reason}. The adapter is {name} alone (task FEATURE_EXTRACTION), the
 head lies beside it in `head.safetensors`, and the lines below apply it."""
 STOCK_CODE = """\
 import torch
@@ -105,7 +107,7 @@ mask = torch.cat([mask.new_ones(len(mask), hidden.shape[1] - mask.shape[1]), mas
 }
 
 
-def write_readme(adapter: Adapter, model_type: str, is_stock: bool) -> str:
+def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bool) -> str:
     """Return the text; `is_stock` says whether the head is in the adapter, or in a file beside it."""
     config = adapter.config
     base = name_base(config.backbone)
@@ -118,18 +120,19 @@ def write_readme(adapter: Adapter, model_type: str, is_stock: bool) -> str:
     }
     front = f"---\nbase_model: {base}\nlibrary_name: peft\npipeline_tag: text-classification\n---\n\n" if on_hub else ""
     if is_stock:
-        head_note = STOCK_NOTE
+        head_note = STOCK_NOTE.format(name=part.name.removeprefix("the "))
     else:
         reason = f"the class of a `{model_type}` has another one"
         if reads(config) == "mean":
             reason = "it reads the mean over prompt and text, where transformers' classes read the first position"
-        head_note = BESIDE_NOTE.format(reason=reason)
+        head_note = BESIDE_NOTE.format(reason=reason, name=part.name)
     return TEMPLATE.format(
         front=front,
         base=base,
         install=INSTALL,
         base_note=say_base(config.backbone),
-        num_tokens=len(adapter.virtual_tokens()),
+        title=part.title,
+        words=part.words,
         model_type=model_type,
         method=_name_training(adapter),
         num_classes=len(adapter.label_names),
@@ -155,8 +158,9 @@ def copy_script(backbone: str, folder: Path) -> None:
 def _name_training(adapter: Adapter) -> str:
     """Return the method, and the languages and the data set where they are known."""
     config = adapter.config
-    ratio = config.values["encoder_ratio"]
-    method = config.method.upper() + (f" (encoder_ratio {ratio:g})" if config.method == "dual" else "")
+    method = METHOD_NAMES[config.method]
+    if shares := [f"{name} {value:g}" for name, value in config.tuning.shares.items()]:
+        method += f" ({', '.join(shares)})"
     known = {"source_set", "dataset"} <= config.fields_set
     return f"{method} on `{config.data.source_set}` of `{config.data.dataset}`" if known else method
 

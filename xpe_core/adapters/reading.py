@@ -8,7 +8,7 @@ from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.hub import find_on_hub, is_on_hub
 from xpe_core.adapters.layout import CONFIG, name_classes, read_config
 from xpe_core.adapters.micm_folder import is_micm, read_micm
-from xpe_core.adapters.peft_folder import read_peft
+from xpe_core.adapters.peft_folder import PEFT_TUNINGS, read_peft
 from xpe_core.adapters.safetensors_file import read_file
 from xpe_core.errors import InputError
 
@@ -58,9 +58,10 @@ def _read_folder(folder: Path, label_names: Sequence[str] | None) -> Adapter:
     values = read_config(folder)
     if is_micm(values):
         return read_micm(folder, label_names)
-    if values.get("peft_type") in ("PROMPT_TUNING", "P_TUNING"):
+    kind = values.get("peft_type")
+    if isinstance(kind, str) and kind in PEFT_TUNINGS:
         return read_peft(folder, label_names)
     raise InputError(
-        f"adapter {folder}: peft_type {values.get('peft_type')!r}: allowed are PROMPT_TUNING, P_TUNING and XPE, "
+        f"adapter {folder}: peft_type {kind!r}: allowed are {', '.join(PEFT_TUNINGS)} and XPE, "
         "with a classification head"
     )

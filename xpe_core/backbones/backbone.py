@@ -30,7 +30,7 @@ from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
 from xpe_core.backbones.hub_model import HubModel
 from xpe_core.backbones.insertion import NOTHING, Delta
 from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
-from xpe_core.backbones.shape import Shape, measure_linears
+from xpe_core.backbones.shape import Shape, find_linears, measure_linears
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
 
@@ -155,6 +155,13 @@ def find_shape(name: str) -> Shape:
     config = read_config(name)
     with torch.device("meta"):
         return measure(name, AutoModel.from_config(config))
+
+
+def find_module_names(name: str) -> dict[str, str]:
+    """Return the names of a backbone's linear layers in transformers' class with a head, by `layer.role`."""
+    with torch.device("meta"):
+        model = AutoModel.from_config(read_config(name))
+    return {key: module for key, (module, _) in find_linears(model).items()}
 
 
 def measure(name: str, model: PreTrainedModel) -> Shape:

@@ -3,8 +3,8 @@
 R runs, B examples, P virtual tokens, H the backbone's hidden size.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from xpe_core.fields import Part
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # Torch takes seconds to import, and a report needs none of i
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
+    from xpe_core.tunings.peft_format import PeftFields, PeftPart
 
     Output = Tensor | Mapping[str, Tensor]
     """What a tuning's module returns, each tensor [R, ...] when it is called for a pack."""
@@ -30,6 +31,11 @@ class TuningConfig(Part):
         """The name in tables."""
         raise NotImplementedError
 
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Fields that tell runs of one method apart, as a mixture does; few have any."""
+        return {}
+
 
 class Tuning(Protocol):
     """How a part of a run is built, called and trained; stateless, one object a tuning."""
@@ -43,6 +49,8 @@ class Tuning(Protocol):
     inserts: ClassVar[bool]
     """False: the backbone computes the same for all runs and steps, so its states are computed once."""
 
+    peft_types: ClassVar[tuple[str, ...]]
+    """What peft calls adapters of this tuning in `peft_type`: the first is written, all are read; none: it has none."""
     drops_in_layers: ClassVar[bool]
     """Whether the backbone's layers draw dropout of their own."""
 
@@ -78,3 +86,20 @@ class Tuning(Protocol):
 
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the learning rate and the weight decay of a parameter of the module."""
+
+    def write_peft(
+        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
+    ) -> "PeftPart":
+        """Return what peft's format has of a run's module.
+
+        `modules` gives the names of the linear layers in transformers' class, by `layer.role`.
+        """
+
+    def read_peft(
+        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+    ) -> "PeftFields":
+        """Move what belongs to the tuning out of an adapter's tensors and return it.
+
+        `values` are those of `adapter_config.json`; `trained` is the run's configuration, where it is known. Raises
+        InputError that names `where`.
+        """

@@ -22,6 +22,7 @@ from xpe_core.adapters.peft_readme import write_readme
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.tunings.prompt.peft import write_prompt
 
 NAMES = ("sports", "science/technology", 'said "so"')
 TEXTS = ["a b c", "d", "e f g h a b c d e f", "h h"]
@@ -167,7 +168,7 @@ def test_it_is_said_whether_the_head_is_in_what_peft_loads(exported: Exported) -
         readme = (folder / "README.md").read_text(encoding="utf-8")
         assert (folder / "head.safetensors").is_file() == (case not in STOCK)
         assert said.startswith(
-            "peft loads prompt and head" if case in STOCK else "peft loads the prompt, into AutoModel;"
+            "peft loads the prompt and head" if case in STOCK else "peft loads the prompt, into AutoModel;"
         )
         assert ("The head is not part of what peft loads" in readme) == (case not in STOCK)
         for name in NAMES:
@@ -175,7 +176,8 @@ def test_it_is_said_whether_the_head_is_in_what_peft_loads(exported: Exported) -
 
 
 def test_the_bundled_backbones_readme_says_how_to_write_its_folder() -> None:
-    readme = write_readme(make_adapter("e5-small", pooling="mean"), "bert", False)
+    adapter = make_adapter("e5-small", pooling="mean")
+    readme = write_readme(adapter, write_prompt(adapter.build_tuning()), "bert", False)
     assert "python write_e5_small.py e5-small" in readme and 'base = "e5-small"' in readme
     assert "xpe-sweep[" not in readme and "sweep/run.py" not in readme and "xpe_core" not in readme
 
@@ -252,7 +254,8 @@ def test_a_file_that_is_not_what_was_written_is_refused(exported: Exported, tmp_
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"peft_type": "LORA"}, "peft_type 'LORA': allowed are PROMPT_TUNING, P_TUNING and XPE"),
+        ({"peft_type": "LOHA"}, "peft_type 'LOHA': allowed are PROMPT_TUNING, P_TUNING, LORA and XPE"),
+        ({"peft_type": "LORA"}, "r is missing; lora_alpha is missing"),
         ({"peft_type": ["a\nb"]}, "allowed are PROMPT_TUNING"),
         ({"peft_type": None}, "peft_type None: allowed are"),
         ({"task_type": "CAUSAL_LM"}, "task_type 'CAUSAL_LM': allowed is SEQ_CLS"),

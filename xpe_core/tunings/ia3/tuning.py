@@ -1,7 +1,7 @@
 """IA3 as a tuning: its vectors are what the backbone's linear layers are multiplied with."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
 from xpe_core.tunings.ia3.config import Ia3Config
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
+    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 INPUT, OUTPUT = 0, 1
@@ -27,6 +28,7 @@ class Ia3Tuning:
     methods: ClassVar[Mapping[str, str]] = {"ia3": "IA3"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    peft_types: ClassVar[tuple[str, ...]] = ()
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -73,6 +75,18 @@ class Ia3Tuning:
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the run's rate; towards ones, not towards zeros, so there is no decay."""
         return config.training.learning_rate, 0.0
+
+    def write_peft(
+        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
+    ) -> "PeftPart":
+        """Is not asked: it is written in the project's own format only."""
+        raise NotImplementedError
+
+    def read_peft(
+        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+    ) -> "PeftFields":
+        """Is not asked: it is read from the project's own format only."""
+        raise NotImplementedError
 
 
 def _role(name: str) -> str:

@@ -1,7 +1,7 @@
 """LoRA as a tuning: its matrices are what the backbone adds to its linear layers."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
 from xpe_core.tunings.lora.config import LoraConfig
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
+    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 
@@ -23,6 +24,7 @@ class LoraTuning:
     methods: ClassVar[Mapping[str, str]] = {"lora": "LoRA"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    peft_types: ClassVar[tuple[str, ...]] = ("LORA",)
     drops_in_layers: ClassVar[bool] = True
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -76,6 +78,22 @@ class LoraTuning:
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the run's rate and decay."""
         return config.training.learning_rate, config.training.weight_decay
+
+    def write_peft(
+        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
+    ) -> "PeftPart":
+        """Return the matrices by the names of the layers."""
+        from xpe_core.tunings.lora.peft import write_updates
+
+        return write_updates(_own(config), dict(module.state_dict()), modules())
+
+    def read_peft(
+        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+    ) -> "PeftFields":
+        """Return the matrices by block and role."""
+        from xpe_core.tunings.lora.peft import read_updates
+
+        return read_updates(values, tensors, trained, where)
 
 
 def choose_linears(config: LoraConfig, shape: "Shape") -> dict[str, tuple[int, int]]:

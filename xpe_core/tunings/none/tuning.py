@@ -1,7 +1,7 @@
 """Nothing is inserted, so the backbone's states are the same for all runs, seeds and steps."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.tunings.none.config import NoConfig
 from xpe_core.tunings.tuning import TuningConfig
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
+    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 
@@ -22,6 +23,7 @@ class NoTuning:
     methods: ClassVar[Mapping[str, str]] = {"head": "head only"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = False
+    peft_types: ClassVar[tuple[str, ...]] = ()
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -58,3 +60,15 @@ class NoTuning:
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Is not asked: there are no parameters."""
         raise KeyError(parameter)
+
+    def write_peft(
+        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
+    ) -> "PeftPart":
+        """Is not asked: peft has no such adapter."""
+        raise NotImplementedError
+
+    def read_peft(
+        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+    ) -> "PeftFields":
+        """Is not asked: peft has no such adapter."""
+        raise NotImplementedError

@@ -1,5 +1,6 @@
 """The fields of soft prompts: SPT, XPE and DUAL, one by the other's `encoder_ratio` (arXiv:2508.10352)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -56,6 +57,11 @@ class PromptConfig(TuningConfig):
     def method(self) -> str:
         """`spt`, `xpe` or `dual`, as the ratio says."""
         return {0.0: SOFT, 1.0: ENCODED}.get(self.encoder_ratio, BOTH)
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """The ratio of a DUAL."""
+        return {"encoder_ratio": self.encoder_ratio} if self.method == BOTH else {}
 
     @property
     def num_encoder_tokens(self) -> int:

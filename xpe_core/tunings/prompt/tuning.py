@@ -1,7 +1,7 @@
 """Soft prompts as a tuning: virtual tokens before the text."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
 from xpe_core.tunings.prompt.config import PromptConfig
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
+    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 
@@ -23,6 +24,7 @@ class PromptTuning:
     methods: ClassVar[Mapping[str, str]] = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    peft_types: ClassVar[tuple[str, ...]] = ("PROMPT_TUNING", "P_TUNING")
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -86,6 +88,22 @@ class PromptTuning:
         *_, module, last = ["", *parameter.split(".")]
         training = config.training
         return training.learning_rate, 0.0 if "bias" in last or module == "norm" else training.weight_decay
+
+    def write_peft(
+        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
+    ) -> "PeftPart":
+        """Return the virtual tokens as a table."""
+        from xpe_core.tunings.prompt.peft import write_prompt
+
+        return write_prompt(module)
+
+    def read_peft(
+        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+    ) -> "PeftFields":
+        """Return a table of virtual tokens as an SPT."""
+        from xpe_core.tunings.prompt.peft import read_prompt
+
+        return read_prompt(values, tensors, trained, where)
 
 
 def _own(config: "RunConfig") -> PromptConfig:
