@@ -96,6 +96,16 @@ def test_one_value_over_and_over_has_an_interval_of_no_width_and_one_seed_has_no
     assert np.isnan(crossed_interval(np.ones((6, 1)))).all()
 
 
+def test_three_seeds_have_an_interval_and_two_have_none() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 4))
+    low, high = crossed_interval(values, num_resamples=500)
+    assert low < values.mean() < high
+    assert np.isnan(crossed_interval(values[:2])).all()
+    (low,), (high,) = seed_interval(values[:, 0][None], num_resamples=500)
+    assert low < values[:, 0].mean() < high
+    assert all(np.isnan(end).all() for end in seed_interval(values[:2, 0][None]))
+
+
 @pytest.mark.parametrize("num_seeds", [1, 3, 6, 11])
 def test_a_sign_flip_test_is_scipys_exact_permutation_test(num_seeds: int) -> None:
     values = np.random.default_rng(num_seeds).normal(0.4, 1, (3, num_seeds))

@@ -103,7 +103,7 @@ def test_who_has_passed_a_rung_is_not_judged_at_a_lower_one(folder: ExperimentFo
 
 @pytest.mark.parametrize("state", ["complete", "pruned", "failed"])
 def test_trials_that_ended_before_the_driver_began_are_in_their_rungs(folder: ExperimentFolder, state: str) -> None:
-    ended = make_record(0, state, step10=0.3), make_record(1, state, step10=0.9, step270=0.95)
+    ended = make_record(0, state, step10=0.3), make_record(1, state, step10=0.9, step90=0.4, step270=0.95)
     running = make_record(2)
     asha = Asha(folder, *ended, running)
     # two thirds of the way from 0.3 to 0.9 is 0.7
@@ -130,20 +130,19 @@ def test_news_without_an_evaluation_and_finished_trainings_stop_nothing(folder: 
 
 
 def test_the_last_report_of_a_trial_that_ended_by_itself_counts(folder: ExperimentFolder) -> None:
-    ended, also_ended = make_record(0, step10=0.1, step90=0.6), make_record(1, step90=0.9)
-    baseline, worse = make_record(2, baseline=True, step90=0.99), make_record(3)
-    asha = Asha(folder, ended, also_ended, baseline, worse)
-    for record in (ended, also_ended, baseline):
-        asha.complete(record)
-    asha.complete(make_record(4, step90=1.0))  # one whose failure was judged before
-    asha.complete(make_record(3))  # one that has reported nothing
+    ended, also_ended, worse = make_record(0, step10=0.1, step90=0.6), make_record(1, step90=0.9), make_record(2)
+    asha = Asha(folder, ended, also_ended, worse)
+    asha.complete(ended)
+    asha.complete(also_ended)
+    asha.complete(worse)  # it has reported nothing
     # two thirds of the way from 0.6 to 0.9 is 0.8
     assert asha.report(worse, 90, 0.79) == STOPS
 
 
-def test_who_is_as_good_as_the_upper_third_of_those_that_ended_goes_on(folder: ExperimentFolder) -> None:
+def test_neither_baselines_nor_trials_given_up_before_count_when_they_end(folder: ExperimentFolder) -> None:
     ended, also_ended, running = make_record(0, step90=0.6), make_record(1, step90=0.9), make_record(2)
-    asha = Asha(folder, ended, also_ended, running)
-    for record in (ended, also_ended):
+    baseline = make_record(3, baseline=True, step90=0.99)
+    asha = Asha(folder, ended, also_ended, running, baseline)
+    for record in (ended, also_ended, baseline, make_record(4, step90=1.0)):
         asha.complete(record)
     assert asha.report(running, 90, 0.81) == GOES_ON

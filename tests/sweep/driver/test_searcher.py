@@ -225,6 +225,27 @@ def test_a_conditional_field_is_drawn_only_where_it_is_searched_and_no_twins_are
     assert build_searcher(tmp_path, space=space, sampler=sampler).suggest("again") == Searcher.FINISHED
 
 
+def test_a_conditional_range_is_drawn_within_its_bounds_and_told_by_its_name(
+    tmp_path: Path, build_searcher: Build
+) -> None:
+    when = {"encoder_ratio": "> 0"}
+    space = {
+        "encoder_ratio": {"choice": [0.0, 1.0]},
+        "encoder_dropout": {"uniform": [0.2, 0.4], "when": when},
+        "learning_rate": {"log_uniform": [1e-4, 1e-2], "when": when},
+        "num_virtual_tokens": {"integers": [5, 20], "step": 5, "when": when},
+    }
+    searcher = build_searcher(tmp_path, space=space, sampler="tpe")
+    configs = [config for config in run(searcher, 12) if config["encoder_ratio"] == 1.0]
+    told = [trial.params for trial in trials_of(searcher) if trial.params["encoder_ratio"] == 1.0]
+    for params in told:
+        assert set(params) == set(space)
+        assert 0.2 <= params["encoder_dropout"] <= 0.4 and 1e-4 <= params["learning_rate"] <= 1e-2
+        assert params["num_virtual_tokens"] in (5, 10, 15, 20)
+    drawn = {config["encoder_dropout"] for config in configs}
+    assert len(told) > 4 and {round(params["encoder_dropout"], 9) for params in told} <= {round(x, 9) for x in drawn}
+
+
 def test_added_seeds_come_before_new_configurations_and_only_for_what_was_not_pruned(
     tmp_path: Path, build_searcher: Build
 ) -> None:
