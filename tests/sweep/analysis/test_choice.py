@@ -188,6 +188,21 @@ def test_a_configuration_without_a_validation_accuracy_is_not_ranked(tmp_path: P
     assert results.problems["problem"].to_list() == [problem]
 
 
+def test_a_failed_seed_lowers_a_configuration_in_the_ranking(tmp_path: Path) -> None:
+    write_search(tmp_path / "found", SEARCH, TRIALS, flat)
+    runs, _ = make_rows(SEARCH.config(TRIALS[5][0]), 5, (2,), flat, state="failed", selection_accuracy=0.0)
+    put(tmp_path / "found", runs, [])
+    table = rank(read_results([Folder(tmp_path / "found")]))
+    assert table["score"].to_list() == pytest.approx([0.7, 0.6, 0.5, 0.45])  # the last is 0.9 of one seed
+    assert table.row(3, named=True)["num_failed"] == 1
+
+
+def test_a_searchs_name_is_that_of_its_best_configuration_alone(tmp_path: Path) -> None:
+    write_search(tmp_path / "found", SEARCH, TRIALS, flat)
+    (best,) = find_cells(read_results([Folder(tmp_path / "found")]), "found")
+    assert best.config_id == SEARCH.config(TRIALS[5][0]).config_id
+
+
 def test_pruned_runs_are_in_no_result_whatever_was_kept_of_them(tmp_path: Path) -> None:
     trials = [TRIALS[0], TRIALS[1], TRIALS[3]]
     write_search(tmp_path / "found", SEARCH, trials, flat)

@@ -96,6 +96,13 @@ def test_one_value_over_and_over_has_an_interval_of_no_width_and_one_seed_has_no
     assert np.isnan(crossed_interval(np.ones((6, 1)))).all()
 
 
+def test_a_small_difference_is_tested_alike_beside_a_large_one() -> None:
+    small = np.array([0.01, 0.02, 0.015, 0.01, 0.03, -0.005, 0.02])
+    alone = sign_flip(small[None])[0]
+    assert 1 / 2**6 <= alone < 0.1
+    assert sign_flip(np.array([small, 1e12 * small[::-1]])) == pytest.approx([alone, alone])
+
+
 def test_three_seeds_have_an_interval_and_two_have_none() -> None:
     values = np.random.default_rng(0).normal(size=(3, 4))
     low, high = crossed_interval(values, num_resamples=500)

@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
+from sweep.driver import proposals
 from sweep.driver.messages import TrialOrder, Wire
 from sweep.driver.searcher import LedgerSearcher
 from sweep.experiment.config import SweepConfig
@@ -195,6 +196,18 @@ def test_samplers_without_memory_propose_the_same_whatever_ends_when(
     assert configs_of(suggestions) == one_by_one
     rates = [config["learning_rate"] for config in one_by_one[2:]]
     assert len(set(rates)) == 10 and all(1e-4 <= rate <= 1e-2 for rate in rates)
+
+
+def test_a_quasi_random_search_goes_on_past_all_that_it_has_proposed(
+    tmp_path: Path, build_searcher: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "MAX_DUPLICATES", 10)
+    values = {"space": {"encoder_dropout": {"uniform": [0.0, 0.8]}}, "sampler": "quasi_random", "num_samples": 40}
+    searcher = build_searcher(tmp_path, **values)
+    before = run(searcher, 20)
+    searcher.folder.close()
+    (following,) = run(build_searcher(tmp_path, **values), 1)
+    assert following not in before
 
 
 def test_quasi_random_points_cover_a_range_evenly(tmp_path: Path, build_searcher: Build) -> None:
