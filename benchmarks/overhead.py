@@ -26,7 +26,7 @@ from benchmarks.setting import (
 )
 from sweep.cluster.start import start_ray
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.plan import prepare
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.pack import Pack
@@ -53,7 +53,7 @@ def main() -> None:
     num_rounds, num_trials = choose_size(arguments, (5, 16), (5, 16), (1, 3))
     config = build_config(arguments, "float32", 1, source_set="eng_Latn", batch_size=1)
     values = config.without("seed", "learning_rate")
-    sweep = SweepConfig(
+    sweep = make_sweep(
         kind="search",
         base=values,
         space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},

@@ -18,8 +18,8 @@ from ray import tune
 from transformers import TrainerCallback
 
 from benchmarks import peft_trainer
-from sweep.experiment.config import SweepConfig
 from sweep.experiment.files import load_experiment
+from sweep.experiment.search import Search
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 
@@ -54,7 +54,7 @@ def train_trial(values: dict[str, Any], base: dict[str, Any], languages: list[st
     tune.report({"accuracy": 0.0, "step": config.training.max_steps, "test_accuracy": float(np.mean(correct))})
 
 
-def search(sweep: SweepConfig, reuse_actors: bool) -> int:
+def search(sweep: Search, reuse_actors: bool) -> int:
     """Run the search and return how many trials were tested to their end."""
     base = sweep.config().values
     samplers: dict[str, Any] = {"seed": tune.grid_search(list(sweep.seeds))}
@@ -91,5 +91,7 @@ def search(sweep: SweepConfig, reuse_actors: bool) -> int:
 if __name__ == "__main__":
     os.environ["PYTHONPATH"] = os.getcwd()
     ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    print(f"{search(load_experiment(sys.argv[1])[1], '--reuse-actors' in sys.argv)} trials tested")
+    _, sweep = load_experiment(sys.argv[1])
+    assert isinstance(sweep, Search)
+    print(f"{search(sweep, '--reuse-actors' in sys.argv)} trials tested")
     ray.shutdown()

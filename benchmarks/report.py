@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
@@ -33,7 +33,7 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
     ratios = np.linspace(0, 1, num_arms).round(3).tolist()
     arms = {"spt": {"encoder_ratio": 0.0}} | {f"dual_{ratio:g}": {"encoder_ratio": ratio} for ratio in ratios[1:-1]}
     arms["xpe"] = {"encoder_ratio": 1.0}
-    sweep = SweepConfig(kind="grid", arms=arms, source_sets=SOURCE_SETS, seeds=tuple(seeds))
+    sweep = make_sweep(kind="grid", arms=arms, source_sets=SOURCE_SETS, seeds=tuple(seeds))
     opened = ExperimentFolder(folder, sweep, {})
     generator = np.random.default_rng(0)
     codes = [language.code for language in load_languages()]

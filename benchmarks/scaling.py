@@ -19,7 +19,7 @@ from benchmarks.setting import (
 )
 from sweep.cluster.start import start_ray
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.plan import prepare
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     load_data(config)
 
     def run_search(num_workers: int, _: int) -> float:
-        sweep = SweepConfig(
+        sweep = make_sweep(
             kind="search",
             base=config.without("seed", "learning_rate"),
             space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},

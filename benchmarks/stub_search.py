@@ -21,7 +21,7 @@ from ray import tune
 from benchmarks.setting import print_ratios, print_table
 from sweep.driver.messages import Assignment, RunResult, RunScores, TrialReport, Wire
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.plan import prepare
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.records.states import State
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--storage")
     arguments = parser.parse_args()
-    sweep = SweepConfig(
+    sweep = make_sweep(
         base={"backbone": "e5-small", "dataset": "cldr", "max_length": 32, "source_set": "eng", "max_steps": 1},
         space={"learning_rate": {"log_uniform": [1e-5, 1e-2]}, "encoder_ratio": {"uniform": [0.1, 0.9]}},
         num_samples=arguments.trials,

@@ -3,7 +3,7 @@
 A field that holds a part with fields of its own is a section; where several kinds of part may stand, each is one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -12,7 +12,8 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.base import Sweep
+from sweep.experiment.config import KINDS
 from sweep.experiment.space import Dimension
 from xpe_core.config import CHOICES, RunConfig
 
@@ -27,6 +28,13 @@ default, which for a run is the published recipe's value where there is one (*re
 
 A value is read by its field's type: text needs no quotes, and `null` is no value.
 """
+
+
+def tidy(docstring: str | None) -> str:
+    """Return a docstring on one line."""
+    return " ".join((docstring or "").split())
+
+
 ROOTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     (
         "A run",
@@ -36,7 +44,11 @@ ROOTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     (
         "An experiment",
         "At the top of the file. `--set` reaches these, too, with dots: `--set scheduler.grace_period=40`.",
-        SweepConfig,
+        Sweep,
+    ),
+    *(
+        (f"`kind: {name}`", f"{tidy(kind.__doc__)} These fields stand beside those of every experiment.", kind)
+        for name, kind in KINDS.items()
     ),
     ("A dimension", "Of `space`, by the name of the searched field.", Dimension),
 )
@@ -59,17 +71,20 @@ def write_page() -> str:
     chapters = [HEAD.format(command=COMMAND)]
     for title, place, model in ROOTS:
         chapters.append(f"## {title}\n\n{place}\n")
-        for section in list_sections(model):
+        without = Sweep.model_fields if issubclass(model, Sweep) and model is not Sweep else ()
+        for section in list_sections(model, without=without):
             chapters += [f"### {section.name}\n"] if section.name else []
             chapters += [f"{section.text}\n"] if section.text else []
             chapters.append(write_table(section.fields))
     return "\n".join(chapters)
 
 
-def list_sections(model: type[BaseModel], name: str = "") -> Iterator[Section]:
-    """Return the model's own fields, and then those of the parts that its fields hold."""
+def list_sections(model: type[BaseModel], name: str = "", without: Collection[str] = ()) -> Iterator[Section]:
+    """Return the model's own fields, and then those of the parts that its fields hold; none of those `without`."""
     own, parts = {}, []
     for field_name, field in model.model_fields.items():
+        if field_name in without:
+            continue
         if kinds := _find_choices(model, field_name) or find_kinds(field.annotation):
             parts += [(field_name, kind) for kind in kinds]
         else:
@@ -145,11 +160,6 @@ def show(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(show, value))}]"
     return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
-
-
-def tidy(docstring: str | None) -> str:
-    """Return a docstring on one line."""
-    return " ".join((docstring or "").split())
 
 
 def main() -> None:

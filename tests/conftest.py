@@ -299,10 +299,10 @@ def undisturbed(
 ) -> "Folder":
     """Run the search of `one_at_a_time` as a whole, for all tests: look at its folder, and change a copy of it only."""
     from sweep.driver.tuner import run_experiment
-    from sweep.experiment.config import SweepConfig
+    from sweep.experiment.config import make_sweep
     from sweep.planning.plan import prepare
 
-    plan = prepare("mine", SweepConfig(**make_search_in_order(dataset, backbone)))
+    plan = prepare("mine", make_sweep(**make_search_in_order(dataset, backbone)))
     return run_experiment(plan, tmp_path_factory.mktemp("undisturbed"))
 
 

@@ -95,13 +95,16 @@ def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, Any] | Non
 def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, Any]:
     """Return one configuration of an experiment as a search of its own, with every value spelt out."""
     values = sweep.model_dump(mode="json")
-    scheduler = {**values["scheduler"], "grace_period": min(sweep.scheduler.grace_period, config.training.max_steps)}
+    scheduler: dict[str, Any] = {}
+    if sweep.kind == "search":
+        grace_period = min(sweep.scheduler.grace_period, config.training.max_steps)
+        scheduler = {"scheduler": {**values["scheduler"], "grace_period": grace_period}}
     return {
         "kind": "search",
         "base": config.without("seed", "imported"),
         "num_samples": 1,
         "seeds": list(seeds),
-        **({"scheduler": scheduler} if sweep.kind == "search" else {}),
+        **scheduler,
         "evaluation": values["evaluation"],
         **({"groups": values["groups"]} if sweep.groups else {}),
     }

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from sweep.analysis.results import Experiment
+from sweep.experiment.search import Search
 from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
 from sweep.records.ranking import rank_trials
 from sweep.records.states import State
@@ -110,7 +111,7 @@ def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFra
         if one.sweep.kind != "search":
             continue
         own = curves.filter(pl.col("experiment") == one.name)
-        steps = _rung_steps(one)
+        steps = _rung_steps(one.sweep)
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             reached = own.filter(pl.col("step") >= step)
             first = reached.sort("step").group_by("trial_id", maintain_order=True).first()
@@ -177,9 +178,9 @@ def _left(record: TrialRecord) -> float:
     return float(record.config["max_steps"]) / done - 1
 
 
-def _rung_steps(one: Experiment) -> list[int]:
+def _rung_steps(sweep: Search) -> list[int]:
     """Return the steps of ASHA's rungs and of the end."""
-    scheduler, longest = one.sweep.scheduler, one.sweep.longest
+    scheduler, longest = sweep.scheduler, sweep.longest
     steps, step = [], float(scheduler.grace_period)
     while step < longest:
         steps.append(round(step))

@@ -4,20 +4,20 @@ from collections import Counter
 from typing import Any
 
 from sweep.analysis.results import Experiment
-from sweep.experiment.config import KINDS_OF_KEY, SweepConfig
+from sweep.experiment.config import KEYS, KINDS, SweepConfig, build_sweep
+from sweep.experiment.search import Search
 from sweep.experiment.space import BACKBONE_SIZE
 from sweep.records.experiment_folder import OLDER, read_specification
 from sweep.records.parquet import read_rows
 from sweep.storage import Folder
 from xpe_core.errors import InputError
-from xpe_core.validation import build_config
 
 
 def read_experiment(folder: Folder) -> Experiment:
-    """Return what an experiment was asked for; its file holds the defaults of other kinds of experiment, too."""
+    """Return what an experiment was asked for; an older file holds the defaults of other kinds of experiment, too."""
     values = read_specification(folder)
-    kind = values["kind"]
-    own = {key: value for key, value in values.items() if kind in KINDS_OF_KEY.get(key, (kind,))}
+    model = KINDS.get(str(values["kind"]), Search)
+    own = {key: value for key, value in values.items() if key in model.model_fields or key not in KEYS}
     own.pop("places", None)
     fingerprints = own.pop("fingerprints", None) or {}
     if isinstance(own.get("space"), dict):  # what a dimension does not say is written as null
@@ -67,7 +67,7 @@ def _build(folder: Folder, values: dict[str, Any]) -> SweepConfig:
     """
     where = f"{folder}/experiment.yaml"
     try:
-        return build_config(SweepConfig, values, where)
+        return build_sweep(values, where)
     except InputError:
         space = values.get("space") or {}
         following = [name for name, one in space.items() if isinstance(one, dict) and one.get("tied") == BACKBONE_SIZE]
@@ -77,7 +77,7 @@ def _build(folder: Folder, values: dict[str, Any]) -> SweepConfig:
     for name in following:
         [(size, _)] = Counter(runs[name].to_pylist()).most_common(1)
         space[name] = {"choice": [size], "when": space[name].get("when", {})}
-    return build_config(SweepConfig, {**values, "space": space}, where)
+    return build_sweep({**values, "space": space}, where)
 
 
 def _said(dimension: Any) -> Any:

@@ -6,7 +6,7 @@ import typer
 
 from sweep.commands.options import Seeds, Set, StartOptions
 from sweep.commands.start import check_kind, check_tools, pin_seeds, start
-from sweep.experiment.files import load_experiment
+from sweep.experiment.files import find_open_keys, load_experiment
 
 
 def grid(
@@ -18,6 +18,7 @@ def grid(
 ) -> None:
     """Run every arm on every source set with every seed; the same command again runs what is left."""
     check_tools(options)
-    default_name, sweep = load_experiment(experiment, [*(overrides or []), *pin_seeds(seeds)])
+    pins = [*(overrides or []), *pin_seeds(seeds)]
+    default_name, sweep = load_experiment(experiment, pins)
     check_kind(sweep, "grid", experiment)
-    start(default_name, sweep, options)
+    start(default_name, sweep, options, open_keys=find_open_keys(pins))

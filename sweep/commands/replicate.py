@@ -6,10 +6,10 @@ import typer
 
 from sweep.commands.options import Seeds, StartOptions
 from sweep.commands.start import check_tools, pin_seeds, start
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.arms import Replication
+from sweep.experiment.config import build_sweep
 from sweep.experiment.files import is_file, load_experiment, name_experiment
 from sweep.planning.replication import find_known, fresh_seeds, resolve_replication
-from xpe_core.validation import build_config
 
 
 def replicate(
@@ -24,11 +24,13 @@ def replicate(
     """Run the best configurations again, on fresh seeds, beside SPT and XPE on the same seeds."""
     check_tools(options)
     wanted = {"dataset": dataset, "backbone": backbone}
-    if is_file(of) and load_experiment(of)[1].kind == "replicate":
+    sweep = load_experiment(of)[1] if is_file(of) else None
+    if isinstance(sweep, Replication):
         sweep = load_experiment(of, [*pin_seeds(seeds), *([f"top={top}"] if top is not None else [])])[1]
     else:
         values = {"kind": "replicate", "of": of, "top": top or 1, "seeds": seeds or fresh_seeds(of, options.storage)}
-        sweep = build_config(SweepConfig, values, f"replication of {of}")
+        sweep = build_sweep(values, f"replication of {of}")
+    assert isinstance(sweep, Replication)
     source = str(sweep.of)
     start(
         name_experiment("replicate", of),

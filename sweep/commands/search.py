@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sweep.commands.options import Seeds, Set, StartOptions
 from sweep.commands.start import check_kind, check_tools, pin_seeds, start
-from sweep.experiment.files import load_experiment
+from sweep.experiment.files import find_open_keys, load_experiment
 
 Experiment = Annotated[str | None, typer.Argument(help="A shipped experiment's name, or the path of a YAML file.")]
 NumSamples = Annotated[int | None, typer.Option("--num-samples", help="Configurations in all.")]
@@ -36,7 +36,7 @@ def search(
             experiment = _choose_experiment(Console(), has_gpu())
         default_name, sweep = load_experiment(experiment, pins)
         check_kind(sweep, "search", experiment)
-        start(default_name, sweep, options)
+        start(default_name, sweep, options, open_keys=find_open_keys(pins))
 
 
 def _choose_experiment(console: Console, has_gpu: bool) -> str:

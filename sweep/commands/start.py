@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -33,11 +33,12 @@ def start(
     options: RunOptions,
     prepare_plan: "Callable[[SweepConfig], Plan] | None" = None,
     find_known_locations: Callable[[], dict[str, str]] | None = None,
+    open_keys: Collection[str] = frozenset(),
 ) -> None:
     """Prepare an experiment, say what it will do, run what is left of it, and print the answer.
 
     `prepare_plan` makes another plan than that of the experiment alone; `find_known_locations` says where data and
-    backbone lie now.
+    backbone lie now; `open_keys` say of languages what was meant for another data set.
     """
     name = normalise_name(options.name or default_name)
     if problem := find_problem(name):
@@ -49,7 +50,7 @@ def start(
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
 
     with answered(say, _answer_before, _leave, PATIENCE_SECONDS):
-        _start_named(console, name, sweep, options, prepare_plan, find_known_locations)
+        _start_named(console, name, sweep, options, prepare_plan, find_known_locations, open_keys)
 
 
 def check_tools(options: RunOptions) -> tuple[str, ...]:
@@ -75,10 +76,11 @@ def _start_named(
     options: RunOptions,
     prepare_plan: "Callable[[SweepConfig], Plan] | None",
     find_known_locations: Callable[[], dict[str, str]] | None,
+    open_keys: Collection[str],
 ) -> None:
     if prepare_plan is None and find_known_locations is None:  # nothing has moved
         with long_step("Reading data"):
-            fit_to_data(sweep)  # a misspelt language is answered before the slow imports below
+            fit_to_data(sweep, open_keys)  # a misspelt language is answered before the slow imports below
 
     with long_step("Loading Torch and Ray"):
         from sweep.commands import running
@@ -92,7 +94,7 @@ def _start_named(
     places = find_log_folders(check_tools(options), folder, options.log_dir)
     with long_step("Preparing backbone and data"):
         moved = keep_names(sweep, folder, find_known_locations() if find_known_locations else {})
-        plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep)
+        plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep, open_keys)
         older = moved.older_fingerprints if plan.data.older_fingerprints else ()  # none where they are read anew
         plan = replace(plan, places=moved.places, older_fingerprints=older)
     print_plan(console, plan, folder)

@@ -8,7 +8,7 @@ import polars as pl
 
 from sweep.data_check.facts import DataFacts
 from sweep.data_check.findings import say_number, shorten
-from sweep.experiment.files import load_experiment
+from sweep.experiment.files import find_open_keys, load_experiment
 from sweep.planning.languages import adapt_to_data, choose_languages
 from sweep.wording import explain
 from xpe_core.data.held_out import hold_out
@@ -29,7 +29,7 @@ def describe_search(facts: DataFacts, settings: Mapping[str, str]) -> tuple[str,
     data = _number_examples(facts)
     try:
         _, sweep = load_experiment(EXPERIMENT, overrides)
-        sweep, changed = adapt_to_data(sweep, data.counts)
+        sweep, changed = adapt_to_data(sweep, data.counts, find_open_keys(overrides))
         chosen = choose_languages(sweep, data)
     except InputError as error:
         return command, [f"would be refused: {explain(error)}"]

@@ -18,6 +18,7 @@ from scipy.stats import qmc
 
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.fields import read_params
+from sweep.experiment.search import Search
 from sweep.experiment.space import Dimension
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import RunKey, make_runs
@@ -84,7 +85,7 @@ def propose_cells(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Ite
 class Sampler:
     """Draws a search's configurations: SPT and XPE, then points of the space, no configuration twice."""
 
-    def __init__(self, sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> None:
+    def __init__(self, sweep: Search, records: Mapping[str, TrialRecord]) -> None:
         """Start from what the ledger knows."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep = sweep
@@ -162,7 +163,7 @@ class Sampler:
         return point, asked
 
 
-def build_study(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> optuna.Study:
+def build_study(sweep: Search, records: Mapping[str, TrialRecord]) -> optuna.Study:
     """Return a search's study with all its trials that have ended, whatever sampler has proposed them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
@@ -175,7 +176,7 @@ def build_study(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> optun
 
 def add_to_study(
     study: optuna.Study,
-    sweep: SweepConfig,
+    sweep: Search,
     distributions: Mapping[str, BaseDistribution],
     record: TrialRecord,
 ) -> None:

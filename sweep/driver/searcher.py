@@ -44,7 +44,7 @@ class LedgerSearcher(Searcher):
     @property
     def has_work(self) -> bool:
         """Whether some trial has not ended, or is still to be proposed."""
-        return bool(self._waiting or self._proposals or (self._sampler and self._num_sampled < self.sweep.num_samples))
+        return bool(self._waiting or self._proposals or (self._sampler and self._num_sampled < self._num_samples))
 
     def suggest(self, trial_id: str) -> Wire | str | None:
         """Return what a worker needs to know of the next trial, None where there may be one later, or FINISHED."""
@@ -90,14 +90,19 @@ class LedgerSearcher(Searcher):
     def _propose(self) -> TrialRecord | None:
         if self._proposals:
             return self._record(self._proposals.popleft())
-        if self._sampler is None or self._num_sampled >= self.sweep.num_samples:
+        if self._sampler is None or self._num_sampled >= self._num_samples:
             return None
         proposal = self._sampler.propose(len(self.records), self._config_ids)
         if proposal is None:
-            self._num_sampled = self.sweep.num_samples  # the space is exhausted
+            self._num_sampled = self._num_samples  # the space is exhausted
             return None
         self._num_sampled += 1
         return self._record(proposal)
+
+    @property
+    def _num_samples(self) -> int:
+        """Configurations that a search draws, none where they are named."""
+        return self.sweep.num_samples if self.sweep.kind == "search" else 0
 
     def _count_sampled(self) -> int:
         """Return how many of a search's configurations, of its present length, are proposed."""

@@ -24,7 +24,7 @@ from sweep.driver.recorder import Listener, Recorder
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import GRACE_SECONDS, Stopping
 from sweep.driver.trial import TICK_SECONDS, PackTrainable
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.search import Search
 from sweep.planning.checks import check_start, send_data
 from sweep.planning.packing import size_packs
 from sweep.planning.plan import Plan
@@ -160,7 +160,7 @@ class _Asha(ASHAScheduler):
     compared with, so they are neither stopped nor counted in a rung.
     """
 
-    def __init__(self, sweep: SweepConfig, searcher: LedgerSearcher) -> None:
+    def __init__(self, sweep: Search, searcher: LedgerSearcher) -> None:
         """Start with what the ledger knows of trials that have ended."""
         super().__init__(
             time_attr="step",

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import KEYS, SweepConfig, build_sweep
 from sweep.experiment.overrides import read_override, split_overrides
 from sweep.experiment.yaml_files import read_mapping
 from sweep.storage import split_uri
@@ -17,7 +17,7 @@ from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
 from xpe_core.config import FIELDS
 from xpe_core.errors import InputError
-from xpe_core.validation import build_config, nearest, show_value
+from xpe_core.validation import nearest, show_value
 
 LANGUAGE_KEYS = ("source_set", "evaluation.languages", "selection_languages")
 """Keys whose values in a file are meant for the data set that it names, and not for one that `--set` names."""
@@ -47,13 +47,21 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
         _apply(values, key, text)
     values = make_paths_absolute(values)
     try:
-        sweep = build_config(SweepConfig, values, where)
+        sweep = build_sweep(values, where)
     except InputError as error:
         raise InputError(_add_line(str(error), where, lines, pairs)) from None
     wrote_grace = "scheduler.grace_period" in pairs or "scheduler" in pairs or is_file(source)
     _check_grace_period(sweep, wrote_grace, where)
-    open_keys = set(LANGUAGE_KEYS) - pairs.keys() if "dataset" in pairs else ()
-    return name, sweep.leave_open(open_keys)
+    return name, sweep
+
+
+def find_open_keys(overrides: Sequence[str]) -> frozenset[str]:
+    """Return keys of a file that hold where the data set has all the languages that they name.
+
+    An experiment file says what it says of languages for the data set that it names.
+    """
+    pairs = split_overrides(overrides)
+    return frozenset(set(LANGUAGE_KEYS) - pairs.keys()) if "dataset" in pairs else frozenset()
 
 
 def _add_line(message: str, where: str, lines: Mapping[str, int], overrides: Mapping[str, str]) -> str:
@@ -71,9 +79,11 @@ def _add_line(message: str, where: str, lines: Mapping[str, int], overrides: Map
 
 def _check_grace_period(sweep: SweepConfig, wrote_it: bool, where: str) -> None:
     """Refuse a grace period that a person wrote and no trial is long enough for; a default one just stops none."""
+    if sweep.kind != "search":
+        return
     grace_period = sweep.scheduler.grace_period
     said = wrote_it and "scheduler" in sweep.model_fields_set and "grace_period" in sweep.scheduler.model_fields_set
-    if sweep.kind == "search" and said and grace_period > sweep.longest:
+    if said and grace_period > sweep.longest:
         raise InputError(
             f"{where}: scheduler.grace_period={grace_period} is longer than max_steps={sweep.longest}; "
             f"allowed are 1 to {sweep.longest}, or none at all"
@@ -137,9 +147,8 @@ def _apply(values: dict[str, Any], key: str, text: str) -> None:
             values.pop("source_sets", None)
         return
     first, _, rest = key.partition(".")
-    field = SweepConfig.model_fields.get(first)
-    known = [*FIELDS, *(name for name in SweepConfig.model_fields if name not in FIELD_PLACES)]
-    if field is None or first in FIELD_PLACES:
+    known = [*FIELDS, *(name for name in KEYS if name not in FIELD_PLACES)]
+    if first not in KEYS or first in FIELD_PLACES:
         raise InputError(f"--set {key}={text}: {nearest(key, known)}")
     value = read_override(key, text)
     if rest:

@@ -6,7 +6,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import KEYS
 from sweep.experiment.yaml_files import Tree, read_flow
 from xpe_core.config import FIELDS
 from xpe_core.errors import InputError
@@ -58,7 +58,7 @@ def _find_annotation(key: str) -> Any:
     first, _, rest = key.partition(".")
     if key in FIELDS:
         return FIELDS[key].annotation
-    annotation: Any = SweepConfig.model_fields[first].annotation if first in SweepConfig.model_fields else None
+    annotation: Any = KEYS[first].annotation if first in KEYS else None
     if not rest:
         return annotation
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -21,8 +21,8 @@ from rich.console import Console
 
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.driver.proposals import OPTUNA_STATES, build_distribution, lies_in
-from sweep.experiment.config import SweepConfig
 from sweep.experiment.fields import read_params
+from sweep.experiment.search import Search
 from sweep.logs.tools import INSTALL
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
 from sweep.records.states import State
@@ -50,12 +50,13 @@ class DashboardStudy:
     def __init__(self, folder: Folder) -> None:
         """Read the search; InputError where the experiment is none."""
         self._folder = folder
-        self._sweep = read_experiment(folder).sweep
-        if self._sweep.kind != "search":
+        sweep = read_experiment(folder).sweep
+        if sweep.kind != "search":
             raise InputError(
-                f"{folder.name} is a {self._sweep.kind}, and the dashboard shows searches: "
+                f"{folder.name} is a {sweep.kind}, and the dashboard shows searches: "
                 f"python sweep/run.py report {quote(folder.name)}"
             )
+        self._sweep = sweep
         self.storage = InMemoryStorage()
         self._study_id = self.storage.create_new_study([StudyDirection.MAXIMIZE], folder.name)
         self._trial_ids: dict[str, int] = {}
@@ -145,7 +146,7 @@ def _read_times(folder: Folder) -> dict[str, tuple[datetime, datetime]]:
     return times
 
 
-def _freeze(sweep: SweepConfig, record: TrialRecord, began: datetime, ended: datetime) -> FrozenTrial:
+def _freeze(sweep: Search, record: TrialRecord, began: datetime, ended: datetime) -> FrozenTrial:
     """Return a trial as it stands."""
     params = _find_params(sweep, record)
     state, value = _find_end(record)
@@ -172,7 +173,7 @@ def _find_end(record: TrialRecord) -> tuple[TrialState, float | None]:
     return state, None if state == TrialState.FAIL else record.value
 
 
-def _find_params(sweep: SweepConfig, record: TrialRecord) -> dict[str, tuple[Any, BaseDistribution]]:
+def _find_params(sweep: Search, record: TrialRecord) -> dict[str, tuple[Any, BaseDistribution]]:
     """Return what was drawn for a trial, each with a distribution that holds it.
 
     SPT and XPE lie outside of a range of `encoder_ratio`, and a space may have changed; Optuna takes other ranges for a

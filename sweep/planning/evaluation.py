@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from sweep.experiment.classes import read_with_classes
-from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig
+from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig, build_sweep
 from sweep.experiment.evaluated import HUB, SEED
 from sweep.planning.languages import choose_languages
 from sweep.planning.plan import Plan, explain_machine
@@ -30,7 +30,6 @@ from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.lists import join_list
 from xpe_core.pack import check_config
-from xpe_core.validation import build_config
 
 UNNAMED = re.compile(r"LABEL_\d+")
 IN_DATA_SETS_ORDER = "dataset"
@@ -119,7 +118,7 @@ def build_evaluation(
         "seeds": sorted({one.seed for one in found}),
         "evaluation": {"languages": languages, "max_examples": max_examples},
     }
-    return build_config(SweepConfig, settings, "evaluate")
+    return build_sweep(settings, "evaluate")
 
 
 def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in_data_sets_order: bool = False) -> Plan:

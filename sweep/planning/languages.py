@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweep.experiment.config import UNKNOWN_SOURCES, EvaluationConfig, SweepConfig
+from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig, build_sweep
+from sweep.experiment.parts import EvaluationConfig
 from sweep.experiment.space import Dimension
 from xpe_core.data.labelled_data import LabelledData, check_splits, load_labels
 from xpe_core.errors import InputError
 from xpe_core.language_facts import Facts, find_facts
 from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
-from xpe_core.validation import build_config
 
 SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
 TRAINED_SPLITS = ("train", "validation")
@@ -47,25 +47,32 @@ def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
             raise InputError(f"groups.{group}: is a language of the data set already; choose another name")
 
 
-def fit_to_data(sweep: SweepConfig) -> tuple[SweepConfig, ChosenLanguages]:
+def fit_to_data(sweep: SweepConfig, open_keys: Collection[str] = frozenset()) -> tuple[SweepConfig, ChosenLanguages]:
     """Return an experiment with languages that its data set has, and what they are; InputError where a name is wrong.
 
-    Neither Torch nor a backbone is needed, and no text is tokenised.
+    `open_keys` say of languages what was meant for another data set. Neither Torch nor a backbone is needed, and no
+    text is tokenised.
     """
     labels = load_labels(sweep.corners[0].source, sweep.corners[0].backbone)
-    adapted, changed = adapt_to_data(sweep, labels.counts)
+    adapted, changed = adapt_to_data(sweep, labels.counts, open_keys)
     chosen = choose_languages(adapted, labels)
     return adapted, replace(chosen, notes=(*changed, *chosen.notes))
 
 
-def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tuple[str, ...]]:
-    """Return an experiment with languages that a data set has, where it leaves them open, and what was changed."""
+def adapt_to_data(
+    sweep: SweepConfig, counts: Counts, open_keys: Collection[str] = frozenset()
+) -> tuple[SweepConfig, tuple[str, ...]]:
+    """Return an experiment with languages that a data set has, where it leaves them open, and what was changed.
+
+    Open are the languages under `open_keys`, and what to train on where nothing is said of it.
+    """
     if sweep.kind == "evaluate":
         return sweep, ()
     facts = find_facts(sweep.corners[0].backbone)
     values: dict[str, Any] = {name: getattr(sweep, name) for name in sweep.model_fields_set}
     notes: list[str] = []
-    if SOURCES in sweep.open_keys and not all(_has_all(one, counts, "train", facts) for one in sweep.used_source_sets):
+    is_open = SOURCES in open_keys or not sweep.says_source_set
+    if is_open and not all(_has_all(one, counts, "train", facts) for one in sweep.used_source_sets):
         largest = _find_largest(counts)
         most = counts[largest]["train"]
         equal = sum(of_language.get("train") == most for of_language in counts.values())
@@ -75,14 +82,14 @@ def adapt_to_data(sweep: SweepConfig, counts: Counts) -> tuple[SweepConfig, tupl
             f"data set lacks some of {' and '.join(sweep.used_source_sets)}; --set source_set=... chooses others"
         )
         values = _set_source_set(values, largest)
-    if TARGETS in sweep.open_keys and not _has_all(sweep.evaluation.languages, counts, "test", facts):
+    if TARGETS in open_keys and not _has_all(sweep.evaluation.languages, counts, "test", facts):
         values["evaluation"] = EvaluationConfig(**{**sweep.evaluation.model_dump(), "languages": "all"})
         notes.append("tested on all languages with a test split: the data set lacks some that the experiment names")
     chosen_by = sweep.selection_languages
-    if SELECTION in sweep.open_keys and chosen_by is not None and not _has_all(chosen_by, counts, "validation", facts):
+    if SELECTION in open_keys and chosen_by is not None and not _has_all(chosen_by, counts, "validation", facts):
         values.pop(SELECTION, None)
         notes.append("chosen by the languages trained on: the data set lacks some of selection_languages")
-    return (build_config(SweepConfig, values, "with this data set"), tuple(notes)) if notes else (sweep, ())
+    return (build_sweep(values, "with this data set"), tuple(notes)) if notes else (sweep, ())
 
 
 def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import SweepConfig, build_sweep
 from sweep.records.experiment_folder import read_locations, read_specification
 from sweep.storage import Folder
 from xpe_core.backbones.files import fingerprint_checkpoint
@@ -19,7 +19,6 @@ from xpe_core.data import DataSource, dataset_fingerprints
 from xpe_core.data.tokens import READER, fingerprint_tokens
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location, use_locations
-from xpe_core.validation import build_config
 
 NAMED = ("backbone", "dataset")
 """Fields that say where something lies, beside what it is."""
@@ -56,7 +55,7 @@ def keep_names(sweep: SweepConfig, folder: Folder, places: Mapping[str, str] | N
     known |= {read_names(before)[name]: place for name, place in found.items()}
     use_locations(known)
     values = {**sweep.model_dump(exclude_unset=True), "base": base}
-    return Moved(build_config(SweepConfig, values, str(folder)), known, older)
+    return Moved(build_sweep(values, str(folder)), known, older)
 
 
 def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """An experiment whose backbone and data are there: what it will run, and what that is estimated to cost."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -79,12 +79,13 @@ class Plan:
         return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.sweep.seeds)
 
 
-def prepare(name: str, sweep: SweepConfig) -> Plan:
+def prepare(name: str, sweep: SweepConfig, open_keys: Collection[str] = frozenset()) -> Plan:
     """Check names, fetch and tokenise whatever the experiment needs; InputError where something is missing.
 
-    What is quick is looked at first: a misspelt language is answered before a text is tokenised.
+    What is quick is looked at first: a misspelt language is answered before a text is tokenised. `open_keys` say
+    of languages what was meant for another data set.
     """
-    sweep, chosen = fit_to_data(sweep)
+    sweep, chosen = fit_to_data(sweep, open_keys)
     config = sweep.corners[0]
     shape = find_shape(config.backbone)
     for corner in sweep.corners:

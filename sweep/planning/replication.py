@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.arms import Replication
 from sweep.experiment.files import is_file, load_experiment, make_paths_absolute
 from sweep.records.experiment_folder import NO_TRAINING, read_specification
 from sweep.storage import Folder, Location
@@ -22,8 +22,8 @@ def find_known(of: str, storage: Location, wanted: Mapping[str, str | None]) -> 
 
 
 def resolve_replication(
-    sweep: SweepConfig, storage: Location, places: Mapping[str, str | None] | None = None
-) -> SweepConfig:
+    sweep: Replication, storage: Location, places: Mapping[str, str | None] | None = None
+) -> Replication:
     """Return the replication with its arms: the best configurations, and SPT and XPE beside them.
 
     Of an experiment's folder (or its name below `storage`) the best come out of its results; a YAML file stands for the
@@ -58,7 +58,7 @@ def resolve_replication(
     values = sweep.model_dump(exclude_unset=True)
     evaluation, groups = values.get("evaluation", evaluation), values.get("groups", groups)
     values |= {"base": shared, "arms": own, "evaluation": evaluation, "groups": groups}
-    return build_config(SweepConfig, values, f"replication of {sweep.of}")
+    return build_config(Replication, values, f"replication of {sweep.of}")
 
 
 def fresh_seeds(of: str, storage: Location, count: int = 10) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 
 import yaml
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import KEYS, SweepConfig
 from sweep.experiment.fields import read_fields
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.records.parquet import TRIALS_A_FILE, Rows, write_rows
@@ -228,10 +228,10 @@ def _checkpoint(trial_id: str) -> str:
 
 def _specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """Return what makes an experiment the same one, with numbers as they are read: 5e-3, 0.005 and '5e-3' are one."""
-    specification = {**sweep.model_dump(mode="json"), "fingerprints": dict(fingerprints)}
+    specification = {"kind": sweep.kind, **sweep.model_dump(mode="json"), "fingerprints": dict(fingerprints)}
     first = sweep.corners[0].values
     specification["base"] = {name: first[name] for name in sweep.base}
-    if sweep.arms:
+    if sweep.kind != "search":
         values = dict(zip([arm for arm, _ in sweep.cells], [one.values for one in sweep.corners], strict=True))
         specification["arms"] = {arm: {key: values[arm][key] for key in keys} for arm, keys in sweep.arms.items()}
     return specification
@@ -244,6 +244,7 @@ def _compare(folder: Folder, now: Mapping[str, Any], older_fingerprints: Collect
         return
     before = _parse(folder, content)
     before.pop("places", None)
+    before = {key: value for key, value in before.items() if key in now or key not in KEYS}  # no key of other kinds
     (before.get("fingerprints") or {}).pop(OLDER, None)
     if before["kind"] != now["kind"]:
         kinds = f"its kind is {before['kind']}, this one's is {now['kind']}"

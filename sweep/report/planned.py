@@ -1,11 +1,14 @@
 """What an experiment will do, before it does it: its plan, and what it takes."""
 
+from collections import Counter
+
 from rich.console import Console
 from rich.text import Text
 
 from sweep.cluster.capacity import Capacity, Share
 from sweep.cluster.machine import describe_machine
 from sweep.experiment.config import SweepConfig
+from sweep.experiment.search import Search
 from sweep.experiment.space import Dimension
 from sweep.planning.checks import estimate_bytes
 from sweep.planning.estimate import estimate
@@ -43,17 +46,23 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
         table.add_row("note", Text(note))
     table.add_row("steps", f"{config.training.max_steps:,} of batch {config.training.batch_size}{early}")
+    _add_varying(table, sweep)
+    table.add_row("results", Text(str(folder)))
+    _add_circumstances(table, plan, folder)
+    console.print(table)
+
+
+def _add_varying(table: Facts, sweep: SweepConfig) -> None:
+    """Say what differs between the configurations."""
+    if sweep.kind != "search":
+        for arm, values in sweep.arms.items():
+            shown = " ".join(f"{name}={format_number(value)}" for name, value in values.items())
+            table.add_row("arm", Text(f"{arm}: {shown}"))
+        return
     for name, dimension in sweep.space.items():
         table.add_row("searched", f"{name} {_describe(dimension)}")
     for lists in sweep.zipped:
         table.add_row("searched", f"{', '.join(lists)} together, {len(next(iter(lists.values())))} values")
-    for arm, values in sweep.arms.items():
-        table.add_row(
-            "arm", Text(f"{arm}: {' '.join(f'{name}={format_number(value)}' for name, value in values.items())}")
-        )
-    table.add_row("results", Text(str(folder)))
-    _add_circumstances(table, plan, folder)
-    console.print(table)
 
 
 def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
@@ -99,8 +108,7 @@ def print_estimate(
     device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
     table = Facts()
     table.add_row("trials", f"{found.num_trials:,} packs of {plan.pack_size} seeds: {found.num_runs:,} runs")
-    for arm in plan.sweep.arms:
-        cells = sum(name == arm for name, _ in plan.sweep.cells)
+    for arm, cells in Counter(arm for arm, _ in plan.sweep.cells).items():
         table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
     table.add_row("steps", f"{found.num_steps:,}, of {found.num_tokens:,} text tokens")
     table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
@@ -128,7 +136,7 @@ def _add_places(table: Facts, plan: Plan) -> None:
         table.add_row("found at", Text(f"{place} (the same content as {name}, whose name stays)"))
 
 
-def _say_early_stopping(sweep: SweepConfig) -> str:
+def _say_early_stopping(sweep: Search) -> str:
     if sweep.scheduler.grace_period < sweep.longest:
         return "; the worse trials end early (ASHA)"
     return f"; no trial ends early: ASHA leaves each its first {sweep.scheduler.grace_period:,} steps"

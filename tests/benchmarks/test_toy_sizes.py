@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ray_peer, report
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.search import Search
 from tests.conftest import ONE_THREAD
 
 WITHOUT_RAY = {
@@ -91,7 +91,7 @@ def test_a_benchmark_of_searches_runs(
 def test_the_peer_searches_with_ray_tune_alone(dataset: str, backbone: str) -> None:
     pytest.importorskip("peft", reason="peft is in the extra bench")
     values = {"backbone": backbone, "dataset": dataset, "source_set": "eng_Latn", "max_length": 16, "batch_size": 8}
-    sweep = SweepConfig(
+    sweep = Search(
         kind="search",
         base={**values, "encoder_ratio": 1.0, "encoder_hidden_size": 8, "max_steps": 2, "eval_steps": 1},
         space={"learning_rate": {"log_uniform": [5e-4, 5e-3]}},

@@ -20,7 +20,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.plan import prepare
 from tests.conftest import Refuse, make_backbone, make_search, write_dataset
 from tests.making.encoders import SIZES, build_bert, build_xlmr, save_checkpoint
@@ -226,7 +226,7 @@ def test_a_token_without_an_embedding_that_occurs_is_refused_before_the_start(
 def test_tokens_without_an_embedding_that_do_not_occur_do_no_harm(with_word: str, tmp_path: Path, dataset: str) -> None:
     with_mask = add_token(Path(make_backbone(tmp_path / "mask")), "", mask_token="<mask>")
     for backbone in (with_word, with_mask):
-        plan = prepare("mine", SweepConfig(**make_search(dataset, backbone)))
+        plan = prepare("mine", make_sweep(**make_search(dataset, backbone)))
         assert plan.data.token_ids.max() < 76
 
 
@@ -274,7 +274,7 @@ def test_how_many_texts_are_cut_is_said_where_it_is_more_than_a_percent(dataset:
     values["base"]["max_length"] = 5
     data = load_tokens(dataset, backbone, 96)
     share = round(100 * (data.lengths > 5).mean())
-    notes = prepare("mine", SweepConfig(**values)).notes
+    notes = prepare("mine", make_sweep(**values)).notes
     assert f"{share} % of the texts are longer than 5 tokens (max_length) and are cut" in notes
     values["base"]["max_length"] = 90
-    assert not any("are cut" in note for note in prepare("mine", SweepConfig(**values)).notes)
+    assert not any("are cut" in note for note in prepare("mine", make_sweep(**values)).notes)

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from sweep.cluster.launcher import Parcel
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
 from sweep.records.parquet import read_rows
@@ -577,9 +577,9 @@ def test_rows_left_out_are_in_the_plan_and_in_every_run(
     with pytest.raises(
         InputError, match="2 bad rows: .*line 50: empty text; .*line 51: 2 fields where the header has 3"
     ):
-        prepare("skipping", SweepConfig(**values))
+        prepare("skipping", make_sweep(**values))
     values["base"]["on_bad_rows"] = "skip"
-    plan = prepare("skipping", SweepConfig(**values))
+    plan = prepare("skipping", make_sweep(**values))
     console = Console(record=True, width=200)
     print_plan(console, plan, Folder(tmp_path / "skipping"))
     assert "4 languages, 312 texts, 3 classes)" in console.export_text(clear=False)

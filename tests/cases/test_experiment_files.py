@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from sweep.driver.proposals import Sampler
-from sweep.experiment.config import SweepConfig
 from sweep.experiment.evaluated import read_evaluation_values
 from sweep.experiment.files import load_experiment
+from sweep.experiment.search import Search
 from sweep.records.experiment_folder import _compare, _specify
 from sweep.storage import Folder
+from tests.making.experiments import load_search
 from xpe_core.config import digest
 from xpe_core.errors import InputError
 
@@ -54,7 +55,7 @@ def test_a_tied_field_follows_a_number_in_any_spelling(write: Write) -> None:
             f"base: {{max_steps: 100, learning_rate: {number}}}\n"
             "space: {encoder_prompt_learning_rate: {tied: learning_rate, times: 10}}\n"
         )
-        assert load_experiment(file)[1].config().values["encoder_prompt_learning_rate"] == 0.05
+        assert load_search(file)[1].config().values["encoder_prompt_learning_rate"] == 0.05
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_a_condition_is_typed_by_the_field_it_speaks_of(
         f"base: {{max_steps: 100, {field}: {value}}}\n"
         f"space: {{prompt_learning_rate: {{choice: [7e-3, 7e-2], when: {{{field}: {condition}}}}}}}\n"
     )
-    assert (load_experiment(file)[1].config().values["prompt_learning_rate"] == 0.07) is searched
+    assert (load_search(file)[1].config().values["prompt_learning_rate"] == 0.07) is searched
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_text_stays_as_it_is_written(write: Write, word: str, place: str) -> Non
     ],
 )
 def test_a_set_value_is_the_text_as_it_is(write: Write, override: str, field: str, value: Any) -> None:
-    config = load_experiment(write("base: {eval_steps: 5}\n"), [override])[1].config()
+    config = load_search(write("base: {eval_steps: 5}\n"), [override])[1].config()
     assert config.values[field] == value
     if field in ("dataset", "source_set"):
         assert read_evaluation_values([override]) == {field: value}
@@ -222,7 +223,7 @@ def test_a_set_value_is_the_text_as_it_is(write: Write, override: str, field: st
 )
 def test_a_mistaken_set_value_is_refused(write: Write, overrides: list[str], message: str | None) -> None:
     if message is None:
-        assert load_experiment(write("base: {max_steps: 100}\n"), overrides)[1].config().data.source_set == "[no"
+        assert load_search(write("base: {max_steps: 100}\n"), overrides)[1].config().data.source_set == "[no"
         return
     with pytest.raises(InputError, match=message) as refusal:
         load_experiment(write("base: {max_steps: 100}\n"), overrides)
@@ -235,9 +236,11 @@ def test_lists_and_keys_are_set_where_they_are_taken(write: Write) -> None:
     with pytest.raises(InputError):
         load_experiment(grid, ["source_sets=[no, [sv]"])
     sweep = load_experiment(grid, ["source_sets=[no, [no, sv]]", *overrides[1:]])[1]
+    assert sweep.kind == "grid"
     assert (sweep.source_sets, sweep.seeds) == (("no", "no,sv"), (1, 2, 3, 7))
     assert (sweep.evaluation.languages, sweep.evaluation.max_examples) == (("no", "sv"), None)
-    assert load_experiment(grid, ["source_sets=no, sv"])[1].source_sets == ("no", "sv")
+    sweep = load_experiment(grid, ["source_sets=no, sv"])[1]
+    assert sweep.kind == "grid" and sweep.source_sets == ("no", "sv")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +255,7 @@ def test_lists_and_keys_are_set_where_they_are_taken(write: Write) -> None:
     ],
 )
 def test_a_file_is_read_as_editors_save_it(write: Write, content: bytes) -> None:
-    sweep = load_experiment(write(content))[1]
+    sweep = load_search(write(content))[1]
     assert (sweep.config().training.max_steps, sweep.seeds) == (100, (1, 2, 3))
 
 
@@ -276,15 +279,15 @@ def test_anchors_and_merge_keys_are_taken_as_people_use_them(write: Write) -> No
 
 def test_choices_are_of_their_fields_type(write: Write) -> None:
     file = write("space: {num_virtual_tokens: {choice: [4, 8.0, 1e1]}}\n")
-    choice = load_experiment(file)[1].space["num_virtual_tokens"].choice
+    choice = load_search(file)[1].space["num_virtual_tokens"].choice
     assert choice == (4, 8, 10) and all(type(value) is int for value in choice)
-    sets = load_experiment(write("space: {source_set: {choice: [010, 1.0, no]}}\n"))[1].space["source_set"].choice
+    sets = load_search(write("space: {source_set: {choice: [010, 1.0, no]}}\n"))[1].space["source_set"].choice
     assert sets == ("010", "1.0", "no")
 
 
 def test_an_older_experiment_with_numbers_as_text_is_the_same_one(tmp_path: Path) -> None:
     values = {"base": {"max_steps": 100}, "num_samples": 2, "space": {"learning_rate": {"choice": [5e-3, 1e-2]}}}
-    sweep, prints = SweepConfig(**values), {"backbone": "b", "data": "d"}
+    sweep, prints = Search(**values), {"backbone": "b", "data": "d"}
     before = _specify(sweep, prints)
     before["space"]["learning_rate"]["choice"] = ["5e-3", "1e-2"]
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(before))
@@ -295,7 +298,7 @@ def test_an_older_experiment_with_numbers_as_text_is_the_same_one(tmp_path: Path
 @pytest.mark.parametrize("source", ["quickstart", "own"])
 def test_a_grace_period_that_nobody_wrote_is_not_complained_about(write: Write, source: str) -> None:
     file = write("base: {max_steps: 100}\n") if source == "own" else source
-    sweep = load_experiment(file, ["max_steps=4", "eval_steps=2"])[1]
+    sweep = load_search(file, ["max_steps=4", "eval_steps=2"])[1]
     assert (sweep.longest, sweep.grace_period) == (4, 4)
     with pytest.raises(InputError, match="scheduler.grace_period=20 is longer than max_steps=4"):
         load_experiment(file, ["max_steps=4", "scheduler.grace_period=20"])

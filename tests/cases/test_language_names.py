@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.languages import check_names
 from xpe_core.errors import InputError
 from xpe_core.languages import explain_languages, find_language, resolve_languages
@@ -125,6 +125,6 @@ def test_every_locale_of_massive_is_known_to_the_table() -> None:
     ],
 )
 def test_names_are_checked_with_nothing_but_the_datas_languages(values: dict[str, Any], sentence: str) -> None:
-    sweep = SweepConfig(**{"base": {"source_set": "en-US"}, **values})
+    sweep = make_sweep(**{"base": {"source_set": "en-US"}, **values})
     with pytest.raises(InputError, match=sentence):
         check_names(sweep, LOCALES)

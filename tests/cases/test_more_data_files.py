@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sweep.experiment.files import load_experiment
+from sweep.experiment.files import find_open_keys, load_experiment
 from sweep.planning.languages import fit_to_data
 from tests.cases.test_data_files import FRAME, HEAD, ROWS, WHOLE, count
 from xpe_core.data import DataSource, load_dataset
@@ -49,7 +49,7 @@ def test_a_language_whose_name_has_a_comma_is_trained_on_under_a_name_without(tm
     names = {"eng_Latn": "Chinese, Traditional", "deu_Latn": "German"}
     path = write_csv(tmp_path / "news.csv", [{**row, "language": names[row["language"]]} for row in ROWS])
     _, sweep = load_experiment("quickstart", [f"dataset={path}"])
-    _, chosen = fit_to_data(sweep)
+    _, chosen = fit_to_data(sweep, find_open_keys([f"dataset={path}"]))
     assert set(chosen.targets) == {"Chinese Traditional", "German"}
     said = "the language 'Chinese, Traditional' is called 'Chinese Traditional' here"
     assert said in load_dataset(str(path)).notes
@@ -58,7 +58,7 @@ def test_a_language_whose_name_has_a_comma_is_trained_on_under_a_name_without(tm
 def test_data_without_a_test_split_are_refused_with_the_way_to_draw_one(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "news.csv", [{**row, "split": "train"} for row in ROWS])
     with pytest.raises(InputError, match="no language has a test split, .* --set columns='split=80/10/10' draws"):
-        fit_to_data(load_experiment("quickstart", [f"dataset={path}"])[1])
+        fit_to_data(load_experiment("quickstart", [f"dataset={path}"])[1], find_open_keys([f"dataset={path}"]))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from sweep.records.ledger import read_events
 from sweep.storage import Folder
 from sweep.storage.names import find_problem, normalise_name
 from tests.conftest import Refuse, Run
+from tests.making.experiments import load_search
 
 SCRIPTS = ["प्रयोग", "実験 1", "ناتج‌ها", "thử-nghiệm", "ทดลอง_2", "ልምምድ", "экспе́римент", "run (2), v1.5+lora=8"]
 
@@ -70,7 +71,7 @@ def test_an_experiment_in_another_script_is_run_reported_and_used(
     run_here("status", "प्रयोग é 1", "--storage", storage)
     run_here("report", "प्रयोग é 1", "--storage", storage, "--format", "html")
     best = Path(storage, "प्रयोग é 1", "प्रयोग é 1-best.yaml")
-    assert load_experiment(str(best))[1].config().training.max_steps == 4
+    assert load_search(str(best))[1].config().training.max_steps == 4
     assert "प्रयोग é 1-replication" in run_here("replicate", "प्रयोग é 1", "--storage", storage, "--dry-run")
     run_here("export", "प्रयोग é 1", "--storage", storage, "--to", str(tmp_path / "पाठ"))
     run_here("log", "प्रयोग é 1", "--storage", storage, "--to", "mlflow")
@@ -84,5 +85,5 @@ def test_an_experiment_in_another_script_lies_in_object_storage(bucket: str) -> 
     again = Folder(str(below))
     assert again.name == "प्रयोग 1" and [one["event"] for one in read_events(again)] == ["start"]
     assert find_experiment(bucket, "प्रयोग 1").names(".yaml") == ["experiment.yaml", "प्रयोग 1-best.yaml"]
-    name, sweep = load_experiment(f"{below}/प्रयोग 1-best.yaml")
+    name, sweep = load_search(f"{below}/प्रयोग 1-best.yaml")
     assert (name, sweep.config().training.max_steps) == ("प्रयोग 1-best", 7)

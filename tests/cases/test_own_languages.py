@@ -12,8 +12,8 @@ import yaml
 from rich.console import Console
 
 from sweep.analysis import main_table, read_results
-from sweep.experiment.config import SweepConfig
-from sweep.experiment.files import load_experiment
+from sweep.experiment.config import make_sweep
+from sweep.experiment.files import find_open_keys, load_experiment
 from sweep.planning.plan import Plan, prepare
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.report import print_answer, print_plan
@@ -44,7 +44,7 @@ def write_data(file: Path, languages: Mapping[str, Mapping[str, int]]) -> str:
 
 def plan_of(source: str, backbone: str, *overrides: str) -> Plan:
     pins = [f"backbone={backbone}", "max_length=32", *overrides]
-    return prepare(*load_experiment(source, pins))
+    return prepare(*load_experiment(source, pins), find_open_keys(pins))
 
 
 def printed(plan: Plan) -> str:
@@ -102,7 +102,7 @@ def test_source_sets_that_vary_give_way_too(tmp_path: Path, backbone: str, sourc
     data = write_data(tmp_path / "news.csv", {"hau": WHOLE, "yor": TEST})
     sweep = plan_of(source, backbone, f"dataset={data}").sweep
     assert sweep.used_source_sets == ("hau",)
-    assert "source_set" not in sweep.varying and not sweep.source_sets
+    assert "source_set" not in sweep.varying and all(source_set is None for _, source_set in sweep.cells)
 
 
 def test_a_file_of_ones_own_without_a_source_set_trains_on_the_largest_language(tmp_path: Path, backbone: str) -> None:
@@ -211,6 +211,7 @@ def test_the_table_at_the_end_of_a_search_has_the_rows_of_the_report(tmp_path: P
     own = {**dict.fromkeys(CODES, TEST), "eng_Latn": WHOLE}
     plan = plan_of("quickstart", backbone, f"dataset={write_data(tmp_path / 'news.csv', own)}")
     points: list[dict[str, Any]] = [{"num_virtual_tokens": 4, "encoder_ratio": 0.5, "prompt_learning_rate": 0.01}]
+    assert plan.sweep.kind == "search"
     write_search(tmp_path / plan.name, plan.sweep, [(point, "complete", 0.6, 60) for point in points], flat)
     console = Console(file=io.StringIO(), width=120)
     folder = tmp_path / plan.name
@@ -240,7 +241,7 @@ def test_groups_of_a_file_are_languages_everywhere_and_rows_of_its_tables(tmp_pa
     assert plan.target_languages == plan.selection_languages == ("eng", "hau", "ibo", "yor")
     assert "african, west, eng\n" in re.sub(" +\n", "\n", printed(plan))
     pinned = plan_of(str(file), backbone, "source_set=african")
-    assert pinned.sweep.config().data.source_set == "Hausa,ig,yor"
+    assert pinned.sweep.corners[0].data.source_set == "Hausa,ig,yor"
 
 
 def test_a_group_is_a_row_and_names_its_source_set_and_a_run_does_not_know_it(tmp_path: Path) -> None:
@@ -251,7 +252,7 @@ def test_a_group_is_a_row_and_names_its_source_set_and_a_run_does_not_know_it(tm
     results = read_results([Folder(tmp_path / "made")])
     assert results.source_sets == ["eng", "african"]
     assert [results.languages[place] for place in results.groups["germanic"]] == ["deu"]
-    plain = SweepConfig(kind="grid", arms=ARMS, base=OWN, source_sets=["eng", "hau,ibo,yor"])
+    plain = make_sweep(kind="grid", arms=ARMS, base=OWN, source_sets=["eng", "hau,ibo,yor"])
     assert [config.run_id for config in sweep.corners] == [config.run_id for config in plain.corners]
 
 

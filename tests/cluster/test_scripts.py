@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from sweep.cluster.cluster_file import read_cluster
-from sweep.experiment.files import load_experiment
 from sweep.storage import Folder
 from tests.cluster import experiment, fill_disk, three_hosts
 from tests.conftest import copy_experiment
+from tests.making.experiments import load_search
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,14 +47,14 @@ def test_a_disk_that_fills_up_changes_nothing(file: Path, capsys: pytest.Capture
 
 def test_the_scripts_experiment_can_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     experiment.main(str(tmp_path / "made"))
-    name, sweep = load_experiment(capsys.readouterr().out.strip())
+    name, sweep = load_search(capsys.readouterr().out.strip())
     assert (name, sweep.num_samples, sweep.resources.max_concurrent_trials) == ("tiny", 24, 1)
 
 
 def test_the_three_hosts_cluster_file_and_experiment_are_accepted(tmp_path: Path) -> None:
     assert subprocess.run(["bash", "-n", str(ROOT / "tests" / "cluster" / "machines.sh")]).returncode == 0
     (tmp_path / "key").touch(0o600)
-    _, sweep = load_experiment(str(three_hosts.write_experiment(tmp_path)))
+    _, sweep = load_search(str(three_hosts.write_experiment(tmp_path)))
     assert sweep.num_samples == three_hosts.NUM_TRIALS
     config = read_cluster(str(three_hosts.write_cluster(tmp_path)))
     assert config["provider"]["head_ip"] == three_hosts.ADDRESSES[three_hosts.HEAD]

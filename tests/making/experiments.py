@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import SweepConfig, make_sweep
+from sweep.experiment.files import load_experiment
+from sweep.experiment.search import Search
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.parquet import write_rows
@@ -17,6 +19,13 @@ CODES = ("eng_Latn", "kat_Geor", "tam_Taml", "yor_Latn", "nqo_Nkoo")
 """One of Joshi class 5, two seen, two low-performing and unseen."""
 NUM_EXAMPLES = 200
 Accuracy = Callable[[RunConfig, str], float]
+
+
+def load_search(source: str, overrides: Sequence[str] = ()) -> tuple[str, Search]:
+    """Return a search's name and what it is, from an experiment file with `key=value` overrides."""
+    name, sweep = load_experiment(source, overrides)
+    assert isinstance(sweep, Search)
+    return name, sweep
 
 
 def make_rows(
@@ -57,7 +66,7 @@ def write_grid(
 ) -> SweepConfig:
     """Write a grid whose runs are all complete, but those of some arms that have not begun."""
     named = {name: dict(arm) for name, arm in arms.items()}
-    sweep = SweepConfig(**{"kind": "grid", "arms": named, "seeds": tuple(seeds), **values})
+    sweep = make_sweep(**{"kind": "grid", "arms": named, "seeds": tuple(seeds), **values})
     opened = ExperimentFolder(folder, sweep, {})
     for number, ((arm, _), config) in enumerate(zip(sweep.cells, sweep.corners, strict=True)):
         if arm not in unfinished:
@@ -77,7 +86,7 @@ def put(folder: Path, runs: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[
 
 def write_search(
     folder: Path,
-    sweep: SweepConfig,
+    sweep: Search,
     trials: Sequence[tuple[Mapping[str, Any], str, float, int]],
     accuracy: Accuracy,
     first: int = 0,

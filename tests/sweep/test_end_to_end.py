@@ -17,7 +17,7 @@ import yaml
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
@@ -88,7 +88,7 @@ def test_a_row_of_the_tables_is_what_training_that_run_alone_gives(undisturbed: 
 def test_the_same_search_with_one_worker_gives_the_same_configurations_and_numbers(
     one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
-    again = run_experiment(prepare("mine", SweepConfig(**one_at_a_time)), tmp_path)
+    again = run_experiment(prepare("mine", make_sweep(**one_at_a_time)), tmp_path)
     assert read_runs(undisturbed).drop(MEASURED).equals(read_runs(again).drop(MEASURED))
     assert read_evaluations(undisturbed).equals(read_evaluations(again))
 
@@ -100,7 +100,7 @@ def test_a_finished_search_is_not_run_again_and_more_samples_extend_it(
     started: list[int] = []
     for samples, expected in ((5, []), (7, [5, 6])):
         started.clear()
-        plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": samples}))
+        plan = prepare("mine", make_sweep(**{**one_at_a_time, "num_samples": samples}))
         folder = run_experiment(
             plan, tmp_path, lambda record, report: None if report else started.append(record.number)
         )
@@ -113,7 +113,7 @@ def test_a_run_that_diverges_is_failed_with_its_reason_and_the_search_goes_on(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     values["space"] = {"learning_rate": {"choice": [5e-3, 1e30]}}
-    folder = run_experiment(prepare("mine", SweepConfig(**{**values, "num_samples": 2})), tmp_path)
+    folder = run_experiment(prepare("mine", make_sweep(**{**values, "num_samples": 2})), tmp_path)
     failed = read_runs(folder).filter(pl.col("learning_rate") == 1e30)
     assert failed["state"].to_list() == ["failed", "failed"]
     assert all(error.startswith("step ") for error in failed["error"])
@@ -123,7 +123,7 @@ def test_a_run_that_diverges_is_failed_with_its_reason_and_the_search_goes_on(
 def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_lost(
     one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder
 ) -> None:
-    plan = prepare("mine", SweepConfig(**{**one_at_a_time, "num_samples": 4}))
+    plan = prepare("mine", make_sweep(**{**one_at_a_time, "num_samples": 4}))
     ledger = tmp_path / "mine" / "ledger.jsonl"
 
     def fill_the_disk(record: TrialRecord, report: object) -> None:
@@ -214,7 +214,7 @@ def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dic
     assert (tmp_path / "lost" / "cache").is_dir() and not (tmp_path / "lost" / "cache" / "tokens").exists()
     lost = [event for event in read_events(tmp_path / "lost" / "mine") if event["event"] == "lost"]
     assert lost and all(event["node"] for event in lost)
-    run_experiment(prepare("mine", SweepConfig(**grid)), tmp_path / "whole")
+    run_experiment(prepare("mine", make_sweep(**grid)), tmp_path / "whole")
     compare(tmp_path / "whole" / "mine", tmp_path / "lost" / "mine")
 
 

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from sweep.analysis import asked_runs, best_experiment, costs, find_best, rank, read_results, read_runs
 from sweep.analysis.chosen_adapter import choose_configuration
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.arms import Replication
+from sweep.experiment.search import Search
 from sweep.planning.replication import resolve_replication
 from sweep.records.ledger import read_ledger
 from sweep.records.ranking import rank_trials
@@ -46,13 +47,13 @@ def test_every_view_of_a_search_has_the_same_best(folder: Folder) -> None:
     results = read_results([folder])
     best = find_best(asked_runs(read_runs(folder), SEARCH))
     alone = best_experiment(folder, SEARCH)
-    replication = resolve_replication(SweepConfig(kind="replicate", of="found", seeds=(3, 4)), folder.parent)
+    replication = resolve_replication(Replication(kind="replicate", of="found", seeds=(3, 4)), folder.parent)
     assert best is not None and alone is not None
     assert best.config_id == expected
     assert rank(results)["config_id"][0] == expected
     assert rank_trials(SEARCH, read_ledger(folder).values())[0].subject == expected
     assert costs(results.experiments)["best"].to_list() == [expected]
-    assert SweepConfig(**alone).config().config_id == expected
+    assert Search(**alone).config().config_id == expected
     assert set(choose_configuration(folder)["config_id"]) == {expected}
     assert replication.corners[0].config_id == expected
     listed = io.StringIO()

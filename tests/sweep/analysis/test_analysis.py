@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 from sweep.analysis import best_experiment, find_best, read_evaluations, read_runs
-from sweep.experiment.config import SweepConfig
-from sweep.experiment.files import load_experiment
+from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
 from sweep.records.states import State
+from tests.making.experiments import load_search
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
@@ -65,7 +65,7 @@ def test_the_first_of_equals_is_the_best() -> None:
 
 
 def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path) -> None:
-    sweep = SweepConfig(base={"max_steps": 100}, space={"encoder_ratio": {"uniform": [0.1, 0.9]}}, seeds=[1, 2])
+    sweep = make_sweep(base={"max_steps": 100}, space={"encoder_ratio": {"uniform": [0.1, 0.9]}}, seeds=[1, 2])
     path = tmp_path / "x[1]"
     folder = ExperimentFolder(path, sweep, {})
     config = RunConfig(max_steps=100, encoder_ratio=0.4)
@@ -80,7 +80,7 @@ def test_the_best_configuration_is_an_experiment_that_can_be_run(tmp_path: Path)
     assert best
     folder.write_yaml("mine-best.yaml", best)
     folder.close()
-    name, loaded = load_experiment(str(path / "mine-best.yaml"))
+    name, loaded = load_search(str(path / "mine-best.yaml"))
     assert (name, loaded.config(), loaded.seeds, loaded.space) == ("mine-best", config, (1, 2), {})
 
 

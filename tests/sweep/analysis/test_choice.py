@@ -18,7 +18,7 @@ from sweep.analysis import (
     read_results,
     read_runs,
 )
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.storage import Folder
 from tests.making.experiments import CODES, make_rows, put, write_grid, write_replication, write_search
 from tests.sweep.analysis.test_per_language import SEARCH, TRIALS, flat
@@ -137,7 +137,7 @@ def test_a_run_taken_by_itself_has_its_own_numbers_and_flaws_alone(tmp_path: Pat
 
 
 def test_digits_that_several_runs_begin_with_are_refused(tmp_path: Path) -> None:
-    config = SweepConfig(kind="grid", arms={"xpe": ARMS["xpe"]}).corners[0]
+    config = make_sweep(kind="grid", arms={"xpe": ARMS["xpe"]}).corners[0]
     by_digits: dict[str, list[int]] = defaultdict(list)
     seed = 0
     while all(len(seeds) < 2 for seeds in by_digits.values()):

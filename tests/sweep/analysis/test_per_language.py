@@ -20,7 +20,7 @@ from sweep.analysis import (
 )
 from sweep.analysis.effort import trial_hours
 from sweep.analysis.published import load_published
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.search import Search
 from sweep.storage import Folder
 from tests.making.experiments import make_rows, put, write_grid, write_replication, write_search
 from tests.sweep.analysis.test_tables import ARMS, accuracy
@@ -84,7 +84,7 @@ def test_the_front_holds_what_no_other_beats_on_both(tmp_path: Path) -> None:
     assert table["seen"].to_list() == pytest.approx([0.8, 0.7, 0.7, 0.5, 0.45])
 
 
-SEARCH = SweepConfig(
+SEARCH = Search(
     base={"max_steps": 90},
     space={"encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1}, "batch_size": {"choice": [8, 16]}},
     num_samples=6,

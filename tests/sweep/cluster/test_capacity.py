@@ -18,7 +18,7 @@ from sweep.cluster.capacity import (
     has_gpu,
     read_autoscaler,
 )
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 
 # as `ray up` leaves it on the head: completed with what the cloud says of each kind of machine
 CLOUD = {
@@ -77,7 +77,7 @@ def test_a_cluster_whose_gpus_are_not_started_yet_is_a_cluster_with_gpus(
     values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del values["resources"]
-    sweep = SweepConfig(**values)
+    sweep = make_sweep(**values)
     assert read_autoscaler() == NO_AUTOSCALER and not has_gpu()
     assert find_share(sweep) == Share(2, 0.0)
     assert Capacity(find_share(sweep))() == 1

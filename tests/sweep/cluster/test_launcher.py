@@ -10,8 +10,8 @@ import yaml
 
 from sweep.cluster.launcher import Parcel, launch, make_request, rewrite
 from sweep.cluster.versions import COMMIT_FILE, code_version
-from sweep.experiment.files import load_experiment
 from sweep.run import app
+from tests.making.experiments import load_search
 from xpe_core.errors import InputError
 
 
@@ -99,7 +99,7 @@ def test_an_experiment_file_travels_with_the_paths_that_it_names(parcel: Parcel,
     assert open_parcel(parcel, found["dataset"]).joinpath("eng_Latn", "train.tsv").is_file()
     assert open_parcel(parcel, found["backbone"]).joinpath("config.json").is_file()
     assert found["max_steps"] == 40 and parcel.backbones == [found["backbone"]]
-    sent = load_experiment(str(open_parcel(parcel, there)))[1].config()
+    sent = load_search(str(open_parcel(parcel, there)))[1].config()
     assert (sent.data.source_set, sent.training.learning_rate) == ("no,010", 0.005)
 
 

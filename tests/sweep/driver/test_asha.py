@@ -11,14 +11,14 @@ from ray.tune.schedulers import TrialScheduler
 from sweep.driver.messages import TrialReport
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.tuner import _Asha
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.search import Search
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
 from sweep.records.states import State
 
 GOES_ON, STOPS = TrialScheduler.CONTINUE, TrialScheduler.STOP
-SWEEP = SweepConfig(
+SWEEP = Search(
     base={"max_steps": 270},
     space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}},
     scheduler={"grace_period": 10, "reduction_factor": 3},

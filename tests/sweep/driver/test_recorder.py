@@ -16,7 +16,7 @@ from sweep.driver.recorder import MAX_DEATHS
 from sweep.driver.stopping import Stopped
 from sweep.driver.trial import PackTrainable
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.plan import Plan, prepare
 from sweep.records.experiment_folder import request_stop
 from sweep.records.ledger import TrialRecord, Usage, read_events, read_ledger
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 def make_plan(values: dict[str, Any], num_samples: int, checkpoint_seconds: float = 0.0, **changes: Any) -> Plan:
     """Plan the first trials of the search of `undisturbed`, or of one that differs in some values."""
     resources = {**ONE_THREAD, "checkpoint_seconds": checkpoint_seconds}
-    return prepare("mine", SweepConfig(**{**values, "num_samples": num_samples, "resources": resources, **changes}))
+    return prepare("mine", make_sweep(**{**values, "num_samples": num_samples, "resources": resources, **changes}))
 
 
 def assert_same(whole: Folder, first_trials: Folder) -> None:

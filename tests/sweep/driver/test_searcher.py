@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from sweep.driver import proposals
 from sweep.driver.messages import TrialOrder, Wire
 from sweep.driver.searcher import LedgerSearcher
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
 from sweep.records.runs import make_runs
@@ -33,7 +33,7 @@ def build_searcher() -> Iterator[Build]:
     with ExitStack() as folders:
 
         def build(path: Path, **values: Any) -> LedgerSearcher:
-            sweep = SweepConfig(**{"base": {"max_steps": 100}, "space": SPACE, "num_samples": 20, **values})
+            sweep = make_sweep(**{"base": {"max_steps": 100}, "space": SPACE, "num_samples": 20, **values})
             folder = folders.enter_context(closing(ExperimentFolder(path, sweep, {})))
             return LedgerSearcher(sweep, folder, read_ledger(path))
 

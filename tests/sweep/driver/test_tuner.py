@@ -10,7 +10,7 @@ from sweep.analysis import read_evaluations
 from sweep.driver.messages import RunResult, TrialReport
 from sweep.driver.recorder import describe_run
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.plan import prepare
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
@@ -46,7 +46,7 @@ def test_a_report_is_the_last_one_where_the_scheduler_says_so() -> None:
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_trial_that_fits_no_node_is_said_before_it_starts(values: dict[str, Any], tmp_path: Path) -> None:
-    sweep = SweepConfig(**{**values, "resources": {"cpus_per_trial": 99}})
+    sweep = make_sweep(**{**values, "resources": {"cpus_per_trial": 99}})
     with pytest.raises(InputError, match="no node can give a trial 99 CPUs and 0 GPUs; the largest has 2 CPUs"):
         run_experiment(prepare("mine", sweep), tmp_path)
 
@@ -57,6 +57,6 @@ def test_a_finished_pack_reports_complete_runs_with_their_test_counts(undisturbe
 
 
 def test_languages_that_choose_and_are_tested_are_named(values: dict[str, Any]) -> None:
-    assert prepare("mine", SweepConfig(**values)).chosen_by_targets == ()
+    assert prepare("mine", make_sweep(**values)).chosen_by_targets == ()
     values["selection_languages"] = ["eng_Latn", "kat_Geor"]
-    assert prepare("mine", SweepConfig(**values)).chosen_by_targets == ("kat_Geor",)
+    assert prepare("mine", make_sweep(**values)).chosen_by_targets == ("kat_Geor",)

@@ -8,6 +8,7 @@ import yaml
 
 from sweep.experiment.files import load_experiment
 from sweep.experiment.space import Dimension
+from tests.making.experiments import load_search
 from xpe_core.errors import InputError
 
 
@@ -23,7 +24,7 @@ def test_every_shipped_experiment_is_valid(name: str) -> None:
 
 
 def test_sib200_dual_searches_what_the_paper_varies_and_keeps_its_recipe() -> None:
-    _, sweep = load_experiment("sib200-dual")
+    _, sweep = load_search("sib200-dual")
     assert set(sweep.space) == {"num_virtual_tokens", "encoder_hidden_size", "encoder_ratio", "source_set"}
     config = sweep.config()
     assert (config.backbone, config.data.dataset) == ("FacebookAI/xlm-roberta-large", "Davlan/sib200")
@@ -33,13 +34,13 @@ def test_sib200_dual_searches_what_the_paper_varies_and_keeps_its_recipe() -> No
 
 def test_a_set_value_moves_a_field_from_the_space_to_the_base(tmp_path: Path) -> None:
     file = write_experiment(tmp_path, space={"learning_rate": {"log_uniform": [1e-4, 1e-2]}})
-    _, sweep = load_experiment(file, ["learning_rate=1e-3"])
+    _, sweep = load_search(file, ["learning_rate=1e-3"])
     assert sweep.space == {}
     assert sweep.config().training.learning_rate == 1e-3
 
 
 def test_a_dotted_key_sets_a_part_of_the_experiment(tmp_path: Path) -> None:
-    _, sweep = load_experiment(write_experiment(tmp_path), ["evaluation.max_examples=7", "num_samples=3"])
+    _, sweep = load_search(write_experiment(tmp_path), ["evaluation.max_examples=7", "num_samples=3"])
     assert (sweep.evaluation.max_examples, sweep.num_samples) == (7, 3)
 
 
@@ -47,7 +48,7 @@ def test_a_data_folder_is_kept_by_its_absolute_path(
     tmp_path: Path, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(dataset).parent)
-    _, sweep = load_experiment(write_experiment(tmp_path), [f"dataset={Path(dataset).name}"])
+    _, sweep = load_search(write_experiment(tmp_path), [f"dataset={Path(dataset).name}"])
     assert sweep.config().data.dataset == dataset
 
 
@@ -76,7 +77,11 @@ def test_the_centre_of_a_dimension_is_one_of_its_values(dimension: dict[str, Any
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"source_sets": {"a": 3}}, "source_sets={'a': '3'}"),
+        ({"source_sets": ["eng"]}, "source_sets belongs to kind: grid, and this is kind: search"),
+        (
+            {"kind": "grid", "space": {}, "arms": {"a": {}}, "source_sets": {"a": 3}},
+            "source_sets={'a': '3'}: must be a list",
+        ),
         ({"bass": {}}, "unknown key 'bass'; did you mean 'base'"),
         ({"base": {"lerning_rate": 1}}, "unknown key 'lerning_rate'; did you mean 'learning_rate'"),
         ({"space": {"learning_rat": {"choice": [1]}}}, "unknown key 'learning_rat'; did you mean 'learning_rate'"),
@@ -121,7 +126,7 @@ def test_a_folder_named_like_the_bundled_backbone_does_not_take_its_place(
 ) -> None:
     (tmp_path / "e5-small").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert load_experiment("quickstart")[1].config().backbone == "e5-small"
+    assert load_search("quickstart")[1].config().backbone == "e5-small"
 
 
 def test_a_space_that_leaves_no_token_for_one_half_is_refused_before_it_starts(tmp_path: Path) -> None:
@@ -161,6 +166,6 @@ def test_a_file_that_holds_no_experiment_is_refused(tmp_path: Path, text: str) -
 
 def test_a_set_value_takes_a_field_out_of_a_zipped_pair(tmp_path: Path) -> None:
     pair = {"learning_rate": [1e-3, 1e-4], "prompt_learning_rate": [5e-2, 5e-3]}
-    _, sweep = load_experiment(write_experiment(tmp_path, zipped=[pair]), ["learning_rate=5e-4"])
+    _, sweep = load_search(write_experiment(tmp_path, zipped=[pair]), ["learning_rate=5e-4"])
     assert sweep.config({"prompt_learning_rate": 5e-3}).values["prompt_learning_rate"] == 5e-3
     assert (list(sweep.dimensions), sweep.config().training.learning_rate) == (["prompt_learning_rate"], 5e-4)

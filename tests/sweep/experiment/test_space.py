@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.search import Search
 from sweep.experiment.space import Dimension
 
 
-def build(**values: Any) -> SweepConfig:
-    return SweepConfig(**{"base": {"max_steps": 100}, "num_samples": 4, **values})
+def build(**values: Any) -> Search:
+    return Search(**{"base": {"max_steps": 100}, "num_samples": 4, **values})
 
 
 def test_a_tied_field_follows_another(backbone: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.search import Search
 from sweep.logs.dashboard import DashboardStudy
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
@@ -46,7 +46,7 @@ PORT = "0"  # any that is free
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a search that has ended."""
     place = tmp_path_factory.mktemp("results")
-    write_search(place / "mine", SweepConfig(**SEARCH), TRIALS, lambda config, language: 0.5)
+    write_search(place / "mine", Search(**SEARCH), TRIALS, lambda config, language: 0.5)
     return place
 
 
@@ -127,7 +127,7 @@ def test_ctrl_c_ends_it_without_an_error(served: tuple[subprocess.Popen[str], st
 
 
 def test_a_running_search_is_kept_up_to_date(tmp_path: Path) -> None:
-    sweep = SweepConfig(**SEARCH)
+    sweep = Search(**SEARCH)
     opened = ExperimentFolder(tmp_path / "mine", sweep, {})
     params = TRIALS[1][0]
     record = TrialRecord("t0", 0, False, params, sweep.config(params).values, make_runs([1, 2]))

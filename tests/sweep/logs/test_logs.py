@@ -18,7 +18,7 @@ from wandb.proto import wandb_internal_pb2
 from sweep.analysis import read_evaluations, read_runs, target_groups
 from sweep.analysis.targets import Exclusion
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.logs.history import ConfigurationHistory, Histories
 from sweep.logs.live import LiveLogs
 from sweep.logs.secrets import hide_secrets
@@ -74,7 +74,7 @@ def logged(
     in_the_way = storage / "file"
     in_the_way.touch()
     for num_samples, tensorboard in ((3, in_the_way / "tensorboard"), (5, places["tensorboard"])):
-        plan = prepare("mine", SweepConfig(**{**values, "num_samples": num_samples}))
+        plan = prepare("mine", make_sweep(**{**values, "num_samples": num_samples}))
         with LiveLogs({**places, "tensorboard": tensorboard}, folder, said.append) as logs:
             run_experiment(plan, storage, logs.listen)
     return folder

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sweep.cluster.capacity import Share
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.estimate import estimate, measure_rate
 from sweep.planning.plan import prepare
 from xpe_core.backbones.backbone import load_backbone
@@ -18,7 +18,7 @@ def test_tokens_and_operations_are_those_that_training_counts(values: dict[str, 
     # one epoch of 96 examples, without validation and test: what the meter of a training counts
     base = {**values["base"], "max_steps": 12, "eval_steps": 12, "encoder_ratio": 1.0}
     arms, evaluation = {"xpe": {"learning_rate": 1e-3}}, values["evaluation"]
-    plan = prepare("mine", SweepConfig(kind="grid", base=base, arms=arms, seeds=(1, 2, 3), evaluation=evaluation))
+    plan = prepare("mine", make_sweep(kind="grid", base=base, arms=arms, seeds=(1, 2, 3), evaluation=evaluation))
     found = estimate(plan)
     assert (found.num_trials, found.num_runs, found.num_steps) == (1, 3, 36)
     lengths = plan.data.lengths[plan.data.select(("deu_Latn", "eng_Latn"), "train")]
@@ -32,14 +32,14 @@ def test_tokens_and_operations_are_those_that_training_counts(values: dict[str, 
 
 
 def test_a_search_is_estimated_by_the_corners_of_its_space(values: dict[str, Any]) -> None:
-    plan = prepare("mine", SweepConfig(**values))
+    plan = prepare("mine", make_sweep(**values))
     found = estimate(plan)
     assert (found.num_trials, found.num_runs, found.num_steps) == (8, 16, 16 * 60)
 
 
 @pytest.mark.usefixtures("local_ray")
 def test_the_rate_is_measured_where_a_trial_would_run(values: dict[str, Any]) -> None:
-    plan = prepare("mine", SweepConfig(**values))
+    plan = prepare("mine", make_sweep(**values))
     assert 1e6 < measure_rate(plan, Share(cpus=1, gpus=0.0)) < 1e14
     with pytest.raises(InputError, match="no node that is up can hold a trial.*--tflops"):
         measure_rate(plan, Share(cpus=64, gpus=0.0))

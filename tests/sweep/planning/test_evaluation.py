@@ -174,7 +174,7 @@ def test_seeds_beside_one_another_are_one_arm_and_so_are_an_experiments_runs(
         write(tmp_path / "dual-0.3" / f"seed-0{place}.safetensors", one)
     assert arms_of(tmp_path / "dual-0.3") == [("dual-0.3", 1), ("dual-0.3", 2)]
     sweep = build_evaluation(find_adapters([str(tmp_path / "runs")], None), "all", None, {})
-    assert sweep.num_runs == 3 and sweep.seeds_of("xpe") == (1,)
+    assert sweep.kind == "evaluate" and sweep.num_runs == 3 and sweep.seeds_of("xpe") == (1,)
     assert sweep.adapters["dual"] == {1: made[0].fingerprint, 2: made[1].fingerprint}
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from sweep.analysis import find_best, read_runs
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.arms import Replication
+from sweep.experiment.config import make_sweep
 from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
 from sweep.planning.replication import fresh_seeds, resolve_replication
@@ -29,7 +30,7 @@ def table(
     dataset: str, backbone: str, cache_folder: Path, local_ray: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Folder:
     """Run the grid; change a copy of its folder only."""
-    plan = prepare("table", SweepConfig(**make_grid(make_search(dataset, backbone))))
+    plan = prepare("table", make_sweep(**make_grid(make_search(dataset, backbone))))
     return run_experiment(plan, tmp_path_factory.mktemp("grid"))
 
 
@@ -57,7 +58,7 @@ def test_a_grid_runs_every_cell_once_and_more_seeds_extend_it(
     assert cells == {(arm, name, seed) for arm in ("spt", "xpe") for name in sets for seed in (1, 2, 3)}
     assert len(runs) == 12 and set(runs["state"]) == {"complete"}
     copy_experiment(table, tmp_path)
-    folder = run_experiment(prepare("table", SweepConfig(**{**grid, "seeds": "1-4"})), tmp_path)
+    folder = run_experiment(prepare("table", make_sweep(**{**grid, "seeds": "1-4"})), tmp_path)
     more = read_runs(folder)
     assert len(more) == more["run_id"].n_unique() == 16
     assert [record.number for record in read_ledger(folder).values()] == list(range(8))  # nothing is run twice
@@ -70,7 +71,7 @@ def test_a_learning_rate_of_a_million_fails_one_arms_runs_and_no_other(
     grid: dict[str, Any], table: Folder, tmp_path: Path
 ) -> None:
     hot = {**grid, "arms": {**grid["arms"], "hot": {"encoder_ratio": 1.0, "learning_rate": 1e6}}}
-    folder = run_experiment(prepare("hot", SweepConfig(**hot)), tmp_path)
+    folder = run_experiment(prepare("hot", make_sweep(**hot)), tmp_path)
     runs = read_runs(folder).sort("run_id")
     assert dict(runs.group_by("arm").agg(pl.col("state").unique().first()).iter_rows()) == {
         "hot": "failed",
@@ -111,14 +112,14 @@ def test_the_published_table_is_120_runs_and_90_in_the_other_arm() -> None:
 )
 def test_a_mistake_in_a_grid_is_said(grid: dict[str, Any], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SweepConfig(**{**grid, **changes})
+        make_sweep(**{**grid, **changes})
 
 
 def test_a_replication_runs_the_best_beside_spt_and_xpe_on_fresh_seeds(undisturbed: Folder, tmp_path: Path) -> None:
     copy_experiment(undisturbed, tmp_path)
     source = read_runs(undisturbed)
     assert fresh_seeds("mine", tmp_path) == "3-12"
-    sweep = resolve_replication(SweepConfig(kind="replicate", of="mine", top=1, seeds=(3, 4)), tmp_path)
+    sweep = resolve_replication(Replication(kind="replicate", of="mine", top=1, seeds=(3, 4)), tmp_path)
     best = find_best(source)
     assert best is not None and sweep.corners[0].config_id == best.config_id
     assert sorted(config.method for config in sweep.corners) in (["dual", "spt", "xpe"], ["spt", "xpe"])
@@ -126,9 +127,9 @@ def test_a_replication_runs_the_best_beside_spt_and_xpe_on_fresh_seeds(undisturb
     runs = read_runs(run_experiment(prepare("mine-replication", sweep), tmp_path))
     assert sorted(set(runs["seed"])) == [3, 4] and len(runs) == 2 * len(sweep.corners)
     with pytest.raises(InputError, match="seeds: 2 was used by mine; a replication needs fresh ones, such as 3-12"):
-        resolve_replication(SweepConfig(kind="replicate", of="mine", seeds=(2, 3)), tmp_path)
+        resolve_replication(Replication(kind="replicate", of="mine", seeds=(2, 3)), tmp_path)
 
 
 def test_a_replication_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"there is no experiment 'mine' in {tmp_path}"):
-        resolve_replication(SweepConfig(kind="replicate", of="mine"), tmp_path)
+        resolve_replication(Replication(kind="replicate", of="mine"), tmp_path)

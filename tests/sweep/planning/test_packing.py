@@ -9,7 +9,7 @@ import pytest
 from sweep.analysis import read_evaluations, read_runs
 from sweep.cluster.capacity import Share
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.packing import count_fitting, even_size, keep_longest, size_packs
 from sweep.planning.plan import Plan, prepare
 from tests.conftest import ONE_THREAD
@@ -21,7 +21,7 @@ def make_plan(values: dict[str, Any], size: Any) -> Plan:
     arms = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
     base = {**values["base"], "max_steps": 20, "eval_steps": 20}
     grid = {"kind": "grid", "base": base, "arms": arms, "seeds": "1-4", "evaluation": values["evaluation"]}
-    return prepare("table", SweepConfig(**grid, resources={**ONE_THREAD, "seeds_per_trial": size}))
+    return prepare("table", make_sweep(**grid, resources={**ONE_THREAD, "seeds_per_trial": size}))
 
 
 def test_what_fits_is_the_first_run_and_as_many_more_as_the_rest_of_the_memory_takes() -> None:

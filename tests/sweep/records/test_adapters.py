@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from sweep.analysis import find_best, read_evaluations, read_runs
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.records.adapters import find_beaten_runs, keep_adapters, kept_run_ids, read_kept
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
@@ -59,7 +59,7 @@ def make_records(config: RunConfig, *trials: tuple[float, str, float, tuple[int,
 
 
 def test_what_is_beaten_are_all_seeds_of_all_configurations_but_the_one_with_the_best_mean() -> None:
-    sweep, config = SweepConfig(seeds=(1, 2)), RunConfig()
+    sweep, config = make_sweep(seeds=(1, 2)), RunConfig()
     first, second = (0.0, "complete", 0.6, (1, 2)), (1.0, "complete", 0.7, (1, 2))
     records = make_records(config, first, second, (0.5, "pruned", 0.9, (1, 2)))
     assert find_beaten_runs(sweep, records) == set(records["t0"].run_ids)
@@ -69,7 +69,7 @@ def test_what_is_beaten_are_all_seeds_of_all_configurations_but_the_one_with_the
 
 
 def test_a_configuration_with_seeds_to_come_is_not_judged_and_a_failed_one_counts_as_nothing() -> None:
-    sweep, config = SweepConfig(seeds=(1, 2)), RunConfig()
+    sweep, config = make_sweep(seeds=(1, 2)), RunConfig()
     first = (0.0, "complete", 0.6, (1, 2))
     records = make_records(config, first, (1.0, "complete", 0.7, (1,)))
     assert find_beaten_runs(sweep, records) == set()
@@ -78,7 +78,7 @@ def test_a_configuration_with_seeds_to_come_is_not_judged_and_a_failed_one_count
 
 
 def test_with_keep_best_only_the_best_so_far_is_there(tmp_path: Path) -> None:
-    sweep, config = SweepConfig(seeds=(1,), keep="best"), RunConfig()
+    sweep, config = make_sweep(seeds=(1,), keep="best"), RunConfig()
     records = make_records(
         config, (0.0, "complete", 0.6, (1,)), (0.3, "complete", 0.5, (1,)), (1.0, "complete", 0.7, (1,))
     )
@@ -100,7 +100,7 @@ def test_what_is_kept_may_change_between_two_starts_and_older_experiments_go_on(
     values = yaml.safe_load(file.read_text())
     assert values.pop("keep") == "all"
     file.write_text(yaml.safe_dump(values))  # as a version wrote it that kept none
-    sweep = SweepConfig(**{**one_at_a_time, "keep": "none"})
+    sweep = make_sweep(**{**one_at_a_time, "keep": "none"})
     ExperimentFolder(tmp_path / "mine", sweep, values["fingerprints"]).close()
 
 

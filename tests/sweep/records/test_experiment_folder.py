@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder, read_specification
 from sweep.records.ledger import TrialRecord, read_ledger, read_usage
 from sweep.records.parquet import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows
@@ -21,7 +21,7 @@ FINGERPRINTS = {"backbone": "b", "data": "d"}
 
 
 def open_folder(path: Path, **values: Any) -> ExperimentFolder:
-    return ExperimentFolder(path, SweepConfig(base={"max_steps": 100}, **values), FINGERPRINTS)
+    return ExperimentFolder(path, make_sweep(base={"max_steps": 100}, **values), FINGERPRINTS)
 
 
 def suggest(folder: ExperimentFolder, number: int = 0) -> TrialRecord:
@@ -211,7 +211,7 @@ def test_the_same_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
     open_folder(tmp_path / "x", num_samples=4).close()
     open_folder(tmp_path / "x", num_samples=8, resources={"max_concurrent_trials": 1}).close()
     open_folder(tmp_path / "x", num_samples=8, seeds=[1, 2, 3]).close()
-    sweep = SweepConfig(base={"max_steps": 200}, num_samples=8, seeds=(1, 2, 3))
+    sweep = make_sweep(base={"max_steps": 200}, num_samples=8, seeds=(1, 2, 3))
     ExperimentFolder(tmp_path / "x", sweep, FINGERPRINTS).close()
     with pytest.raises(InputError, match=r"base.max_steps was 200 and is now 100; seeds was \[1, 2, 3\] and is now"):
         open_folder(tmp_path / "x", num_samples=8)
@@ -219,7 +219,7 @@ def test_the_same_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
 
 def test_a_number_may_be_written_in_another_way(tmp_path: Path) -> None:
     for rate in ("5e-3", 0.005):
-        sweep = SweepConfig(base={"max_steps": 100, "learning_rate": rate})
+        sweep = make_sweep(base={"max_steps": 100, "learning_rate": rate})
         ExperimentFolder(tmp_path / "x", sweep, FINGERPRINTS).close()
 
 
@@ -236,7 +236,7 @@ def test_another_experiment_is_refused_with_the_difference(tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"seeds was \[1, 2\] and is now \[1, 3\].*--name"):
         open_folder(tmp_path / "x", seeds=[1, 3])
     with pytest.raises(InputError, match="the data differ, in content .*fingerprints d and other"):
-        sweep = SweepConfig(base={"max_steps": 100}, seeds=(1, 2))
+        sweep = make_sweep(base={"max_steps": 100}, seeds=(1, 2))
         ExperimentFolder(tmp_path / "x", sweep, {**FINGERPRINTS, "data": "other"})
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import Candidate, rank_candidates, rank_trials
 from sweep.records.runs import make_runs
@@ -51,13 +51,13 @@ def test_trials_of_one_configuration_are_judged_together_each_seed_weighing_the_
         make_record(2, second, "complete", 0.3, (2, 3)),
         make_record(3, second, "pruned", 0.99, (4,)),
     ]
-    ranked = rank_trials(SweepConfig(seeds=(1, 2, 3)), records)
+    ranked = rank_trials(make_sweep(seeds=(1, 2, 3)), records)
     assert [one.subject for one in ranked] == [first.config_id, second.config_id]
     assert [one.score for one in ranked] == pytest.approx([0.6, 0.5])
 
 
 def test_what_an_experiment_does_not_ask_for_any_more_is_not_judged() -> None:
-    sweep = SweepConfig(kind="grid", base={"max_steps": 100}, arms={"spt": {"encoder_ratio": 0.0}})
+    sweep = make_sweep(kind="grid", base={"max_steps": 100}, arms={"spt": {"encoder_ratio": 0.0}})
     (asked,) = sweep.corners
     dropped = RunConfig(**{**asked.values, "encoder_ratio": 1.0})
     shorter = RunConfig(**{**asked.values, "max_steps": 50})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
@@ -21,7 +21,7 @@ from xpe_core.errors import InputError
 @pytest.fixture
 def storage(tmp_path: Path) -> str:
     """Write an experiment of one trial that has ended and one that has not."""
-    folder = ExperimentFolder(tmp_path / "mine", SweepConfig(base={"max_steps": 100}), {})
+    folder = ExperimentFolder(tmp_path / "mine", make_sweep(base={"max_steps": 100}), {})
     for number, ratio in enumerate((0.0, 0.3)):
         config = RunConfig(max_steps=100, encoder_ratio=ratio)
         params = {"encoder_ratio": ratio}
@@ -88,7 +88,7 @@ def test_what_is_not_there_is_said(storage: str, tmp_path: Path, console: Consol
 
 
 def test_a_driver_at_work_is_seen_and_asked_to_stop(storage: str, tmp_path: Path, console: Console) -> None:
-    folder = ExperimentFolder(tmp_path / "mine", SweepConfig(base={"max_steps": 100}), {})
+    folder = ExperimentFolder(tmp_path / "mine", make_sweep(base={"max_steps": 100}), {})
     try:
         print_experiments(console, storage)
         assert "running" in text_of(console)
@@ -97,7 +97,7 @@ def test_a_driver_at_work_is_seen_and_asked_to_stop(storage: str, tmp_path: Path
         assert folder.is_asked_to_stop()
     finally:
         folder.close()
-    again = ExperimentFolder(tmp_path / "mine", SweepConfig(base={"max_steps": 100}), {})
+    again = ExperimentFolder(tmp_path / "mine", make_sweep(base={"max_steps": 100}), {})
     assert not again.is_asked_to_stop()  # the request was for the driver before
     again.close()
 

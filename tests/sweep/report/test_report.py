@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sweep.analysis import main_table, read_results
 from sweep.driver.messages import TrialReport
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.planning.plan import Plan, prepare
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
@@ -25,7 +25,7 @@ GROUPS = {"yor_Latn": 0.25, "kat_Geor": 0.75, "eng_Latn": 1.0}
 
 @pytest.fixture
 def plan(values: dict[str, Any]) -> Plan:
-    return prepare("mine", SweepConfig(**values))
+    return prepare("mine", make_sweep(**values))
 
 
 def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state: str, value: float) -> None:
@@ -44,6 +44,7 @@ def write_trial(folder: ExperimentFolder, number: int, config: RunConfig, state:
 
 def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan, tmp_path: Path) -> None:
     folder = ExperimentFolder(tmp_path / "mine", plan.sweep, plan.fingerprints)
+    assert plan.sweep.kind == "search"
     write_trial(folder, 0, plan.sweep.config(encoder_ratio=0.0), "complete", 0.4)
     write_trial(folder, 1, plan.sweep.config(encoder_ratio=1.0), "complete", 0.6)
     write_trial(folder, 2, plan.sweep.config(encoder_ratio=0.3), "complete", 0.8)
@@ -89,6 +90,7 @@ def test_the_plan_says_what_is_searched_trained_and_tested(plan: Plan, tmp_path:
 
 
 def test_the_screen_counts_what_the_ledger_knows_and_prints_what_ends(plan: Plan) -> None:
+    assert plan.sweep.kind == "search"
     config = plan.sweep.config(encoder_ratio=0.3).values
     done = TrialRecord("a", 0, False, {}, config, make_runs([1, 2]), state=State.COMPLETE, reports={60: 0.75})
     running = TrialRecord("b", 1, False, {}, config, make_runs([1, 2]))

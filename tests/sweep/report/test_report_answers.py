@@ -14,13 +14,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from sweep.analysis import main_table, read_results
-from sweep.experiment.files import load_experiment
 from sweep.report import commands
 from sweep.report.latex import LETTERS, escape, to_latex
 from sweep.report.sheet import Sheet
 from sweep.run import app
 from sweep.storage import Folder
-from tests.making.experiments import make_rows, put, write_grid, write_replication, write_search
+from tests.making.experiments import load_search, make_rows, put, write_grid, write_replication, write_search
 from tests.sweep.analysis.test_per_language import SEARCH, TRIALS, flat
 from tests.sweep.analysis.test_tables import ARMS, SETS, accuracy
 from xpe_core.config import RunConfig
@@ -243,7 +242,7 @@ def test_the_best_is_an_experiment_file_with_the_command_that_replicates_it(tmp_
     assert "python sweep/run.py replicate found-best-low_performing.yaml" in ran.output
     file = tmp_path / "mine.yaml"
     file.write_text(ran.output)
-    _, sweep = load_experiment(str(file))
+    _, sweep = load_search(str(file))
     assert sweep.config() == SEARCH.config(TRIALS[-1][0])
     assert yaml.safe_load(ran.output)["seeds"] == [1, 2]
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from sweep.analysis.report_data import answer
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.parquet import write_rows
 from sweep.report.watch import watch
@@ -21,7 +21,7 @@ from xpe_core.errors import InputError
 
 def test_the_page_follows_a_driver_and_the_last_one_stands_still(tmp_path: Path) -> None:
     folder, target, console = Folder(tmp_path / "made"), Folder(tmp_path / "out"), Console(file=io.StringIO())
-    sweep = SweepConfig(**{"kind": "grid", "arms": ARMS, "seeds": tuple(range(1, 7))})
+    sweep = make_sweep(**{"kind": "grid", "arms": ARMS, "seeds": tuple(range(1, 7))})
     driver = ExperimentFolder(tmp_path / "made", sweep, {})
     thread = threading.Thread(target=watch, args=(console, [folder], lambda: answer([folder]), target, 0.05))
     thread.start()
@@ -46,7 +46,7 @@ def test_the_page_follows_a_driver_and_the_last_one_stands_still(tmp_path: Path)
 
 def test_between_two_tables_of_a_trial_it_tries_again(tmp_path: Path) -> None:
     folder, target, console = Folder(tmp_path / "made"), Folder(tmp_path / "out"), Console(file=io.StringIO())
-    sweep = SweepConfig(**{"kind": "grid", "arms": ARMS, "seeds": tuple(range(1, 7))})
+    sweep = make_sweep(**{"kind": "grid", "arms": ARMS, "seeds": tuple(range(1, 7))})
     driver = ExperimentFolder(tmp_path / "made", sweep, {})
     runs, rows = make_rows(sweep.corners[0], 0, range(1, 7), accuracy, arm="spt")
     write_rows(folder, "runs", 0, [run["run_id"] for run in runs], runs)
@@ -71,7 +71,7 @@ def test_without_a_driver_it_writes_once_and_ends(tmp_path: Path) -> None:
 
 
 def test_where_there_is_neither_result_nor_driver_it_says_so(tmp_path: Path) -> None:
-    sweep = SweepConfig(**{"kind": "grid", "arms": ARMS, "seeds": (1,)})
+    sweep = make_sweep(**{"kind": "grid", "arms": ARMS, "seeds": (1,)})
     ExperimentFolder(tmp_path / "made", sweep, {}).close()
     folder = Folder(tmp_path / "made")
     with pytest.raises(InputError, match="there are no results, and no driver is at work"):

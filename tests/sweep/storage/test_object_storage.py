@@ -26,7 +26,8 @@ from rich.console import Console
 
 from sweep.analysis import read_runs
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import SweepConfig
+from sweep.experiment.arms import Replication
+from sweep.experiment.config import make_sweep
 from sweep.experiment.files import load_experiment
 from sweep.planning.plan import prepare
 from sweep.planning.replication import resolve_replication
@@ -37,6 +38,7 @@ from sweep.storage import Folder
 from sweep.storage.lock import Lock
 from tests.cluster.kill_driver import compare
 from tests.conftest import Refuse, Run, make_bucket, make_search_in_order
+from tests.making.experiments import load_search
 from tests.sweep.test_end_to_end import ROOT, command
 from xpe_core.errors import InputError
 
@@ -48,7 +50,7 @@ def finished(
     """Run the search of `undisturbed` in object storage; return the storage and the experiment's folder."""
     with pytest.MonkeyPatch.context() as patch:
         storage = f"{make_bucket(s3_server, patch)}/results"
-        sweep = SweepConfig(**make_search_in_order(dataset, backbone))
+        sweep = make_sweep(**make_search_in_order(dataset, backbone))
         yield storage, run_experiment(prepare("mine", sweep), storage)
 
 
@@ -123,13 +125,13 @@ def test_its_best_configuration_is_run_again_and_replicated_from_there(finished:
     storage, folder = finished
     endpoint = f"?endpoint_override={os.environ['AWS_ENDPOINT_URL']}"
     for query in ("", endpoint):
-        name, best = load_experiment(f"{folder}/mine-best.yaml{query}")
+        name, best = load_search(f"{folder}/mine-best.yaml{query}")
         assert name == "mine-best" and best.num_samples == 1 and not best.varying
         for of in ("mine", f"{folder}{query}", f"{folder}/mine-best.yaml{query}"):
-            sweep = SweepConfig(kind="replicate", of=of, seeds=(7, 8))
+            sweep = Replication(kind="replicate", of=of, seeds=(7, 8))
             assert {"best", "spt", "xpe"} >= set(resolve_replication(sweep, storage + query).arms)
     with pytest.raises(InputError, match="seeds: 1 was used by mine; .* such as 3-12"):
-        resolve_replication(SweepConfig(kind="replicate", of="mine", seeds=(1,)), storage)
+        resolve_replication(Replication(kind="replicate", of="mine", seeds=(1,)), storage)
     with pytest.raises(InputError, match=r"experiment s3://.*other.yaml: there is no such file"):
         load_experiment(f"{folder}/other.yaml")
 
@@ -226,7 +228,7 @@ def test_keys_that_expire_in_the_middle_are_said_and_with_new_ones_nothing_is_lo
     one_at_a_time: dict[str, Any], bucket: str, undisturbed: Folder, guarded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweep.storage.heartbeat.HEARTBEAT_SECONDS", 1.0)
-    plan = prepare("mine", SweepConfig(**one_at_a_time))
+    plan = prepare("mine", make_sweep(**one_at_a_time))
 
     def expire(record: TrialRecord, report: object) -> None:
         if record.number == 2:
