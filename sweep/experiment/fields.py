@@ -63,7 +63,7 @@ def read_params(params: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def read_value(name: str, value: Any, place: str) -> Any:
+def read_value(name: str, value: object, place: str) -> object:
     """Return a field's value in its declared type and range; ValueError that begins with the place."""
     if name not in FIELDS:
         return value
@@ -76,7 +76,7 @@ def read_value(name: str, value: Any, place: str) -> Any:
         raise ValueError(f"{place}={show_value(value)}: {problem}") from None
 
 
-def holds(name: str, condition: Any, value: Any) -> bool:
+def holds(name: str, condition: object, value: object) -> bool:
     """Whether a condition of `when`, as `read_fields` returns it, holds of a field's value."""
     if isinstance(condition, str) and (match := CONDITION.fullmatch(condition)):
         sign, limit = match.groups()
@@ -125,13 +125,13 @@ def _read_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {name: read_value(name, value, f"{where}: {name}") for name, value in values.items()}
 
 
-def _read_list(name: str, values: Any, place: str) -> Any:
+def _read_list(name: str, values: object, place: str) -> object:
     if not isinstance(values, list | tuple):
         return values
     return [read_value(name, value, f"{place}[{number}]") for number, value in enumerate(values)]
 
 
-def _read_dimension(name: str, dimension: Any) -> Any:
+def _read_dimension(name: str, dimension: object) -> object:
     if not isinstance(dimension, Mapping):
         return dimension
     found = dict(dimension)
@@ -142,7 +142,7 @@ def _read_dimension(name: str, dimension: Any) -> Any:
     return found
 
 
-def _read_single(name: str, condition: Any, place: str) -> Any:
+def _read_single(name: str, condition: object, place: str) -> object:
     try:
         return read_value(name, condition, place)
     except ValueError as error:
@@ -150,7 +150,7 @@ def _read_single(name: str, condition: Any, place: str) -> Any:
         raise ValueError(f"{error}{way}") from None
 
 
-def _read_condition(name: str, condition: Any, where: str) -> Any:
+def _read_condition(name: str, condition: object, where: str) -> object:
     """Return a condition as `holds` takes it; ValueError where the field can have no such value."""
     place = f"{where}: {name}"
     if name not in FIELDS:

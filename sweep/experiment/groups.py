@@ -6,7 +6,6 @@ only, so that a run is the same one whatever file it was asked for in.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from xpe_core.errors import InputError
 from xpe_core.languages import check_free, split_names
@@ -18,7 +17,7 @@ OF_TABLES = ("all_targets", "seen", "trained", "none", "unknown")
 Groups = Mapping[str, Sequence[str]]
 
 
-def expand_groups(values: Any) -> Any:
+def expand_groups(values: object) -> object:
     """Return an experiment's values, as a file has them, with languages in the places of its groups.
 
     ValueError where a group's name is taken, or it has no languages.
@@ -43,7 +42,7 @@ def expand_groups(values: Any) -> Any:
     return changed
 
 
-def read_groups(groups: Mapping[Any, Any]) -> dict[str, tuple[str, ...]]:
+def read_groups(groups: Mapping[object, object]) -> dict[str, tuple[str, ...]]:
     """Return the groups with their languages sorted, groups among them expanded."""
     listed: dict[str, list[str]] = {}
     for name, members in groups.items():
@@ -83,7 +82,7 @@ def name_source_set(source_set: str, groups: Groups) -> str:
     return next((name for name, members in groups.items() if set(members) == languages), source_set)
 
 
-def _expand(names: Any, groups: Groups) -> Any:
+def _expand(names: object, groups: Groups) -> object:
     """Return names with languages in the places of groups, sorted and each once; as they are where none is a group."""
     if not isinstance(names, str | list | tuple) or not all(isinstance(name, str) for name in names):
         return names  # refused by the field's own type
@@ -94,7 +93,7 @@ def _expand(names: Any, groups: Groups) -> Any:
     return ",".join(expanded) if isinstance(names, str) else expanded
 
 
-def _expand_field(value: Any, groups: Groups) -> Any:
+def _expand_field(value: object, groups: Groups) -> object:
     """Return a field of `base`, or a dimension of `space`."""
     if isinstance(value, Mapping):
         choices = value.get("choice")
@@ -102,13 +101,13 @@ def _expand_field(value: Any, groups: Groups) -> Any:
     return _expand(value, groups)
 
 
-def _expand_arm(values: Any, groups: Groups) -> Any:
+def _expand_arm(values: object, groups: Groups) -> object:
     if not isinstance(values, Mapping) or "source_set" not in values:
         return values
     return {**values, "source_set": _expand(values["source_set"], groups)}
 
 
-def _expand_lists(lists: Any, groups: Groups) -> Any:
+def _expand_lists(lists: object, groups: Groups) -> object:
     if not isinstance(lists, Mapping) or not isinstance(lists.get("source_set"), list | tuple):
         return lists
     return {**lists, "source_set": [_expand(one, groups) for one in lists["source_set"]]}

@@ -27,7 +27,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-def join_lists(value: Any) -> Any:
+def join_lists(value: object) -> object:
     """Write a list of languages among the choices as one string, as `RunConfig` does."""
     if not isinstance(value, list | tuple):
         return value  # refused by the field's own type
