@@ -15,7 +15,7 @@ def count_nouns(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def format_number(value: Any) -> str:
+def format_number(value: object) -> str:
     """Return a value with three significant digits where it is no whole number."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 

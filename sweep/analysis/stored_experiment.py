@@ -80,5 +80,5 @@ def _build(folder: Folder, values: dict[str, Any]) -> SweepConfig:
     return build_sweep({**values, "space": space}, where)
 
 
-def _said(dimension: Any) -> Any:
+def _said(dimension: object) -> object:
     return {k: v for k, v in dimension.items() if v is not None} if isinstance(dimension, dict) else dimension

@@ -43,7 +43,7 @@ class Proposal:
 
     config: RunConfig
     runs: tuple[RunKey, ...]
-    params: Mapping[str, Any]
+    params: Mapping[str, object]
     baseline: bool = False
     arm: str | None = None
 
@@ -141,7 +141,7 @@ class Sampler:
         drawn = {name: dimension.at(share) for (name, dimension), share in zip(dimensions.items(), shares, strict=True)}
         return self._keep_searched(drawn), None
 
-    def _keep_searched(self, point: Mapping[str, Any]) -> dict[str, Any]:
+    def _keep_searched(self, point: Mapping[str, object]) -> dict[str, Any]:
         """Return the point without fields that are not searched where the others have these values."""
         values = {**DEFAULTS, **self._sweep.values_at(point)}
         space = self._sweep.space

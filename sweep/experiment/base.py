@@ -108,7 +108,7 @@ class Sweep(Strict):
         """The most steps that a trial may take; 0 for a replication whose arms are not known yet."""
         return max((corner.training.max_steps for corner in self.corners), default=0)
 
-    def has_full_length(self, values: Mapping[str, Any]) -> bool:
+    def has_full_length(self, values: Mapping[str, object]) -> bool:
         """Whether a configuration has the experiment's number of steps; before it was extended there were fewer."""
         return "max_steps" not in self.base or bool(values["max_steps"] == self.longest)
 

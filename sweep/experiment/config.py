@@ -32,7 +32,7 @@ KEYS: dict[str, FieldInfo] = {name: field for kind in KINDS.values() for name, f
 """The keys of experiment files, of all kinds."""
 
 
-def build_sweep(values: Mapping[str, Any], where: str) -> SweepConfig:
+def build_sweep(values: Mapping[str, object], where: str) -> SweepConfig:
     """Return an experiment of the kind that its values say, a search where they say none.
 
     InputError with one sentence that names the place `where` and the key.
@@ -44,13 +44,13 @@ def build_sweep(values: Mapping[str, Any], where: str) -> SweepConfig:
     return build_config(model, own, where)
 
 
-def make_sweep(**values: Any) -> SweepConfig:
+def make_sweep(**values: object) -> SweepConfig:
     """Return an experiment of the kind that its values say; ValueError where something is wrong."""
     model, own = _choose_kind(values)
     return model(**own)
 
 
-def _choose_kind(values: Mapping[str, Any]) -> tuple[type[SweepConfig], dict[str, Any]]:
+def _choose_kind(values: Mapping[str, object]) -> tuple[type[SweepConfig], dict[str, Any]]:
     """Return the class of an experiment and the values for it: a key of another kind may be empty, and is left out."""
     kind = values.get("kind", "search")
     if not isinstance(kind, str) or kind not in KINDS:

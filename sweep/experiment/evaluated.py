@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sweep.experiment.fields import read_value
 from sweep.experiment.files import make_paths_absolute
@@ -30,9 +29,9 @@ def name_evaluation(source: str) -> str:
     return f"{make_name(stem)}-evaluation"
 
 
-def read_evaluation_values(overrides: Sequence[str], **given: str | None) -> dict[str, Any]:
+def read_evaluation_values(overrides: Sequence[str], **given: str | None) -> dict[str, object]:
     """Return the fields of `RunConfig` that hold for all adapters of an evaluation, paths made absolute."""
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     for key, text in split_overrides(overrides).items():
         if key not in OF_EVALUATIONS:
             known = ", ".join(OF_EVALUATIONS)
@@ -43,5 +42,5 @@ def read_evaluation_values(overrides: Sequence[str], **given: str | None) -> dic
             values[key] = read_value(key, read_override(key, text), f"--set {key}")
         except ValueError as error:
             raise InputError(str(error)) from None
-    base: dict[str, Any] = make_paths_absolute({"base": values})["base"]
+    base: dict[str, object] = make_paths_absolute({"base": values})["base"]
     return base

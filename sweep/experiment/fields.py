@@ -30,7 +30,7 @@ CONDITION = re.compile(r"(>=|<=|==|!=|>|<)\s*(.+)")
 EQUALITIES = ("==", "!=")
 
 
-def read_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def read_fields(values: Mapping[str, object]) -> dict[str, Any]:
     """Return an experiment's values with those of `RunConfig`'s fields read; ValueError names the place of a bad one.
 
     What has not the form of an experiment, and unknown keys, are left as they are: others refuse them.
@@ -54,7 +54,7 @@ def read_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def read_params(params: Mapping[str, Any]) -> dict[str, Any]:
+def read_params(params: Mapping[str, object]) -> dict[str, Any]:
     """Return drawn values in their fields' types: older ledgers hold `5e-3` as text."""
     found = dict(params)
     for name, value in params.items():
@@ -120,7 +120,7 @@ def _number() -> TypeAdapter[Any]:
     return TypeAdapter(Float, config=ConfigDict(allow_inf_nan=False))
 
 
-def _read_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _read_values(values: Mapping[str, object], where: str) -> dict[str, Any]:
     """Return fields with their values; `where` is the key that they stand under."""
     return {name: read_value(name, value, f"{where}: {name}") for name, value in values.items()}
 

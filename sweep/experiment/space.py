@@ -123,7 +123,7 @@ class Dimension(Strict):
         value = low + int(share * (int((high - low) / step + 1e-8) + 1)) * step
         return int(value) if self.integers else value
 
-    def is_searched(self, values: Mapping[str, Any]) -> bool:
+    def is_searched(self, values: Mapping[str, object]) -> bool:
         """Whether the field is searched where the others have these values."""
         return all(holds(name, condition, values[name]) for name, condition in self.when.items())
 

@@ -7,7 +7,6 @@ an unquoted `null` mean nothing; quoted they are text, too.
 import codecs
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import yaml
 
@@ -222,6 +221,6 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def text_of(values: Mapping[str, Any]) -> str:
+def text_of(values: Mapping[str, object]) -> str:
     """Return YAML that `read_mapping` reads back as the same texts."""
     return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))

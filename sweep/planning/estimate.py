@@ -113,7 +113,7 @@ def measure_rate(plan: Plan, share: Share) -> float:
 
 @ray.remote(max_calls=1)
 def _measure_rate(
-    values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
+    values: Mapping[str, object], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
 ) -> float:
     use_locations(places)
     torch.set_num_threads(share.cpus)

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 import torch
 
@@ -83,13 +82,13 @@ def find_adapters(sources: Iterable[str], classes: Sequence[str] | None) -> list
 
 
 def build_evaluation(
-    found: Sequence[Found], languages: str, max_examples: int | None, values: Mapping[str, Any]
+    found: Sequence[Found], languages: str, max_examples: int | None, values: Mapping[str, object]
 ) -> SweepConfig:
     """Return the experiment that tests the adapters; `values` of `RunConfig` hold for all of them.
 
     What neither an adapter nor `values` say stays unknown, but for what testing needs.
     """
-    arms: dict[str, dict[str, Any]] = {}
+    arms: dict[str, dict[str, object]] = {}
     adapters: dict[str, dict[int, str]] = defaultdict(dict)
     for one in sorted(found, key=lambda one: (one.arm, one.seed)):
         adapters[one.arm][one.seed] = one.adapter.fingerprint
@@ -198,7 +197,7 @@ def _expand(source: str) -> list[str]:
     return [str(file) for file in files] if len(files) > 1 else [source]
 
 
-def _check_values(one: Found, values: Mapping[str, Any]) -> None:
+def _check_values(one: Found, values: Mapping[str, object]) -> None:
     """Raise InputError where what an adapter says of its training would be overruled."""
     for field in ("source_set", "pooling"):
         known = one.adapter.known.get(field)
@@ -243,6 +242,6 @@ def _name(source: str, adapter: Adapter) -> str:
     return before.rpartition("/")[2] if SEED.fullmatch(last) or source.startswith(HUB) else last
 
 
-def _kind(adapter: Adapter) -> dict[str, Any]:
+def _kind(adapter: Adapter) -> dict[str, object]:
     """Return what is known of a configuration without its seed."""
     return {name: value for name, value in adapter.known.items() if name not in ("seed", "imported")}

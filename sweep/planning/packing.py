@@ -9,7 +9,6 @@ import resource
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import ray
@@ -66,7 +65,7 @@ def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tupl
 
 @ray.remote(max_calls=1)
 def _measure_memory(
-    values: Mapping[str, Any], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
+    values: Mapping[str, object], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
 ) -> tuple[int | None, int]:
     """Return a GPU's bytes for a trial (None on a CPU), and those in use at the peak of two steps of a pack."""
     use_locations(places)

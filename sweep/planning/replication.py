@@ -98,5 +98,5 @@ def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int]
     return found, set(runs["seed"].to_list()), read_specification(folder)["evaluation"]
 
 
-def _is_shared(key: str, arms: Mapping[str, Mapping[str, Any]]) -> bool:
+def _is_shared(key: str, arms: Mapping[str, Mapping[str, object]]) -> bool:
     return len({values[key] for values in arms.values()}) == 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TRIALS_A_FILE = 128
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[Mapping[str, object]]
 
 
 def _arrow_type(annotation: Any) -> pa.DataType:

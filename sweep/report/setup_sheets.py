@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell
@@ -57,7 +56,7 @@ def _values(cell: Cell, fields: Sequence[str]) -> tuple[str, ...]:
     return tuple(_show(cell.config.known.get(name, NOT_KNOWN)) for name in fields)
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if value is None:
         return "default"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
