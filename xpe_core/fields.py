@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any
 
@@ -22,8 +23,17 @@ class Mark(Enum):
     """Older experiments lack it and had its default, so the default is no part of a run's id."""
     COMPUTED = "computed"
     """Decides what an adapter computes, beside its tensors."""
+    SAID = "said"
+    """Told in the summary of an experiment, also where it has its default."""
     DATA = "data"
     """Says how the data set is read."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The values that the published recipe has of a field, where these are several; it stands in its `Annotated`."""
+
+    values: tuple[Any, ...]
 
 
 def _read_number(value: Any) -> Any:
@@ -59,6 +69,11 @@ class Part(BaseModel):
     """One part of a run's configuration: frozen, strict, a docstring under each field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def published_values(field: FieldInfo) -> tuple[Any, ...]:
+    """Return the published recipe's values of a field: its default, unless it says several."""
+    return next((one.values for one in field.metadata if isinstance(one, Published)), (field.default,))
 
 
 def is_marked(field: FieldInfo, mark: Mark) -> bool:

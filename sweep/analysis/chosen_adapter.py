@@ -20,6 +20,7 @@ from sweep.records.states import State
 from sweep.storage import Folder
 from sweep.storage.object_storage import is_object_storage
 from xpe_core.errors import InputError
+from xpe_core.tunings import METHOD_NAMES
 
 RULE = "the highest validation accuracy on the source languages, of equals the lowest seed"
 """The rule in words, for cards and messages."""
@@ -136,7 +137,8 @@ def _say_arms(runs: pl.DataFrame) -> str:
     if arms := ", ".join(runs["arm"].drop_nulls().unique().sort()):
         return f"its arms are {arms}"
     ids = ", ".join(f"{best.config_id} ({best.method})" for best in rank_configurations(runs)[:5])
-    return f"it has no arms; give a method (spt, xpe, dual: its best configuration) or a config_id, such as {ids}"
+    methods = ", ".join(method for method in METHOD_NAMES if method in set(runs["method"]))
+    return f"it has no arms; give a method ({methods}: its best configuration) or a config_id, such as {ids}"
 
 
 def _is_adapter(source: str) -> bool:

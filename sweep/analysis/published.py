@@ -17,9 +17,8 @@ from sweep.analysis.statistics import Array
 from sweep.analysis.tables import describe
 from xpe_core.languages import resolve_languages
 from xpe_core.tasks.metrics import title_of
+from xpe_core.tunings import describe as describe_run
 
-METHODS = {0.0: "spt", 1.0: "xpe", 0.3: "dual_30", 0.7: "dual_70"}
-"""The published methods by `encoder_ratio`."""
 METRIC = "accuracy"
 BACKBONES = ("xlm-roberta-large", "xlm-r-large", "xlmr-large")
 SCHEMA = {
@@ -61,9 +60,8 @@ def why_not_comparable(cell: Cell, metric: str) -> str | None:
         return f"the backbone is {config.backbone}, not XLM-R large"
     if dataset not in ("sib200", "sib-200"):
         return f"the data set is {config.data.dataset}, not SIB-200"
-    if config.values["encoder_ratio"] not in METHODS:
-        return f"encoder_ratio is {config.values['encoder_ratio']:g}, which is not published"
-    return None
+    words = describe_run(config)
+    return None if words.published else f"{words.why_unpublished}, which is not published"
 
 
 def published_table(results: Results) -> pl.DataFrame:
@@ -83,7 +81,7 @@ def published_table(results: Results) -> pl.DataFrame:
     for figure in load_published():
         method, source_set, group = figure["method"], figure["source_set"], figure["group"]
         size = len(results.groups.get(group, ()))
-        ours = [c for c in cells if METHODS[c.config.values["encoder_ratio"]] == method and c.source_set == source_set]
+        ours = [c for c in cells if describe_run(c.config).published == method and c.source_set == source_set]
         for cell in ours:
             note = _differs(results, cell, group)
             own = results.group_means(cell, group) if note is None else np.empty(0)

@@ -24,8 +24,10 @@ from sweep.analysis.statistics import (
 )
 from sweep.records.states import State
 from xpe_core.errors import InputError
+from xpe_core.tunings import BASELINES
 
-BASELINE = "spt"
+BASELINE = BASELINES[0]
+"""What arms are compared with where nothing else is said."""
 MAIN_SCHEMA = {
     "source_set": pl.String,
     "group": pl.String,

@@ -25,6 +25,7 @@ from sweep.records.runs import RunKey, make_runs
 from sweep.records.states import State
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.seeds import stream_seed
+from xpe_core.tunings import TUNINGS
 
 NUM_STARTUP_SAMPLES = 5
 """Random proposals before TPE has enough to go by."""
@@ -83,7 +84,7 @@ def propose_cells(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Ite
 
 
 class Sampler:
-    """Draws a search's configurations: SPT and XPE, then points of the space, no configuration twice."""
+    """Draws a search's configurations: the tuning's baselines, then points of the space, no configuration twice."""
 
     def __init__(self, sweep: Search, records: Mapping[str, TrialRecord]) -> None:
         """Start from what the ledger knows."""
@@ -100,8 +101,10 @@ class Sampler:
     def propose(self, number: int, known: set[str]) -> Proposal | None:
         """Return trial `number`'s configuration, none of the `known` config_ids; None where the space is exhausted."""
         sweep = self._sweep
-        for ratio in (0.0, 1.0) if "encoder_ratio" in sweep.space else ():
-            config = sweep.config(encoder_ratio=ratio)
+        for values in TUNINGS[sweep.config().tuning.tuning].baselines.values():
+            if not values.keys() <= sweep.space.keys():
+                continue
+            config = sweep.config(**values)
             if config.config_id not in known:
                 params = {name: config.values[name] for name in sweep.dimensions if name in DEFAULTS}
                 return Proposal(config, make_runs(sweep.seeds), params, baseline=True)

@@ -11,6 +11,7 @@ from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.tunings import BASELINES, TUNINGS
 from xpe_core.validation import build_config
 
 
@@ -24,12 +25,12 @@ def find_known(of: str, storage: Location, wanted: Mapping[str, str | None]) -> 
 def resolve_replication(
     sweep: Replication, storage: Location, places: Mapping[str, str | None] | None = None
 ) -> Replication:
-    """Return the replication with its arms: the best configurations, and SPT and XPE beside them.
+    """Return the replication with its arms: the best configurations, and their tuning's baselines beside them.
 
     Of an experiment's folder (or its name below `storage`) the best come out of its results; a YAML file stands for the
-    one configuration that it holds. SPT and XPE are the best that were tried, or the best configuration with another
-    `encoder_ratio`. A file's data set and backbone may lie in other `places`. InputError where there is nothing to
-    replicate, or a seed is not fresh.
+    one configuration that it holds. A baseline is the best of its method that was tried, or the best configuration with
+    the baseline's values. A file's data set and backbone may lie in other `places`. InputError where there is nothing
+    to replicate, or a seed is not fresh.
     """
     assert sweep.of is not None
     if is_file(sweep.of):
@@ -49,9 +50,9 @@ def resolve_replication(
         fresh = f"{max(used) + 1}-{max(used) + 10}"
         raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication needs fresh ones, such as {fresh}")
     best = next(iter(found.values()))
-    for method, ratio in (("spt", 0.0), ("xpe", 1.0)):
+    for method, values in TUNINGS[best.tuning.tuning].baselines.items():
         if method not in found and not any(config.method == method for config in found.values()):
-            found[method] = RunConfig(**{**best.values, "encoder_ratio": ratio})
+            found[method] = RunConfig(**{**best.values, **values})
     arms = {name: config.without("seed", "imported") for name, config in found.items()}
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
@@ -79,7 +80,7 @@ def _find_experiment(of: str, storage: Location) -> Folder:
 
 
 def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int], dict[str, Any]]:
-    """Return an experiment's best configurations with SPT and XPE, the seeds it used, and how it evaluated."""
+    """Return an experiment's best configurations with the baselines, the seeds it used, and how it evaluated."""
     from sweep.analysis import asked_runs, rank_configurations, read_runs  # slow to import, and seldom needed
     from sweep.analysis.stored_experiment import read_experiment
 
@@ -91,7 +92,7 @@ def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int]
     if not ranked:
         raise InputError(f"{folder} has no finished configuration to replicate")
     names = {f"best_{place + 1}" if top > 1 else "best": best for place, best in enumerate(ranked[:top])}
-    for method in ("spt", "xpe"):
+    for method in BASELINES:
         if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
             names[method] = of_method[0]
     found = {name: RunConfig.from_row(rows[best.config_id]).with_seed(1) for name, best in names.items()}

@@ -21,6 +21,7 @@ from sweep.report.formats import escape_markdown
 from xpe_core.adapters.peft_readme import INSTALL
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
+from xpe_core.tunings import describe
 
 FOLDED_FROM = 30
 """Languages from which their table is folded."""
@@ -99,7 +100,7 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
         language=_language_codes(numbers.sources),
         datasets=datasets or None,
         metrics=["accuracy"],
-        tags=["xpe-sweep", "prompt-tuning", "soft-prompt", "cross-lingual", config.method, "arxiv:2508.10352"],
+        tags=list(dict.fromkeys(["xpe-sweep", "cross-lingual", config.method, *describe(config).tags])),
         model_name=card.repo.split("/")[-1],
         eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset),
         **{MARK: {"config_id": numbers.cell.config_id, "seeds": list(card.revisions), "main_seed": card.main_seed}},

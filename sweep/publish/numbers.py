@@ -20,8 +20,8 @@ from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 from xpe_core.languages import resolve_languages
+from xpe_core.tunings import BASELINES
 
-COMPARED_METHODS = ("spt", "xpe")
 """What a card compares with, where the experiment has it on the same source set."""
 
 
@@ -89,7 +89,7 @@ def read_numbers(folder: Folder, config_id: str, exclude: str | None = None) -> 
     others = [
         other
         for other in whole.shown
-        if other.source_set == cell.source_set and other.method in COMPARED_METHODS and other.config_id != config_id
+        if other.source_set == cell.source_set and other.method in BASELINES and other.config_id != config_id
     ]
     results = replace(whole, cells=(cell, *others))
     alone = replace(whole, cells=(cell,))

@@ -16,23 +16,9 @@ from sweep.report.sheets import explain_differences
 from sweep.report.verdicts import judge
 from sweep.report.wording import name_group
 from xpe_core.config import FIELDS, RunConfig
+from xpe_core.fields import published_values
+from xpe_core.tunings import describe
 
-RECIPE_CHOICES: dict[str, tuple[Any, ...]] = {
-    "encoder_ratio": (0.0, 0.3, 0.7, 1.0),
-    "source_set": ("eng", "enarzho", "joshi5", "xlmr_seen"),
-    "encoder_prompt_learning_rate": (5e-5, 5e-3),
-    "encoder_prompt_weight_decay": (0.01, 0.0),
-}
-"""Fields of which the published recipe has several values (arXiv:2508.10352); of the others it has the default."""
-ENCODER_FIELDS: tuple[str, ...] = (
-    "encoder_hidden_size",
-    "encoder_num_layers",
-    "encoder_dropout",
-    "encoder_type",
-    "encoder_num_heads",
-)
-ENCODER_FIELDS += ("encoder_input_size", "encoder_prompt_learning_rate", "encoder_prompt_weight_decay")
-DIRECT_FIELDS = ("prompt_learning_rate", "prompt_weight_decay")
 NAMES = ("backbone", "dataset")
 RECIPE_NOTE = re.compile(r"\s*\([^()]*recipe[^()]*\)")
 LEFT_OUT = ("seed", "imported")
@@ -105,17 +91,18 @@ def recipe_table(config: RunConfig) -> tuple[str, int]:
     """Return every field of the configuration beside the published recipe's value, and how many differ (in bold)."""
     rows: list[tuple[str, ...]] = []
     strong: set[tuple[int, int]] = set()
+    of_recipe, unread = RunConfig().values, describe(config).unread
     for name, value in config.values.items():
         if name in LEFT_OUT:
             continue
         field = FIELDS[name]
-        recipe = RECIPE_CHOICES.get(name, (field.get_default(),))
-        is_read = name not in {"spt": ENCODER_FIELDS, "xpe": DIRECT_FIELDS}.get(config.method, ())
+        recipe = published_values(field) if name in of_recipe else ()
+        is_read = name not in unread
         if is_read and value not in recipe and not (name in NAMES and _bare(value) in map(_bare, recipe)):
             strong |= {(len(rows), 0), (len(rows), 1), (len(rows), 2)}
         shown = _show(value) if is_read else f"{_show(value)} (not read)"
         meaning = RECIPE_NOTE.sub("", (field.description or "").split("\n")[0]).replace("`", "")
-        rows.append((name, shown, " or ".join(map(_show, recipe)), meaning))
+        rows.append((name, shown, " or ".join(map(_show, recipe)) or "–", meaning))
     columns = ("field", "value", "published recipe", "what it is")
     return _table(columns, rows, pl.DataFrame(), left=4, strong=frozenset(strong)), len(strong) // 3
 

@@ -12,13 +12,8 @@ from sweep.report.sheet import percent
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.languages import find_language
-from xpe_core.tunings.prompt.config import PromptConfig
+from xpe_core.tunings import describe
 
-METHOD_NAMES = {
-    "spt": "standard soft prompt (SPT)",
-    "xpe": "cross-prompt encoder (XPE)",
-    "dual": "dual soft prompt (DUAL)",
-}
 FEW_SEEDS = 6
 """With fewer no claim at 5 % is possible."""
 SHOWN_LANGUAGES = 12
@@ -35,7 +30,7 @@ CLDR_LICENSE = "[Unicode's, of CLDR](https://www.unicode.org/license.txt)"
 def summarise(numbers: Numbers, config: RunConfig, num_published: int) -> str:
     """Return what it is, in a sentence."""
     return (
-        f"A {METHOD_NAMES[config.method]} of {count(config.values['num_virtual_tokens'], 'virtual token')} with its "
+        f"A {describe(config).title} with its "
         f"classification head, for the frozen encoder {link(config.backbone)}. Trained on "
         f"{count(len(numbers.sources), 'language')} of {link(config.data.dataset, 'datasets/')}, tested on "
         f"{count(len(numbers.languages), 'language')}; {count(num_published, 'seed')} published here."
@@ -43,24 +38,8 @@ def summarise(numbers: Numbers, config: RunConfig, num_published: int) -> str:
 
 
 def describe_method(config: RunConfig) -> str:
-    """Return what was trained: which tokens come from where."""
-    assert isinstance(config.tuning, PromptConfig)
-    encoded, total = config.tuning.num_encoder_tokens, config.values["num_virtual_tokens"]
-    start = f"{count(total, 'vector')} stand before the embeddings of every text; the encoder itself is not changed. "
-    through = {
-        "mlp": f"a small MLP (hidden size {config.values['encoder_hidden_size']})",
-        "lstm": f"a bidirectional LSTM (hidden size {config.values['encoder_hidden_size']})",
-        "attention": f"a layer of attention ({config.values['encoder_num_heads']} heads)",
-        "none": "no encoder at all",
-    }[config.values["encoder_type"]]
-    kinds = {
-        "spt": "They are trained directly (SPT).",
-        "xpe": f"They are the output of {through}, which is trained with its input embeddings (XPE).",
-        "dual": f"The first {total - encoded} are trained directly, the other {encoded} are the output of {through}, "
-        f"which is trained with its input embeddings (DUAL, `encoder_ratio` {config.values['encoder_ratio']:g}).",
-    }
-    end = " After training a prompt is a fixed table, so the files hold the table and not what computed it."
-    return start + kinds[config.method] + (end if config.method != "spt" else "")
+    """Return what was trained, and how it works."""
+    return describe(config).sentence
 
 
 def describe_sources(numbers: Numbers, source_set: str) -> str:

@@ -18,6 +18,7 @@ from sweep.report.terminal import Facts
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_duration, format_number, shorten
 from xpe_core.data.tokens import TokenisedData
+from xpe_core.tunings import describe
 
 
 def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
@@ -80,7 +81,8 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
     table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(places):,} texts")
     for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
-        what = f"{corner.method}, {corner.values['num_virtual_tokens']} tokens, trained on {corner.data.source_set}"
+        size = describe(corner).size
+        what = f"{corner.method}, {f'{size}, ' if size else ''}trained on {corner.data.source_set}"
         table.add_row("arm", Text(f"{arm}: {what}; seeds {shorten(sweep.seeds_of(arm))}"))
     for source_set, count in plan.trained_on_targets.items():
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")

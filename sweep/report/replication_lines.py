@@ -12,8 +12,8 @@ from sweep.analysis.tradeoff import name_search, name_seeds
 from sweep.report.group_lines import say_group
 from sweep.report.sheet import interval, p_value, percent, points
 from sweep.report.wording import name_group
+from xpe_core.tunings import BASELINES
 
-BASELINES = ("spt", "xpe")
 BEST = "best"
 """How the arms begin that a search chose."""
 MAX_CONFIGURATIONS = 3

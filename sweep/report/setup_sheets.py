@@ -6,11 +6,11 @@ from pathlib import Path
 from sweep.analysis.report_data import Answers
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
-from xpe_core.config import DEFAULTS, list_fields
+from xpe_core.config import DEFAULTS, FIELDS, list_fields
+from xpe_core.fields import Mark, is_marked
 
 NOT_KNOWN = "not known"
 """Stands for what an adapter that was trained elsewhere does not say."""
-ALWAYS_SAID = ("backbone", "dataset", "num_virtual_tokens", "encoder_hidden_size", "max_steps", "batch_size")
 
 
 def setup_line(answers: Answers) -> str:
@@ -44,7 +44,8 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
     shared = [
         f"{name}={_show(known.get(name, NOT_KNOWN))}"
         for name in fields
-        if name not in varied and (name in ALWAYS_SAID or (name in known and known[name] != DEFAULTS[name]))
+        if name not in varied
+        and (is_marked(FIELDS[name], Mark.SAID) or (name in known and known[name] != DEFAULTS[name]))
     ]
     notes = (f"The same for all: {', '.join(shared)}.",)
     frame = answers.main.select("arm", "source_set", "config_id").unique(maintain_order=True)

@@ -1,10 +1,16 @@
 """Tunings: what is trained inside or in front of the backbone. A new one is a folder here and an entry below."""
 
+from typing import TYPE_CHECKING
+
 from xpe_core.tunings.ia3.tuning import Ia3Tuning
 from xpe_core.tunings.lora.tuning import LoraTuning
 from xpe_core.tunings.none.tuning import NoTuning
 from xpe_core.tunings.prompt.tuning import PromptTuning
 from xpe_core.tunings.tuning import Tuning
+from xpe_core.tunings.words import Words
+
+if TYPE_CHECKING:
+    from xpe_core.config import RunConfig
 
 TUNINGS: dict[str, Tuning] = {
     "prompt": PromptTuning(),
@@ -14,3 +20,10 @@ TUNINGS: dict[str, Tuning] = {
 }
 METHOD_NAMES = {method: name for tuning in TUNINGS.values() for method, name in tuning.methods.items()}
 """All methods in the order of tables, with what a person reads."""
+BASELINES = tuple(method for tuning in TUNINGS.values() for method in tuning.baselines)
+"""Methods that others are compared with, that of tables first."""
+
+
+def describe(config: "RunConfig") -> Words:
+    """Return what tables, cards and READMEs say of a run."""
+    return TUNINGS[config.tuning.tuning].describe(config)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # Torch takes seconds to import, and a report needs none of i
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
     from xpe_core.tunings.peft_format import PeftFields, PeftPart
+    from xpe_core.tunings.words import Words
 
     Output = Tensor | Mapping[str, Tensor]
     """What a tuning's module returns, each tensor [R, ...] when it is called for a pack."""
@@ -49,6 +50,8 @@ class Tuning(Protocol):
     inserts: ClassVar[bool]
     """False: the backbone computes the same for all runs and steps, so its states are computed once."""
 
+    baselines: ClassVar[Mapping[str, Mapping[str, Any]]]
+    """By method: the fields that make a configuration the one that a search and a replication set beside it."""
     peft_types: ClassVar[tuple[str, ...]]
     """What peft calls adapters of this tuning in `peft_type`: the first is written, all are read; none: it has none."""
     drops_in_layers: ClassVar[bool]
@@ -86,6 +89,9 @@ class Tuning(Protocol):
 
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the learning rate and the weight decay of a parameter of the module."""
+
+    def describe(self, config: "RunConfig") -> "Words":
+        """Return what tables, cards and READMEs say of a run."""
 
     def write_peft(
         self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"

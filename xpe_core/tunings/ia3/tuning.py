@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from xpe_core.errors import InputError
 from xpe_core.tunings.ia3.config import Ia3Config
 from xpe_core.tunings.tuning import TuningConfig
+from xpe_core.tunings.words import Words
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,6 +29,7 @@ class Ia3Tuning:
     methods: ClassVar[Mapping[str, str]] = {"ia3": "IA3"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     peft_types: ClassVar[tuple[str, ...]] = ()
     drops_in_layers: ClassVar[bool] = False
 
@@ -75,6 +77,17 @@ class Ia3Tuning:
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the run's rate; towards ones, not towards zeros, so there is no decay."""
         return config.training.learning_rate, 0.0
+
+    def describe(self, config: "RunConfig") -> Words:
+        """Return what is multiplied."""
+        return Words(
+            title="set of scaling vectors (IA3)",
+            size="",
+            sentence="Keys, values and the inner states of every block are multiplied with trained vectors; the "
+            "encoder's own weights are not changed.",
+            tags=("ia3", "arxiv:2205.05638"),
+            why_unpublished="tuning is ia3",
+        )
 
     def write_peft(
         self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"

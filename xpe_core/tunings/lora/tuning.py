@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from xpe_core.errors import InputError
 from xpe_core.tunings.lora.config import LoraConfig
 from xpe_core.tunings.tuning import TuningConfig
+from xpe_core.tunings.words import Words
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +25,7 @@ class LoraTuning:
     methods: ClassVar[Mapping[str, str]] = {"lora": "LoRA"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     peft_types: ClassVar[tuple[str, ...]] = ("LORA",)
     drops_in_layers: ClassVar[bool] = True
 
@@ -78,6 +80,19 @@ class LoraTuning:
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the run's rate and decay."""
         return config.training.learning_rate, config.training.weight_decay
+
+    def describe(self, config: "RunConfig") -> Words:
+        """Return rank and layers."""
+        own = _own(config)
+        layers = "all linear layers" if own.roles is None else f"the linear layers {', '.join(own.roles)}"
+        return Words(
+            title=f"low-rank update (LoRA) of rank {own.rank}",
+            size=f"rank {own.rank}",
+            sentence=f"The product of two small matrices (rank {own.rank}, alpha {own.alpha:g}) is added to {layers} "
+            "of every block; the encoder's own weights are not changed.",
+            tags=("lora", "arxiv:2106.09685"),
+            why_unpublished="tuning is lora",
+        )
 
     def write_peft(
         self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"

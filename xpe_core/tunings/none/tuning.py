@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.tunings.none.config import NoConfig
 from xpe_core.tunings.tuning import TuningConfig
+from xpe_core.tunings.words import Words
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,6 +24,7 @@ class NoTuning:
     methods: ClassVar[Mapping[str, str]] = {"head": "head only"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = False
+    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     peft_types: ClassVar[tuple[str, ...]] = ()
     drops_in_layers: ClassVar[bool] = False
 
@@ -60,6 +62,16 @@ class NoTuning:
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Is not asked: there are no parameters."""
         raise KeyError(parameter)
+
+    def describe(self, config: "RunConfig") -> Words:
+        """Return that the head is all."""
+        return Words(
+            title="classification head alone",
+            size="",
+            sentence="Nothing but the head is trained; the encoder is not changed, and no token is added.",
+            tags=("linear-probing",),
+            why_unpublished="tuning is none",
+        )
 
     def write_peft(
         self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from xpe_core.fields import Float, Mark, SharedFloat, SharedInt
+from xpe_core.fields import Float, Mark, Published, SharedFloat, SharedInt
 from xpe_core.tunings.tuning import TuningConfig
 
 SOFT, ENCODED, BOTH = "spt", "xpe", "dual"
@@ -16,11 +16,11 @@ class PromptConfig(TuningConfig):
 
     tuning: Annotated[Literal["prompt"], Mark.SHARED, Mark.LATER] = "prompt"
     """What is trained inside or in front of the frozen backbone."""
-    num_virtual_tokens: Annotated[SharedInt, Mark.COMPUTED] = Field(20, ge=1, le=256)
+    num_virtual_tokens: Annotated[SharedInt, Mark.COMPUTED, Mark.SAID] = Field(20, ge=1, le=256)
     """Prompt length in tokens (recipe: 20)."""
-    encoder_ratio: Annotated[SharedFloat, Mark.COMPUTED] = Field(0.3, ge=0, le=1)
+    encoder_ratio: Annotated[SharedFloat, Mark.COMPUTED, Published((0.0, 0.3, 0.7, 1.0))] = Field(0.3, ge=0, le=1)
     """Share of the virtual tokens that come from the encoder: 0 is SPT, 1 is XPE, between them DUAL."""
-    encoder_hidden_size: SharedInt = Field(256, ge=1)
+    encoder_hidden_size: Annotated[SharedInt, Mark.SAID] = Field(256, ge=1)
     """Width of the encoder's hidden layers (recipe: 256, a quarter of the backbone's)."""
     encoder_num_layers: SharedInt = Field(2, ge=1, le=16)
     """Hidden layers of the encoder; 2 means Linear, Linear, Linear with ReLU and dropout between (recipe: 2).
@@ -37,11 +37,11 @@ class PromptConfig(TuningConfig):
     """Size of the encoder's input embeddings; null is the backbone's hidden size (recipe)."""
     prompt_learning_rate: Float = Field(5e-3, gt=0)
     """Rate of the directly trained virtual tokens (recipe: 5e-3)."""
-    encoder_prompt_learning_rate: Float = Field(5e-5, gt=0)
+    encoder_prompt_learning_rate: Annotated[Float, Published((5e-5, 5e-3))] = Field(5e-5, gt=0)
     """Rate of the encoder's input embeddings (recipe: 5e-5 in arm A, 5e-3 in arm C)."""
     prompt_weight_decay: Float = Field(0.0, ge=0)
     """Decay of the directly trained virtual tokens (recipe: 0)."""
-    encoder_prompt_weight_decay: Float = Field(0.01, ge=0)
+    encoder_prompt_weight_decay: Annotated[Float, Published((0.01, 0.0))] = Field(0.01, ge=0)
     """Decay of the encoder's input embeddings (recipe: 0.01 in arm A, 0 in arm C)."""
 
     @model_validator(mode="after")

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
 from xpe_core.tunings.prompt.config import PromptConfig
+from xpe_core.tunings.prompt.describe import describe_prompt
 from xpe_core.tunings.tuning import TuningConfig
+from xpe_core.tunings.words import Words
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,6 +26,10 @@ class PromptTuning:
     methods: ClassVar[Mapping[str, str]] = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
+    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "spt": {"encoder_ratio": 0.0},
+        "xpe": {"encoder_ratio": 1.0},
+    }
     peft_types: ClassVar[tuple[str, ...]] = ("PROMPT_TUNING", "P_TUNING")
     drops_in_layers: ClassVar[bool] = False
 
@@ -88,6 +94,10 @@ class PromptTuning:
         *_, module, last = ["", *parameter.split(".")]
         training = config.training
         return training.learning_rate, 0.0 if "bias" in last or module == "norm" else training.weight_decay
+
+    def describe(self, config: "RunConfig") -> Words:
+        """Return how its tokens come about."""
+        return describe_prompt(_own(config))
 
     def write_peft(
         self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
