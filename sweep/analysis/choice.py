@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -120,7 +119,7 @@ def compare(results: Results, first: str, second: str, groups: Sequence[str] | N
     names, found = (first, second), (find_cells(results, first), find_cells(results, second))
     homes = _choose_homes(names, [list(dict.fromkeys(cell.experiment for cell in cells)) for cells in found])
     ones, others = ([c for c in cells if c.experiment == home] for cells, home in zip(found, homes, strict=True))
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     pairs = []
     for one, other in _couples(names, ones, others):
         source_set = one.source_set if one.source_set == other.source_set else f"{one.source_set} / {other.source_set}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
@@ -80,7 +79,7 @@ def asked_runs(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
     return runs.filter(pl.col("max_steps") == sweep.longest) if "max_steps" in sweep.base else runs
 
 
-def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, Any] | None:
+def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, object] | None:
     """Return a search's best configuration as an experiment of its own with every value spelt out, None without one."""
     if sweep.kind != "search":
         return None
@@ -92,10 +91,10 @@ def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, Any] | Non
     return single_experiment(RunConfig.from_row(row), sweep, sweep.seeds)
 
 
-def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, Any]:
+def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, object]:
     """Return one configuration of an experiment as a search of its own, with every value spelt out."""
     values = sweep.model_dump(mode="json")
-    scheduler: dict[str, Any] = {}
+    scheduler: dict[str, object] = {}
     if sweep.kind == "search":
         grace_period = min(sweep.scheduler.grace_period, config.training.max_steps)
         scheduler = {"scheduler": {**values["scheduler"], "grace_period": grace_period}}

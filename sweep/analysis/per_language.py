@@ -5,7 +5,6 @@ largest of many noisy differences is an overestimate, so these tables describe a
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -100,9 +99,9 @@ def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.Dat
 def describe_languages(results: Results) -> pl.DataFrame:
     """Return the tested languages with what is known of them."""
     facts = results.rows.facts
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for code in results.languages:
-        row: dict[str, Any] = {"language": code, "excluded": code in results.excluded}
+        row: dict[str, object] = {"language": code, "excluded": code in results.excluded}
         if (language := find_language(code)) is not None:
             row |= {name: vars(language)[name] for name in LANGUAGE_SCHEMA if name in vars(language)}
             row |= {"seen": facts.is_seen(language.code), "low_performing": facts.is_low_performing(language.code)}
@@ -112,7 +111,7 @@ def describe_languages(results: Results) -> pl.DataFrame:
 
 def _measure(results: Results, baseline: str, kinds: Sequence[tuple[str, list[int]]], name: str) -> pl.DataFrame:
     """Return accuracy and difference over the languages of each kind, for every arm and source set."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     own: list[Array] = []
     pairs: list[Array] = []
     of_place = {(cell.arm, cell.source_set): cell for cell in results.shown}
@@ -123,7 +122,7 @@ def _measure(results: Results, baseline: str, kinds: Sequence[tuple[str, list[in
         for kind, places in kinds:
             own.append(means_of_complete(cell.accuracies[:, places]))
             pairs.append(np.empty(0) if differences is None else means_of_complete(differences[:, places]))
-            row: dict[str, Any] = {"source_set": cell.source_set, "arm": cell.arm, name: kind}
+            row: dict[str, object] = {"source_set": cell.source_set, "arm": cell.arm, name: kind}
             compared = None if partner is None or partner is cell else partner.arm
             rows.append(row | {"num_seeds": len(own[-1]), "baseline": compared, "num_pairs": len(pairs[-1])})
     means, changes = describe(own, NUM_RESAMPLES), describe(pairs, NUM_RESAMPLES, lowest=-1.0)

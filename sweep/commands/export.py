@@ -1,6 +1,6 @@
 """The command `export`."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -44,6 +44,6 @@ def export(
         raise InputError("--best is one run; --run and --all-seeds go without it")
     if best_run and to.startswith(exporting.HUB):
         raise InputError("--best is one run; to the hub go all seeds of a configuration, or the run that --run names")
-    hub: dict[str, Any] = {"dry_run": dry_run, "into": into, "private": private, "license": license}
+    hub: dict[str, object] = {"dry_run": dry_run, "into": into, "private": private, "license": license}
     hub |= {"datasets": datasets, "base_model": base_model}
     exporting.export(Console(), storage, name, run_id, all_seeds, arm, to, form, hub)

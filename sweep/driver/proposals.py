@@ -132,7 +132,7 @@ class Sampler:
         elif self._sweep.sampler == "tpe":
             add_to_study(self._study, self._sweep, self._distributions, record)
 
-    def _draw(self, number: int, attempt: int) -> tuple[dict[str, Any], optuna.Trial | None]:
+    def _draw(self, number: int, attempt: int) -> tuple[dict[str, object], optuna.Trial | None]:
         """Return a point of the space and, where Optuna drew it, the trial to tell."""
         dimensions, seed = self._sweep.dimensions, self._sweep.search_seed
         if self._sweep.sampler == "tpe":
@@ -144,13 +144,13 @@ class Sampler:
         drawn = {name: dimension.at(share) for (name, dimension), share in zip(dimensions.items(), shares, strict=True)}
         return self._keep_searched(drawn), None
 
-    def _keep_searched(self, point: Mapping[str, object]) -> dict[str, Any]:
+    def _keep_searched(self, point: Mapping[str, object]) -> dict[str, object]:
         """Return the point without fields that are not searched where the others have these values."""
         values = {**DEFAULTS, **self._sweep.values_at(point)}
         space = self._sweep.space
         return {name: value for name, value in point.items() if name not in space or space[name].is_searched(values)}
 
-    def _ask(self, seed: int, attempt: int) -> tuple[dict[str, Any], optuna.Trial]:
+    def _ask(self, seed: int, attempt: int) -> tuple[dict[str, object], optuna.Trial]:
         startup = optuna.samplers.RandomSampler(seed)
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=NUM_STARTUP_SAMPLES, constant_liar=True)
         self._study.sampler = startup if attempt >= MAX_TPE_DUPLICATES else tpe
@@ -158,7 +158,7 @@ class Sampler:
             asked = self._study.ask(self._distributions)
             return dict(asked.params), asked
         asked = self._study.ask()
-        point: dict[str, Any] = {}
+        point: dict[str, object] = {}
         for name, dimension in self._sweep.dimensions.items():
             known = {**DEFAULTS, **self._sweep.values_at(point)}
             if dimension.is_searched(known):

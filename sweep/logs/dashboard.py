@@ -200,7 +200,7 @@ def _widen(distribution: BaseDistribution, value: Any) -> BaseDistribution:
     return FloatDistribution(low, high, log=bool(distribution.log) and low > 0)
 
 
-def _describe(record: TrialRecord) -> dict[str, Any]:
+def _describe(record: TrialRecord) -> dict[str, object]:
     """Return a trial's user attributes."""
     config = record.run_config
     return {

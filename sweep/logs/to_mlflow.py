@@ -9,7 +9,6 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sweep.records.states import State
 
@@ -113,7 +112,7 @@ class MLflowWriter:
             if not token:
                 return found
 
-    def _find(self, key: str, name: str, tags: dict[str, str], params: dict[str, Any]) -> _Found:
+    def _find(self, key: str, name: str, tags: dict[str, str], params: dict[str, object]) -> _Found:
         """Return a run, which is made where there is none."""
         if key not in self._found:
             tags = {**tags, "experiment": self._experiment, "method": str(params["method"])}

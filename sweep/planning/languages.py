@@ -69,7 +69,7 @@ def adapt_to_data(
     if sweep.kind == "evaluate":
         return sweep, ()
     facts = find_facts(sweep.corners[0].backbone)
-    values: dict[str, Any] = {name: getattr(sweep, name) for name in sweep.model_fields_set}
+    values: dict[str, object] = {name: getattr(sweep, name) for name in sweep.model_fields_set}
     notes: list[str] = []
     is_open = SOURCES in open_keys or not sweep.says_source_set
     if is_open and not all(_has_all(one, counts, "train", facts) for one in sweep.used_source_sets):
@@ -174,7 +174,7 @@ def _find_largest(counts: Counts) -> str:
     return min(sizes, key=lambda language: (-sizes[language], language))
 
 
-def _set_source_set(values: Mapping[str, Any], source_set: str) -> dict[str, Any]:
+def _set_source_set(values: Mapping[str, Any], source_set: str) -> dict[str, object]:
     """Return an experiment's values with one source set, wherever others stood."""
     changed = {name: value for name, value in values.items() if name != "source_sets"}
     changed["base"] = {**values.get("base", {}), SOURCES: source_set}

@@ -103,7 +103,7 @@ class AnswerLines:
 
     def _to_json(self, row: Sequence[Cell], probabilities: Sequence[float], place: int) -> str:
         names = self._names
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             names["label"]: self._label_names[place],
             names["probability"]: round(probabilities[place], 6),
             **dict(zip(self._columns, map(_to_value, row), strict=True)),

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -132,7 +131,7 @@ def _language_codes(codes: Sequence[str]) -> list[str]:
     return [*dict.fromkeys(code for code in found if re.fullmatch("[a-z]{2,3}", code)), "multilingual"]
 
 
-def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]:
+def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, object]:
     parameters = " and ".join(f"{int(value):,}" for value in numbers.values("num_trained_parameters"))
     return {
         "title": escape_markdown(card.repo.split("/")[-1]),
@@ -152,7 +151,7 @@ def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]
     }
 
 
-def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
+def _usage(card: Card, config: RunConfig) -> dict[str, object]:
     is_elsewhere = on_hub(config.backbone) is None
     note = say_bundled(card.repo) if config.backbone == BUNDLED else ""
     if is_elsewhere:
@@ -169,7 +168,7 @@ def _usage(card: Card, config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _tabulate(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, Any]:
+def _tabulate(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, object]:
     recipe_table, num_differing = tables.recipe_table(config)
     return {
         "group_table": tables.group_table(numbers),

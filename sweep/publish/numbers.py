@@ -154,7 +154,7 @@ def _describe_languages(alone: Results, cell: Cell, sources: Sequence[str]) -> p
 
 
 def _compare(results: Results, cell: Cell, others: Sequence[Cell]) -> pl.DataFrame:
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     pairs = []
     for other in others:
         for group in results.groups:

@@ -5,7 +5,6 @@ Rows of an arm on a source set have experiment, config_id, method and seeds; `co
 """
 
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 
@@ -63,7 +62,7 @@ def _identify(answers: Answers) -> pl.DataFrame:
     return pl.DataFrame([_identity(cell) for cell in cells], schema=schema)
 
 
-def _identity(cell: Cell) -> dict[str, Any]:
+def _identity(cell: Cell) -> dict[str, object]:
     return {
         **{"arm": cell.arm, "source_set": cell.source_set, "experiment": cell.experiment},
         **{"config_id": cell.config_id, "method": cell.method, "seeds": ",".join(map(str, cell.seeds))},
