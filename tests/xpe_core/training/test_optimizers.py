@@ -32,7 +32,8 @@ def build_configs(optimizer: str) -> list[RunConfig]:
     settings: list[dict[str, Any]] = [
         {"max_grad_norm": 1.0, "schedule": "constant", "warmup_ratio": 0.0},
         {"max_grad_norm": 0.3, "schedule": "linear", "warmup_ratio": 0.25},
-        {"max_grad_norm": 1e4, "schedule": "cosine_with_restarts", "warmup_ratio": 0.1},
+        # above the norms of the first steps, which are then left as they are, and below those of the last
+        {"max_grad_norm": 6.0, "schedule": "cosine_with_restarts", "warmup_ratio": 0.1},
     ]
     return [
         RunConfig(
@@ -142,6 +143,11 @@ def test_rates_rise_and_fall_as_the_schedule_says(schedule: str, expected: list[
     assert len(factors) == 10
     assert factors[0] == 0  # the first step is the schedule's 0th, as under transformers' Trainer
     assert [factors[step] for step in (1, 2, 4, 6, 8)] == pytest.approx(expected)
+
+
+def test_a_part_of_a_step_of_warm_up_is_a_whole_one() -> None:
+    factors = schedule_factors(TrainingConfig(schedule="constant", max_steps=25, warmup_ratio=0.1))  # 2.5 steps
+    assert factors[:5] == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
 
 
 def test_without_a_warm_up_the_first_step_has_the_whole_rate() -> None:
