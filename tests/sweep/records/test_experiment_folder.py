@@ -6,7 +6,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
+from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder, read_specification
 from sweep.records.ledger import TrialRecord, read_ledger, read_usage
@@ -286,3 +288,14 @@ def test_a_table_of_another_version_that_lacks_what_is_needed_is_refused(
     whole.drop(column).write_parquet(part)
     with pytest.raises(InputError, match=f"part-0000.parquet cannot be .* {table}: it lacks the column {column};"):
         read_rows(Folder(tmp_path / "x"), table)
+
+
+def test_an_older_grid_with_the_defaults_of_other_kinds_is_the_same_one(tmp_path: Path) -> None:
+    grid = make_sweep(kind="grid", base={"max_steps": 100}, arms={"spt": {"encoder_ratio": 0.0}})
+    ExperimentFolder(tmp_path / "x", grid, FINGERPRINTS).close()
+    file = tmp_path / "x" / "experiment.yaml"
+    foreign = {"space": {}, "num_samples": 16, "scheduler": {"grace_period": 20}, "of": None, "top": 1, "adapters": {}}
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **foreign}))
+    assert read_experiment(Folder(tmp_path / "x")).sweep == grid
+    ExperimentFolder(tmp_path / "x", grid, FINGERPRINTS).close()
+    assert not foreign.keys() & yaml.safe_load(file.read_text()).keys()
