@@ -64,7 +64,7 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
     if not tuning.peft_types:
         raise InputError(
             f"tuning={adapter.config.tuning.tuning}: it is not written in peft's format; allowed are "
-            f"{', '.join(PEFT_TUNINGS.values())}, or the project's own format"
+            f"{', '.join(dict.fromkeys(PEFT_TUNINGS.values()))}, or the project's own format"
         )
     base = read_base_config(adapter)
     names = HEADS.get(base["model_type"]) if reads(adapter.config) == "first" else None
