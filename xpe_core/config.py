@@ -240,6 +240,8 @@ FIELDS = _list_fields()
 DEFAULTS: dict[str, Any] = {name: field.default for name, field in FIELDS.items()}
 DATA_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.DATA))
 """Fields that say how the data set is read."""
+COMPUTED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.COMPUTED))
+"""Fields that decide what an adapter computes, beside its tensors."""
 SHARED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.SHARED))
 """Fields that must be equal in all runs of a pack."""
 

@@ -211,9 +211,8 @@ def check_config(config: RunConfig, shape: Shape) -> None:
     tuning.check(config, shape)
     num_tokens, max_length = tuning.num_tokens(config), config.data.max_length
     if num_tokens + max_length > shape.max_positions:
-        before = f"num_virtual_tokens={num_tokens} and " if num_tokens else ""
         raise InputError(
-            f"{before}max_length={max_length} need {num_tokens + max_length} positions; "
+            f"max_length={max_length} needs {num_tokens + max_length} positions, with {num_tokens} before the text; "
             f"{config.backbone} has {shape.max_positions}"
         )
 

@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from sweep.commands.options import Exclude, Kept, Metric, Storage
+from xpe_core.tunings import METHOD_NAMES
 
 
 def best(
@@ -13,7 +14,7 @@ def best(
     purpose: Annotated[
         str | None, typer.Option("--for", help="By test score on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", help="Only of spt, xpe or dual.")] = None,
+    method: Annotated[str | None, typer.Option("--method", help=f"Only of one of {', '.join(METHOD_NAMES)}.")] = None,
     exclude: Exclude = None,
     metric: Metric = None,
     as_yaml: Annotated[

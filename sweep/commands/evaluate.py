@@ -6,7 +6,7 @@ import typer
 
 from sweep.commands.options import RunOptions, tidy_list
 from sweep.commands.start import check_tools, start
-from sweep.experiment.evaluated import name_evaluation, read_evaluation_values
+from sweep.experiment.evaluated import OF_EVALUATIONS, name_evaluation, read_evaluation_values
 from xpe_core.steps import long_step
 
 
@@ -35,7 +35,7 @@ def evaluate(
             "--classes", help="Names of unnamed classes in the order of the logits: a,b,c, @FILE, or: dataset."
         ),
     ] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="max_length, precision or pooling.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help=f"One of {', '.join(OF_EVALUATIONS)}.")] = None,
     *,
     options: RunOptions,
 ) -> None:

@@ -6,11 +6,14 @@ import typer
 from rich.console import Console
 
 from sweep.commands.options import Exclude, Metric, Storage
+from xpe_core.tunings import BASELINES
 
 
 def report(
     names: Annotated[list[str], typer.Argument(help="Experiments below the storage.")],
-    baseline: Annotated[str | None, typer.Option("--baseline", help="The arm to compare with (spt).")] = None,
+    baseline: Annotated[
+        str | None, typer.Option("--baseline", help=f"The arm to compare with ({BASELINES[0]}).")
+    ] = None,
     exclude: Exclude = None,
     metric: Metric = None,
     form: Annotated[

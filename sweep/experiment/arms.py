@@ -95,7 +95,7 @@ class Grid(TrainedArms):
 
     def _check_kind(self) -> None:
         if not self.arms:
-            raise ValueError("arms is missing: a grid names at least one, such as arms: {spt: {encoder_ratio: 0}}")
+            raise ValueError("arms is missing: a grid names at least one, such as arms: {low: {learning_rate: 1e-4}}")
         super()._check_kind()
 
 

@@ -8,14 +8,17 @@ from sweep.experiment.fields import read_value
 from sweep.experiment.files import make_paths_absolute
 from sweep.experiment.overrides import read_override, split_overrides
 from sweep.storage.names import make_name
-from xpe_core.config import DATA_FIELDS
+from xpe_core.config import COMPUTED_FIELDS, DATA_FIELDS
 from xpe_core.errors import InputError
+from xpe_core.readouts import READOUTS
 
 HUB = "hub:"
 """Begins the name of an adapter on the hub: hub:USER/NAME, hub:USER/NAME@REVISION."""
 SEED = re.compile(r"seed[-_]?0*(\d+)")
 """What a folder or a hub's revision is called that holds one seed's adapter."""
-OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", "pooling", *DATA_FIELDS)
+OF_ANSWERS = tuple(name for one in READOUTS.values() for name in one.Config.model_fields if name in COMPUTED_FIELDS)
+"""Fields of readouts that decide what is computed of an adapter."""
+OF_EVALUATIONS = ("backbone", "dataset", "source_set", "max_length", "precision", *OF_ANSWERS, *DATA_FIELDS)
 """Fields of `RunConfig` that decide how an adapter is tested."""
 
 

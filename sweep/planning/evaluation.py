@@ -15,7 +15,7 @@ import torch
 
 from sweep.experiment.classes import read_with_classes
 from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig, build_sweep
-from sweep.experiment.evaluated import HUB, SEED
+from sweep.experiment.evaluated import HUB, OF_ANSWERS, SEED
 from sweep.planning.languages import choose_languages
 from sweep.planning.plan import Plan, explain_machine
 from sweep.records.adapters import SUFFIX
@@ -199,7 +199,7 @@ def _expand(source: str) -> list[str]:
 
 def _check_values(one: Found, values: Mapping[str, object]) -> None:
     """Raise InputError where what an adapter says of its training would be overruled."""
-    for field in ("source_set", "pooling"):
+    for field in ("source_set", *OF_ANSWERS):
         known = one.adapter.known.get(field)
         if field in values and known not in (None, values[field]):
             raise InputError(f"{one.source}: its {field} is {known}, and cannot be made {values[field]}")

@@ -134,10 +134,9 @@ def _write_peft(adapter: Adapter, folder: Path) -> str:
 
 
 def _write_micm(adapter: Adapter, folder: Path) -> str:
-    from xpe_core.adapters.micm_folder import write_micm
+    from xpe_core.tunings.prompt.micm_folder import write_micm
 
-    write_micm(adapter, folder)
-    return "It is in micm-nlp's format (peft_type XPE)."
+    return write_micm(adapter, folder)
 
 
 WRITERS: dict[str, Callable[[Adapter, Path], str]] = {"peft": _write_peft, "micm": _write_micm, "own": _write_own}

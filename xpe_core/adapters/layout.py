@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.safetensors_file import Description, describe, parse_description, read_tensors
@@ -54,8 +54,6 @@ MODULES_TO_SAVE = {
     kind: ["pooler", "classifier"] if head is BERT_HEAD else ["classifier"] for kind, head in HEADS.items()
 }
 """The modules that are loaded with an adapter, so that none of the head is left as the checkpoint has it."""
-LARGEST = 1 << 16
-"""Of any size in a config, so that a made-up one is refused before a tensor of it is."""
 
 
 class PeftSettings(BaseModel):
@@ -67,14 +65,6 @@ class PeftSettings(BaseModel):
     task_type: str | None = None
     base_model_name_or_path: str | None = None
     num_transformer_submodules: int | None = None
-
-
-class PromptSettings(PeftSettings):
-    """The keys of `adapter_config.json` that decide what any prompt computes."""
-
-    num_virtual_tokens: int = Field(ge=1, le=LARGEST)
-    token_dim: int | None = Field(None, ge=1, le=LARGEST)
-    """Of the virtual tokens; null is that of the tensors."""
 
 
 Settings = TypeVar("Settings", bound=PeftSettings)

@@ -9,7 +9,7 @@ folder's README.md has the lines that load it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.torch
 from torch import Tensor
@@ -40,6 +40,7 @@ from xpe_core.backbones.backbone import find_module_names
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.pack import Parameters, find_parts, reads
+from xpe_core.readouts import READOUTS
 from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.peft_format import PeftPart
 from xpe_core.validation import build_config
@@ -48,6 +49,8 @@ PEFT_TUNINGS = {kind: name for name, tuning in TUNINGS.items() for kind in tunin
 """Tunings by the `peft_type` that adapters of theirs have."""
 BASE, WRAPPED = "base_model.", "base_model.model."
 """What stands before the names of the model's modules, in a model that peft only puts tokens before, and in others."""
+HEAD_READOUT = "head"
+"""The readout that transformers' classes have."""
 HEAD_FILE = "head.safetensors"
 HEAD = {"dense": "dense", "out": "out"}
 """What our layers are called in HEAD_FILE."""
@@ -113,11 +116,11 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     trained = described and described[1]
     tensors = {key.replace(WRAPPED, BASE, 1): value for key, value in read_weights(folder).items()}
     fields = TUNINGS[name].read_peft(values, tensors, trained, f"adapter {folder}")
-    pooling = "first"
+    read: Literal["first", "mean"] = "first"
     if settings.task_type == "SEQ_CLS":
         head = take_head(tensors, settings.base_model_name_or_path, folder)
     elif settings.task_type == "FEATURE_EXTRACTION" and trained and (folder / HEAD_FILE).is_file():
-        head, pooling = _read_head(folder), reads(trained)
+        head, read = _read_head(folder), reads(trained)
     else:
         raise InputError(
             f"adapter {folder}: task_type {settings.task_type!r}: allowed is SEQ_CLS, "
@@ -127,7 +130,7 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     classes = name_classes(head, described and described[0].label_names, label_names, folder)
     known = {"backbone": settings.base_model_name_or_path} if settings.base_model_name_or_path else {}
     own = {key: value for key, value in fields.values.items() if key != "imported"}
-    config = build_config(RunConfig, {**known, **own, "pooling": pooling}, f"adapter {folder}")
+    config = build_config(RunConfig, {**known, **own, **READOUTS[HEAD_READOUT].read_as(read)}, f"adapter {folder}")
     facts = dict(described[0].facts) if described else {}
     if described and not fields.is_whole:
         facts["exported_from"] = described[0].fingerprint

@@ -90,7 +90,7 @@ head = load_file(f"{{folder}}/head.safetensors")
 with torch.inference_mode():
     mask = batch["attention_mask"]
     hidden = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # prompt, then text
-    {pooling}
+    {read}
     hidden = torch.tanh(pooled @ head["dense.weight"].T + head["dense.bias"])
     logits = hidden @ head["out.weight"].T + head["out.bias"]
 print([names[place] for place in logits.argmax(-1)])"""
@@ -99,7 +99,7 @@ tokenizer = AutoTokenizer.from_pretrained(base)
 tokenizer.padding_side = "right"
 texts = ["A text.", "Another, longer text."]
 batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")"""
-POOLING = {
+READ = {
     "first": "pooled = hidden[:, 0]",
     "mean": """\
 mask = torch.cat([mask.new_ones(len(mask), hidden.shape[1] - mask.shape[1]), mask], dim=1)[:, :, None]
@@ -116,7 +116,7 @@ def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bo
         "base": quote(base),
         "names": f"[{', '.join(map(quote, adapter.label_names))}]",
         "tokenize": TOKENIZE.format(max_length=config.data.max_length),
-        "pooling": POOLING[reads(config)],
+        "read": READ[reads(config)],
     }
     front = f"---\nbase_model: {base}\nlibrary_name: peft\npipeline_tag: text-classification\n---\n\n" if on_hub else ""
     if is_stock:

@@ -7,10 +7,11 @@ from pathlib import Path
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.hub import find_on_hub, is_on_hub
 from xpe_core.adapters.layout import CONFIG, name_classes, read_config
-from xpe_core.adapters.micm_folder import is_micm, read_micm
 from xpe_core.adapters.peft_folder import PEFT_TUNINGS, read_peft
 from xpe_core.adapters.safetensors_file import read_file
 from xpe_core.errors import InputError
+from xpe_core.tunings.prompt.micm_folder import TYPE as MICM_TYPE
+from xpe_core.tunings.prompt.micm_folder import is_micm, read_micm
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -62,6 +63,6 @@ def _read_folder(folder: Path, label_names: Sequence[str] | None) -> Adapter:
     if isinstance(kind, str) and kind in PEFT_TUNINGS:
         return read_peft(folder, label_names)
     raise InputError(
-        f"adapter {folder}: peft_type {kind!r}: allowed are {', '.join(PEFT_TUNINGS)} and XPE, "
+        f"adapter {folder}: peft_type {kind!r}: allowed are {', '.join(PEFT_TUNINGS)} and {MICM_TYPE}, "
         "with a classification head"
     )

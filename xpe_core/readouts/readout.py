@@ -3,8 +3,8 @@
 R runs, B examples, H the backbone's hidden size, C classes.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from xpe_core.fields import Part
 
@@ -27,6 +27,9 @@ class Readout(Protocol):
 
     Config: ClassVar[type[ReadoutConfig]]
     """Field names are unique over all parts."""
+
+    def read_as(self, reads: Literal["first", "mean"]) -> "Mapping[str, Any]":
+        """Return the fields of a readout that reads these states."""
 
     def reads(self, config: "RunConfig") -> Literal["first", "mean"]:
         """Return which states are read: the first position's, or the mean over all that is no padding."""

@@ -38,9 +38,9 @@ class Pass:
 class Passes:
     """Cuts steps into passes and runs them, remembering what was seen to fit."""
 
-    def __init__(self, device: torch.device, num_virtual_tokens: int) -> None:
+    def __init__(self, device: torch.device, num_tokens: int) -> None:
         self._device = device
-        self._num_virtual_tokens = num_virtual_tokens
+        self._num_tokens = num_tokens
         self._cpu_positions = CPU_POSITIONS
         self._bytes_per_position: float | None = None
         self._most_runs: int | None = None
@@ -65,7 +65,7 @@ class Passes:
                 if most_examples == 1 or not is_out_of_memory(error):
                     raise
             # here, where the error no longer holds what it had in memory
-            self._cpu_positions = most_examples // 2 * (int(lengths.max()) + self._num_virtual_tokens)
+            self._cpu_positions = most_examples // 2 * (int(lengths.max()) + self._num_tokens)
 
     def _run_on_gpu(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
         done: list[tuple[Pass, Result]] = []
@@ -75,7 +75,7 @@ class Passes:
             own = lengths[candidate.runs, candidate.examples]
             fits = True
             try:
-                with self._measure(own.size * (candidate.width + self._num_virtual_tokens)):
+                with self._measure(own.size * (candidate.width + self._num_tokens)):
                     done.append((candidate, work(candidate)))
             except (RuntimeError, MemoryError) as error:
                 if own.size == 1 or not is_out_of_memory(error):
@@ -94,7 +94,7 @@ class Passes:
         passes: list[Pass] = []
         num_examples = lengths.shape[1]
         for run, own in enumerate(lengths):
-            most_examples = max(self._cpu_positions // (int(own.max()) + self._num_virtual_tokens), 1)
+            most_examples = max(self._cpu_positions // (int(own.max()) + self._num_tokens), 1)
             num_parts = min(fill_cores(-(-num_examples // most_examples)), num_examples)
             bounds = [num_examples * part // num_parts for part in range(num_parts + 1)]
             for start, stop in zip(bounds, bounds[1:], strict=False):
@@ -124,7 +124,7 @@ class Passes:
             return 1
         free, _ = torch.cuda.mem_get_info(self._device)
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
-        bytes_per_run = self._bytes_per_position * lengths.shape[1] * (int(lengths.max()) + self._num_virtual_tokens)
+        bytes_per_run = self._bytes_per_position * lengths.shape[1] * (int(lengths.max()) + self._num_tokens)
         limit = max(1, min(int(free * SHARE_OF_FREE / bytes_per_run), self._most_runs or len(lengths)))
         return -(-len(lengths) // -(-len(lengths) // limit))
 

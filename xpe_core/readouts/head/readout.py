@@ -1,7 +1,7 @@
 """The classification head as a readout: cross-entropy in training, the most probable class as the answer."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.readouts.head.config import HeadConfig
 from xpe_core.readouts.readout import ReadoutConfig
@@ -17,6 +17,10 @@ class HeadReadout:
     """See `Readout`."""
 
     Config: ClassVar[type[ReadoutConfig]] = HeadConfig
+
+    def read_as(self, reads: Literal["first", "mean"]) -> Mapping[str, Any]:
+        """Return the `pooling`."""
+        return {"pooling": reads}
 
     def reads(self, config: "RunConfig") -> Literal["first", "mean"]:
         """Return the config's `pooling`."""

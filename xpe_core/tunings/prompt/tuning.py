@@ -34,8 +34,14 @@ class PromptTuning:
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
-        """Raise InputError where a prompt's encoder cannot be built for a backbone's hidden size."""
+        """Raise InputError where prompt and text are too long, or an encoder does not fit the hidden size."""
         own = _own(config)
+        tokens, length = own.num_virtual_tokens, config.data.max_length
+        if tokens + length > shape.max_positions:
+            raise InputError(
+                f"num_virtual_tokens={tokens} and max_length={length} need {tokens + length} positions; "
+                f"{config.backbone} has {shape.max_positions}"
+            )
         if own.method == "spt":
             return
         size = own.encoder_input_size or shape.hidden_size

@@ -25,10 +25,9 @@ from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.adapters.layout import (
     CONFIG,
     HEADS,
-    LARGEST,
     MODULES_TO_SAVE,
     PARTS,
-    PromptSettings,
+    PeftSettings,
     name_base,
     name_classes,
     name_head,
@@ -46,8 +45,11 @@ from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.pack import reads
 from xpe_core.tunings.prompt.config import PromptConfig
+from xpe_core.tunings.prompt.peft import LARGEST
 from xpe_core.validation import build_config
 
+TYPE = "XPE"
+"""The `peft_type` of its adapters."""
 ENCODER_TYPES = {"MLP": "mlp", "LSTM": "lstm", "ATTN": "attention", "NONE": "none"}
 SOFT = "prompt_encoder.embedding.weight"
 ENCODED = "prompt_encoder.xpe_embedding.weight"
@@ -83,8 +85,12 @@ print([names[place] for place in logits.argmax(-1)])
 """
 
 
-class XpeSettings(PromptSettings):
-    """What else decides a prompt of micm-nlp; the defaults are its own."""
+class XpeSettings(PeftSettings):
+    """The keys of `adapter_config.json` that decide a prompt of micm-nlp; the defaults are its own."""
+
+    num_virtual_tokens: int = Field(ge=1, le=LARGEST)
+    token_dim: int | None = Field(None, ge=1, le=LARGEST)
+    """Of the virtual tokens; null is that of the tensors."""
 
     task_type: Literal["SEQ_CLS"]
     encoder_ratio: float = Field(0.7, ge=0, le=1)
@@ -99,11 +105,11 @@ class XpeSettings(PromptSettings):
 
 def is_micm(values: Mapping[str, Any]) -> bool:
     """Whether the content of an `adapter_config.json` is of an adapter of micm-nlp."""
-    return values.get("peft_type") == "XPE" or (values.get("peft_type") == "P_TUNING" and "encoder_ratio" in values)
+    return values.get("peft_type") == TYPE or (values.get("peft_type") == "P_TUNING" and "encoder_ratio" in values)
 
 
-def write_micm(adapter: Adapter, folder: str | Path) -> None:
-    """Write a folder that micm-nlp loads.
+def write_micm(adapter: Adapter, folder: str | Path) -> str:
+    """Write a folder that micm-nlp loads, and return a sentence that says so.
 
     Raises InputError where its classifiers cannot compute what the adapter does, or the backbone's config.json is not
     found.
@@ -126,7 +132,7 @@ def write_micm(adapter: Adapter, folder: str | Path) -> None:
             f"head; allowed are {', '.join(HEADS)}"
         )
     values = {
-        "peft_type": "XPE",
+        "peft_type": TYPE,
         "task_type": "SEQ_CLS",
         "base_model_name_or_path": name_base(backbone),
         "inference_mode": True,
@@ -151,6 +157,7 @@ def write_micm(adapter: Adapter, folder: str | Path) -> None:
     tensors |= name_head(adapter, HEADS[model_type])
     write_folder(adapter, Path(folder), values, tensors, _write_readme(adapter))
     copy_script(backbone, Path(folder))
+    return f"It is in micm-nlp's format (peft_type {TYPE})."
 
 
 def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> Adapter:

@@ -28,10 +28,10 @@ from tests.xpe_core.adapters.test_peft_folder import (
     refusal,
 )
 from xpe_core.adapters import Adapter, read_adapter, write_adapter, write_micm, write_peft
-from xpe_core.adapters.micm_folder import find_ratio
 from xpe_core.backbones.backbone import load_tokenizer
 from xpe_core.errors import InputError
 from xpe_core.tunings.prompt.config import PromptConfig
+from xpe_core.tunings.prompt.micm_folder import find_ratio
 
 KINDS = ("xlm-roberta", "bert")
 ENCODERS: dict[str, dict[str, Any]] = {

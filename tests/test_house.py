@@ -1,0 +1,57 @@
+"""What stands where: a tuning and a readout are known in their own folders alone."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from xpe_core.fields import Part
+from xpe_core.readouts import READOUTS
+from xpe_core.tunings import TUNINGS
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("xpe_core/tunings", "xpe_core/readouts")
+WORDS_OF_THEIR_OWN = ("prompt", "head", "none", "dual", "rank", "alpha")
+"""Names that are words of the language, or of statistics, too."""
+PROJECT = re.compile(r"xpe[-_](sweep|core)|\bxpe-(?=$|\")|\bXPE_[A-Z]+", re.I)
+"""The project's own name, in packages, folders and variables of the environment."""
+
+
+def list_names() -> set[str]:
+    """Return tunings, methods and the fields of tunings and readouts."""
+    configs: list[type[Part]] = [tuning.Config for tuning in TUNINGS.values()]
+    configs += [readout.Config for readout in READOUTS.values()]
+    names = {name for config in configs for name in config.model_fields} - {"tuning", "readout"}
+    names |= {*TUNINGS, *READOUTS, *(method for tuning in TUNINGS.values() for method in tuning.methods)}
+    return names - set(WORDS_OF_THEIR_OWN)
+
+
+def find_names(code: str, names: set[str]) -> Iterator[str]:
+    """Yield the names that stand in code: in identifiers and in strings that are no docstrings."""
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, sorted(names)))})\b", re.I)
+    tree = ast.parse(code)
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    statements = [statement for body in bodies for statement in body if isinstance(statement, ast.Expr)]
+    docstrings = {id(statement.value) for statement in statements}
+    for node in ast.walk(tree):
+        texts = [getattr(node, part, None) for part in ("id", "attr", "arg", "name")]
+        if isinstance(node, ast.Constant) and id(node) not in docstrings:
+            texts.append(node.value)
+        for text in texts:
+            if isinstance(text, str):
+                yield from pattern.findall(PROJECT.sub("", text))
+
+
+def test_no_tunings_or_readouts_name_stands_outside_its_folder() -> None:
+    names, found = list_names(), []
+    for path in sorted([*ROOT.glob("xpe_core/**/*.py"), *ROOT.glob("sweep/**/*.py")]):
+        place = path.relative_to(ROOT).as_posix()
+        if not place.startswith(FOLDERS):
+            found += [f"{place}: {name}" for name in find_names(path.read_text(encoding="utf-8"), names)]
+    assert not found
+
+
+def test_the_search_for_names_finds_them() -> None:
+    code = '"""LoRA in a docstring."""\nif config.method == "lora":\n    ratio = config.values["encoder_ratio"]\n'
+    code += 'target_modules = f"{one} xpe"\nname = "xpe-sweep"\nimport xpe_core\n'
+    assert sorted(find_names(code, list_names())) == ["encoder_ratio", "lora", "target_modules", "xpe"]
