@@ -14,6 +14,7 @@ from tests.conftest import ONE_THREAD
 WITHOUT_RAY = {
     "encoders": ["encoder_mlp", "encoder_lstm", "encoder_attention", "encoder_none"],
     "evaluation": ["evaluation_float32", "evaluation_bfloat16"],
+    "head_only": ["head_only_1", "head_only_10"],
     "packs": [f"pack_{kind}_{size}" for kind in ("train", "evaluation") for size in (1, 2, 4, 10)],
     "prediction": ["prediction_float32_default", "prediction_bfloat16_best", "prediction_as_they_come_best"],
     "roofline": ["step_float32_of_float32_product", "step_bfloat16_of_float32_product"],
