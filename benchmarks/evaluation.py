@@ -25,7 +25,7 @@ from benchmarks.setting import (
 )
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import evaluate
+from xpe_core.training.evaluation import evaluate
 
 BATCH_SIZES = (8, 16, 32, 64, 256)
 

@@ -41,7 +41,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import evaluate
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.meter import measure_peak
 
 SIZES = (1, 10)

@@ -41,7 +41,8 @@ from xpe_core.backbones.files import find_checkpoint
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import evaluate, mean_score
+from xpe_core.tasks.scores import mean_score
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.training import train
 
 PARTS = ("training", "search", "accuracy")

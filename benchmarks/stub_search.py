@@ -27,7 +27,7 @@ from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
-from xpe_core.tasks.evaluation import LanguageScore
+from xpe_core.tasks.scores import LanguageScore
 
 
 class StubPack(tune.Trainable):

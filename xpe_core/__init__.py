@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from xpe_core.data.tokens import load_tokens
     from xpe_core.errors import InputError
     from xpe_core.pack import Pack
-    from xpe_core.tasks.evaluation import evaluate, mean_score
+    from xpe_core.tasks.scores import mean_score
+    from xpe_core.training.evaluation import evaluate
     from xpe_core.training.training import train
 
 __all__ = [
@@ -44,7 +45,8 @@ LAZY = {
     "Pack": "xpe_core.pack",
     "RunConfig": "xpe_core.config",
     **dict.fromkeys(("TextClassifier", "load"), "xpe_core.classifier"),
-    **dict.fromkeys(("evaluate", "mean_score"), "xpe_core.tasks.evaluation"),
+    "evaluate": "xpe_core.training.evaluation",
+    "mean_score": "xpe_core.tasks.scores",
     "load_backbone": "xpe_core.backbones.backbone",
     "load_tokens": "xpe_core.data.tokens",
     "train": "xpe_core.training.training",

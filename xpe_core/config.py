@@ -5,8 +5,6 @@ parts, of which `tuning` and `readout` name those that a run has. The defaults a
 SIB-200, arXiv:2508.10352). A value is never changed after a config is made.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -15,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from xpe_core.data.source import DataSource, join_columns
+from xpe_core.digests import digest
 from xpe_core.fields import Float, Int, Mark, Part, Published, SharedInt, is_marked, join_names
 from xpe_core.locations import find_location
 from xpe_core.readouts import READOUTS
@@ -259,11 +258,6 @@ def list_fields(configs: Iterable[RunConfig]) -> list[str]:
     """Return the fields that any of the configurations has, in the order of tables."""
     own = set().union(*(config.values for config in configs))
     return [name for name in FIELDS if name in own]
-
-
-def digest(value: Any) -> str:
-    """Return 16 hex digits of the SHA-256 of a JSON-like value, the same on every machine."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _find_misplaced(values: Mapping[str, Any], parts: Mapping[str, type[Part]]) -> list[InitErrorDetails]:

@@ -11,7 +11,7 @@ from sweep.driver.trial import find_provenance, load_inputs, measure_memory_byte
 from sweep.records.states import State
 from xpe_core.adapters import Adapter, build_classifier
 from xpe_core.adapters.safetensors_file import from_bytes
-from xpe_core.tasks.evaluation import evaluate
+from xpe_core.training.evaluation import evaluate
 
 
 class EvaluationTrainable(tune.Trainable):

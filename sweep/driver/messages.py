@@ -15,7 +15,7 @@ from sweep.records.states import State
 if TYPE_CHECKING:
     from ray import ObjectRef
 
-    from xpe_core.tasks.evaluation import LanguageScore
+    from xpe_core.tasks.scores import LanguageScore
 
 METRIC = "selection_accuracy"
 """What Tune, the scheduler and the searcher read of a report."""

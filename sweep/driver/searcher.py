@@ -16,7 +16,7 @@ from sweep.driver.proposals import Proposal, Sampler, propose_cells, propose_mis
 from sweep.experiment.config import SweepConfig
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
-from xpe_core.config import digest
+from xpe_core.digests import digest
 
 
 class LedgerSearcher(Searcher):

@@ -32,7 +32,7 @@ from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import evaluate
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.meter import measure_peak
 from xpe_core.training.pack_state import Report
 from xpe_core.training.training import Training

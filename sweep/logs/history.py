@@ -17,7 +17,7 @@ from sweep.records.parquet import read_rows
 from sweep.records.states import RUN_ENDS, State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
-from xpe_core.config import digest
+from xpe_core.digests import digest
 from xpe_core.language_facts import find_facts
 from xpe_core.tasks.metrics import metrics_of
 

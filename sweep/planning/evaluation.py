@@ -23,9 +23,10 @@ from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.backbones.files import fingerprint_checkpoint
-from xpe_core.config import DATA_FIELDS, DEFAULTS, digest
+from xpe_core.config import DATA_FIELDS, DEFAULTS
 from xpe_core.data.labelled_data import LabelledData, load_labels
 from xpe_core.data.tokens import load_tokens
+from xpe_core.digests import digest
 from xpe_core.errors import InputError
 from xpe_core.lists import join_list
 from xpe_core.pack import check_config

@@ -14,9 +14,10 @@ from sweep.experiment.config import SweepConfig, build_sweep
 from sweep.records.experiment_folder import read_locations, read_specification
 from sweep.storage import Folder
 from xpe_core.backbones.files import fingerprint_checkpoint
-from xpe_core.config import DEFAULTS, FIELDS, RunConfig, digest
+from xpe_core.config import DEFAULTS, FIELDS, RunConfig
 from xpe_core.data import DataSource, dataset_fingerprints
 from xpe_core.data.tokens import READER, fingerprint_tokens
+from xpe_core.digests import digest
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location, use_locations
 

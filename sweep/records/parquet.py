@@ -19,7 +19,7 @@ from xpe_core.errors import InputError
 from xpe_core.fields import Mark
 
 if TYPE_CHECKING:
-    from xpe_core.tasks.evaluation import LanguageScore  # slow to import
+    from xpe_core.tasks.scores import LanguageScore  # slow to import
 
 TRIALS_A_FILE = 128
 

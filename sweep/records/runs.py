@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-from xpe_core.config import RunConfig, digest
+from xpe_core.config import RunConfig
+from xpe_core.digests import digest
 
 
 class RunEntry(TypedDict):

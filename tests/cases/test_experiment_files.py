@@ -14,7 +14,7 @@ from sweep.experiment.search import Search
 from sweep.records.experiment_folder import _compare, _specify
 from sweep.storage import Folder
 from tests.making.experiments import load_search
-from xpe_core.config import digest
+from xpe_core.digests import digest
 from xpe_core.errors import InputError
 
 Write = Callable[[str | bytes], str]

@@ -16,8 +16,8 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import evaluate
 from xpe_core.training import batches, passes
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.training import Training
 
 NUM_STEPS = 3

@@ -29,7 +29,7 @@ from tests.conftest import Refuse, Run, copy_experiment, write_dataset
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
-from xpe_core.tasks.evaluation import evaluate
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.training import train
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from xpe_core.cache import cache_folder, read_built
-from xpe_core.config import digest
 from xpe_core.data import Dataset, DataSource, as_source, fingerprint_dataset, load_dataset
 from xpe_core.data.examples import SPLITS
 from xpe_core.data.held_out import hold_out
+from xpe_core.digests import digest
 from xpe_core.errors import InputError
 from xpe_core.language_facts import Facts, find_facts, published_facts
 from xpe_core.languages import resolve_languages

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from xpe_core.backbones.insertion import Insertion
 from xpe_core.cache import cache_folder, read_built
-from xpe_core.config import digest
 from xpe_core.data.tokens import TokenisedData
+from xpe_core.digests import digest
 from xpe_core.pack import Pack
 from xpe_core.steps import Step, long_step
 from xpe_core.training.batches import run_in_batches

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xpe_core.config import RunConfig
 from xpe_core.pack import Parameters
-from xpe_core.tasks.evaluation import LanguageScore, read_score
+from xpe_core.tasks.scores import LanguageScore, read_score
 from xpe_core.training.meter import Work
 
 FACTS = (

@@ -26,7 +26,8 @@ from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, Parameters
 from xpe_core.seeds import stream_seed
-from xpe_core.tasks.evaluation import evaluate, mean_score
+from xpe_core.tasks.scores import mean_score
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.meter import Work
 from xpe_core.training.optimizers import StackedOptimizer
 from xpe_core.training.outputs import Outputs

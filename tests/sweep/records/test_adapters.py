@@ -23,7 +23,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
-from xpe_core.tasks.evaluation import evaluate
+from xpe_core.training.evaluation import evaluate
 
 
 def test_every_finished_run_leaves_the_prompt_and_head_that_its_counts_come_from(undisturbed: Folder) -> None:

@@ -9,7 +9,7 @@ from sweep.analysis import read_evaluations
 from sweep.records.parquet import read_rows, score_rows, write_rows
 from sweep.storage import Folder
 from xpe_core.errors import InputError
-from xpe_core.tasks.evaluation import LanguageScore
+from xpe_core.tasks.scores import LanguageScore
 
 SCORE = LanguageScore("kat_Geor", 4, {"accuracy": 3.0, "macro_f1": 2.5}, 0.7, {"accuracy": 2.0})
 OLDER = {"split": "test", "language": "kat_Geor", "num_examples": 4, "num_correct": 3, "macro_f1": 0.625, "loss": 0.7}

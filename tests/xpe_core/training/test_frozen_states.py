@@ -13,7 +13,7 @@ from xpe_core.backbones.backbone import Backbone, load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import evaluate
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.frozen_states import FILE, FrozenStates
 from xpe_core.training.training import Report, train
 from xpe_core.tunings.none.tuning import NoTuning

@@ -14,7 +14,8 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, rate_and_decay
-from xpe_core.tasks.evaluation import evaluate, mean_score
+from xpe_core.tasks.scores import mean_score
+from xpe_core.training.evaluation import evaluate
 from xpe_core.training.training import Report, draw_batches, train
 
 

@@ -4,17 +4,19 @@ Settings of peft that change what is computed (rslora, dora, ranks that differ, 
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from xpe_core.backbones.roles import ROLES, find_role
-from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.tunings.lora.config import LoraConfig
 from xpe_core.tunings.peft_format import PeftFields, PeftPart
 from xpe_core.validation import build_config
+
+if TYPE_CHECKING:
+    from xpe_core.config import RunConfig
 
 PARTS = {"down": "lora_A.weight", "up": "lora_B.weight"}
 """What our matrices are called in peft."""
@@ -57,7 +59,7 @@ def write_updates(config: LoraConfig, parameters: Mapping[str, Tensor], modules:
 
 
 def read_updates(
-    values: Mapping[str, Any], tensors: dict[str, Tensor], trained: RunConfig | None, where: str
+    values: Mapping[str, Any], tensors: dict[str, Tensor], trained: "RunConfig | None", where: str
 ) -> PeftFields:
     """Move the updates out of a folder's tensors and return them; InputError that names `where`."""
     settings = build_config(Settings, values, f"{where}: adapter_config.json")

@@ -5,16 +5,18 @@ whatever it was trained as.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.tunings.peft_format import PeftFields, PeftPart
 from xpe_core.validation import build_config
+
+if TYPE_CHECKING:
+    from xpe_core.config import RunConfig
 
 TABLE = "prompt_embeddings"
 LARGEST = 1 << 16
@@ -45,7 +47,7 @@ def write_prompt(prompt: nn.Module) -> PeftPart:
 
 
 def read_prompt(
-    values: Mapping[str, Any], tensors: dict[str, Tensor], trained: RunConfig | None, where: str
+    values: Mapping[str, Any], tensors: dict[str, Tensor], trained: "RunConfig | None", where: str
 ) -> PeftFields:
     """Move a prompt out of a folder's tensors and return it; InputError that names `where`."""
     settings = build_config(Settings, values, f"{where}: adapter_config.json")

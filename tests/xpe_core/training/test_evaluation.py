@@ -12,8 +12,9 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.pack import Pack
-from xpe_core.tasks.evaluation import LanguageScore, evaluate, mean_score, read_score
+from xpe_core.tasks.scores import LanguageScore, mean_score, read_score
 from xpe_core.training.batches import BATCH_TOKENS
+from xpe_core.training.evaluation import evaluate
 
 
 @pytest.fixture
