@@ -218,6 +218,11 @@ def check_config(config: RunConfig, shape: Shape) -> None:
 
 
 def _check_pack(configs: Sequence[RunConfig]) -> None:
+    tuning, _ = find_parts(configs[0])
+    if tuning.sharing == "alone" and len(configs) > 1:
+        raise InputError(
+            f"tuning={configs[0].tuning.tuning}: a pack holds one run, since it owns the backbone's weights"
+        )
     rows = [config.values for config in configs]
     for field in SHARED_FIELDS:
         if len({row.get(field) for row in rows}) > 1:

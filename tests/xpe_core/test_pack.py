@@ -13,6 +13,7 @@ from xpe_core.config import SHARED_FIELDS, RunConfig
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, Parameters
 from xpe_core.seeds import stream_seed
+from xpe_core.tunings.prompt.tuning import PromptTuning
 
 NUM_CLASSES = 3
 
@@ -206,3 +207,12 @@ def test_runs_may_differ_in_rates_and_dropout(config: RunConfig) -> None:
 def test_streams_of_a_seed_are_told_apart_and_never_change() -> None:
     assert stream_seed(1, "weights") == 40346441995714416
     assert len({stream_seed(seed, name) for seed in (1, 2) for name in ("weights", "dropout", "order")}) == 6
+
+
+def test_a_tuning_that_owns_the_backbones_weights_shares_no_pack(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PromptTuning, "sharing", "alone")
+    assert len(build_pack([config]).configs) == 1
+    with pytest.raises(InputError, match="tuning=prompt: a pack holds one run"):
+        build_pack([config, config.with_seed(2)])

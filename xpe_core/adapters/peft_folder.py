@@ -84,7 +84,7 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
         "inference_mode": True,
         **part.settings,
     }
-    if not tuning.drops_in_layers:
+    if not part.wraps:
         config |= {"num_attention_heads": base.get("num_attention_heads"), "num_layers": base.get("num_hidden_layers")}
     readme = write_readme(adapter, part, base["model_type"], bool(names))
     folder.mkdir(parents=True, exist_ok=True)
