@@ -33,6 +33,15 @@ ONE_THREAD = {"max_concurrent_trials": 1, "cpus_per_trial": 1}
 """One trial at a time, with a single thread, however many cores there are."""
 
 
+LONGEST = ("test_end_to_end.py", "test_two_experiments.py", "test_machines.py", "test_object_storage.py")
+"""Files that take minutes: they begin first, so that no process is left with one of them alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and leave the others in their order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give the tests a cache of their own."""

@@ -36,9 +36,9 @@ def main(experiment: str, storage: str) -> None:
         "object_store_memory": 80 * 2**20,
         "env_vars": {"XPE_CACHE_DIR": str(cache)},
     }
-    os.environ.pop("RAY_TMPDIR", None)  # the cluster has a folder of its own
-    Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # there Ray notes the address, and makes no folder for it
     with tempfile.TemporaryDirectory(prefix="xr", dir="/tmp") as folder:
+        os.environ["RAY_TMPDIR"] = folder  # where Ray notes the cluster's address, so that no other driver finds it
+        Path(folder, "ray").mkdir()
         cluster = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, "num_gpus": 0},
