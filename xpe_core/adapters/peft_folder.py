@@ -45,7 +45,7 @@ from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.peft_format import PeftPart
 from xpe_core.validation import build_config
 
-PEFT_TUNINGS = {kind: name for name, tuning in TUNINGS.items() for kind in tuning.peft_types}
+PEFT_TUNINGS = {kind: name for name, tuning in TUNINGS.items() if tuning.peft for kind in tuning.peft.types}
 """Tunings by the `peft_type` that adapters of theirs have."""
 BASE, WRAPPED = "base_model.", "base_model.model."
 """What stands before the names of the model's modules, in a model that peft only puts tokens before, and in others."""
@@ -64,7 +64,7 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
     """
     folder = Path(folder)
     tuning, _ = find_parts(adapter.config)
-    if not tuning.peft_types:
+    if tuning.peft is None:
         raise InputError(
             f"tuning={adapter.config.tuning.tuning}: it is not written in peft's format; allowed are "
             f"{', '.join(dict.fromkeys(PEFT_TUNINGS.values()))}, or the project's own format"
@@ -76,9 +76,9 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
         prefix = f"{CLASS_PREFIXES[base['model_type']]}." if names else ""
         return {key: prefix + module for key, module in find_module_names(adapter.config.backbone).items()}
 
-    part = tuning.write_peft(adapter.config, adapter.build_tuning(), name_modules)
+    part = tuning.peft.write(adapter.config, adapter.build_tuning(), name_modules)
     config: dict[str, Any] = {
-        "peft_type": tuning.peft_types[0],
+        "peft_type": tuning.peft.types[0],
         "task_type": "SEQ_CLS" if names else "FEATURE_EXTRACTION",
         "base_model_name_or_path": name_base(adapter.config.backbone),
         "inference_mode": True,
@@ -115,7 +115,9 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     described = read_sidecar(folder)
     trained = described and described[1]
     tensors = {key.replace(WRAPPED, BASE, 1): value for key, value in read_weights(folder).items()}
-    fields = TUNINGS[name].read_peft(values, tensors, trained, f"adapter {folder}")
+    format_of_tuning = TUNINGS[name].peft
+    assert format_of_tuning is not None
+    fields = format_of_tuning.read(values, tensors, trained, f"adapter {folder}")
     read: Literal["first", "mean"] = "first"
     if settings.task_type == "SEQ_CLS":
         head = take_head(tensors, settings.base_model_name_or_path, folder)

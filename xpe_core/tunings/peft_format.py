@@ -5,12 +5,14 @@ own into the model, its files say `base_model.model.` instead, which is added an
 read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from xpe_core.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,25 @@ class PeftFields:
     """By the names in the tuning's module."""
     is_whole: bool = True
     """Whether this is all that was trained: an encoder is no part of a written prompt."""
+
+
+class PeftFormat(Protocol):
+    """How a tuning is written and read; stateless, one object a tuning that peft has."""
+
+    types: ClassVar[tuple[str, ...]]
+    """What peft calls it in `peft_type`: the first is written, all are read."""
+
+    def write(self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]") -> PeftPart:
+        """Return what is written of a run's module.
+
+        `modules` gives the names of the linear layers in transformers' class, by `layer.role`.
+        """
+
+    def read(
+        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+    ) -> PeftFields:
+        """Move what belongs to the tuning out of an adapter's tensors and return it.
+
+        `values` are those of `adapter_config.json`; `trained` is the run's configuration, where it is known. Raises
+        InputError that names `where`.
+        """

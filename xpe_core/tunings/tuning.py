@@ -3,7 +3,7 @@
 R runs, B examples, P virtual tokens, H the backbone's hidden size.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from xpe_core.fields import Part
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # Torch takes seconds to import, and a report needs none of i
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
-    from xpe_core.tunings.peft_format import PeftFields, PeftPart
+    from xpe_core.tunings.peft_format import PeftFormat
     from xpe_core.tunings.words import Words
 
     Output = Tensor | Mapping[str, Tensor]
@@ -52,8 +52,8 @@ class Tuning(Protocol):
 
     baselines: ClassVar[Mapping[str, Mapping[str, Any]]]
     """By method: the fields that make a configuration the one that a search and a replication set beside it."""
-    peft_types: ClassVar[tuple[str, ...]]
-    """What peft calls adapters of this tuning in `peft_type`: the first is written, all are read; none: it has none."""
+    peft: "ClassVar[PeftFormat | None]"
+    """How it is written and read in peft's format; None where peft has none."""
     drops_in_layers: ClassVar[bool]
     """Whether the backbone's layers draw dropout of their own."""
 
@@ -92,20 +92,3 @@ class Tuning(Protocol):
 
     def describe(self, config: "RunConfig") -> "Words":
         """Return what tables, cards and READMEs say of a run."""
-
-    def write_peft(
-        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
-    ) -> "PeftPart":
-        """Return what peft's format has of a run's module.
-
-        `modules` gives the names of the linear layers in transformers' class, by `layer.role`.
-        """
-
-    def read_peft(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
-    ) -> "PeftFields":
-        """Move what belongs to the tuning out of an adapter's tensors and return it.
-
-        `values` are those of `adapter_config.json`; `trained` is the run's configuration, where it is known. Raises
-        InputError that names `where`.
-        """

@@ -1,10 +1,11 @@
 """IA3 as a tuning: its vectors are what the backbone's linear layers are multiplied with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
 from xpe_core.tunings.ia3.config import Ia3Config
+from xpe_core.tunings.peft_format import PeftFormat
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.tunings.words import Words
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
-    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 INPUT, OUTPUT = 0, 1
@@ -30,7 +30,7 @@ class Ia3Tuning:
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
     baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    peft_types: ClassVar[tuple[str, ...]] = ()
+    peft: ClassVar[PeftFormat | None] = None
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -88,18 +88,6 @@ class Ia3Tuning:
             tags=("ia3", "arxiv:2205.05638"),
             why_unpublished="tuning is ia3",
         )
-
-    def write_peft(
-        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
-    ) -> "PeftPart":
-        """Is not asked: it is written in the project's own format only."""
-        raise NotImplementedError
-
-    def read_peft(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
-    ) -> "PeftFields":
-        """Is not asked: it is read from the project's own format only."""
-        raise NotImplementedError
 
 
 def _role(name: str) -> str:

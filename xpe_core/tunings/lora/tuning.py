@@ -1,10 +1,12 @@
 """LoRA as a tuning: its matrices are what the backbone adds to its linear layers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
 from xpe_core.tunings.lora.config import LoraConfig
+from xpe_core.tunings.lora.in_peft import LoraInPeft
+from xpe_core.tunings.peft_format import PeftFormat
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.tunings.words import Words
 
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
-    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 
@@ -26,7 +27,7 @@ class LoraTuning:
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
     baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    peft_types: ClassVar[tuple[str, ...]] = ("LORA",)
+    peft: ClassVar[PeftFormat | None] = LoraInPeft()
     drops_in_layers: ClassVar[bool] = True
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -93,22 +94,6 @@ class LoraTuning:
             tags=("lora", "arxiv:2106.09685"),
             why_unpublished="tuning is lora",
         )
-
-    def write_peft(
-        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
-    ) -> "PeftPart":
-        """Return the matrices by the names of the layers."""
-        from xpe_core.tunings.lora.peft import write_updates
-
-        return write_updates(_own(config), dict(module.state_dict()), modules())
-
-    def read_peft(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
-    ) -> "PeftFields":
-        """Return the matrices by block and role."""
-        from xpe_core.tunings.lora.peft import read_updates
-
-        return read_updates(values, tensors, trained, where)
 
 
 def choose_linears(config: LoraConfig, shape: "Shape") -> dict[str, tuple[int, int]]:

@@ -1,9 +1,10 @@
 """Nothing is inserted, so the backbone's states are the same for all runs, seeds and steps."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.tunings.none.config import NoConfig
+from xpe_core.tunings.peft_format import PeftFormat
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.tunings.words import Words
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
-    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 
@@ -25,7 +25,7 @@ class NoTuning:
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = False
     baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    peft_types: ClassVar[tuple[str, ...]] = ()
+    peft: ClassVar[PeftFormat | None] = None
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -72,15 +72,3 @@ class NoTuning:
             tags=("linear-probing",),
             why_unpublished="tuning is none",
         )
-
-    def write_peft(
-        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
-    ) -> "PeftPart":
-        """Is not asked: peft has no such adapter."""
-        raise NotImplementedError
-
-    def read_peft(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
-    ) -> "PeftFields":
-        """Is not asked: peft has no such adapter."""
-        raise NotImplementedError

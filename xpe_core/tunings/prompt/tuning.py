@@ -1,11 +1,13 @@
 """Soft prompts as a tuning: virtual tokens before the text."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
+from xpe_core.tunings.peft_format import PeftFormat
 from xpe_core.tunings.prompt.config import PromptConfig
 from xpe_core.tunings.prompt.describe import describe_prompt
+from xpe_core.tunings.prompt.in_peft import PromptInPeft
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.tunings.words import Words
 
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
-    from xpe_core.tunings.peft_format import PeftFields, PeftPart
     from xpe_core.tunings.tuning import Output
 
 
@@ -30,7 +31,7 @@ class PromptTuning:
         "spt": {"encoder_ratio": 0.0},
         "xpe": {"encoder_ratio": 1.0},
     }
-    peft_types: ClassVar[tuple[str, ...]] = ("PROMPT_TUNING", "P_TUNING")
+    peft: ClassVar[PeftFormat | None] = PromptInPeft()
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
@@ -104,22 +105,6 @@ class PromptTuning:
     def describe(self, config: "RunConfig") -> Words:
         """Return how its tokens come about."""
         return describe_prompt(_own(config))
-
-    def write_peft(
-        self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]"
-    ) -> "PeftPart":
-        """Return the virtual tokens as a table."""
-        from xpe_core.tunings.prompt.peft import write_prompt
-
-        return write_prompt(module)
-
-    def read_peft(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
-    ) -> "PeftFields":
-        """Return a table of virtual tokens as an SPT."""
-        from xpe_core.tunings.prompt.peft import read_prompt
-
-        return read_prompt(values, tensors, trained, where)
 
 
 def _own(config: "RunConfig") -> PromptConfig:
