@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from xpe_core.errors import InputError
 from xpe_core.tunings.ia3.config import Ia3Config
+from xpe_core.tunings.ia3.in_peft import Ia3InPeft
+from xpe_core.tunings.ia3.sides import INPUT, SCALED
 from xpe_core.tunings.peft_format import PeftFormat
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.tunings.words import Words
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from xpe_core.config import RunConfig
     from xpe_core.tunings.tuning import Output
 
-INPUT, OUTPUT = 0, 1
-SCALED = {"key": OUTPUT, "value": OUTPUT, "down": INPUT}
-"""Which side of a role's layers is multiplied; what goes into `down` are the feed-forward layer's inner states."""
-
 
 class Ia3Tuning:
     """See `Tuning`."""
@@ -30,7 +28,7 @@ class Ia3Tuning:
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
     baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    peft: ClassVar[PeftFormat | None] = None
+    peft: ClassVar[PeftFormat | None] = Ia3InPeft()
     drops_in_layers: ClassVar[bool] = False
 
     def check(self, config: "RunConfig", shape: "Shape") -> None:
