@@ -8,79 +8,20 @@ SIB-200, arXiv:2508.10352). A value is never changed after a config is made.
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from xpe_core.data.source import DataSource, join_columns
+from xpe_core.data.source import DataSource
 from xpe_core.digests import digest
-from xpe_core.fields import Float, Int, Mark, Part, Published, SharedInt, is_marked, join_names
+from xpe_core.fields import Int, Mark, Part, is_marked
 from xpe_core.locations import find_location
+from xpe_core.parts import DataConfig, TrainingConfig
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.readout import ReadoutConfig
 from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.validation import nearest
-
-
-class DataConfig(Part):
-    """What is read, and in which languages."""
-
-    dataset: Annotated[str, Mark.SHARED, Mark.SAID] = Field("Davlan/sib200", min_length=1)
-    """`cldr` (embedded), a hub name, a folder by language, one table file, or a pattern such as `data/*.csv`."""
-    dataset_config: Annotated[str | None, Mark.SHARED, Mark.LATER, Mark.DATA] = Field(None, min_length=1)
-    """A hub data set's config, or several separated by commas.
-
-    Null is its default config or, where there is none, all configs, each a language.
-    """
-    columns: Annotated[str | None, BeforeValidator(join_columns), Mark.SHARED, Mark.LATER, Mark.DATA] = None
-    """Which columns are read, where these have other names: `text=sentence,label=intent,language=lang,split=part`.
-
-    What is no column but a language or a split is the value of every row (`split=test`), and so is a value in
-    quotation marks (`language='xx'`); `split=80/10/10` draws the splits by the texts, in percent.
-    """
-    on_bad_rows: Annotated[Literal["refuse", "skip"], Mark.SHARED, Mark.LATER, Mark.DATA] = "refuse"
-    """What to do with rows that have no text or cannot be read: refuse the data set, or leave them out (counted)."""
-    source_set: Annotated[
-        str, BeforeValidator(join_names), Field(min_length=1), Published(("eng", "enarzho", "joshi5", "xlmr_seen"))
-    ] = "enarzho"
-    """Languages trained on: a group, family, script or code, or several separated by commas."""
-    max_length: SharedInt = Field(164, ge=3)
-    """Tokens of a text at most, special tokens included; longer texts are truncated (recipe: 164)."""
-
-
-class TrainingConfig(Part):
-    """How the trained parts are trained, and how often they are evaluated."""
-
-    learning_rate: Float = Field(5e-5, gt=0)
-    """Rate of the head and of all that has no rate of its own (recipe: 5e-5).
-
-    Base-size backbones need ten times that.
-    """
-    weight_decay: Float = Field(0.01, ge=0)
-    """Decay of the weights that `learning_rate` is the rate of; biases do not decay (recipe: 0.01)."""
-    optimizer: Annotated[Literal["adafactor", "adamw"], Mark.SHARED] = "adafactor"
-    """Adafactor with a set rate: no relative step, no parameter scaling (recipe)."""
-    schedule: Literal["cosine_with_restarts", "cosine", "linear", "constant"] = "cosine_with_restarts"
-    """How the rates fall after the warm-up."""
-    num_cycles: Int = Field(2, ge=1)
-    """Cycles of `cosine_with_restarts`; the other schedules do not read it (recipe: 2)."""
-    warmup_ratio: Float = Field(0.1, ge=0, lt=1)
-    """Share of `max_steps` in which the rates rise from 0 (recipe: 0.1)."""
-    max_grad_norm: Float = Field(1.0, gt=0)
-    """A run's gradient is scaled down to this norm (recipe: 1.0)."""
-    batch_size: Annotated[SharedInt, Mark.SAID] = Field(32, ge=1)
-    """Examples a step and run (recipe: 32)."""
-    max_steps: Annotated[SharedInt, Mark.SAID] = Field(24_000, ge=1)
-    """Optimizer steps at most (recipe: 24,000)."""
-    eval_steps: Annotated[Int | None, Mark.SHARED] = Field(None, ge=1)
-    """Steps between evaluations; null is once an epoch (recipe)."""
-    max_validation_examples: Annotated[Int | None, Mark.SHARED] = Field(None, ge=1)
-    """Validation examples a language at most, drawn once for all; null is all (recipe)."""
-    patience: Int = Field(20, ge=1)
-    """Evaluations without a better validation accuracy after which a run may stop (recipe: 20)."""
-    early_stopping_after: Float = Field(0.5, ge=0, le=1)
-    """Share of `max_steps` before which no run stops (recipe: 0.5)."""
 
 
 class RunConfig(Part):

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from transformers.optimization import Adafactor
 
 from tests.making.runs import make_run
-from xpe_core.config import RunConfig, TrainingConfig
+from xpe_core.config import RunConfig
 from xpe_core.pack import rate_and_decay
+from xpe_core.parts import TrainingConfig
 from xpe_core.training.optimizers import StackedOptimizer, schedule_factors
 
 SHAPES = {
