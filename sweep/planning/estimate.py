@@ -21,7 +21,8 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
-from xpe_core.pack import Pack, count_tokens, reads
+from xpe_core.pack import Pack, count_tokens, find_parts, reads
+from xpe_core.training.frozen_states import compute_states
 from xpe_core.training.meter import count_operations
 from xpe_core.training.training import Training
 
@@ -89,6 +90,8 @@ def _cost(
     validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
     _, _, validation = forward(validated, "validation", config.training.max_validation_examples)
     _, _, test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)
+    if not find_parts(config)[0].inserts:  # every text goes through the backbone once, whatever is trained on it
+        return config.training.max_steps, seen * mean_tokens, once + validation + test
     operations = 2 * once * seen / num_examples + validation * -(-config.training.max_steps // eval_steps) + test
     return config.training.max_steps, seen * mean_tokens, operations
 
@@ -120,7 +123,10 @@ def _measure_rate(
     short = RunConfig(**{**values, "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0})
     backbone = load_backbone(short.backbone, "cuda" if share.gpus else "cpu")
     packed = [short.with_seed(seed) for seed in seeds]
-    training = Training(Pack(backbone, packed, len(data.label_names)), data)
+    pack = Pack(backbone, packed, len(data.label_names))
+    if not pack.tuning.inserts:
+        return _measure_states(pack, data, share)
+    training = Training(pack, data)
     training.advance(0)  # the first step takes memory and reads caches
     before, started = training.work.num_operations, _now(share)
     training.advance(0)
@@ -134,3 +140,15 @@ def _now(share: Share) -> float:
     if share.gpus:
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def _measure_states(pack: Pack, data: TokenisedData, share: Share) -> float:
+    """Return operations a second where texts go through the backbone once and no step does."""
+    config = pack.configs[0]
+    rows = data.select(data.sources(config.data.source_set), "train")[: CALIBRATION_STEPS * config.training.batch_size]
+    shape, only_first = pack.backbone.model.config, pack.reads_first
+    operations = sum(count_operations(shape, 1, int(length), only_first) for length in data.lengths[rows])
+    compute_states(pack, data, rows[:1])  # the first pass takes memory
+    started = _now(share)
+    compute_states(pack, data, rows)
+    return operations / (_now(share) - started)

@@ -1,7 +1,7 @@
 """Adapters as folders of the library peft, which it loads as it is.
 
-What a tuning is in peft's format it says itself (`tunings/*/peft.py`). Where transformers' class for the backbone has
-our head (`layout`) and the head reads the first position, the adapter is of the task SEQ_CLS and the head is in it.
+What a tuning is in that format it says itself (`tunings/*/in_peft.py`). Where transformers' class for the backbone
+has our head (`layout`) and the head reads the first position, the adapter is of the task SEQ_CLS and the head is in it.
 Where it cannot be (`pooling: mean`; DeBERTa, ModernBERT), the adapter is of the task FEATURE_EXTRACTION, without a
 head, which stands beside it in `head.safetensors` (dense.weight, dense.bias, out.weight, out.bias). Either way the
 folder's README.md has the lines that load it.

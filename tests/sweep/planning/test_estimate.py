@@ -7,11 +7,12 @@ import pytest
 from sweep.cluster.capacity import Share
 from sweep.experiment.config import make_sweep
 from sweep.planning.estimate import estimate, measure_rate
-from sweep.planning.plan import prepare
+from sweep.planning.plan import Plan, prepare
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack
 from xpe_core.training.training import Training
+from xpe_core.tunings.prompt.tuning import PromptTuning
 
 
 def test_tokens_and_operations_are_those_that_training_counts(values: dict[str, Any]) -> None:
@@ -35,6 +36,26 @@ def test_a_search_is_estimated_by_the_corners_of_its_space(values: dict[str, Any
     plan = prepare("mine", make_sweep(**values))
     found = estimate(plan)
     assert (found.num_trials, found.num_runs, found.num_steps) == (8, 16, 16 * 60)
+
+
+def plan_heads(values: dict[str, Any], **more: Any) -> Plan:
+    """Return a plan of heads alone, whose texts go through the backbone once."""
+    prompt = PromptTuning.Config.model_fields
+    base = {name: value for name, value in values["base"].items() if name not in prompt}
+    arms, evaluation = {"head": {"tuning": "none"}}, values["evaluation"]
+    sweep = make_sweep(kind="grid", base={**base, **more}, arms=arms, seeds=(1,), evaluation=evaluation)
+    return prepare("mine", sweep)
+
+
+def test_a_head_alone_costs_one_forward_pass_however_long_it_is_trained(values: dict[str, Any]) -> None:
+    few, many = (estimate(plan_heads(values, max_steps=steps, eval_steps=12)) for steps in (12, 120))
+    assert few.num_operations == many.num_operations > 0
+    assert many.num_tokens == 10 * few.num_tokens
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_rate_of_heads_alone_is_that_of_a_forward_pass(values: dict[str, Any]) -> None:
+    assert 1e6 < measure_rate(plan_heads(values), Share(cpus=1, gpus=0.0)) < 1e14
 
 
 @pytest.mark.usefixtures("local_ray")
