@@ -100,4 +100,5 @@ def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int]
 
 
 def _is_shared(key: str, arms: Mapping[str, Mapping[str, object]]) -> bool:
-    return len({values[key] for values in arms.values()}) == 1
+    """Whether all arms have the field, with one value; arms of several tunings have other fields."""
+    return all(key in values for values in arms.values()) and len({values[key] for values in arms.values()}) == 1
