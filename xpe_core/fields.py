@@ -5,11 +5,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic.fields import FieldInfo
 
+FieldValue: TypeAlias = str | int | float | bool | None
+"""What a field of a run's configuration can hold."""
+FieldValues: TypeAlias = Mapping[str, FieldValue]
+"""Values by the flat names of fields; not all fields need be there."""
 NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?", re.ASCII)
 """A number as people write it: 20, 1_000, .5, 5e-3."""
 
@@ -33,10 +37,10 @@ class Mark(Enum):
 class Published:
     """The values that the published recipe has of a field, where these are several; it stands in its `Annotated`."""
 
-    values: tuple[Any, ...]
+    values: tuple[FieldValue, ...]
 
 
-def _read_number(value: Any) -> Any:
+def _read_number(value: object) -> object:
     """Refuse a bool, and read a number with a point or an exponent that is given as text."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
@@ -45,7 +49,7 @@ def _read_number(value: Any) -> Any:
     return value
 
 
-def _round(value: Any) -> Any:
+def _round(value: object) -> object:
     """Round a float to 12 significant digits: a sampler's 0.30000000000000004 and a person's 0.3 are one run."""
     return float(f"{value:.12g}") if isinstance(value, float) and math.isfinite(value) else value
 
@@ -56,7 +60,7 @@ SharedFloat = Annotated[Float, Mark.SHARED]
 SharedInt = Annotated[Int, Mark.SHARED]
 
 
-def join_names(value: Any) -> Any:
+def join_names(value: object) -> object:
     """Write a list of languages as one string; ValueError where something in it is no name."""
     if not isinstance(value, list | tuple):
         return value
@@ -71,7 +75,7 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-def published_values(field: FieldInfo) -> tuple[Any, ...]:
+def published_values(field: FieldInfo) -> tuple[FieldValue, ...]:
     """Return the published recipe's values of a field: its default, unless it says several."""
     return next((one.values for one in field.metadata if isinstance(one, Published)), (field.default,))
 

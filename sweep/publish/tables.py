@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import polars as pl
 
@@ -16,7 +15,7 @@ from sweep.report.sheets import explain_differences
 from sweep.report.verdicts import judge
 from sweep.report.wording import name_group
 from xpe_core.config import FIELDS, RunConfig
-from xpe_core.fields import published_values
+from xpe_core.fields import FieldValue, published_values
 from xpe_core.tunings import describe
 
 NAMES = ("backbone", "dataset")
@@ -139,12 +138,12 @@ def _fingerprint(numbers: Numbers, what: str) -> str:
     return "; ".join(found)
 
 
-def _bare(name: str) -> str:
+def _bare(name: FieldValue) -> str:
     """Return a hub name or folder's last part as it compares."""
-    return name.rsplit("/", 1)[-1].lower().replace("-", "")
+    return str(name).rsplit("/", 1)[-1].lower().replace("-", "")
 
 
-def _show(value: Any) -> str:
+def _show(value: FieldValue) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value) if value is None else str(value)
 
 
