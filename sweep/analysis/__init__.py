@@ -17,7 +17,7 @@ from sweep.analysis.effort import costs, importances, learning_curves, rungs
 from sweep.analysis.per_language import extremes, kinship_table, language_table
 from sweep.analysis.published import published_table
 from sweep.analysis.reading import read_results
-from sweep.analysis.report_data import Answers, answer
+from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.analysis.results import Cell, Experiment, Results
 from sweep.analysis.tables import differences, main_table
 from sweep.analysis.targets import ALL_TARGETS, TableRows, find_rows, target_groups
@@ -25,13 +25,13 @@ from sweep.analysis.tradeoff import pareto_front, winners_curse
 
 __all__ = [
     "ALL_TARGETS",
-    "Answers",
+    "ReportData",
     "Best",
     "Cell",
     "Experiment",
     "Results",
     "TableRows",
-    "answer",
+    "read_report_data",
     "best_experiment",
     "compare",
     "costs",

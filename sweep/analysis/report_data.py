@@ -18,7 +18,7 @@ from xpe_core.errors import InputError
 
 
 @dataclass(frozen=True)
-class Answers:
+class ReportData:
     """A report's tables; each one's columns are in the docstring of the function that made it."""
 
     results: Results
@@ -51,9 +51,9 @@ class Answers:
         return self.results.problems
 
 
-def answer(
+def read_report_data(
     folders: Sequence[Folder], baseline: str | None = None, exclude: str | None = None, metric: str | None = None
-) -> Answers:
+) -> ReportData:
     """Return all tables of these experiments; differences are to `baseline`, by default to SPT where there is one.
 
     Scores are of a metric, by default the task's first. Replications of a search are found beside it by what their
@@ -70,7 +70,7 @@ def answer(
     languages = language_table(results, named)
     curves = learning_curves(results.experiments)
     reasons = dict.fromkeys(why_not_comparable(cell, results.metric) for cell in results.shown)
-    return Answers(
+    return ReportData(
         results=results,
         baseline=named,
         main=main,

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
 from sweep.report.choice_lines import choice_lines
 from sweep.report.group_lines import say_group
@@ -19,14 +19,14 @@ MAX_EQUAL = 3
 NO_INTERVAL = f"There is no interval below {MIN_INTERVAL_SEEDS} seeds: two say nothing about a third."
 
 
-def answer_sheets(answers: Answers) -> list[Sheet]:
+def answer_sheets(data: ReportData) -> list[Sheet]:
     """Return which arm is highest in each row, and whether it is really higher than the baseline."""
-    if answering_cells(answers)["arm"].n_unique() < 2:
+    if answering_cells(data)["arm"].n_unique() < 2:
         return []
-    highest = highest_cells(answers)
-    chosen = set(answers.results.chosen_arms) & set(answering_cells(answers)["arm"])
-    found = _with_differences(answers, highest)
-    found = found.with_columns(verdict=pl.Series(_verdicts(found, answers, chosen), dtype=pl.String))
+    highest = highest_cells(data)
+    chosen = set(data.results.chosen_arms) & set(answering_cells(data)["arm"])
+    found = _with_differences(data, highest)
+    found = found.with_columns(verdict=pl.Series(_verdicts(found, data, chosen), dtype=pl.String))
     found = found.filter(pl.int_range(pl.len()).over(KEYS) < MAX_EQUAL)
     has_p = found["p_holm"].drop_nulls().len() > 0
     rows: list[tuple[str, ...]] = []
@@ -35,40 +35,40 @@ def answer_sheets(answers: Answers) -> list[Sheet]:
         for row in part.iter_rows(named=True):
             shown = interval(row["accuracy"], row["low"], row["high"])
             change = interval(row["difference"], row["low_difference"], row["high_difference"], points)
-            said = _say_verdict(row, answers.baseline)
+            said = _say_verdict(row, data.baseline)
             p = [p_value(row["p_holm"])] if has_p else []
             rows.append((name_group(row["group"]), row["arm"], shown, change, *p, said))
     ends = " [95 %]" if found["low"].drop_nulls().len() else ""
-    really = f"really higher than {answers.baseline}?"
+    really = f"really higher than {data.baseline}?"
     columns = (
         "tested on",
         "highest",
-        f"{answers.metric}{ends}",
+        f"{data.metric}{ends}",
         f"difference{ends}",
         *["Holm p"] * has_p,
         really,
     )
-    title = f"The answer: which is highest, and is it really higher than {answers.baseline}"
-    notes = [*choice_lines(answers), *_equal_lines(highest), *_explain(answers, found)]
-    hints = _hints(answers, found)
+    title = f"The answer: which is highest, and is it really higher than {data.baseline}"
+    notes = [*choice_lines(data), *_equal_lines(highest), *_explain(data, found)]
+    hints = _hints(data, found)
     return [Sheet("answer", title, columns, tuple(rows), found, tuple(notes), hints, left=2)]
 
 
-def answering_cells(answers: Answers) -> pl.DataFrame:
+def answering_cells(data: ReportData) -> pl.DataFrame:
     """Return the main table's cells that may be the answer: not a search's where something was run on fresh seeds."""
-    averaged = answers.main.filter(pl.col("accuracy").is_not_null())
-    searched = [cell.arm for cell in answers.results.shown if answers.results.is_searched(cell)]
+    averaged = data.main.filter(pl.col("accuracy").is_not_null())
+    searched = [cell.arm for cell in data.results.shown if data.results.is_searched(cell)]
     fresh = averaged.filter(~pl.col("arm").is_in(searched))
-    has_answer = any(not _is_baseline(arm, answers.baseline) for arm in fresh["arm"].unique())
+    has_answer = any(not _is_baseline(arm, data.baseline) for arm in fresh["arm"].unique())
     return fresh if has_answer else averaged
 
 
-def highest_cells(answers: Answers) -> pl.DataFrame:
+def highest_cells(data: ReportData) -> pl.DataFrame:
     """Return the highest of the cells that may be the answer, by row of the main table.
 
     What is equal to the digit shown is equally high: such cells are all there, in the order of the arms.
     """
-    averaged = answering_cells(answers)
+    averaged = answering_cells(data)
     shown = pl.Series("shown", [float(percent(value)) for value in averaged["accuracy"]], dtype=pl.Float64)
     marked = averaged.with_columns(shown)
     return marked.filter(pl.col("shown") == pl.col("shown").max().over(KEYS)).drop("shown")
@@ -88,13 +88,13 @@ def why_impossible(table: pl.DataFrame) -> str | None:
     )
 
 
-def _with_differences(answers: Answers, highest: pl.DataFrame) -> pl.DataFrame:
+def _with_differences(data: ReportData, highest: pl.DataFrame) -> pl.DataFrame:
     """Return cells with their differences to the baseline, in the order of the main table."""
     names = {**dict.fromkeys(("difference", "low", "high", "p_holm"), pl.Float64), "num_pairs": pl.Int64}
     tested = pl.DataFrame(schema={**dict.fromkeys([*KEYS, "arm"], pl.String), **names})
-    if not answers.differences.is_empty():
-        tested = answers.differences.select(*KEYS, "arm", *names)
-    places = answering_cells(answers).select(KEYS).unique(maintain_order=True)
+    if not data.differences.is_empty():
+        tested = data.differences.select(*KEYS, "arm", *names)
+    places = answering_cells(data).select(KEYS).unique(maintain_order=True)
     found = places.join(highest, on=KEYS, how="left", maintain_order="left_right")
     return found.join(tested, on=[*KEYS, "arm"], how="left", suffix="_difference", maintain_order="left")
 
@@ -103,15 +103,15 @@ def _is_baseline(arm: str, baseline: str) -> bool:
     return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
 
 
-def _verdicts(found: pl.DataFrame, answers: Answers, chosen: set[str]) -> list[str]:
+def _verdicts(found: pl.DataFrame, data: ReportData, chosen: set[str]) -> list[str]:
     """Return a verdict for each of the highest: one word or two, the same in every version."""
     equal_to_baseline = {
         (row["source_set"], row["group"])
         for row in found.iter_rows(named=True)
-        if _is_baseline(row["arm"], answers.baseline)
+        if _is_baseline(row["arm"], data.baseline)
     }
     return [
-        _verdict(row, answers.baseline, row["arm"] in chosen, (row["source_set"], row["group"]) in equal_to_baseline)
+        _verdict(row, data.baseline, row["arm"] in chosen, (row["source_set"], row["group"]) in equal_to_baseline)
         for row in found.iter_rows(named=True)
     ]
 
@@ -150,25 +150,25 @@ def _equal_lines(highest: pl.DataFrame) -> list[str]:
     return lines
 
 
-def _explain(answers: Answers, found: pl.DataFrame) -> list[str]:
+def _explain(data: ReportData, found: pl.DataFrame) -> list[str]:
     """Return what must be known to read the table."""
-    if answers.differences.is_empty():
-        return [f"There is no arm {answers.baseline} to compare with; --baseline ARM names another."]
+    if data.differences.is_empty():
+        return [f"There is no arm {data.baseline} to compare with; --baseline ARM names another."]
     notes = []
     if lacks_interval(found, "accuracy"):
         notes.append(NO_INTERVAL)
     if found["p_holm"].drop_nulls().len():
         notes.append("Holm p: how often chance alone does as much, corrected for all comparisons. yes: at most 0.05.")
-    if replicated := [one.name for one in answers.results.experiments if one.sweep.kind == "replicate"]:
-        group = say_group(answers.results.broadest_group)
-        count = answers.differences["p_holm"].count()
+    if replicated := [one.name for one in data.results.experiments if one.sweep.kind == "replicate"]:
+        group = say_group(data.results.broadest_group)
+        count = data.differences["p_holm"].count()
         notes.append(f"Whether {join_names(replicated)} holds is one question, on {group}.")
         notes.append(f"This table asks {count} at once, so its p is larger.")
     if "not shown" in found["verdict"] and found["p_holm"].drop_nulls().len():
         notes.append("could be chance: not shown by these seeds, which is no proof of being equal.")
-    if impossible := why_impossible(answers.differences):
+    if impossible := why_impossible(data.differences):
         notes.append(impossible)
-    few = answers.differences.filter(pl.col("num_pairs").is_between(1, MIN_SEEDS - 1))["num_pairs"].to_list()
+    few = data.differences.filter(pl.col("num_pairs").is_between(1, MIN_SEEDS - 1))["num_pairs"].to_list()
     if few:
         notes.append(few_seeds_line(few))
     if "not replicated" in found["verdict"]:
@@ -190,13 +190,13 @@ def few_seeds_line(counts: Sequence[int]) -> str:
     )
 
 
-def _hints(answers: Answers, found: pl.DataFrame) -> tuple[str, ...]:
+def _hints(data: ReportData, found: pl.DataFrame) -> tuple[str, ...]:
     """Return what to do next, at the command line."""
     hints = []
-    if not answers.differences.is_empty() and why_impossible(answers.differences):
+    if not data.differences.is_empty() and why_impossible(data.differences):
         hints.append("Fewer comparisons: compare A B --for GROUP.")
-    searches = {cell.experiment for cell in answers.results.shown if answers.results.is_searched(cell)}
-    searches -= set(answers.curse["search"])
+    searches = {cell.experiment for cell in data.results.shown if data.results.is_searched(cell)}
+    searches -= set(data.curse["search"])
     if "not replicated" in found["verdict"] and searches:
         hints.append(f"Fresh seeds: replicate {' or '.join(sorted(searches))}.")
     return tuple(hints)

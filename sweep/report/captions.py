@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePath
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.sheet import Sheet
 from sweep.report.wording import capitalise, name_exclusion
 from xpe_core.language_facts import Facts
@@ -15,71 +15,71 @@ from xpe_core.language_facts import Facts
 INTERVAL = "the 95 % confidence interval over seeds (bias-corrected bootstrap; test examples held fixed)"
 
 
-def with_caption(sheet: Sheet, answers: Answers) -> Sheet:
+def with_caption(sheet: Sheet, data: ReportData) -> Sheet:
     """Return a table with the caption that it has in a paper; marks in its cells stay explained."""
     write = CAPTIONS.get(sheet.name)
     if write is None:
         return sheet
     marks = [note for note in sheet.notes if note.startswith("*") or note.startswith("Not zero-shot")]
     part = "" if sheet.part is None else f" Part {sheet.part}."
-    return replace(sheet, caption=" ".join([write(answers) + part, *map(_end, marks)]))
+    return replace(sheet, caption=" ".join([write(data) + part, *map(_end, marks)]))
 
 
-def _main(answers: Answers) -> str:
+def _main(data: ReportData) -> str:
     return (
-        f"Test {answers.metric} (%) on {_data(answers)}, by training languages and group of test languages. "
+        f"Test {data.metric} (%) on {_data(data)}, by training languages and group of test languages. "
         "Each cell is the "
         f"mean over seeds of the mean over languages, with {INTERVAL}; below it the number of seeds and of languages. "
-        f"Bold: highest of a row. {_seeds(answers)}{_excluded(answers)}"
+        f"Bold: highest of a row. {_seeds(data)}{_excluded(data)}"
     )
 
 
-def _answer(answers: Answers) -> str:
+def _answer(data: ReportData) -> str:
     return (
-        f"The arm with the highest test {answers.metric} (%) on {_data(answers)}, and its difference to "
-        f"{answers.baseline} in "
+        f"The arm with the highest test {data.metric} (%) on {_data(data)}, and its difference to "
+        f"{data.baseline} in "
         f"percentage points, paired by seed. In brackets {INTERVAL}; p-values of exact sign-flip tests over seeds are "
-        f"corrected by Holm's method. {_seeds(answers)}{_excluded(answers)}"
+        f"corrected by Holm's method. {_seeds(data)}{_excluded(data)}"
     )
 
 
-def _differences(answers: Answers) -> str:
-    tests = answers.differences["p_holm"].count() if len(answers.differences) else 0
+def _differences(data: ReportData) -> str:
+    tests = data.differences["p_holm"].count() if len(data.differences) else 0
     corrected = f"Holm's correction is over {tests} tests" if tests else "no row has enough seeds for a test at 5 %"
     return (
-        f"Difference in test {answers.metric} (percentage points) to {answers.baseline} on {_data(answers)}, "
+        f"Difference in test {data.metric} (percentage points) to {data.baseline} on {_data(data)}, "
         "paired by seed. "
         "The first bracket is the 95 % confidence interval over seeds for these languages, the second "
         "one over seeds and "
         "languages for languages like these (bias-corrected bootstraps); p is of an exact sign-flip test over seeds, "
         f"{corrected}. The last column is the true difference that the test would detect with a power of 80 %. "
-        f"{_seeds(answers)}{_excluded(answers)}"
+        f"{_seeds(data)}{_excluded(data)}"
     )
 
 
-def _curse(answers: Answers) -> str:
+def _curse(data: ReportData) -> str:
     return (
-        f"{capitalise(answers.metric)} (%) of the chosen configurations on {_data(answers)}: as measured in the "
+        f"{capitalise(data.metric)} (%) of the chosen configurations on {_data(data)}: as measured in the "
         "search that "
         "chose them, and "
         f"on fresh seeds, with {INTERVAL}. In parentheses the number of seeds."
     )
 
 
-def _extremes(answers: Answers) -> str:
+def _extremes(data: ReportData) -> str:
     return (
-        f"Languages with the largest gains and losses against {answers.baseline} on {_data(answers)}: "
-        f"test {answers.metric} (%) "
+        f"Languages with the largest gains and losses against {data.baseline} on {_data(data)}: "
+        f"test {data.metric} (%) "
         f"and difference (percentage points), with {INTERVAL}, not corrected for the choice of extremes. "
-        f"{_seeds(answers)}"
+        f"{_seeds(data)}"
     )
 
 
-def _languages(answers: Answers) -> str:
+def _languages(data: ReportData) -> str:
     return (
-        f"Test {answers.metric} (%) by language on {_data(answers)}, and difference to {answers.baseline} in "
+        f"Test {data.metric} (%) by language on {_data(data)}, and difference to {data.baseline} in "
         "percentage points, "
-        f"paired by seed. In brackets {INTERVAL}. {_facts(answers.results.rows.facts)}. {_seeds(answers)}"
+        f"paired by seed. In brackets {INTERVAL}. {_facts(data.results.rows.facts)}. {_seeds(data)}"
     )
 
 
@@ -93,59 +93,59 @@ def _facts(facts: Facts) -> str:
     return "; ".join(said)
 
 
-def _by(kind: str) -> Callable[[Answers], str]:
-    def write(answers: Answers) -> str:
+def _by(kind: str) -> Callable[[ReportData], str]:
+    def write(data: ReportData) -> str:
         return (
-            f"Test {answers.metric} (%) by {kind} on {_data(answers)}, mean over seeds and languages; in "
+            f"Test {data.metric} (%) by {kind} on {_data(data)}, mean over seeds and languages; in "
             "parentheses the "
-            f"difference to {answers.baseline} in percentage points. {_seeds(answers)}"
+            f"difference to {data.baseline} in percentage points. {_seeds(data)}"
         )
 
     return write
 
 
-def _front(answers: Answers) -> str:
+def _front(data: ReportData) -> str:
     return (
         f"Configurations that no other one beats on both seen and low-performing languages (Pareto front): mean test "
-        f"{answers.metric} (%) on {_data(answers)}, out of {len(answers.front)} configurations.{_excluded(answers)}"
+        f"{data.metric} (%) on {_data(data)}, out of {len(data.front)} configurations.{_excluded(data)}"
     )
 
 
-def _importance(answers: Answers) -> str:
+def _importance(data: ReportData) -> str:
     return (
-        f"Importance of the searched hyperparameters for the validation accuracy on {_data(answers)} (PED-ANOVA, "
+        f"Importance of the searched hyperparameters for the validation accuracy on {_data(data)} (PED-ANOVA, "
         "normalised to a sum of 1)."
     )
 
 
-def _rungs(answers: Answers) -> str:
+def _rungs(data: ReportData) -> str:
     return (
-        f"Trials at the rungs of the successive halving (ASHA) on {_data(answers)}: how many reached the "
+        f"Trials at the rungs of the successive halving (ASHA) on {_data(data)}: how many reached the "
         "step, how many "
         "were stopped there, and their validation accuracy (%)."
     )
 
 
-def _cost(answers: Answers) -> str:
+def _cost(data: ReportData) -> str:
     return (
         "Computation. A device is what one trial has to itself (a GPU, a share of one, or CPUs); hours saved by early "
         "stopping are estimated at the stopped trials' own pace."
     )
 
 
-def _published(answers: Answers) -> str:
+def _published(data: ReportData) -> str:
     return (
-        f"Published test accuracy (%; arXiv:2508.10352, table 1) and ours on {_data(answers)}, with "
+        f"Published test accuracy (%; arXiv:2508.10352, table 1) and ours on {_data(data)}, with "
         f"{INTERVAL}, and the "
-        f"difference in percentage points. {_seeds(answers)}{_excluded(answers)}"
+        f"difference in percentage points. {_seeds(data)}{_excluded(data)}"
     )
 
 
-def _setup(answers: Answers) -> str:
-    return f"Hyperparameters in which the arms differ, on {_data(answers)}."
+def _setup(data: ReportData) -> str:
+    return f"Hyperparameters in which the arms differ, on {_data(data)}."
 
 
-CAPTIONS: dict[str, Callable[[Answers], str]] = {
+CAPTIONS: dict[str, Callable[[ReportData], str]] = {
     **{"answer": _answer, "main": _main, "differences": _differences, "winners-curse": _curse},
     **{"gains-and-losses": _extremes, "languages": _languages, "families": _by("language family")},
     **{"scripts": _by("script"), "trade-off": _front, "importance": _importance, "rungs": _rungs, "cost": _cost},
@@ -154,26 +154,26 @@ CAPTIONS: dict[str, Callable[[Answers], str]] = {
 """By the names of tables."""
 
 
-def _data(answers: Answers) -> str:
+def _data(data: ReportData) -> str:
     """Return data set and backbone in a few words."""
-    configs = [cell.config for cell in answers.results.shown]
+    configs = [cell.config for cell in data.results.shown]
     datasets, backbones = (
         _join({_public(config.values[name]) for config in configs}) for name in ("dataset", "backbone")
     )
-    return f"{datasets} ({len(answers.results.languages)} languages) with the frozen encoder {backbones}"
+    return f"{datasets} ({len(data.results.languages)} languages) with the frozen encoder {backbones}"
 
 
-def _seeds(answers: Answers) -> str:
-    counts = [len(cell.seeds) for cell in answers.results.shown if cell.seeds]
+def _seeds(data: ReportData) -> str:
+    counts = [len(cell.seeds) for cell in data.results.shown if cell.seeds]
     if not counts:
         return "No run has ended."
     least, most = min(counts), max(counts)
     return f"{least} seed{'s' if most > 1 else ''}." if least == most else f"{least} to {most} seeds."
 
 
-def _excluded(answers: Answers) -> str:
-    name = name_exclusion(answers.results.exclude)
-    if not name or not answers.results.excluded:
+def _excluded(data: ReportData) -> str:
+    name = name_exclusion(data.results.exclude)
+    if not name or not data.results.excluded:
         return ""
     return f" {name[0].upper() + name[1:] if name.startswith('languages') else f'Languages of {name}'} are in no group."
 

@@ -1,17 +1,17 @@
 """What is said first where nothing was learnt: no arm is clearly better than the most frequent class."""
 
 from sweep.analysis.chance import Chance, beside_most_frequent
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.sheet import percent
 
 MAX_NAMES = 6
 
 
-def chance_lines(answers: Answers) -> list[str]:
+def chance_lines(data: ReportData) -> list[str]:
     """Return a line for each experiment in which not all that stands in the tables is better than guessing."""
     lines = []
     of_experiment: dict[str, list[Chance]] = {}
-    for one in beside_most_frequent(answers.results):
+    for one in beside_most_frequent(data.results):
         of_experiment.setdefault(one.experiment, []).append(one)
     for experiment, found in of_experiment.items():
         below = [one for one in found if not one.is_above]

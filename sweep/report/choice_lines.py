@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sweep.analysis.choice import rank
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.analysis.results import Cell, Results
 from sweep.report.group_lines import say_group
 from sweep.report.sheet import join_names, percent
@@ -19,9 +19,9 @@ class Standing:
     test: float
 
 
-def choice_lines(answers: Answers) -> list[str]:
+def choice_lines(data: ReportData) -> list[str]:
     """Return, of each search in a report, what it chose and whether it is the highest in the test, too."""
-    results = answers.results
+    results = data.results
     lines = []
     for one in results.experiments:
         if one.sweep.kind == "search" and results.groups:

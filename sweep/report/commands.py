@@ -8,7 +8,7 @@ from rich.text import Text
 
 from sweep.analysis.choice import compare, find_experiments_of, parse_weights
 from sweep.analysis.reading import read_results
-from sweep.analysis.report_data import Answers, answer
+from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.analysis.results import Results
 from sweep.records.finding import find_experiment, find_experiments
 from sweep.report.captions import with_caption
@@ -56,30 +56,30 @@ def report(
     if watched:
         from sweep.report.watch import watch
 
-        watch(console, folders, lambda: answer(folders, baseline, exclude, metric), target, page=page)
+        watch(console, folders, lambda: read_report_data(folders, baseline, exclude, metric), target, page=page)
         return
-    answers = answer(folders, baseline, exclude, metric)
+    data = read_report_data(folders, baseline, exclude, metric)
     if form == "terminal":
-        print_report(console, answers, every_language, everything, storage)
+        print_report(console, data, every_language, everything, storage)
         return
     if form == "html":
         from sweep.report.page import build_page
 
-        target.write(page, build_page(answers).encode())
-        print_problems(console, answers.problems)
+        target.write(page, build_page(data).encode())
+        print_problems(console, data.problems)
         console.print(Text(f"The page is {target / page}"), soft_wrap=True)
         return
-    written = write_sheets(_prepare(answers, form), form, target)
-    print_problems(console, answers.problems)
+    written = write_sheets(_prepare(data, form), form, target)
+    print_problems(console, data.problems)
     console.print(Text(f"{len(written)} tables in {target}: {', '.join(written)}"), soft_wrap=True)
 
 
-def _prepare(answers: Answers, form: str) -> list[Sheet]:
+def _prepare(data: ReportData, form: str) -> list[Sheet]:
     """Return all tables, with what a file of this format has beside their cells."""
-    sheets = [sheet for sheet in (*all_sheets(answers), language_sheet(answers)) if sheet.rows]
+    sheets = [sheet for sheet in (*all_sheets(data), language_sheet(data)) if sheet.rows]
     if form == "csv":
-        return [with_ids(sheet, answers) for sheet in sheets]
-    return [with_caption(sheet, answers) for sheet in sheets] if form == "latex" else sheets
+        return [with_ids(sheet, data) for sheet in sheets]
+    return [with_caption(sheet, data) for sheet in sheets] if form == "latex" else sheets
 
 
 def compare_two(

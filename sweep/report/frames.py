@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
 from xpe_core.config import list_fields
@@ -20,29 +20,29 @@ OF_SELECTION = ("curves", "rungs")
 IDS = ("experiment", "config_id", "method", "seeds")
 
 
-def with_ids(sheet: Sheet, answers: Answers) -> Sheet:
+def with_ids(sheet: Sheet, data: ReportData) -> Sheet:
     """Return a table whose data frame names the configurations that its rows are of."""
     if sheet.name == "setup":
-        return replace(sheet, frame=setup_frame(answers))
+        return replace(sheet, frame=setup_frame(data))
     frame = sheet.frame
     keys = ["config_id"] if "config_id" in frame.columns else list(CELL)
     if not set(keys) <= set(frame.columns):
         return sheet
-    known = _identify(answers).unique(keys, keep="first", maintain_order=True)
+    known = _identify(data).unique(keys, keep="first", maintain_order=True)
     wanted = [name for name in (*CELL, *IDS) if name not in frame.columns]
     frame = frame.join(known.select(*keys, *wanted), on=keys, how="left", maintain_order="left")
     if "baseline" in frame.columns and "source_set" in frame.columns:
-        frame = _with_baseline(frame, known if keys == list(CELL) else _identify(answers))
+        frame = _with_baseline(frame, known if keys == list(CELL) else _identify(data))
     if "accuracy" in frame.columns and sheet.name not in OF_SELECTION:
-        frame = frame.rename({"accuracy": answers.results.metric})
+        frame = frame.rename({"accuracy": data.results.metric})
     if "joshi_class" in frame.columns:
-        frame = _name_facts(frame, answers.results.rows.facts)
+        frame = _name_facts(frame, data.results.rows.facts)
     return replace(sheet, frame=frame)
 
 
-def setup_frame(answers: Answers) -> pl.DataFrame:
+def setup_frame(data: ReportData) -> pl.DataFrame:
     """Return one row a configuration that is in the tables, with every field; a field that is not known is null."""
-    cells = answers.results.shown
+    cells = data.results.shown
     fields = [name for name in list_fields(cell.config for cell in cells) if name not in ("seed", "imported")]
     rows = [{**_identity(cell), **{name: cell.config.known.get(name) for name in fields}} for cell in cells]
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -55,9 +55,9 @@ def _name_facts(frame: pl.DataFrame, facts: Facts) -> pl.DataFrame:
     return frame.drop("seen") if facts.pretraining is None else frame.rename({"seen": f"{facts.pretraining.name}_seen"})
 
 
-def _identify(answers: Answers) -> pl.DataFrame:
+def _identify(data: ReportData) -> pl.DataFrame:
     """Return what identifies every configuration that was read, those in the tables first."""
-    cells = sorted(answers.results.cells, key=lambda cell: not cell.shown)
+    cells = sorted(data.results.cells, key=lambda cell: not cell.shown)
     schema = dict.fromkeys((*CELL, *IDS), pl.String)
     return pl.DataFrame([_identity(cell) for cell in cells], schema=schema)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.group_lines import facts_line
 from sweep.report.sheet import Sheet, interval, percent, points, sections
 from sweep.report.wording import capitalise
@@ -14,60 +14,56 @@ ARMS_BY_KIND = 5
 MAX_KINDS = 12
 
 
-def extreme_sheets(answers: Answers) -> list[Sheet]:
+def extreme_sheets(data: ReportData) -> list[Sheet]:
     """Return which languages gain and lose most."""
-    if answers.extremes.is_empty():
+    if data.extremes.is_empty():
         return []
     rows: list[tuple[str, ...]] = []
-    for source_set, of_source in sections(answers.extremes, "source_set"):
+    for source_set, of_source in sections(data.extremes, "source_set"):
         for arm, part in sections(of_source, "arm"):
             rows.append((f"{arm} on {source_set}",))
             rows += [_language_row(row) for row in part.iter_rows(named=True)]
     notes = (
         "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
         "that.",
-        facts_line(answers.results.rows.facts),
+        facts_line(data.results.rows.facts),
     )
     hints = ("Every language: --languages, or the files of --format csv, markdown or latex.",)
-    title = f"Languages that gain and lose most against {answers.baseline}"
-    return [Sheet("gains-and-losses", title, _columns(answers), tuple(rows), answers.extremes, notes, hints, left=3)]
+    title = f"Languages that gain and lose most against {data.baseline}"
+    return [Sheet("gains-and-losses", title, _columns(data), tuple(rows), data.extremes, notes, hints, left=3)]
 
 
-def language_sheet(answers: Answers) -> Sheet:
+def language_sheet(data: ReportData) -> Sheet:
     """Return every language with every arm."""
     rows: list[tuple[str, ...]] = []
-    for source_set, of_source in sections(answers.languages, "source_set"):
+    for source_set, of_source in sections(data.languages, "source_set"):
         for arm, part in sections(of_source, "arm"):
             rows.append((f"{arm} on {source_set}",))
             rows += [_language_row(row) for row in part.iter_rows(named=True)]
-    title = (
-        f"{capitalise(answers.metric)} in %, and difference to {answers.baseline}, by language (- : in no target group)"
-    )
-    notes = (facts_line(answers.results.rows.facts),)
-    return Sheet("languages", title, _columns(answers), tuple(rows), answers.languages, notes, left=3)
+    title = f"{capitalise(data.metric)} in %, and difference to {data.baseline}, by language (- : in no target group)"
+    notes = (facts_line(data.results.rows.facts),)
+    return Sheet("languages", title, _columns(data), tuple(rows), data.languages, notes, left=3)
 
 
-def kinship_sheets(answers: Answers, arms_a_table: int = ARMS_BY_KIND) -> list[Sheet]:
+def kinship_sheets(data: ReportData, arms_a_table: int = ARMS_BY_KIND) -> list[Sheet]:
     """Return accuracy and difference by family and by script, the largest kinds, a few arms at a time."""
     sheets = []
-    for by, name, table in (("family", "families", answers.families), ("script", "scripts", answers.scripts)):
-        arms = answers.results.arms
+    for by, name, table in (("family", "families", data.families), ("script", "scripts", data.scripts)):
+        arms = data.results.arms
         for start in range(0, len(arms), arms_a_table):
             block = arms[start : start + arms_a_table]
             own = table.filter(pl.col("arm").is_in(block))
             part = start // arms_a_table + 1 if len(arms) > arms_a_table else None
             rows = _kinship_rows(own, by, block)
-            title = (
-                f"By {by}: {answers.metric} in % (difference to {answers.baseline}); the {MAX_KINDS} largest at most"
-            )
+            title = f"By {by}: {data.metric} in % (difference to {data.baseline}); the {MAX_KINDS} largest at most"
             hints = ("Intervals are in the files of --format csv.",)
             if rows:
                 sheets.append(Sheet(name, title, (by, "languages", *block), tuple(rows), table, (), hints, part=part))
     return sheets
 
 
-def _columns(answers: Answers) -> tuple[str, ...]:
-    measured = (f"{answers.metric} [95 %]", "difference [95 %]")
+def _columns(data: ReportData) -> tuple[str, ...]:
+    measured = (f"{data.metric} [95 %]", "difference [95 %]")
     return ("language", "family", "class, seen, low", *measured)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
 from xpe_core.config import DEFAULTS, FIELDS, list_fields
@@ -13,20 +13,20 @@ NOT_KNOWN = "not known"
 """Stands for what an adapter that was trained elsewhere does not say."""
 
 
-def setup_line(answers: Answers) -> str:
+def setup_line(data: ReportData) -> str:
     """Return what all arms share, as far as one must know it to read a number."""
-    configs = [cell.config for cell in answers.results.shown]
+    configs = [cell.config for cell in data.results.shown]
     if not configs:
         return "no configuration has come to its end yet"
     parts = [f"{name} {_join({_short(config.values[name]) for config in configs})}" for name in ("backbone", "dataset")]
-    counts = [len(cell.seeds) for cell in answers.results.shown if cell.seeds]
+    counts = [len(cell.seeds) for cell in data.results.shown if cell.seeds]
     seeds = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{max(counts, default=0)}"
-    return f"{', '.join(parts)}; {seeds} seed{'' if seeds == '1' else 's'}; {len(answers.results.languages)} languages"
+    return f"{', '.join(parts)}; {seeds} seed{'' if seeds == '1' else 's'}; {len(data.results.languages)} languages"
 
 
-def setup_sheets(answers: Answers) -> list[Sheet]:
+def setup_sheets(data: ReportData) -> list[Sheet]:
     """Return what distinguishes the arms, and in the note what they share."""
-    cells = answers.results.shown
+    cells = data.results.shown
     if not cells:
         return []
     fields = [
@@ -34,7 +34,7 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
     ]
     varied = [name for name in fields if len({cell.config.known.get(name, NOT_KNOWN) for cell in cells}) > 1]
     rows = []
-    for arm in answers.results.arms:
+    for arm in data.results.arms:
         own = [cell for cell in cells if cell.arm == arm]
         if len({_values(cell, varied) for cell in own}) == 1:
             rows.append((arm, "all" if len(own) > 1 else own[0].source_set, *_values(own[0], varied)))
@@ -48,7 +48,7 @@ def setup_sheets(answers: Answers) -> list[Sheet]:
         and (is_marked(FIELDS[name], Mark.SAID) or (name in known and known[name] != DEFAULTS[name]))
     ]
     notes = (f"The same for all: {', '.join(shared)}.",)
-    frame = answers.main.select("arm", "source_set", "config_id").unique(maintain_order=True)
+    frame = data.main.select("arm", "source_set", "config_id").unique(maintain_order=True)
     columns = ("arm", "trained on", *varied)
     return [Sheet("setup", "What was run", columns, tuple(rows), frame, notes, left=2)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.analysis.statistics import MIN_SEEDS, POWER
 from sweep.records.states import State
 from sweep.report.answer_sheets import (
@@ -29,9 +29,9 @@ ARMS_A_TABLE = 4
 """Arms side by side in 100 columns."""
 
 
-def all_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet]:
+def all_sheets(data: ReportData, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet]:
     """Return every table of a report that has something to say, in the order of the questions."""
-    makers: tuple[Callable[[Answers], list[Sheet]], ...] = (
+    makers: tuple[Callable[[ReportData], list[Sheet]], ...] = (
         answer_sheets,
         partial(main_sheets, arms_a_table=arms_a_table),
         difference_sheets,
@@ -45,7 +45,7 @@ def all_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet
         published_sheets,
         setup_sheets,
     )
-    return [sheet for make in makers for sheet in make(answers)]
+    return [sheet for make in makers for sheet in make(data)]
 
 
 def problem_lines(problems: pl.DataFrame) -> list[str]:
@@ -59,45 +59,45 @@ def problem_lines(problems: pl.DataFrame) -> list[str]:
     return lines
 
 
-def main_sheets(answers: Answers, arms_a_table: int = ARMS_A_TABLE, most: int | None = None) -> list[Sheet]:
+def main_sheets(data: ReportData, arms_a_table: int = ARMS_A_TABLE, most: int | None = None) -> list[Sheet]:
     """Return the main table, a few arms at a time; at most `most` of them, the baseline and the highest."""
-    arms = _choose_arms(answers, most)
+    arms = _choose_arms(data, most)
     blocks = [arms[start : start + arms_a_table] for start in range(0, len(arms), arms_a_table)]
-    found = {(row["source_set"], row["group"], row["arm"]): row for row in answers.main.iter_rows(named=True)}
-    highest = set(highest_cells(answers).select("source_set", "group", "arm").iter_rows())
+    found = {(row["source_set"], row["group"], row["arm"]): row for row in data.main.iter_rows(named=True)}
+    highest = set(highest_cells(data).select("source_set", "group", "arm").iter_rows())
     sheets = []
     for number, block in enumerate(blocks):
         rows: list[tuple[str, ...]] = []
         strong = set()
-        for source_set in answers.results.source_sets:
+        for source_set in data.results.source_sets:
             rows.append((f"trained on {source_set}",))
-            for group in answers.results.groups:
+            for group in data.results.groups:
                 places = [(source_set, group, arm) for arm in block]
                 strong |= {(len(rows), column) for column, place in enumerate(places, 1) if place in highest}
                 rows.append((name_group(group), *map(_main_cell, map(found.get, places))))
         part = f" ({number + 1} of {len(blocks)})" if len(blocks) > 1 else ""
-        excluded = name_exclusion(answers.results.exclude)
-        title = f"Test {answers.metric} in %{f'; {excluded} in no group' if excluded else ''}{part}"
+        excluded = name_exclusion(data.results.exclude)
+        title = f"Test {data.metric} in %{f'; {excluded} in no group' if excluded else ''}{part}"
         place = number + 1 if len(blocks) > 1 else None
-        said = tuple(_explain_main(answers)) if number == len(blocks) - 1 else ()
-        hints = _name_left_out(answers.results.arms, arms) if number == len(blocks) - 1 else ()
-        sheet = Sheet("main", title, ("tested on", *block), tuple(rows), answers.main, said, hints, part=place)
+        said = tuple(_explain_main(data)) if number == len(blocks) - 1 else ()
+        hints = _name_left_out(data.results.arms, arms) if number == len(blocks) - 1 else ()
+        sheet = Sheet("main", title, ("tested on", *block), tuple(rows), data.main, said, hints, part=place)
         sheets.append(replace(sheet, strong=frozenset(strong)))
     return sheets
 
 
-def _explain_main(answers: Answers) -> list[str]:
+def _explain_main(data: ReportData) -> list[str]:
     """Return what must be known to read the main table."""
-    results = answers.results
-    has_interval = answers.main["low"].drop_nulls().len()
+    results = data.results
+    has_interval = data.main["low"].drop_nulls().len()
     mean = "In each cell: the mean over seeds of the mean over languages"
     notes = [f"{mean}, its 95 % interval over seeds, and seeds x languages." if has_interval else f"{mean}."]
     if not has_interval:
         notes.append("Below it: seeds x languages.")
-    if lacks_interval(answers.main, "accuracy"):
+    if lacks_interval(data.main, "accuracy"):
         notes.append(NO_INTERVAL)
     notes.append("The highest of a row is in bold.")
-    for row in answers.main.filter(pl.col("note").is_not_null()).iter_rows(named=True):
+    for row in data.main.filter(pl.col("note").is_not_null()).iter_rows(named=True):
         notes.append(f"* not averaged: {row['arm']} on {row['source_set']}, {row['group']}: {row['note']}")
     for source_set, count in results.trained_on_targets.items():
         notes.append(f"Not zero-shot: {source_set} trains on {count} of the tested languages.")
@@ -106,14 +106,14 @@ def _explain_main(answers: Answers) -> list[str]:
     return notes + group_lines(sizes, results.rows.facts, results.source_sets)
 
 
-def _choose_arms(answers: Answers, most: int | None) -> list[str]:
+def _choose_arms(data: ReportData, most: int | None) -> list[str]:
     """Return the arms in their order: all, or the baseline and those that are highest over most languages."""
-    arms = answers.results.arms
+    arms = data.results.arms
     if most is None or len(arms) <= most:
         return arms
-    broad = answers.main.filter(pl.col("group") == answers.results.broadest_group)
+    broad = data.main.filter(pl.col("group") == data.results.broadest_group)
     means = dict(broad.group_by("arm").agg(pl.col("accuracy").mean()).iter_rows())
-    baselines = [arm for arm in arms if arm.rpartition(":")[2] == answers.baseline.rpartition(":")[2]][:1]
+    baselines = [arm for arm in arms if arm.rpartition(":")[2] == data.baseline.rpartition(":")[2]][:1]
     ranked = sorted(arms, key=lambda arm: (arm not in baselines, -(means.get(arm) or 0.0), arms.index(arm)))
     return [arm for arm in arms if arm in ranked[:most]]
 
@@ -125,17 +125,17 @@ def _name_left_out(arms: Sequence[str], shown: Sequence[str]) -> tuple[str, ...]
     return (f"Left out are {len(left)} of {len(arms)} arms, none of them higher: {', '.join(left)}; --all shows all.",)
 
 
-def difference_sheets(answers: Answers) -> list[Sheet]:
+def difference_sheets(data: ReportData) -> list[Sheet]:
     """Return the differences to the baseline."""
-    if answers.differences.is_empty():
+    if data.differences.is_empty():
         return []
-    title = f"Difference to {answers.baseline} in points of {answers.metric}, paired by seed"
+    title = f"Difference to {data.baseline} in points of {data.metric}, paired by seed"
     notes = [
         f"{arm} is the best of {count}, chosen by these seeds: its differences look better than they are."
-        for arm, count in answers.results.chosen_arms.items()
-        if arm in answers.differences["arm"]
+        for arm, count in data.results.chosen_arms.items()
+        if arm in data.differences["arm"]
     ]
-    return [difference_sheet(answers.differences, title, notes)]
+    return [difference_sheet(data.differences, title, notes)]
 
 
 def difference_sheet(table: pl.DataFrame, title: str, more_notes: Sequence[str] = ()) -> Sheet:
@@ -182,10 +182,10 @@ def explain_differences(table: pl.DataFrame) -> list[str]:
     return notes
 
 
-def curse_sheets(answers: Answers) -> list[Sheet]:
+def curse_sheets(data: ReportData) -> list[Sheet]:
     """Return what searches promised and replications held."""
     rows: list[tuple[str, ...]] = []
-    for row in answers.curse.iter_rows(named=True):
+    for row in data.curse.iter_rows(named=True):
         promise = f"{percent(row['search_accuracy'])} ({row['num_search_seeds']})"
         held = interval(row["replication_accuracy"], row["low"], row["high"]) + f" ({row['num_seeds']})"
         rows.append((row["arm"], row["measure"], promise, row["note"] or held, points(row["difference"])))
@@ -194,16 +194,16 @@ def curse_sheets(answers: Answers) -> list[Sheet]:
     notes = (
         "A search's best looks better than it is: it was chosen because its seeds were lucky, too. In brackets: seeds. "
         "Only the replication's figures may be quoted; whether they are really better says its own report: "
-        + ", ".join(f"report {name}" for name in answers.curse["replication"].unique(maintain_order=True)),
+        + ", ".join(f"report {name}" for name in data.curse["replication"].unique(maintain_order=True)),
     )
     columns = ("arm", "measure", "search (seeds)", "replication [95 %] (seeds)", "difference")
     title = "The winner's curse: promised and held, in %"
-    return [Sheet("winners-curse", title, columns, tuple(rows), answers.curse, notes, left=2)]
+    return [Sheet("winners-curse", title, columns, tuple(rows), data.curse, notes, left=2)]
 
 
-def front_sheets(answers: Answers) -> list[Sheet]:
+def front_sheets(data: ReportData) -> list[Sheet]:
     """Return the Pareto front of low-performing against seen languages."""
-    front = answers.front.filter("on_front")
+    front = data.front.filter("on_front")
     if front.is_empty():
         return []
     rows: list[tuple[str, ...]] = []
@@ -211,31 +211,29 @@ def front_sheets(answers: Answers) -> list[Sheet]:
         name = (row["arm"], row["source_set"], row["config_id"][:8], str(row["num_seeds"]))
         rows.append((*name, percent(row["seen"]), percent(row["low_performing"])))
     notes = (
-        f"No other of the {len(answers.front)} finished configurations is better on both. Means over few seeds: a "
+        f"No other of the {len(data.front)} finished configurations is better on both. Means over few seeds: a "
         "point that is on the front by little may not belong there.",
     )
     columns = ("arm", "trained on", "config", "seeds", "seen", "low-performing")
     title = "The trade-off: Pareto front of low-performing against seen languages, in %"
-    return [Sheet("trade-off", title, columns, tuple(rows), answers.front, notes, left=3)]
+    return [Sheet("trade-off", title, columns, tuple(rows), data.front, notes, left=3)]
 
 
-def importance_sheets(answers: Answers) -> list[Sheet]:
+def importance_sheets(data: ReportData) -> list[Sheet]:
     """Return which searched fields mattered."""
     rows: list[tuple[str, ...]] = []
-    for experiment, part in sections(answers.importances, "experiment"):
+    for experiment, part in sections(data.importances, "experiment"):
         rows.append((f"{experiment}, {part['num_trials'][0]} complete trials",))
         rows += [(row["field"], f"{row['importance']:.2f}") for row in part.iter_rows(named=True)]
     title = "What mattered: importance for the selection accuracy (Optuna's PED-ANOVA, adds up to 1)"
     notes = ("0.5: half of what the fields explain of the trials' validation accuracy. Few trials say little of it.",)
-    return (
-        [Sheet("importance", title, ("field", "importance"), tuple(rows), answers.importances, notes)] if rows else []
-    )
+    return [Sheet("importance", title, ("field", "importance"), tuple(rows), data.importances, notes)] if rows else []
 
 
-def rung_sheets(answers: Answers) -> list[Sheet]:
+def rung_sheets(data: ReportData) -> list[Sheet]:
     """Return what happened at each rung of a search, and all learning curves as data."""
     rows: list[tuple[str, ...]] = []
-    for experiment, part in sections(answers.rungs, "experiment"):
+    for experiment, part in sections(data.rungs, "experiment"):
         rows.append((experiment,))
         for row in part.iter_rows(named=True):
             counts = (str(row["num_reached"]), str(row["num_stopped"]))
@@ -246,13 +244,13 @@ def rung_sheets(answers: Answers) -> list[Sheet]:
         "A rung is a step at which trials are compared, and the worse ones are stopped (ASHA).",
         "trials: how many came so far; median and best: of their validation accuracy.",
     )
-    return [Sheet("rungs", title, columns, tuple(rows), answers.rungs, notes)] if rows else []
+    return [Sheet("rungs", title, columns, tuple(rows), data.rungs, notes)] if rows else []
 
 
-def cost_sheets(answers: Answers) -> list[Sheet]:
+def cost_sheets(data: ReportData) -> list[Sheet]:
     """Return what it cost."""
     rows: list[tuple[str, ...]] = []
-    for row in answers.costs.iter_rows(named=True):
+    for row in data.costs.iter_rows(named=True):
         best = "–" if row["best_device_hours"] is None else f"{row['best_device_hours']:.2f}"
         saved = f"{row['saved_device_hours']:.2f} ({100 * row['saved_share']:.0f} %)" if row["num_stopped"] else "–"
         hours = (f"{row['hours']:.2f}", f"{row['device_hours']:.2f}", f"{row['gpu_hours']:.2f}")
@@ -262,13 +260,13 @@ def cost_sheets(answers: Answers) -> list[Sheet]:
         "A device is what one trial has to itself: a GPU, its share of one, or CPUs. Saved: estimated, at the stopped "
         "trials' own pace.",
     )
-    return [Sheet("cost", "Cost", columns, tuple(rows), answers.costs, notes)]
+    return [Sheet("cost", "Cost", columns, tuple(rows), data.costs, notes)]
 
 
-def published_sheets(answers: Answers) -> list[Sheet]:
+def published_sheets(data: ReportData) -> list[Sheet]:
     """Return the published figures beside ours."""
     rows: list[tuple[str, ...]] = []
-    for source_set, part in sections(answers.published, "source_set"):
+    for source_set, part in sections(data.published, "source_set"):
         rows.append((f"trained on {source_set}",))
         for row in part.iter_rows(named=True):
             inside = {True: "yes", False: "no", None: ""}[row["inside"]]
@@ -283,7 +281,7 @@ def published_sheets(answers: Answers) -> list[Sheet]:
         "about one in six lies outside.",
     )
     title = "Beside the published table (arXiv:2508.10352, table 1), in %"
-    return [Sheet("published", title, columns, tuple(rows), answers.published, notes, left=3)]
+    return [Sheet("published", title, columns, tuple(rows), data.published, notes, left=3)]
 
 
 def _main_cell(row: dict[str, Any] | None) -> str:

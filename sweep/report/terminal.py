@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.chance_lines import chance_lines
 from sweep.report.language_sheets import language_sheet
@@ -28,39 +28,39 @@ ALL_ARMS = 10_000
 """A table in the terminal is cut into blocks by its width, not by a number of arms."""
 
 
-def print_report(console: Console, answers: Answers, every_language: bool, everything: bool, storage: str) -> None:
+def print_report(console: Console, data: ReportData, every_language: bool, everything: bool, storage: str) -> None:
     """Print what must be known first, then the answer and the main table; with `everything` all other tables, too."""
-    names = ", ".join(one.name for one in answers.results.experiments)
-    print_lines(console, f"{names}: {setup_line(answers)}", style="bold")
-    for line in (*chance_lines(answers), *replication_lines(answers.results, answers.curse)):
+    names = ", ".join(one.name for one in data.results.experiments)
+    print_lines(console, f"{names}: {setup_line(data)}", style="bold")
+    for line in (*chance_lines(data), *replication_lines(data.results, data.curse)):
         print_lines(console, line, "  ")
-    print_problems(console, answers.problems, MAX_PROBLEMS if everything else MAX_PROBLEMS_IN_SHORT)
+    print_problems(console, data.problems, MAX_PROBLEMS if everything else MAX_PROBLEMS_IN_SHORT)
     if everything:
-        _print_all(console, answers, every_language)
+        _print_all(console, data, every_language)
         return
     said: set[str] = set()
-    for sheet in [*answer_sheets(answers), *main_sheets(answers, ALL_ARMS, MAX_ARMS_IN_SHORT)]:
+    for sheet in [*answer_sheets(data), *main_sheets(data, ALL_ARMS, MAX_ARMS_IN_SHORT)]:
         print_sheet(console, replace(sheet, notes=tuple(note for note in sheet.notes if note not in said)))
         said.update(sheet.notes)
     if every_language:
-        print_sheet(console, language_sheet(answers))
-    _print_more(console, answers, storage)
+        print_sheet(console, language_sheet(data))
+    _print_more(console, data, storage)
 
 
-def _print_all(console: Console, answers: Answers, every_language: bool) -> None:
-    for sheet in all_sheets(answers, ALL_ARMS):
+def _print_all(console: Console, data: ReportData, every_language: bool) -> None:
+    for sheet in all_sheets(data, ALL_ARMS):
         if sheet.name == "gains-and-losses" and every_language:
-            print_sheet(console, language_sheet(answers))
+            print_sheet(console, language_sheet(data))
         print_sheet(console, sheet)
-    if answers.differences.is_empty() and len(answers.results.arms) > 1:
-        print_lines(console, f"\nNo differences: there is no arm {answers.baseline!r} (--baseline ARM names another).")
-    if answers.not_comparable:
-        print_lines(console, f"\nNot comparable with the published table: {answers.not_comparable}.")
+    if data.differences.is_empty() and len(data.results.arms) > 1:
+        print_lines(console, f"\nNo differences: there is no arm {data.baseline!r} (--baseline ARM names another).")
+    if data.not_comparable:
+        print_lines(console, f"\nNot comparable with the published table: {data.not_comparable}.")
 
 
-def _print_more(console: Console, answers: Answers, storage: str) -> None:
+def _print_more(console: Console, data: ReportData, storage: str) -> None:
     """Say what else there is, and how to see it."""
-    names = " ".join(quote(one.name) for one in answers.results.experiments)
+    names = " ".join(quote(one.name) for one in data.results.experiments)
     where = f" --storage {quote(storage)}" if storage != "results" else ""
     console.print()
     print_lines(console, "More (differences, languages, trade-off, what mattered, cost, setup):")

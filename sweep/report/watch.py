@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.records.ledger import read_events, read_ledger
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.inspection import count_states
@@ -26,7 +26,7 @@ SHARE_AT_WORK = 0.2
 def watch(
     console: Console,
     folders: Sequence[Folder],
-    make: Callable[[], Answers],
+    make: Callable[[], ReportData],
     target: Folder,
     poll_seconds: float = POLL_SECONDS,
     page: str = PAGE,
@@ -66,21 +66,21 @@ def watch(
 def _show(
     console: Console,
     folders: Sequence[Folder],
-    answers: Answers,
+    data: ReportData,
     target: Folder,
     page: str,
     refresh_seconds: float | None,
 ) -> None:
     status = _say_status(folders)
-    target.write(page, build_page(answers, status, refresh_seconds).encode())
+    target.write(page, build_page(data, status, refresh_seconds).encode())
     line = f"{time.strftime('%H:%M:%S')}  {status}; page: {target / page}"
     if not console.is_terminal:  # a file that grows by a line, not by all tables
         console.print(Text(line), soft_wrap=True)
         return
     console.clear()
     console.print(Text(line, style="bold"), soft_wrap=True)
-    print_problems(console, answers.problems)
-    for sheet in [*answer_sheets(answers), *main_sheets(answers)]:
+    print_problems(console, data.problems)
+    for sheet in [*answer_sheets(data), *main_sheets(data)]:
         print_sheet(console, sheet)
 
 

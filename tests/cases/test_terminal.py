@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from sweep.analysis import Answers, answer, find_best, rank, read_results
+from sweep.analysis import ReportData, find_best, rank, read_report_data, read_results
 from sweep.cluster.command_line import forget_no_columns
 from sweep.report import commands
 from sweep.report.answer_sheets import highest_cells
@@ -41,7 +41,7 @@ CLUMSY_ARMS = {
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     """Return a report of a grid, a search and its replication: every kind of table there is."""
     storage = tmp_path_factory.mktemp("storage")
     write_grid(storage / "made", {**ARMS, "dual_70": {"encoder_ratio": 0.7}}, accuracy, unfinished=["dual"], **SETS)
@@ -50,12 +50,12 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     write_replication(
         storage / "fresh", best, lambda run, code: flat(run, code) - 0.01 * run.seed, range(3, 9), "found"
     )
-    return answer([Folder(storage / name) for name in ("made", "found", "fresh")])
+    return read_report_data([Folder(storage / name) for name in ("made", "found", "fresh")])
 
 
-def show(answers: Answers, width: int, everything: bool = False) -> list[str]:
+def show(data: ReportData, width: int, everything: bool = False) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
-    print_report(console, answers, every_language=everything, everything=everything, storage="results")
+    print_report(console, data, every_language=everything, everything=everything, storage="results")
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
@@ -87,8 +87,8 @@ def parts(word: str) -> list[str]:
     return ["".join(pieces[i:j]) for i in range(len(pieces)) for j in range(i + 1, len(pieces) + 1)]
 
 
-def test_no_table_is_cut_at_any_width(answers: Answers) -> None:
-    sheets = [*all_sheets(answers, ALL_ARMS), language_sheet(answers)]
+def test_no_table_is_cut_at_any_width(data: ReportData) -> None:
+    sheets = [*all_sheets(data, ALL_ARMS), language_sheet(data)]
     assert {sheet.name for sheet in sheets} >= {
         *("answer", "main", "differences", "winners-curse", "gains-and-losses", "families", "scripts"),
         *("trade-off", "importance", "rungs", "cost", "published", "setup", "languages"),
@@ -98,15 +98,15 @@ def test_no_table_is_cut_at_any_width(answers: Answers) -> None:
             check_table(sheet, width)
 
 
-def test_every_number_of_the_data_frames_is_there_whole_at_every_width(answers: Answers) -> None:
-    expected = [interval(row["accuracy"], row["low"], row["high"]) for row in answers.main.iter_rows(named=True)]
-    for row in answers.differences.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
+def test_every_number_of_the_data_frames_is_there_whole_at_every_width(data: ReportData) -> None:
+    expected = [interval(row["accuracy"], row["low"], row["high"]) for row in data.main.iter_rows(named=True)]
+    for row in data.differences.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
         expected.append(interval(row["difference"], row["low"], row["high"], points))
         expected += [p_value(row["p"]), p_value(row["p_holm"])]
         if row["low_languages"] is not None:
             expected.append(f"[{points(row['low_languages'])}, {points(row['high_languages'])}]")
     for width in WIDTHS:
-        tables = [*main_sheets(answers, ALL_ARMS), *difference_sheets(answers)]
+        tables = [*main_sheets(data, ALL_ARMS), *difference_sheets(data)]
         lines = [line.plain for sheet in tables for line in lay_out(sheet, width)]
         assert not count_numbers(expected) - count_numbers(lines), width
 
@@ -114,9 +114,9 @@ def test_every_number_of_the_data_frames_is_there_whole_at_every_width(answers: 
 @pytest.mark.parametrize("width", [60, 61, 72, 79, 80, 81, 82, 100, 133, 200])
 @pytest.mark.parametrize("everything", [True, False])
 def test_no_line_of_a_report_is_longer_than_the_terminal_is_wide(
-    answers: Answers, width: int, everything: bool
+    data: ReportData, width: int, everything: bool
 ) -> None:
-    lines = show(answers, width, everything)
+    lines = show(data, width, everything)
     assert max(map(cell_len, lines)) <= width
     assert not any("…" in line for line in lines)
 
@@ -125,7 +125,7 @@ def test_no_line_of_a_report_is_longer_than_the_terminal_is_wide(
 def test_names_of_any_length_and_script_fit_into_any_width(tmp_path: Path, width: int) -> None:
     sources = ["eng_Latn,kat_Geor,tam_Taml,yor_Latn,nqo_Nkoo", "joshi5"]
     write_grid(tmp_path / "an_experiment_whose_name_says_all", CLUMSY_ARMS, accuracy, source_sets=sources)
-    found = answer([Folder(tmp_path / "an_experiment_whose_name_says_all")])
+    found = read_report_data([Folder(tmp_path / "an_experiment_whose_name_says_all")])
     for sheet in all_sheets(found, ALL_ARMS):
         lines = [line.plain for line in lay_out(sheet, width)]
         assert max(map(cell_len, lines)) <= max(width, 10)
@@ -142,7 +142,7 @@ def test_many_arms_come_in_blocks_and_the_short_report_says_which_it_leaves_out(
     write_grid(
         tmp_path / "wide", {"spt": {"encoder_ratio": 0.0}, **arms}, lambda run, code: 0.3 + run.values["encoder_ratio"]
     )
-    found = answer([Folder(tmp_path / "wide")])
+    found = read_report_data([Folder(tmp_path / "wide")])
     for width in (60, 80, 100, 133):
         for sheet in main_sheets(found, ALL_ARMS):
             check_table(sheet, width)
@@ -173,15 +173,15 @@ def test_a_width_of_zero_is_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["COLUMNS"] == "61"
 
 
-def test_the_short_report_fits_on_a_screen_or_two_and_names_the_rest(answers: Answers, tmp_path: Path) -> None:
+def test_the_short_report_fits_on_a_screen_or_two_and_names_the_rest(data: ReportData, tmp_path: Path) -> None:
     trials: list[Any] = [({"encoder_ratio": 0.0, "batch_size": 8}, "complete", 0.5, 90), *TRIALS]
     write_search(tmp_path / "found", SEARCH, trials, flat)
-    lines = show(answer([Folder(tmp_path / "found")]), 80)
+    lines = show(read_report_data([Folder(tmp_path / "found")]), 80)
     assert len(lines) < 60
     text = "\n".join(lines)
     assert "The answer" in text and "Test accuracy in %" in text and "Cost" not in text
     assert "python sweep/run.py report found --all" in text and "--format html" in text
-    assert len(show(answers, 80)) < len(show(answers, 80, everything=True)) / 2
+    assert len(show(data, 80)) < len(show(data, 80, everything=True)) / 2
 
 
 def test_equal_to_the_digit_shown_is_equal_and_called_so(tmp_path: Path) -> None:
@@ -189,11 +189,11 @@ def test_equal_to_the_digit_shown_is_equal_and_called_so(tmp_path: Path) -> None
         return {"spt": 0.3, "xpe": 0.4, "dual": 0.4}[run.method]
 
     write_grid(tmp_path / "made", ARMS, made)
-    found = answer([Folder(tmp_path / "made")])
+    found = read_report_data([Folder(tmp_path / "made")])
     noisy = found.main.with_columns(
         accuracy=pl.when(pl.col("arm") == "dual").then(pl.col("accuracy") + 6e-17).otherwise("accuracy")
     )
-    for one in (found, Answers(**{**vars(found), "main": noisy})):
+    for one in (found, ReportData(**{**vars(found), "main": noisy})):
         assert set(highest_cells(one)["arm"]) == {"xpe", "dual"}
         (main,) = main_sheets(one)
         assert {main.columns[column] for _, column in main.strong} == {"xpe", "dual"}
@@ -218,20 +218,20 @@ def test_rounding_noise_decides_no_ranking(tmp_path: Path) -> None:
 
 def test_an_arm_as_high_as_the_baseline_is_not_higher(tmp_path: Path) -> None:
     write_grid(tmp_path / "made", {name: ARMS[name] for name in ("spt", "xpe")}, lambda run, code: 0.5)
-    text = " ".join(" ".join(show(answer([Folder(tmp_path / "made")]), 100)).split())
+    text = " ".join(" ".join(show(read_report_data([Folder(tmp_path / "made")]), 100)).split())
     assert "no, equal to spt" in text and "spt and xpe are equal to the digit shown" in text
 
 
 def test_two_seeds_have_no_interval_and_the_report_says_why(tmp_path: Path) -> None:
     write_grid(tmp_path / "two", ARMS, accuracy, seeds=(1, 2))
-    found = answer([Folder(tmp_path / "two")])
+    found = read_report_data([Folder(tmp_path / "two")])
     text = "\n".join(show(found, 100, everything=True))
     assert "[0.0" not in text and ", 100.0]" not in text
     assert "There is no interval below 3 seeds" in text
     assert "cannot be shown with 2 seeds" in text
     assert found.main["low"].null_count() == len(found.main) and found.main["spread"].null_count() == 0
     write_grid(tmp_path / "three", ARMS, accuracy, seeds=(1, 2, 3))
-    assert answer([Folder(tmp_path / "three")]).main["low"].null_count() == 0
+    assert read_report_data([Folder(tmp_path / "three")]).main["low"].null_count() == 0
 
 
 def test_what_a_search_chose_is_reconciled_with_the_test(tmp_path: Path) -> None:
@@ -240,18 +240,18 @@ def test_what_a_search_chose_is_reconciled_with_the_test(tmp_path: Path) -> None
         ({"encoder_ratio": 0.5, "batch_size": 8}, "complete", 0.7, 90),
     ]
     write_search(tmp_path / "found", SEARCH, trials, lambda run, code: 0.45 if run.method == "spt" else 0.4)
-    text = " ".join(" ".join(show(answer([Folder(tmp_path / "found")]), 80)).split())
+    text = " ".join(" ".join(show(read_report_data([Folder(tmp_path / "found")]), 80)).split())
     assert "found chose dual by validation accuracy (70.0 %)." in text
     assert "In the test on all_without_joshi5 spt is higher: 45.0 % against 40.0 %." in text
     assert "The test takes no part in the choice; with 2 seeds such a difference can be chance." in text
     write_search(tmp_path / "agrees", SEARCH, trials, lambda run, code: 0.3 if run.method == "spt" else 0.4)
-    text = " ".join(" ".join(show(answer([Folder(tmp_path / "agrees")]), 80)).split())
+    text = " ".join(" ".join(show(read_report_data([Folder(tmp_path / "agrees")]), 80)).split())
     assert "In the test on all_without_joshi5 it is the highest, too: 40.0 %." in text
 
 
 def test_names_of_groups_are_explained_where_they_stand(tmp_path: Path) -> None:
     write_grid(tmp_path / "made", ARMS, accuracy, base={"backbone": "e5-small"}, source_sets=["enarzho"])
-    text = " ".join(" ".join(show(answer([Folder(tmp_path / "made")]), 80)).split())
+    text = " ".join(" ".join(show(read_report_data([Folder(tmp_path / "made")]), 80)).split())
     for part in (
         "low_performing (2 languages): below 60 % when all of XLM-R large is trained.",
         "seen_without_joshi5 (2 languages): in the pretraining of XLM-R, without joshi5.",
@@ -261,10 +261,10 @@ def test_names_of_groups_are_explained_where_they_stand(tmp_path: Path) -> None:
     ):
         assert part in text
     write_grid(tmp_path / "other", ARMS, accuracy, base={"backbone": "google-bert/bert-base-multilingual-cased"})
-    text = " ".join(" ".join(show(answer([Folder(tmp_path / "other")]), 80)).split())
+    text = " ".join(" ".join(show(read_report_data([Folder(tmp_path / "other")]), 80)).split())
     assert "What bert-base-multilingual-cased has seen in its pretraining is not known here" in text
     write_grid(tmp_path / "xlmr", ARMS, accuracy)
-    assert "facts about XLM-R" not in "\n".join(show(answer([Folder(tmp_path / "xlmr")]), 80))
+    assert "facts about XLM-R" not in "\n".join(show(read_report_data([Folder(tmp_path / "xlmr")]), 80))
 
 
 def with_most_frequent(folder: Path, share: float) -> None:
@@ -284,7 +284,7 @@ def test_a_search_that_is_not_above_the_most_frequent_class_says_so_first(
     trials: list[Any] = [({"encoder_ratio": 0.0, "batch_size": 8}, "complete", 0.5, 90), *TRIALS]
     write_search(tmp_path / "found", SEARCH, trials, lambda run, code: values[run.method])
     with_most_frequent(tmp_path / "found", 0.25)
-    lines = show(answer([Folder(tmp_path / "found")]), 200)
+    lines = show(read_report_data([Folder(tmp_path / "found")]), 200)
     sentence = "No configuration is clearly better than always answering a language's most frequent class (25.0 %)"
     assert lines[1].startswith(sentence) == is_said
     if not is_said:
@@ -297,7 +297,7 @@ def test_a_search_that_is_not_above_the_most_frequent_class_says_so_first(
 
 def test_of_an_older_experiment_nothing_is_said_of_the_most_frequent_class(tmp_path: Path) -> None:
     write_grid(tmp_path / "made", ARMS, lambda run, code: 0.1)
-    assert "most frequent class" not in "\n".join(show(answer([Folder(tmp_path / "made")]), 80))
+    assert "most frequent class" not in "\n".join(show(read_report_data([Folder(tmp_path / "made")]), 80))
 
 
 def replicated(tmp_path: Path, gain: float, seeds: range = range(3, 13)) -> list[str]:
@@ -315,7 +315,7 @@ def replicated(tmp_path: Path, gain: float, seeds: range = range(3, 13)) -> list
         if file.is_file():
             file.unlink()
     write_grid(tmp_path / "fresh", arms, made, seeds, kind="replicate", of="sought", base=base)
-    return show(answer([Folder(tmp_path / "fresh")]), 300)
+    return show(read_report_data([Folder(tmp_path / "fresh")]), 300)
 
 
 def test_a_replication_opens_with_what_was_promised_what_held_and_whether_it_is_better(tmp_path: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_replication_that_does_not_hold_says_so(tmp_path: Path) -> None:
 
 def test_a_search_names_what_its_replication_held(tmp_path: Path) -> None:
     replicated(tmp_path, 0.1)
-    lines = show(answer([Folder(tmp_path / "sought")]), 200)
+    lines = show(read_report_data([Folder(tmp_path / "sought")]), 200)
     assert lines[1].startswith("On fresh seeds (3 to 12) the best of sought has 50.9 % [")
     assert lines[1].endswith("where it had 56.0 %. See: report fresh.")
     assert not lines[2].startswith("On fresh seeds")
@@ -351,5 +351,5 @@ def test_a_failed_seed_does_not_break_the_replications_lines(tmp_path: Path) -> 
 
     rows = make_rows(sweep.corners[0], 0, [3, 4, 5], flat, (), arm="best", state="failed")
     put(tmp_path / "fresh", *rows)
-    lines = show(answer([Folder(tmp_path / "fresh")]), 300)
+    lines = show(read_report_data([Folder(tmp_path / "fresh")]), 300)
     assert lines[2].startswith("Held: ") and "the fresh seeds 6 to 12" in lines[2]

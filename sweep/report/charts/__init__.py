@@ -6,7 +6,7 @@ from a list instead.
 
 from collections.abc import Callable
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.charts.arms import accuracy_chart, difference_chart, published_chart
 from sweep.report.charts.drawing import Chart
 from sweep.report.charts.languages import language_chart, tradeoff_chart
@@ -14,7 +14,7 @@ from sweep.report.charts.searches import curve_chart, importance_chart, promise_
 
 __all__ = ["Chart", "all_charts"]
 
-CHARTS: tuple[Callable[[Answers], Chart | None], ...] = (
+CHARTS: tuple[Callable[[ReportData], Chart | None], ...] = (
     accuracy_chart,
     difference_chart,
     promise_chart,
@@ -26,6 +26,6 @@ CHARTS: tuple[Callable[[Answers], Chart | None], ...] = (
 )
 
 
-def all_charts(answers: Answers) -> dict[str, Chart]:
+def all_charts(data: ReportData) -> dict[str, Chart]:
     """Return the charts that have something to show, by name."""
-    return {chart.name: chart for make in CHARTS if (chart := make(answers)) is not None}
+    return {chart.name: chart for make in CHARTS if (chart := make(data)) is not None}

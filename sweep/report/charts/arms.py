@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.answer_sheets import SIGNIFICANT
 from sweep.report.charts.drawing import (
     PALETTE,
@@ -26,7 +26,7 @@ from sweep.report.sheet import interval, p_value, percent, points
 from sweep.report.wording import capitalise
 
 
-def accuracy_chart(answers: Answers) -> Chart | None:
+def accuracy_chart(data: ReportData) -> Chart | None:
     """Return the arms' accuracies with their intervals, by source set; the target group is chosen."""
     rows = [
         {
@@ -35,23 +35,23 @@ def accuracy_chart(answers: Answers) -> Chart | None:
             **bounds(row, "accuracy"),
             "shown": interval(row["accuracy"], row["low"], row["high"]),
         }
-        for row in answers.main.iter_rows(named=True)
+        for row in data.main.iter_rows(named=True)
         if row["accuracy"] is not None
     ]
     if not rows:
         return None
-    layout = _lay_out(answers, answers.results.arms)
-    tooltip = tooltips(source_set="trained on", group="tested on", arm="arm", shown=f"{answers.metric} [95 %]")
+    layout = _lay_out(data, data.results.arms)
+    tooltip = tooltips(source_set="trained on", group="tested on", arm="arm", shown=f"{data.metric} [95 %]")
     tooltip += tooltips(num_seeds="seeds", num_languages="languages")
     base = chart_of().transform_filter(is_chosen(*layout.fields)).encode(*layout.encodings).encode(tooltip=tooltip)
-    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{answers.metric} in %"), x2="high:Q")
-    means = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{answers.metric} in %"))
+    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{data.metric} in %"), x2="high:Q")
+    means = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{data.metric} in %"))
     chart = (bars + means).add_params(*layout.choices).properties(height=layout.height)
-    what = f"{capitalise(answers.metric)} of each arm: mean over seeds with its 95 % interval"
+    what = f"{capitalise(data.metric)} of each arm: mean over seeds with its 95 % interval"
     return finish("accuracy", what, chart, rows=rows)
 
 
-def difference_chart(answers: Answers) -> Chart | None:
+def difference_chart(data: ReportData) -> Chart | None:
     """Return the differences to the baseline with both intervals; those that are real at 5 % are filled."""
     rows = [
         {
@@ -64,16 +64,16 @@ def difference_chart(answers: Answers) -> Chart | None:
             "such": interval(row["difference"], row["low_languages"], row["high_languages"], points),
             "holm": p_value(row["p_holm"]),
         }
-        for row in answers.differences.iter_rows(named=True)
+        for row in data.differences.iter_rows(named=True)
         if row["difference"] is not None
     ]
     if not rows:
         return None
-    arms = [arm for arm in answers.results.arms if any(row["arm"] == arm for row in rows)]
-    layout = _lay_out(answers, arms)
+    arms = [arm for arm in data.results.arms if any(row["arm"] == arm for row in rows)]
+    layout = _lay_out(data, arms)
     tooltip = tooltips(source_set="trained on", group="tested on", arm="arm", shown="difference [these languages]")
     tooltip += tooltips(such="difference [such languages]", holm="Holm p", num_pairs="pairs of seeds")
-    title = f"difference to {answers.baseline} in points"
+    title = f"difference to {data.baseline} in points"
     base = chart_of().transform_filter(is_chosen(*layout.fields)).encode(*layout.encodings).encode(tooltip=tooltip)
     such = base.mark_rule(strokeWidth=1).encode(x=x_axis("low_languages", title), x2="high_languages:Q")
     these = base.mark_rule(strokeWidth=4, opacity=0.55).encode(x=x_axis("low", title), x2="high:Q")
@@ -81,11 +81,11 @@ def difference_chart(answers: Answers) -> Chart | None:
     means = base.mark_point(size=70, opacity=1, strokeWidth=2).encode(x=x_axis("difference", title), fill=inside)
     zero = chart_of("zeros").mark_rule(color="var(--muted)").encode(x="zero:Q")
     chart = (zero + such + these + means).add_params(*layout.choices).properties(height=layout.height)
-    what = f"Difference to {answers.baseline}: thick for these languages, thin for such languages; filled if real"
+    what = f"Difference to {data.baseline}: thick for these languages, thin for such languages; filled if real"
     return finish("differences", what, chart, rows=rows, zeros=[{"zero": 0}])
 
 
-def published_chart(answers: Answers) -> Chart | None:
+def published_chart(data: ReportData) -> Chart | None:
     """Return the published figures beside ours; the source set is chosen."""
     rows = [
         {
@@ -95,7 +95,7 @@ def published_chart(answers: Answers) -> Chart | None:
             **bounds(row, "accuracy"),
             "theirs": percent(row["published"]),
         }
-        for row in answers.published.iter_rows(named=True)
+        for row in data.published.iter_rows(named=True)
         if row["accuracy"] is not None
     ]
     if not rows:
@@ -114,9 +114,9 @@ def published_chart(answers: Answers) -> Chart | None:
             ),
         )
     )
-    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{answers.metric} in %"), x2="high:Q")
-    ours = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{answers.metric} in %"))
-    theirs = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("published", f"{answers.metric} in %"))
+    bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{data.metric} in %"), x2="high:Q")
+    ours = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{data.metric} in %"))
+    theirs = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("published", f"{data.metric} in %"))
     chart = (bars + ours + theirs).add_params(source_set)
     height = ROW_PIXELS * len(groups) * (len(methods) + 1)
     return finish(
@@ -135,10 +135,10 @@ class _Layout:
     height: int
 
 
-def _lay_out(answers: Answers, arms: Sequence[str]) -> _Layout:
+def _lay_out(data: ReportData, arms: Sequence[str]) -> _Layout:
     """Return a row a source set with its arms in colours; with more arms than colours, a row an arm."""
-    results = answers.results
-    choices = [choice("group", "Tested on", list(results.groups), _overall(answers))]
+    results = data.results
+    choices = [choice("group", "Tested on", list(results.groups), _overall(data))]
     if len(arms) > len(PALETTE):
         choices.append(choice("source_set", "Trained on", results.source_sets, results.source_sets[0]))
         one_color = (alt.Y("arm:N", sort=list(arms), title=None), alt.ColorValue(PALETTE[0]))
@@ -148,6 +148,6 @@ def _lay_out(answers: Answers, arms: Sequence[str]) -> _Layout:
     return _Layout(encodings, choices, ("group",), ROW_PIXELS * len(results.source_sets) * (len(arms) + 1))
 
 
-def _overall(answers: Answers) -> str:
+def _overall(data: ReportData) -> str:
     """Return the largest target group."""
-    return max(answers.results.groups, key=lambda group: len(answers.results.groups[group]))
+    return max(data.results.groups, key=lambda group: len(data.results.groups[group]))

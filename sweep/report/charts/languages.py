@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.charts.drawing import (
     KINDS,
     PALETTE,
@@ -29,12 +29,12 @@ from sweep.report.sheet import interval, percent, points
 from xpe_core.tunings import METHOD_NAMES
 
 
-def language_chart(answers: Answers) -> Chart | None:
+def language_chart(data: ReportData) -> Chart | None:
     """Return every language's accuracy with an arm against that with the baseline; the arm is chosen."""
-    table = answers.languages.filter(pl.col("difference").is_not_null() & pl.col("accuracy").is_not_null())
+    table = data.languages.filter(pl.col("difference").is_not_null() & pl.col("accuracy").is_not_null())
     if table.is_empty():
         return None
-    extreme = {(row["source_set"], row["arm"], row["language"]) for row in answers.extremes.iter_rows(named=True)}
+    extreme = {(row["source_set"], row["arm"], row["language"]) for row in data.extremes.iter_rows(named=True)}
     rows, facts = [], {}
     for row in table.iter_rows(named=True):
         named = row["name"] or row["language"]
@@ -51,18 +51,18 @@ def language_chart(answers: Answers) -> Chart | None:
                 "label": named if (row["source_set"], row["arm"], row["language"]) in extreme else "",
             }
         )
-    searched = {cell.arm for cell in answers.results.shown if answers.results.is_searched(cell)}
+    searched = {cell.arm for cell in data.results.shown if data.results.is_searched(cell)}
     # fresh seeds first: a search's own say more good of what it chose
     cells = list(dict.fromkeys(row["cell"] for row in sorted(rows, key=lambda row: row["arm"] in searched)))
     cell = choice("cell", "Arm", cells, cells[0])
     tooltip = tooltips(name="language", language="code", family="family", script="script", kind="kind")
-    tooltip += tooltips(shown=f"{answers.metric} [95 %]", change=f"difference to {answers.baseline}")
+    tooltip += tooltips(shown=f"{data.metric} [95 %]", change=f"difference to {data.baseline}")
     kinds = [kind for kind in KINDS if any(fact["kind"] == kind for fact in facts.values())]
     colors = alt.Scale(domain=kinds, range=[PALETTE[KINDS.index(kind)] for kind in kinds])
     known = alt.LookupData(alt.NamedData("facts"), "language", ["family", "script", "name", "kind"])
     base = chart_of().transform_filter(is_chosen("cell")).transform_lookup("language", known)
     base = base.encode(
-        x=x_axis("before", f"with {answers.baseline}, in %"),
+        x=x_axis("before", f"with {data.baseline}, in %"),
         y=y_axis("accuracy", "with the arm, in %"),
         tooltip=tooltip,
     )
@@ -78,7 +78,7 @@ def language_chart(answers: Answers) -> Chart | None:
     equal = chart_of("ends").mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
     equal = equal.encode(x="before:Q", y="accuracy:Q")
     chart = equal + dots + labels
-    what = f"Each language with an arm (up) and with {answers.baseline} (right): above the line it gains"
+    what = f"Each language with an arm (up) and with {data.baseline} (right): above the line it gains"
     return finish(
         "languages",
         what,
@@ -89,9 +89,9 @@ def language_chart(answers: Answers) -> Chart | None:
     )
 
 
-def tradeoff_chart(answers: Answers) -> Chart | None:
+def tradeoff_chart(data: ReportData) -> Chart | None:
     """Return all finished configurations, low-performing against seen languages, and the front."""
-    if answers.front.is_empty():
+    if data.front.is_empty():
         return None
     rows = [
         {
@@ -101,7 +101,7 @@ def tradeoff_chart(answers: Answers) -> Chart | None:
             **{"low_shown": percent(row["low_performing"]), "seen_shown": percent(row["seen"])},
             "label": "",
         }
-        for row in answers.front.iter_rows(named=True)
+        for row in data.front.iter_rows(named=True)
     ]
     front_rows = [row for row in rows if row["on_front"]]
     for number, row in enumerate(front_rows, start=1):

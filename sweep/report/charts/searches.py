@@ -3,7 +3,7 @@
 import altair as alt
 import polars as pl
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.records.states import State
 from sweep.report.charts.drawing import (
     ROW_PIXELS,
@@ -27,7 +27,7 @@ MAX_CURVES = 200
 """Trials whose curves are drawn, the best first."""
 
 
-def promise_chart(answers: Answers) -> Chart | None:
+def promise_chart(data: ReportData) -> Chart | None:
     """Return what a search promised and what its replication held."""
     rows = [
         {
@@ -38,7 +38,7 @@ def promise_chart(answers: Answers) -> Chart | None:
             "promised": percent(row["search_accuracy"]),
             "held": interval(row["replication_accuracy"], row["low"], row["high"]),
         }
-        for row in answers.curse.iter_rows(named=True)
+        for row in data.curse.iter_rows(named=True)
         if row["search_accuracy"] is not None and row["replication_accuracy"] is not None
     ]
     if not rows:
@@ -52,7 +52,7 @@ def promise_chart(answers: Answers) -> Chart | None:
         color=color_by("arm", arms),
         tooltip=tooltip,
     )
-    what = f"{answers.metric} in %"
+    what = f"{data.metric} in %"
     held = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", what), x2="high:Q")
     mean = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("replication_accuracy", what))
     promised = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("search_accuracy", what))
@@ -61,13 +61,13 @@ def promise_chart(answers: Answers) -> Chart | None:
     return finish("promise", what, (held + mean + promised).properties(height=height), rows=rows)
 
 
-def importance_chart(answers: Answers) -> Chart | None:
+def importance_chart(data: ReportData) -> Chart | None:
     """Return how much each searched field mattered."""
-    if answers.importances.is_empty():
+    if data.importances.is_empty():
         return None
     rows = [
         {**{key: row[key] for key in ("experiment", "field", "importance")}, "shown": f"{row['importance']:.2f}"}
-        for row in answers.importances.iter_rows(named=True)
+        for row in data.importances.iter_rows(named=True)
     ]
     fields = list(dict.fromkeys(row["field"] for row in rows))
     experiments = list(dict.fromkeys(row["experiment"] for row in rows))
@@ -86,10 +86,10 @@ def importance_chart(answers: Answers) -> Chart | None:
     return finish("importance", "Importance of the searched fields", chart.properties(height=height), rows=rows)
 
 
-def curve_chart(answers: Answers) -> Chart | None:
+def curve_chart(data: ReportData) -> Chart | None:
     """Return every trial's learning curve, the rungs, and where trials were stopped; the experiment is chosen."""
     rows = []
-    for name, table in sections(answers.curves, "experiment"):
+    for name, table in sections(data.curves, "experiment"):
         last = table.filter("is_last").sort("step", "accuracy", descending=True)["trial_id"].to_list()[:MAX_CURVES]
         for row in table.filter(pl.col("trial_id").is_in(last)).iter_rows(named=True):
             rows.append(
@@ -102,7 +102,7 @@ def curve_chart(answers: Answers) -> Chart | None:
             )
     if not rows:
         return None
-    steps = [{"experiment": row["experiment"], "step": row["step"]} for row in answers.rungs.iter_rows(named=True)]
+    steps = [{"experiment": row["experiment"], "step": row["step"]} for row in data.rungs.iter_rows(named=True)]
     searches = {row["experiment"] for row in steps}
     # an empty layer would have no place on the axes: where nothing was stopped the marks are there and not seen
     steps = [{**row, "seen": True} for row in steps]

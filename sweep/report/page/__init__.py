@@ -22,7 +22,7 @@ import vl_convert
 from altair import SCHEMA_VERSION
 from markupsafe import Markup, escape
 
-from sweep.analysis.report_data import Answers
+from sweep.analysis.report_data import ReportData
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.charts import Chart, all_charts
 from sweep.report.group_lines import facts_line
@@ -66,66 +66,64 @@ class Section:
     """Whether the table of all languages stands here."""
 
 
-def build_page(answers: Answers, status: str = "", refresh_seconds: float | None = None) -> str:
+def build_page(data: ReportData, status: str = "", refresh_seconds: float | None = None) -> str:
     """Return the page; with `refresh_seconds` an open one loads itself again so often, and says `status`."""
     scripts = [_vega(), _read("page.js")]
-    names = [one.name for one in answers.results.experiments]
+    names = [one.name for one in data.results.experiments]
     return _template().render(
         title=", ".join(names),
-        facts=setup_line(answers),
-        excluded=name_exclusion(answers.results.exclude),
-        answers=answers,
+        facts=setup_line(data),
+        excluded=name_exclusion(data.results.exclude),
+        data=data,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=status,
         refresh_seconds=refresh_seconds,
-        problems=problem_lines(answers.problems),
-        sections=[section for section in _sections(answers) if section.sheets or section.chart],
-        language_columns=(*LANGUAGE_COLUMNS, f"{answers.metric} [95 %]", "difference [95 %]"),
-        facts_line=facts_line(answers.results.rows.facts),
-        language_filters=_filters(answers),
-        language_rows=_language_rows(answers),
+        problems=problem_lines(data.problems),
+        sections=[section for section in _sections(data) if section.sheets or section.chart],
+        language_columns=(*LANGUAGE_COLUMNS, f"{data.metric} [95 %]", "difference [95 %]"),
+        facts_line=facts_line(data.results.rows.facts),
+        language_filters=_filters(data),
+        language_rows=_language_rows(data),
         policy=_policy(scripts),
         style=Markup(_read("page.css")),
         scripts=[Markup(script) for script in scripts],
     )
 
 
-def _sections(answers: Answers) -> list[Section]:
-    charts = all_charts(answers)
-    label = capitalise(answers.metric)
-    everything = max(len(answers.results.arms), 1)
-    main = main_sheets(answers, everything)
-    mattered = [*importance_sheets(answers), *rung_sheets(answers)]
-    kinship = [*extreme_sheets(answers), *kinship_sheets(answers, everything)]
+def _sections(data: ReportData) -> list[Section]:
+    charts = all_charts(data)
+    label = capitalise(data.metric)
+    everything = max(len(data.results.arms), 1)
+    main = main_sheets(data, everything)
+    mattered = [*importance_sheets(data), *rung_sheets(data)]
+    kinship = [*extreme_sheets(data), *kinship_sheets(data, everything)]
     return [
-        Section("which", label, "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(answers)),
-        Section("real", "Differences", "Is it really better?", charts.get("differences"), difference_sheets(answers)),
-        Section("promise", "Fresh seeds", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(answers)),
+        Section("which", label, "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(data)),
+        Section("real", "Differences", "Is it really better?", charts.get("differences"), difference_sheets(data)),
+        Section("promise", "Fresh seeds", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(data)),
         Section("languages", "Languages", "For which languages?", charts.get("languages"), kinship, has_languages=True),
-        Section(
-            "trade-off", "Trade-off", "At the cost of which others?", charts.get("trade-off"), front_sheets(answers)
-        ),
+        Section("trade-off", "Trade-off", "At the cost of which others?", charts.get("trade-off"), front_sheets(data)),
         Section("importance", "Importance", "What mattered?", charts.get("importance"), mattered),
         Section("curves", "Learning curves", "How did it learn?", charts.get("curves"), []),
-        Section("setup", "Setup", "What was run?", None, setup_sheets(answers)),
-        Section("cost", "Cost", "What did it cost?", None, cost_sheets(answers)),
+        Section("setup", "Setup", "What was run?", None, setup_sheets(data)),
+        Section("cost", "Cost", "What did it cost?", None, cost_sheets(data)),
         Section(
             "published",
             "Published",
             "Does it agree with the published table?",
             charts.get("published"),
-            published_sheets(answers),
+            published_sheets(data),
         ),
     ]
 
 
-def _language_rows(answers: Answers) -> Iterable[Markup]:
+def _language_rows(data: ReportData) -> Iterable[Markup]:
     """Yield a row of every language with every arm, with the target groups that it is in."""
-    of_language: dict[str, list[str]] = {code: [] for code in answers.results.languages}
-    for group, places in answers.results.groups.items():
+    of_language: dict[str, list[str]] = {code: [] for code in data.results.languages}
+    for group, places in data.results.groups.items():
         for place in places:
-            of_language[answers.results.languages[place]].append(group)
-    table = answers.languages.filter(pl.col("accuracy").is_not_null())
+            of_language[data.results.languages[place]].append(group)
+    table = data.languages.filter(pl.col("accuracy").is_not_null())
     # first what there is to see: rows of the baseline have no difference
     table = table.sort(pl.col("difference").is_null(), maintain_order=True)
     for row in table.iter_rows(named=True):
@@ -141,13 +139,13 @@ def _language_rows(answers: Answers) -> Iterable[Markup]:
         yield Markup('<tr data-groups="{}">{}</tr>').format(" ".join(of_language[row["language"]]), shown)
 
 
-def _filters(answers: Answers) -> dict[int, tuple[str, list[str]]]:
+def _filters(data: ReportData) -> dict[int, tuple[str, list[str]]]:
     """Return, by the place of its column, what a filter of the language table is called and offers."""
     offers = {
-        "trained on": answers.results.source_sets,
-        "arm": answers.results.arms,
-        "family": sorted(answers.languages["family"].drop_nulls().unique().to_list()),
-        "script": sorted(answers.languages["script"].drop_nulls().unique().to_list()),
+        "trained on": data.results.source_sets,
+        "arm": data.results.arms,
+        "family": sorted(data.languages["family"].drop_nulls().unique().to_list()),
+        "script": sorted(data.languages["script"].drop_nulls().unique().to_list()),
     }
     return {LANGUAGE_COLUMNS.index(name): (name, offers[name]) for name in LANGUAGE_FILTERS}
 

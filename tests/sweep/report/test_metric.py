@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from sweep.analysis import answer, main_table, rank, read_results
+from sweep.analysis import main_table, rank, read_report_data, read_results
 from sweep.run import app
 from sweep.storage import Folder
 from tests.making.experiments import NUM_EXAMPLES, write_grid
@@ -90,7 +90,7 @@ def test_a_metric_alone_is_no_purpose_of_the_best(storage: Path) -> None:
 
 
 def test_nothing_is_beside_the_published_table_by_another_metric(storage: Path) -> None:
-    found = answer([Folder(storage / "made")], metric="macro_f1")
+    found = read_report_data([Folder(storage / "made")], metric="macro_f1")
     assert found.published.is_empty() and found.not_comparable == "the metric is macro F1, not accuracy"
 
 

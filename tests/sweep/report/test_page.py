@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sweep.analysis.report_data import Answers, answer
+from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.report.charts import all_charts
 from sweep.report.page import build_page
 from sweep.report.sheet import interval, points
@@ -66,8 +66,8 @@ class _Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    return answer([Folder(folder) for folder in make_everything(tmp_path_factory.mktemp("everything"))])
+def everything(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    return read_report_data([Folder(folder) for folder in make_everything(tmp_path_factory.mktemp("everything"))])
 
 
 def make_everything(storage: Path) -> list[Path]:
@@ -79,7 +79,7 @@ def make_everything(storage: Path) -> list[Path]:
     return [storage / "made", storage / "found", storage / "fresh"]
 
 
-def test_the_page_has_the_tables_of_the_report_cell_by_cell(everything: Answers) -> None:
+def test_the_page_has_the_tables_of_the_report_cell_by_cell(everything: ReportData) -> None:
     tables = [_flat(table) for table in _Page(build_page(everything)).tables]
     for sheet in all_sheets(everything):
         if sheet.part is not None:  # the page shows all arms side by side
@@ -88,7 +88,7 @@ def test_the_page_has_the_tables_of_the_report_cell_by_cell(everything: Answers)
         assert rows in tables, sheet.name
 
 
-def test_every_language_stands_in_the_page_with_every_arm(everything: Answers) -> None:
+def test_every_language_stands_in_the_page_with_every_arm(everything: ReportData) -> None:
     table = next(table for table in _Page(build_page(everything)).tables if table[0][1].strip() == "code")
     shown = [tuple(_flat([row])[0]) for row in table[1:]]
     expected = []
@@ -103,7 +103,7 @@ def test_every_language_stands_in_the_page_with_every_arm(everything: Answers) -
     assert len(kept) > 20
 
 
-def test_names_are_text_and_data_end_no_script(everything: Answers) -> None:
+def test_names_are_text_and_data_end_no_script(everything: ReportData) -> None:
     text = build_page(everything)
     page = _Page(text)
     assert NASTY not in text
@@ -114,7 +114,7 @@ def test_names_are_text_and_data_end_no_script(everything: Answers) -> None:
     assert [kind for kind, _ in page.scripts if kind != "application/json"] == ["module", "module"]
 
 
-def test_nothing_but_the_two_scripts_may_run_and_no_address_is_asked(everything: Answers) -> None:
+def test_nothing_but_the_two_scripts_may_run_and_no_address_is_asked(everything: ReportData) -> None:
     page = _Page(build_page(everything))
     digests = set(re.findall(r"'sha256-([^']+)'", page.policy))
     scripts = [content for kind, content in page.scripts if kind == "module"]
@@ -123,14 +123,14 @@ def test_nothing_but_the_two_scripts_may_run_and_no_address_is_asked(everything:
     assert [target for target in page.loads if not target.startswith("#")] == ["data:,"]
 
 
-def test_a_page_loads_itself_again_only_while_it_is_watched(everything: Answers) -> None:
+def test_a_page_loads_itself_again_only_while_it_is_watched(everything: ReportData) -> None:
     assert "data-refresh-seconds" not in build_page(everything).split("<head>")[0]
     watched = build_page(everything, "made: 3 of 4", 5)
     assert 'data-refresh-seconds="5"' in watched.split("<head>")[0]
     assert "made: 3 of 4" in watched
 
 
-def test_a_chart_places_its_marks_where_the_tables_numbers_are(everything: Answers) -> None:
+def test_a_chart_places_its_marks_where_the_tables_numbers_are(everything: ReportData) -> None:
     rows = _data(all_charts(everything)["accuracy"].specification)
     xpe = next(r for r in rows if (r["arm"], r["group"], r["source_set"]) == ("xpe", "low_performing", "enarzho"))
     expected = everything.main.filter(arm="xpe", group="low_performing", source_set="enarzho").row(0, named=True)
@@ -138,12 +138,12 @@ def test_a_chart_places_its_marks_where_the_tables_numbers_are(everything: Answe
     assert xpe["shown"] == interval(expected["accuracy"], expected["low"], expected["high"])
 
 
-def test_many_arms_stand_in_a_row_each_and_few_in_colours(everything: Answers, tmp_path: Path) -> None:
+def test_many_arms_stand_in_a_row_each_and_few_in_colours(everything: ReportData, tmp_path: Path) -> None:
     few = all_charts(everything)["accuracy"].specification
     assert [parameter["name"] for parameter in few["params"]] == ["chosen_group"]
     arms = {f"dual_{tenth}": {"encoder_ratio": tenth / 10} for tenth in range(1, 10)}
     write_grid(tmp_path / "many", {"spt": {"encoder_ratio": 0.0}, **arms}, flat)
-    many = all_charts(answer([Folder(tmp_path / "many")]))["accuracy"].specification
+    many = all_charts(read_report_data([Folder(tmp_path / "many")]))["accuracy"].specification
     assert [parameter["name"] for parameter in many["params"]] == ["chosen_group", "chosen_source_set"]
     assert [layer["encoding"]["y"]["field"] for layer in (few["layer"][0], many["layer"][0])] == ["source_set", "arm"]
 
@@ -152,9 +152,9 @@ def test_published_figures_have_a_chart_where_there_are_any(tmp_path: Path) -> N
     base = {"backbone": "FacebookAI/xlm-roberta-large", "dataset": "Davlan/sib200"}
     arms = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
     write_grid(tmp_path / "real", arms, lambda run, code: 0.6, codes=ALL_CODES, base=base, source_sets=["joshi5"])
-    answers = answer([Folder(tmp_path / "real")])
-    rows = _data(all_charts(answers)["published"].specification)
-    compared = answers.published.filter(answers.published["accuracy"].is_not_null())
+    data = read_report_data([Folder(tmp_path / "real")])
+    rows = _data(all_charts(data)["published"].specification)
+    compared = data.published.filter(data.published["accuracy"].is_not_null())
     assert [row["theirs"] for row in rows] == [f"{100 * value:.1f}" for value in compared["published"]]
     assert len(rows) == 8
 

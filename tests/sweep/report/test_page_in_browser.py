@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sweep.analysis.report_data import Answers, answer
+from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.report.charts import all_charts
 from sweep.report.page import build_page
 from sweep.report.sheet import interval
@@ -32,14 +32,14 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
-    return answer([Folder(folder) for folder in make_everything(tmp_path_factory.mktemp("browser"))])
+def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    return read_report_data([Folder(folder) for folder in make_everything(tmp_path_factory.mktemp("browser"))])
 
 
 @pytest.fixture(scope="module")
-def file(answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(build_page(answers), encoding="utf-8")
+    file.write_text(build_page(data), encoding="utf-8")
     return file
 
 
@@ -68,16 +68,16 @@ def page(chromium: "sync_api.Browser", file: Path) -> Iterator["sync_api.Page"]:
     context.close()
 
 
-def test_every_chart_is_drawn(page: "sync_api.Page", answers: Answers) -> None:
-    assert page.locator("figure.chart svg").count() == page.locator("figure.chart").count() == len(all_charts(answers))
+def test_every_chart_is_drawn(page: "sync_api.Page", data: ReportData) -> None:
+    assert page.locator("figure.chart svg").count() == page.locator("figure.chart").count() == len(all_charts(data))
     assert page.locator(".drawing.problem").count() == 0
-    for name in all_charts(answers):
+    for name in all_charts(data):
         marks = page.locator(f"#chart-{name} svg .role-mark path, #chart-{name} svg .role-mark line")
         assert marks.count() > 0, name
 
 
-def test_a_chart_is_described_to_who_does_not_see_it(page: "sync_api.Page", answers: Answers) -> None:
-    for name, chart in all_charts(answers).items():
+def test_a_chart_is_described_to_who_does_not_see_it(page: "sync_api.Page", data: ReportData) -> None:
+    for name, chart in all_charts(data).items():
         assert chart.title in (page.locator(f"#chart-{name} .drawing").get_attribute("aria-label") or "")
 
 
@@ -100,17 +100,17 @@ def test_a_language_table_column_sorts_both_ways(page: "sync_api.Page") -> None:
     assert names == sorted(names) and names[0] != names[-1]
 
 
-def test_rows_stay_under_their_heading_when_a_table_is_sorted(page: "sync_api.Page", answers: Answers) -> None:
+def test_rows_stay_under_their_heading_when_a_table_is_sorted(page: "sync_api.Page", data: ReportData) -> None:
     page.locator("#table-main thead th").nth(1).locator("button").click()
-    for body, source_set in enumerate(answers.results.source_sets):
+    for body, source_set in enumerate(data.results.source_sets):
         rows = page.locator("#table-main tbody").nth(body).locator("tr")
         assert rows.first.inner_text() == f"trained on {source_set}"
         values = [float(rows.nth(place).locator("td").first.inner_text().split(" ")[0]) for place in range(1, 5)]
         assert values == sorted(values, reverse=True)
 
 
-def test_languages_are_filtered_by_arm_family_group_and_text(page: "sync_api.Page", answers: Answers) -> None:
-    table = answers.languages.filter(answers.languages["accuracy"].is_not_null())
+def test_languages_are_filtered_by_arm_family_group_and_text(page: "sync_api.Page", data: ReportData) -> None:
+    table = data.languages.filter(data.languages["accuracy"].is_not_null())
     page.select_option(".filters select[name='7']", "xpe")
     page.select_option(".filters select[name='6']", "enarzho")
     page.select_option(".filters select[name='group']", label="low_performing")
@@ -131,7 +131,7 @@ def test_words_sort_by_all_of_their_letters(chromium: "sync_api.Browser", tmp_pa
     arms = {"spt": {"encoder_ratio": 0.0}} | {f"dual_{n}": {"encoder_ratio": n / 100} for n in (70, 30, 50)}
     write_grid(tmp_path / "made", arms, flat)
     file = tmp_path / "report.html"
-    file.write_text(build_page(answer([Folder(tmp_path / "made")])), encoding="utf-8")
+    file.write_text(build_page(read_report_data([Folder(tmp_path / "made")])), encoding="utf-8")
     page = chromium.new_page()
     _open(page, file)
     page.locator("#table-languages thead th").nth(7).locator("button").click()
@@ -151,7 +151,7 @@ def test_intervals_and_products_sort_by_their_numbers(page: "sync_api.Page") -> 
 def test_a_group_without_languages_moves_no_other_groups_filter(chromium: "sync_api.Browser", tmp_path: Path) -> None:
     write_grid(tmp_path / "one", ARMS, accuracy, seeds=[1], codes=["kat_Geor"])
     file = tmp_path / "report.html"
-    file.write_text(build_page(answer([Folder(tmp_path / "one")])), encoding="utf-8")
+    file.write_text(build_page(read_report_data([Folder(tmp_path / "one")])), encoding="utf-8")
     page = chromium.new_page()
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
@@ -168,7 +168,7 @@ def test_a_long_table_shows_its_first_rows_until_all_are_asked_for_or_printed(
     arms = {"spt": {"encoder_ratio": 0.0}} | {f"dual_{n}": {"encoder_ratio": n / 100} for n in range(1, 26)}
     write_grid(tmp_path / "many", arms, flat)
     file = tmp_path / "report.html"
-    file.write_text(build_page(answer([Folder(tmp_path / "many")])), encoding="utf-8")
+    file.write_text(build_page(read_report_data([Folder(tmp_path / "many")])), encoding="utf-8")
     page = chromium.new_page()
     _open(page, file)
     shown = "rows => rows.filter(row => !row.hidden).length"
@@ -183,10 +183,10 @@ def test_a_long_table_shows_its_first_rows_until_all_are_asked_for_or_printed(
     page.close()
 
 
-def test_what_is_pointed_at_is_said_with_the_tables_numbers(page: "sync_api.Page", answers: Answers) -> None:
+def test_what_is_pointed_at_is_said_with_the_tables_numbers(page: "sync_api.Page", data: ReportData) -> None:
     chart = page.locator("#chart-accuracy")
     chart.locator("select").select_option("low_performing")
-    row = answers.main.filter(group="low_performing", arm="spt", source_set=answers.results.source_sets[0])
+    row = data.main.filter(group="low_performing", arm="spt", source_set=data.results.source_sets[0])
     cell = row.row(0, named=True)
     chart.locator("svg .mark-symbol.role-mark path").first.hover()
     tooltip = page.locator("#vg-tooltip-element.visible")
@@ -247,11 +247,11 @@ def test_labels_of_points_lie_on_no_other_label_at_any_width(chromium: "sync_api
 
     arms = {f"an arm with a long name {n}": {"encoder_ratio": n / 10} for n in range(10)}
     write_grid(tmp_path / "front", {"spt": {"encoder_ratio": 0.0, "max_steps": 9}, **arms}, on_the_front)
-    answers = answer([Folder(tmp_path / "front")])
-    chart = all_charts(answers)["trade-off"]
+    data = read_report_data([Folder(tmp_path / "front")])
+    chart = all_charts(data)["trade-off"]
     assert len(chart.legend) == 11 and "an arm with a long name" in chart.legend[-1]
     file = tmp_path / "report.html"
-    file.write_text(build_page(answers), encoding="utf-8")
+    file.write_text(build_page(data), encoding="utf-8")
     page = chromium.new_page()
     for width in (390, 768, 1280):
         page.set_viewport_size({"width": width, "height": 844})
@@ -276,15 +276,15 @@ def test_on_paper_it_is_light_and_nothing_is_cut(page: "sync_api.Page") -> None:
 
 
 def test_a_watched_page_loads_itself_again_and_keeps_what_was_chosen(
-    chromium: "sync_api.Browser", answers: Answers, tmp_path: Path
+    chromium: "sync_api.Browser", data: ReportData, tmp_path: Path
 ) -> None:
     file = tmp_path / "watched.html"
-    file.write_text(build_page(answers, "first", 1), encoding="utf-8")
+    file.write_text(build_page(data, "first", 1), encoding="utf-8")
     page = chromium.new_page()
     _open(page, file)
     page.fill(".filters input[name='text']", "georgian")
     page.locator("#chart-accuracy select").select_option("unseen")
-    file.write_text(build_page(answers, "second"), encoding="utf-8")
+    file.write_text(build_page(data, "second"), encoding="utf-8")
     page.locator("#status", has_text="second").wait_for(timeout=20_000)
     page.wait_for_selector("html[data-drawn]", state="attached")
     assert page.locator(".filters input[name='text']").input_value() == "georgian"
