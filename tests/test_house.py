@@ -1,8 +1,8 @@
-"""What stands where: a tuning and a readout are known in their own folders alone."""
+"""What stands where: a tuning and a readout are known in their own folders alone, and no rooms import in a circle."""
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xpe_core.fields import Part
@@ -55,3 +55,34 @@ def test_the_search_for_names_finds_them() -> None:
     code = '"""LoRA in a docstring."""\nif config.method == "lora":\n    ratio = config.values["encoder_ratio"]\n'
     code += 'target_modules = f"{one} xpe"\nname = "xpe-sweep"\nimport xpe_core\n'
     assert sorted(find_names(code, list_names())) == ["encoder_ratio", "lora", "target_modules", "xpe"]
+
+
+def read_arrows(room: Path) -> dict[str, str]:
+    """Return the rooms that a room's modules import, wherever in a module, each with a module that does."""
+    arrows: dict[str, str] = {}
+    for path in sorted(room.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sweep."):
+                arrows.setdefault(node.module.split(".")[1], path.relative_to(ROOT).as_posix())
+    return {other: place for other, place in arrows.items() if other != room.name and (ROOT / "sweep" / other).is_dir()}
+
+
+def find_circle(arrows: Mapping[str, Mapping[str, str]], way: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return rooms of which each imports the next and the last the first, None where no way from `way` comes back."""
+    for other in arrows.get(way[-1], {}):
+        if other in way:
+            return way[way.index(other) :]
+        if circle := find_circle(arrows, (*way, other)):
+            return circle
+    return None
+
+
+def test_no_room_imports_one_that_leads_back_to_it() -> None:
+    arrows = {room.name: read_arrows(room) for room in sorted((ROOT / "sweep").iterdir()) if room.is_dir()}
+    circles = [circle for room in arrows if (circle := find_circle(arrows, (room,)))]
+    assert not circles, [arrows[room] for room in circles[0]]
+
+
+def test_the_search_for_circles_finds_them() -> None:
+    assert find_circle({"a": {"b": ""}, "b": {"c": ""}, "c": {"b": ""}}, ("a",)) == ("b", "c")
+    assert find_circle({"a": {"b": "", "c": ""}, "b": {"c": ""}}, ("a",)) is None

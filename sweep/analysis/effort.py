@@ -71,7 +71,7 @@ def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
             continue
         import optuna  # slow to import, as is torch, and only searches need them
 
-        from sweep.driver.proposals import build_study
+        from sweep.records.study import build_study
 
         study = build_study(one.sweep, read_ledger(one.folder))
         complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])

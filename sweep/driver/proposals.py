@@ -1,14 +1,11 @@
 """What an experiment runs next: a grid's cells in their order, or what a sampler draws from the space.
 
 Every proposal is drawn with a seed of its own, so an experiment that is taken up again proposes what it would have.
-Optuna's study lives in memory and is rebuilt from the ledger: Tune's own OptunaSearch tells Optuna that a pruned trial
-is COMPLETE with its low-step value, and keeps a second truth on disk that runs ahead of Tune's.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
@@ -17,12 +14,11 @@ from optuna.trial import TrialState
 from scipy.stats import qmc
 
 from sweep.experiment.config import SweepConfig
-from sweep.experiment.fields import read_params
 from sweep.experiment.search import Search
-from sweep.experiment.space import Dimension
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import RunKey, make_runs
 from sweep.records.states import State
+from sweep.records.study import OPTUNA_STATES, add_to_study, build_distributions, start_study
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.seeds import stream_seed
 from xpe_core.tunings import TUNINGS
@@ -33,9 +29,6 @@ MAX_TPE_DUPLICATES = 10
 """Known configurations that TPE may propose again before one is drawn at random."""
 MAX_DUPLICATES = 200
 """Known configurations, of both kinds, after which the space counts as exhausted."""
-
-OPTUNA_STATES: dict[State | None, TrialState] = {State.COMPLETE: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED}
-"""What Optuna hears of a trial's end; of every other one FAIL."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +81,9 @@ class Sampler:
 
     def __init__(self, sweep: Search, records: Mapping[str, TrialRecord]) -> None:
         """Start from what the ledger knows."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._sweep = sweep
-        self._distributions = {name: build_distribution(dimension) for name, dimension in sweep.dimensions.items()}
-        self._study = optuna.create_study(direction="maximize")
+        self._distributions = build_distributions(sweep)
+        self._study = start_study()
         self._asked: dict[str, optuna.Trial] = {}
         self._sequence = qmc.Sobol(max(len(sweep.dimensions), 1), rng=np.random.default_rng(sweep.search_seed))
         for record in records.values():
@@ -166,66 +158,10 @@ class Sampler:
         return point, asked
 
 
-def build_study(sweep: Search, records: Mapping[str, TrialRecord]) -> optuna.Study:
-    """Return a search's study with all its trials that have ended, whatever sampler has proposed them."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    distributions = {name: build_distribution(dimension) for name, dimension in sweep.dimensions.items()}
-    for record in records.values():
-        if record.state is not None:
-            add_to_study(study, sweep, distributions, record)
-    return study
-
-
-def add_to_study(
-    study: optuna.Study,
-    sweep: Search,
-    distributions: Mapping[str, BaseDistribution],
-    record: TrialRecord,
-) -> None:
-    """Add a trial that has ended and is of the space, as the experiment now is: others are left out."""
-    state, params = OPTUNA_STATES.get(record.state, TrialState.FAIL), read_params(record.params)
-    inside = all(lies_in(distributions[name], value) for name, value in params.items())
-    if not (sweep.has_full_length(record.config) and inside and params):
-        return
-    study.add_trial(
-        optuna.trial.create_trial(
-            params=params,
-            distributions={name: distributions[name] for name in params},
-            state=state,
-            value=None if state == TrialState.FAIL else record.value,
-            intermediate_values=record.reports,
-        )
-    )
-
-
-def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> object:
     if isinstance(distribution, CategoricalDistribution):
         return asked.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):
         return asked.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
     assert isinstance(distribution, FloatDistribution)
     return asked.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
-
-
-def build_distribution(dimension: Dimension) -> BaseDistribution:
-    """Return Optuna's distribution of a dimension that is not tied."""
-    if dimension.choice is not None:
-        return CategoricalDistribution(dimension.choice)
-    low, high = dimension.bounds
-    if dimension.step:  # a range ends at its last whole step
-        high = low + int((high - low) / dimension.step + 1e-8) * dimension.step
-    if dimension.integers:
-        return IntDistribution(int(low), int(high), step=int(dimension.step or 1))
-    return FloatDistribution(low, round(high, 12), log=dimension.log_uniform is not None, step=dimension.step)
-
-
-def lies_in(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether Optuna could have proposed the value; it cuts a range to a whole number of steps."""
-    if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    if not distribution.low <= value <= distribution.high:
-        return False
-    steps = (value - distribution.low) / distribution.step if distribution.step else 0
-    return abs(steps - round(steps)) < 1e-8

@@ -20,12 +20,12 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from sweep.analysis.stored_experiment import read_experiment
-from sweep.driver.proposals import OPTUNA_STATES, build_distribution, lies_in
 from sweep.experiment.fields import read_params
 from sweep.experiment.search import Search
 from sweep.logs.tools import INSTALL
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
 from sweep.records.states import State
+from sweep.records.study import OPTUNA_STATES, build_distribution, lies_in
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.errors import InputError

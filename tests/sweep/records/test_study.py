@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweep.driver.proposals import build_distribution, lies_in
 from sweep.experiment.config import Search
+from sweep.records.study import build_distribution, lies_in
 
 
 def build(field: str, dimension: dict[str, Any]) -> BaseDistribution:
