@@ -18,6 +18,7 @@ WITHOUT_RAY = {
     "packs": [f"pack_{kind}_{size}" for kind in ("train", "evaluation") for size in (1, 2, 4, 10)],
     "prediction": ["prediction_float32_default", "prediction_bfloat16_best", "prediction_as_they_come_best"],
     "roofline": ["step_float32_of_float32_product", "step_bfloat16_of_float32_product"],
+    "versions": ["this_over_other_float32", "this_over_other_bfloat16"],
 }
 """Some of the ratios that each prints."""
 WITH_PEFT = ("evaluation", "peers", "prediction", "ray_peer")
@@ -107,6 +108,6 @@ def test_the_peer_searches_with_ray_tune_alone(dataset: str, backbone: str) -> N
 
 def test_every_benchmark_has_a_toy_run() -> None:
     tests = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))
-    parts = {"made_up", "setting", "peft_trainer"}  # of the others
+    parts = {"made_up", "setting", "peft_trainer", "rounds"}  # of the others
     for file in Path(__file__).parents[2].joinpath("benchmarks").glob("[!_]*.py"):
         assert file.stem in parts or re.search(rf"\b{file.stem}\b", tests), file.stem
