@@ -10,12 +10,13 @@ from benchmarks.setting import build_config, draw_examples, load_data, train_pac
 
 
 def main() -> None:
-    """Print a round's text tokens a second for every number that is read; the number draws its examples."""
-    dataset, backbone, precision, num_steps, num_runs = sys.argv[1:]
-    config = build_config(Namespace(dataset=dataset, backbone=backbone), precision, int(num_steps))
-    data = load_data(config)
+    """Print a round's text tokens a second for every precision and number that are read; the number draws examples."""
+    dataset, backbone, num_steps, num_runs = sys.argv[1:]
     for line in sys.stdin:
-        examples = draw_examples(data, config, int(line))
+        precision, number = line.split()
+        config = build_config(Namespace(dataset=dataset, backbone=backbone), precision, int(num_steps))
+        data = load_data(config)
+        examples = draw_examples(data, config, int(number))
         print(train_pack(config, data, examples, int(num_runs)).tokens_per_second, flush=True)
 
 

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -32,33 +32,30 @@ def main() -> None:
     arguments = parse_arguments(
         __doc__ or "", other=(str(HERE), "the other checkout's folder"), runs=(2, "runs in a pack")
     )
-    ratios: dict[str, float] = {}
-    for precision in PRECISIONS:
-        ratios[f"this_over_other_{precision}"] = compare(arguments, precision)
+    size = choose_size(arguments, (6, 40), (4, 15), (1, 1))
+    with ExitStack() as stack:
+        folders = {"this": HERE, "other": Path(arguments.other).resolve()}
+        versions = {name: stack.enter_context(start(folder, arguments, size[0])) for name, folder in folders.items()}
+        ratios = {f"this_over_other_{precision}": compare(versions, precision, *size) for precision in PRECISIONS}
+        for process in versions.values():
+            process.communicate()
     print_ratios(ratios)
 
 
-def compare(arguments: Namespace, precision: str) -> float:
+def compare(versions: Mapping[str, subprocess.Popen[str]], precision: str, num_steps: int, num_rounds: int) -> float:
     """Print text tokens a second of both versions and return this one's over the other's."""
-    num_steps, num_rounds = choose_size(arguments, (6, 40), (4, 15), (1, 1))
-    setting = [arguments.dataset, arguments.backbone, precision, str(num_steps), str(arguments.runs)]
-    folders = {"this": HERE, "other": Path(arguments.other).resolve()}
-    with ExitStack() as stack:
-        versions = {name: stack.enter_context(start_version(folder, setting)) for name, folder in folders.items()}
-        rates = alternate({name: partial(ask, process) for name, process in versions.items()}, num_rounds)
-        for process in versions.values():
-            process.communicate()
-    ratio = median_ratio(rates["this"], rates["other"])
+    rates = alternate({name: partial(ask, process, precision) for name, process in versions.items()}, num_rounds)
     rows = [(name, statistics.median(values)) for name, values in rates.items()]
-    title = f"training, {precision}: {num_steps} steps of 32, {arguments.runs} runs, {num_rounds} rounds"
+    title = f"training, {precision}: {num_steps} steps a round, {num_rounds} rounds"
     print_table(title, ("version", "text tokens / s"), rows)
-    return ratio
+    return median_ratio(rates["this"], rates["other"])
 
 
-def start_version(folder: Path, setting: Sequence[str]) -> subprocess.Popen[str]:
+def start(folder: Path, arguments: Namespace, num_steps: int) -> subprocess.Popen[str]:
     """Start a process that imports the version in a folder and trains when a line asks it to."""
+    program = [sys.executable, str(HERE / "benchmarks" / "rounds.py")]
     return subprocess.Popen(
-        [sys.executable, HERE / "benchmarks" / "rounds.py", *setting],
+        [*program, arguments.dataset, arguments.backbone, str(num_steps), str(arguments.runs)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         stdin=subprocess.PIPE,
@@ -67,10 +64,10 @@ def start_version(folder: Path, setting: Sequence[str]) -> subprocess.Popen[str]
     )
 
 
-def ask(process: "subprocess.Popen[str]", number: int) -> float:
+def ask(process: "subprocess.Popen[str]", precision: str, number: int) -> float:
     """Let a version train a round, and return its text tokens a second."""
     assert process.stdin and process.stdout
-    print(number, file=process.stdin, flush=True)
+    print(precision, number, file=process.stdin, flush=True)
     if not (line := process.stdout.readline()):
         sys.exit("the process of a version ended; what it said stands above")
     return float(line)
