@@ -14,8 +14,8 @@ from sweep.analysis.configurations import asked_runs
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.evaluated import HUB
 from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
-from sweep.records.experiment_folder import NO_TRAINING
 from sweep.records.finding import FILE, find_experiment
+from sweep.records.specification import NO_TRAINING
 from sweep.records.states import State
 from sweep.storage import Folder
 from sweep.storage.object_storage import is_object_storage

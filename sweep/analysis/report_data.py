@@ -12,7 +12,7 @@ from sweep.analysis.reading import PROBLEM_SCHEMA, read_results
 from sweep.analysis.results import Experiment, Results
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
 from sweep.analysis.tradeoff import CURSE_SCHEMA, name_search, pareto_front, winners_curse
-from sweep.records.experiment_folder import read_specification
+from sweep.records.specification import read_specification
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 
@@ -126,4 +126,4 @@ def _replicates(folder: Folder, name: str) -> bool:
     content = folder.read("experiment.yaml")
     if content is None or b"kind: replicate" not in content:
         return False
-    return name_search(read_specification(folder).get("of")) == name
+    return name_search(read_specification(folder).values.get("of")) == name

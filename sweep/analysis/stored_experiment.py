@@ -1,31 +1,25 @@
 """What experiments were asked for, and whether their accuracies compare."""
 
 from collections import Counter
-from typing import Any
 
 from sweep.analysis.results import Experiment
 from sweep.experiment.config import KEYS, KINDS, SweepConfig, build_sweep
 from sweep.experiment.search import Search
 from sweep.experiment.space import BACKBONE_SIZE
-from sweep.records.experiment_folder import OLDER, read_specification
 from sweep.records.parquet import read_rows
+from sweep.records.specification import FILE, OLDER, read_specification
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 
 
 def read_experiment(folder: Folder) -> Experiment:
     """Return what an experiment was asked for; an older file holds the defaults of other kinds of experiment, too."""
-    values = read_specification(folder)
-    model = KINDS.get(str(values["kind"]), Search)
-    own = {key: value for key, value in values.items() if key in model.model_fields or key not in KEYS}
-    own.pop("places", None)
-    fingerprints = own.pop("fingerprints", None) or {}
-    if isinstance(own.get("space"), dict):  # what a dimension does not say is written as null
-        own["space"] = {name: _said(one) for name, one in own["space"].items()}
-    sweep = _build(folder, own)
-    if not isinstance(fingerprints, dict):
-        raise InputError(f"{folder}/experiment.yaml: fingerprints must hold keys of its own, not {fingerprints!r}")
-    return Experiment(folder, sweep, {str(key): str(value) for key, value in fingerprints.items()})
+    specification = read_specification(folder)
+    model = KINDS.get(specification.kind, Search)
+    values = {key: value for key, value in specification.values.items() if key in model.model_fields or key not in KEYS}
+    if isinstance(space := values.get("space"), dict):  # what a dimension does not say is written as null
+        values["space"] = {name: _said(dimension) for name, dimension in space.items()}
+    return Experiment(folder, _build(folder, values), specification.fingerprints)
 
 
 def check_comparable(one: Experiment, other: Experiment) -> None:
@@ -60,24 +54,30 @@ def _are_alike(one: Experiment, other: Experiment) -> bool:
     return bool((sets[0] & sets[1]) - {""})
 
 
-def _build(folder: Folder, values: dict[str, Any]) -> SweepConfig:
+def _build(folder: Folder, values: dict[str, object]) -> SweepConfig:
     """Return an experiment as it was asked for, also where its backbone is on another machine.
 
     A field that follows the backbone's size has the one value there that the runs have.
     """
-    where = f"{folder}/experiment.yaml"
+    where = f"{folder}/{FILE}"
     try:
         return build_sweep(values, where)
     except InputError:
-        space = values.get("space") or {}
-        following = [name for name, one in space.items() if isinstance(one, dict) and one.get("tied") == BACKBONE_SIZE]
+        space = values.get("space")
+        following = _find_following(space)
         runs = read_rows(folder, "runs") if following else None
-        if runs is None:
+        if runs is None or not isinstance(space, dict):
             raise
-    for name in following:
+    for name, dimension in following.items():
         [(size, _)] = Counter(runs[name].to_pylist()).most_common(1)
-        space[name] = {"choice": [size], "when": space[name].get("when", {})}
+        space[name] = {"choice": [size], "when": dimension.get("when", {})}
     return build_sweep({**values, "space": space}, where)
+
+
+def _find_following(space: object) -> dict[str, dict[str, object]]:
+    """Return the dimensions of a space that follow the backbone's size."""
+    dimensions = space.items() if isinstance(space, dict) else ()
+    return {name: one for name, one in dimensions if isinstance(one, dict) and one.get("tied") == BACKBONE_SIZE}
 
 
 def _said(dimension: object) -> object:

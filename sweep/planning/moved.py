@@ -5,13 +5,12 @@ The recorded names stay, since ids of configurations and runs are made of them; 
 
 import glob
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweep.experiment.config import SweepConfig, build_sweep
-from sweep.records.experiment_folder import read_locations, read_specification
+from sweep.records.specification import FILE, Specification, read_specification
 from sweep.storage import Folder
 from xpe_core.backbones.files import fingerprint_checkpoint
 from xpe_core.config import DEFAULTS, FIELDS, RunConfig
@@ -44,15 +43,15 @@ def keep_names(sweep: SweepConfig, folder: Folder, places: Mapping[str, str] | N
     """
     known = dict(places or {})
     use_locations(known)
-    if folder.read("experiment.yaml") is None:
+    if folder.read(FILE) is None:
         return Moved(sweep, known)
     before = read_specification(folder)
     asked = sweep.corners[0]
-    if before["kind"] != sweep.kind or all(read_names(before)[name] == asked.values[name] for name in NAMED):
+    if before.kind != sweep.kind or all(read_names(before)[name] == asked.values[name] for name in NAMED):
         return Moved(sweep, known)
     found, older = match(before, asked)
     base = {name: value for name, value in sweep.base.items() if name not in found}
-    base |= {name: before["base"][name] for name in found if name in before["base"]}
+    base |= {name: before.base[name] for name in found if name in before.base}
     known |= {read_names(before)[name]: place for name, place in found.items()}
     use_locations(known)
     values = {**sweep.model_dump(exclude_unset=True), "base": base}
@@ -65,8 +64,7 @@ def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str
     InputError where there is something else.
     """
     before = read_specification(folder)
-    names = read_names(before)
-    places = read_locations(folder)
+    names, places = read_names(before), dict(before.places)
     said = {name: _absolute(place) for name, place in wanted.items() if place is not None}
     for name in NAMED:
         place = places.get(names[name], names[name])
@@ -74,7 +72,7 @@ def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str
             raise InputError(f"{folder.name} was run with {place}, which is not here: say where with --{name} PATH")
     if not said:
         return places
-    base = {name: value for name, value in before["base"].items() if name in FIELDS}
+    base = {name: value for name, value in before.base.items() if name in FIELDS}
     use_locations(places)
     found, _ = match(before, RunConfig(**{**base, **names, **said}), said)
     for name, place in said.items():
@@ -84,19 +82,19 @@ def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str
     return {**places, **{names[name]: place for name, place in found.items() if place != names[name]}}
 
 
-def read_names(specification: Mapping[str, Any]) -> dict[str, str]:
+def read_names(specification: Specification) -> dict[str, str]:
     """Return the names of backbone and data set in an experiment's specification."""
-    base = specification.get("base") or {}
+    base = specification.base
     return {name: str(base.get(name, DEFAULTS[name])) for name in NAMED}
 
 
 def match(
-    before: Mapping[str, Any], asked: RunConfig, fields: Mapping[str, Any] | None = None
+    before: Specification, asked: RunConfig, fields: Collection[str] = ()
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return what has another name and the recorded content, with its name now, and older fingerprints of the data."""
-    recorded, names = before.get("fingerprints") or {}, read_names(before)
+    recorded, names = before.fingerprints, read_names(before)
     now = {"backbone": asked.backbone, "dataset": asked.data.dataset}
-    elsewhere = [name for name in NAMED if now[name] != names[name] or name in (fields or ())]
+    elsewhere = [name for name in NAMED if now[name] != names[name] or name in fields]
     found: dict[str, str] = {}
     if "backbone" in elsewhere and fingerprint_checkpoint(now["backbone"]) == recorded.get("backbone"):
         found["backbone"] = now["backbone"]

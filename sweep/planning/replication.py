@@ -5,7 +5,7 @@ from typing import Any
 
 from sweep.experiment.arms import Replication
 from sweep.experiment.files import is_file, load_experiment, make_paths_absolute
-from sweep.records.experiment_folder import NO_TRAINING, read_specification
+from sweep.records.specification import FILE, NO_TRAINING, read_specification
 from sweep.storage import Folder, Location
 from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
@@ -45,7 +45,7 @@ def resolve_replication(
     else:
         folder = _find_experiment(sweep.of, storage)
         found, used, evaluation = _read_best(folder, sweep.top)
-        groups = read_specification(folder).get("groups", {})
+        groups = read_specification(folder).values.get("groups", {})
     if stale := sorted(used & set(sweep.seeds)):
         fresh = f"{max(used) + 1}-{max(used) + 10}"
         raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication needs fresh ones, such as {fresh}")
@@ -73,18 +73,18 @@ def fresh_seeds(of: str, storage: Location, count: int = 10) -> str:
 
 def _find_experiment(of: str, storage: Location) -> Folder:
     for folder in (Folder(of),) if is_object_storage(of) else (Folder(storage) / normalise_name(of), Folder(of)):
-        if folder.read("experiment.yaml") is not None:
+        if folder.read(FILE) is not None:
             return folder
     Folder(storage).folders()  # says so where there is not even a bucket
     raise InputError(f"there is no experiment {of!r} in {storage}, and no folder of that name holds one")
 
 
-def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int], dict[str, Any]]:
+def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int], object]:
     """Return an experiment's best configurations with the baselines, the seeds it used, and how it evaluated."""
     from sweep.analysis import asked_runs, rank_configurations, read_runs  # slow to import, and seldom needed
     from sweep.analysis.stored_experiment import read_experiment
 
-    if read_specification(folder)["kind"] == "evaluate":
+    if read_specification(folder).kind == "evaluate":
         raise InputError(f"{folder} {NO_TRAINING}: there is no configuration to replicate")
     runs = read_runs(folder)
     rows = {row["config_id"]: row for row in runs.iter_rows(named=True)}
@@ -96,7 +96,7 @@ def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int]
         if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
             names[method] = of_method[0]
     found = {name: RunConfig.from_row(rows[best.config_id]).with_seed(1) for name, best in names.items()}
-    return found, set(runs["seed"].to_list()), read_specification(folder)["evaluation"]
+    return found, set(runs["seed"].to_list()), read_specification(folder).values.get("evaluation")
 
 
 def _is_shared(key: str, arms: Mapping[str, Mapping[str, object]]) -> bool:

@@ -15,8 +15,8 @@ from rich.text import Text
 from sweep.analysis.chosen_adapter import choose_runs
 from sweep.experiment.evaluated import HUB
 from sweep.records.adapters import read_kept
-from sweep.records.experiment_folder import read_locations
 from sweep.records.finding import find_experiment
+from sweep.records.specification import read_specification
 from sweep.storage import Folder
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.errors import InputError
@@ -50,7 +50,7 @@ def export(
     """
     if to.startswith(HUB):
         folder = find_experiment(storage, name)
-        use_locations(read_locations(folder))
+        use_locations(read_specification(folder).places)
         _publish(console, folder, run_id, arm, to, form, options)
         return
     if given := [name for name, value in options.items() if value]:
@@ -59,7 +59,7 @@ def export(
         raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
     target = _choose_target(to)
     folder = find_experiment(storage, name)
-    use_locations(read_locations(folder))
+    use_locations(read_specification(folder).places)
     chosen = choose_runs(folder, run_id, all_seeds, arm)
     places = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}
     adapters = {place: read_kept(folder, row["run_id"]) for place, row in places.items()}

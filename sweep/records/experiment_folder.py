@@ -1,6 +1,7 @@
 """An experiment's folder: what was asked for, the ledger, the tables, and checkpoints of what runs.
 
     experiment.yaml                what was asked for, and the fingerprints of backbone and data
+                                   (`sweep.records.specification`)
     ledger.jsonl                   one line an event: start, suggested, report, failure, end; in object storage
                                    it is in pieces, ledger/<numbers>.jsonl
     runs/part-0000.parquet         one row a run
@@ -23,27 +24,22 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
-from sweep.experiment.config import KEYS, SweepConfig
-from sweep.experiment.fields import read_fields
+from sweep.experiment.config import SweepConfig
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.records.parquet import TRIALS_A_FILE, Rows, write_rows
+from sweep.records.specification import FILE, OLDER, refuse_another, specify
 from sweep.records.states import State
 from sweep.storage import Folder, Location
 from sweep.storage.lock import Lock
 from sweep.storage.object_storage import PATIENT_ATTEMPTS
-from xpe_core.config import DEFAULTS
 from xpe_core.errors import InputError
 
-MAY_CHANGE = ("num_samples", "resources", "keep", "groups")
-"""Keys of the specification that may differ when an experiment is started again; seeds and steps may grow."""
-OLDER = "older_data"
-"""Among an experiment's fingerprints: what older versions called the same data."""
-NO_TRAINING = "is an evaluation, which tests adapters and trains none"
 FLUSH_SECONDS = 0.5
 """Events that follow one another within this time are written together: each write waits for the disk."""
 OBJECT_FLUSH_SECONDS = 2.0
@@ -75,12 +71,11 @@ class ExperimentFolder:
         self._flushed = -math.inf
         self._lock = Lock(self.folder)
         try:
-            specification = _specify(sweep, fingerprints)
-            _compare(self.folder, specification, older_fingerprints)
-            if older_fingerprints:
-                specification["fingerprints"][OLDER] = ",".join(older_fingerprints)
-            here = {"places": dict(places)} if places else {}
-            self.write_yaml("experiment.yaml", {**specification, **here})
+            asked = specify(sweep, fingerprints)
+            refuse_another(self.folder, asked, older_fingerprints)
+            older = {OLDER: ",".join(older_fingerprints)} if older_fingerprints else {}
+            asked = replace(asked, fingerprints={**fingerprints, **older}, places=places or {})
+            self.write_yaml(FILE, asked.to_yaml())
             self.folder.mend(LEDGER)
             self.folder.delete(STOP)
             self._drop_old_checkpoints()
@@ -152,7 +147,7 @@ class ExperimentFolder:
         with self._keep_failure():
             return self.folder.read(STOP) is not None
 
-    def write_yaml(self, name: str, values: Mapping[str, Any], comment: str = "") -> None:
+    def write_yaml(self, name: str, values: Mapping[str, object], comment: str = "") -> None:
         """Write a YAML file, under a comment."""
         text = comment + yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
         self.write_file(name, text.encode())
@@ -197,113 +192,5 @@ def request_stop(folder: Folder) -> None:
     folder.write(STOP, b"")
 
 
-def read_specification(place: Location) -> dict[str, Any]:
-    """Return an experiment's specification; InputError where the folder holds none, or the file is damaged."""
-    folder = Folder(place)
-    content = folder.read("experiment.yaml")
-    if content is None:
-        raise InputError(f"{folder} holds no experiment (no file experiment.yaml)")
-    return _parse(folder, content)
-
-
-def read_locations(place: Location) -> dict[str, str]:
-    """Return where an experiment found its data and backbone last, by their names, if elsewhere."""
-    return {str(name): str(there) for name, there in (read_specification(place).get("places") or {}).items()}
-
-
-def _parse(folder: Folder, content: bytes) -> dict[str, Any]:
-    """Return what experiment.yaml holds; InputError where no driver wrote it so."""
-    try:
-        values = yaml.safe_load(content.decode())
-    except (yaml.YAMLError, UnicodeDecodeError):
-        values = None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values) or "kind" not in values:
-        raise InputError(f"{folder}/experiment.yaml is damaged: it is no YAML with a kind; restore it from a copy")
-    return values
-
-
 def _checkpoint(trial_id: str) -> str:
     return f"{CHECKPOINTS}/{trial_id}.safetensors"
-
-
-def _specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """Return what makes an experiment the same one, with numbers as they are read: 5e-3, 0.005 and '5e-3' are one."""
-    specification = {"kind": sweep.kind, **sweep.model_dump(mode="json"), "fingerprints": dict(fingerprints)}
-    first = sweep.corners[0].values
-    specification["base"] = {name: first[name] for name in sweep.base}
-    if sweep.kind != "search":
-        values = dict(zip([arm for arm, _ in sweep.cells], [one.values for one in sweep.corners], strict=True))
-        specification["arms"] = {arm: {key: values[arm][key] for key in keys} for arm, keys in sweep.arms.items()}
-    return specification
-
-
-def _compare(folder: Folder, now: Mapping[str, Any], older_fingerprints: Collection[str] = ()) -> None:
-    """Raise InputError with the differences where an experiment of another specification lies in the folder."""
-    content = folder.read("experiment.yaml")
-    if content is None:
-        return
-    before = _parse(folder, content)
-    before.pop("places", None)
-    before = {key: value for key, value in before.items() if key in now or key not in KEYS}  # no key of other kinds
-    (before.get("fingerprints") or {}).pop(OLDER, None)
-    if before["kind"] != now["kind"]:
-        kinds = f"its kind is {before['kind']}, this one's is {now['kind']}"
-        raise InputError(f"{folder} holds another experiment: {kinds}; give this one a --name of its own")
-    with suppress(ValueError):  # text such as 5e-3 stands for a number in older files
-        before = read_fields(before)
-    old, new = _flatten(before), _flatten(now)
-    if old.get("fingerprints.data") in older_fingerprints:
-        old["fingerprints.data"] = new["fingerprints.data"]
-    contents = _compare_contents(old, new)
-    grows = ("adapters", "arms") if now["kind"] == "evaluate" else ()
-    differences = [
-        f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-        and not _may_change(key, old.get(key), new.get(key))
-        and not (key not in old and key.split(".")[0] in grows)
-        and key not in contents
-    ]
-    if differences or any(contents.values()):
-        what = "; ".join([*filter(None, contents.values()), *differences])
-        raise InputError(f"{folder} holds another experiment: {what}; give this one a --name of its own")
-
-
-def _compare_contents(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return the keys that say which backbone and data an experiment has, with how they differ where they do.
-
-    The fingerprint of the data stands for the backbone's tokens, too, cut to a length.
-    """
-    said: dict[str, str | None] = {}
-    for name, key in (("backbone", "fingerprints.backbone"), ("dataset", "fingerprints.data")):
-        before, now = old.get(key), new.get(key)
-        if before is None or before == now:
-            continue
-        said[key] = None
-        if key == "fingerprints.data" and ("fingerprints.backbone" in said or _differ("base.max_length", old, new)):
-            continue
-        field = f"base.{name}"
-        what = "the backbone is another one" if name == "backbone" else "the data differ"
-        names = [str(values.get(field, DEFAULTS[name])) for values in (old, new)]
-        places = names[0] if names[0] == names[1] else f"{names[0]} and {names[1]}"
-        said[field] = f"{what}, in content ({places}; fingerprints {before[:12]} and {str(now)[:12]})"
-    return said
-
-
-def _differ(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return bool(old.get(key) != new.get(key))
-
-
-def _may_change(key: str, old: Any, new: Any) -> bool:
-    if key == "seeds":
-        return set(old) <= set(new)
-    if key == "base.max_steps":
-        return isinstance(old, int) and isinstance(new, int) and old <= new
-    return key.split(".")[0] in MAY_CHANGE
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value})
-    return flat

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import yaml
 
+from sweep.records.specification import FILE
 from sweep.storage import Folder
 from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
 from xpe_core.errors import InputError
 
-FILE = "experiment.yaml"
-"""What makes a folder an experiment."""
 MAX_NAMES = 12
 SAY_WHERE = "say where with --storage DIR"
 

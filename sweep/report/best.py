@@ -18,8 +18,8 @@ from sweep.analysis.configurations import single_experiment
 from sweep.analysis.reading import read_results
 from sweep.analysis.results import UNFINISHED, Cell, Results
 from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
-from sweep.records.experiment_folder import NO_TRAINING, read_specification
 from sweep.records.finding import find_experiment
+from sweep.records.specification import NO_TRAINING, read_specification
 from sweep.report.sheet import percent
 from sweep.report.terminal import Facts
 from sweep.storage import Folder
@@ -63,7 +63,7 @@ def best(
     if method is not None and method not in METHOD_NAMES:
         raise InputError(f"--method {method}: must be one of {', '.join(METHOD_NAMES)}")
     folder = find_experiment(storage, name)
-    if read_specification(folder)["kind"] == "evaluate":
+    if read_specification(folder).kind == "evaluate":
         raise InputError(f"{name} {NO_TRAINING}; report and compare show which of them is best")
     chosen = _choose(folder, storage, name, purpose, method, exclude, metric)
     if as_yaml or not console.is_terminal:

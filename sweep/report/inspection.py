@@ -6,10 +6,11 @@ from rich.console import Console
 from rich.text import Text
 
 from sweep.analysis.stored_experiment import read_experiment
-from sweep.records.experiment_folder import read_specification, request_stop
+from sweep.records.experiment_folder import request_stop
 from sweep.records.finding import find_experiment, find_experiments, refuse_empty
 from sweep.records.ledger import TrialRecord, Usage, read_ledger, read_usage
 from sweep.records.ranking import Candidate, rank_trials
+from sweep.records.specification import read_specification
 from sweep.records.states import State
 from sweep.report.terminal import print_lines, print_rows
 from sweep.report.wording import format_percent
@@ -34,7 +35,7 @@ def print_experiments(console: Console, storage: str) -> None:
     for folder in folders:
         driver = "running" if is_running(folder) else "–"
         try:
-            kind, records = str(read_specification(folder)["kind"]), read_ledger(folder)
+            kind, records = read_specification(folder).kind, read_ledger(folder)
             row = (kind, count_states(records), _best_value(folder, records), _time(read_usage(folder)))
         except InputError as error:
             row = ("damaged", "–", "–", "–")
@@ -51,7 +52,7 @@ def print_experiments(console: Console, storage: str) -> None:
 def print_status(console: Console, storage: str, name: str) -> None:
     """Print how far an experiment is, its trials, and what can be done now."""
     folder = find_experiment(storage, name)
-    kind, records, usage = str(read_specification(folder)["kind"]), read_ledger(folder), read_usage(folder)
+    kind, records, usage = read_specification(folder).kind, read_ledger(folder), read_usage(folder)
     running = is_running(folder)
     gpu = f", {usage.gpu_hours:.2f} GPU-hours" if usage.gpu_hours else ""
     print_lines(console, f"{folder.name} ({kind}): {count_states(records)}; {_time(usage)}{gpu}.", style="bold")

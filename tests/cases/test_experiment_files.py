@@ -11,7 +11,7 @@ from sweep.driver.proposals import Sampler
 from sweep.experiment.evaluated import read_evaluation_values
 from sweep.experiment.files import load_experiment
 from sweep.experiment.search import Search
-from sweep.records.experiment_folder import _compare, _specify
+from sweep.records.specification import refuse_another, specify
 from sweep.storage import Folder
 from tests.making.experiments import load_search
 from xpe_core.digests import digest
@@ -288,10 +288,10 @@ def test_choices_are_of_their_fields_type(write: Write) -> None:
 def test_an_older_experiment_with_numbers_as_text_is_the_same_one(tmp_path: Path) -> None:
     values = {"base": {"max_steps": 100}, "num_samples": 2, "space": {"learning_rate": {"choice": [5e-3, 1e-2]}}}
     sweep, prints = Search(**values), {"backbone": "b", "data": "d"}
-    before = _specify(sweep, prints)
+    before = yaml.safe_load(yaml.safe_dump(specify(sweep, prints).to_yaml()))
     before["space"]["learning_rate"]["choice"] = ["5e-3", "1e-2"]
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(before))
-    _compare(Folder(tmp_path), _specify(sweep, prints))
+    refuse_another(Folder(tmp_path), specify(sweep, prints))
     assert Sampler(sweep, {}).propose(0, set()) is not None
 
 

@@ -10,10 +10,11 @@ import yaml
 
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.config import make_sweep
-from sweep.records.experiment_folder import ExperimentFolder, read_specification
+from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger, read_usage
 from sweep.records.parquet import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows
 from sweep.records.runs import make_runs
+from sweep.records.specification import read_specification
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import FIELDS, RunConfig
