@@ -4,7 +4,7 @@ What one needs to train, test, keep and use prompts is here by name; the modules
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xpe_core.adapters import Adapter, read_adapter, take_adapter, write_adapter, write_micm, write_peft
@@ -54,7 +54,7 @@ LAZY = {
 """Names that are looked up in a module when they are first used: Torch takes seconds to import."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return vars(import_module(LAZY[name]))[name]

@@ -14,7 +14,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from xpe_core.data.source import DataSource
 from xpe_core.digests import digest
-from xpe_core.fields import Int, Mark, Part, is_marked
+from xpe_core.fields import FieldValue, Int, Mark, Part, is_marked
 from xpe_core.locations import find_location
 from xpe_core.parts import DataConfig, TrainingConfig
 from xpe_core.readouts import READOUTS
@@ -40,11 +40,11 @@ class RunConfig(Part):
     imported: Annotated[str | None, Mark.LATER] = Field(None, pattern="^[0-9a-f]{16}$")
     """Stands for the adapters that the run was read from, all seeds alike; null for a run that was trained here."""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: object) -> None:
         """Take fields by their flat names; ValidationError names those that are wrong, unknown or of another tuning."""
         parts = choose_parts(values)
         problems = _find_misplaced(values, parts)
-        built: dict[str, Any] = {}
+        built: dict[str, Part] = {}
         for part, model in parts.items():
             try:
                 own = [name for name in model.model_fields if name in values and not _is_unknown(name, values[name])]
@@ -59,7 +59,7 @@ class RunConfig(Part):
             raise ValidationError.from_exception_data("RunConfig", problems)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "RunConfig":
+    def from_row(cls, row: Mapping[str, object]) -> "RunConfig":
         """Return the configuration in a row of a table, which has columns for the fields of other tunings, too."""
         return cls(**take_fields(row))
 
@@ -75,14 +75,14 @@ class RunConfig(Part):
         return self.tuning.method
 
     @property
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, FieldValue]:
         """All fields of the run by their flat names, in the order of `FIELDS`."""
         own = {name: getattr(self, name) for name in OWN}
         for part in PARTS:
             own |= dict(getattr(self, part))
         return {name: own[name] for name in FIELDS if name in own}
 
-    def without(self, *names: str) -> dict[str, Any]:
+    def without(self, *names: str) -> dict[str, FieldValue]:
         """Return `values` without those of some fields."""
         return {name: value for name, value in self.values.items() if name not in names}
 
@@ -94,7 +94,7 @@ class RunConfig(Part):
         )
 
     @property
-    def set_values(self) -> dict[str, Any]:
+    def set_values(self) -> dict[str, FieldValue]:
         """The values of the fields that were given one."""
         return {name: value for name, value in self.values.items() if name in self.fields_set}
 
@@ -109,21 +109,21 @@ class RunConfig(Part):
         return digest(self._identity)
 
     @property
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, FieldValue]:
         """Return what a run's id is made of; a field that was added later counts where it is not its default."""
         later = self.marked(Mark.LATER)
         return {name: value for name, value in self.values.items() if name not in later or value != DEFAULTS[name]}
 
-    def marked(self, mark: Mark) -> dict[str, Any]:
+    def marked(self, mark: Mark) -> dict[str, FieldValue]:
         """Return the values of the fields that bear a mark."""
         return {name: value for name, value in self.values.items() if is_marked(FIELDS[name], mark)}
 
     @property
-    def known(self) -> dict[str, Any]:
+    def known(self) -> dict[str, FieldValue]:
         """Return the fields whose values are known: all, but of an imported run what its adapter says."""
         return self.values if self.imported is None else self.set_values
 
-    def with_values(self, **values: Any) -> "RunConfig":
+    def with_values(self, **values: FieldValue) -> "RunConfig":
         """Return the same configuration with other values of some fields; what had no value keeps its default."""
         return RunConfig(**{**self.set_values, **values})
 
@@ -145,7 +145,7 @@ CHOICES: dict[str, dict[str, type[Part]]] = {
 """What each part may be, by the value of the field that is called as the part is."""
 
 
-def choose_parts(values: Mapping[str, Any]) -> dict[str, type[Part]]:
+def choose_parts(values: Mapping[str, object]) -> dict[str, type[Part]]:
     """Return the class of each part that flat values are of; a choice that there is none of counts as the default."""
     chosen = {}
     for part, choices in CHOICES.items():
@@ -177,7 +177,7 @@ def _declare_choice(part: str, choices: Mapping[str, type[Part]]) -> FieldInfo:
 
 FIELDS = _list_fields()
 """All fields of all runs; one of another tuning or readout than a run's own is no field of that run."""
-DEFAULTS: dict[str, Any] = {name: field.default for name, field in FIELDS.items()}
+DEFAULTS: dict[str, FieldValue] = {name: field.default for name, field in FIELDS.items()}
 DATA_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.DATA))
 """Fields that say how the data set is read."""
 COMPUTED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.COMPUTED))
@@ -186,7 +186,7 @@ SHARED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field,
 """Fields that must be equal in all runs of a pack."""
 
 
-def take_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+def take_fields(row: Mapping[str, object]) -> dict[str, object]:
     """Return what a row of a table says of a run's own fields; columns of other tunings and readouts are left out."""
     parts = choose_parts(row)
     own = {*OWN, *(name for model in parts.values() for name in model.model_fields)}
@@ -201,7 +201,7 @@ def list_fields(configs: Iterable[RunConfig]) -> list[str]:
     return [name for name in FIELDS if name in own]
 
 
-def _find_misplaced(values: Mapping[str, Any], parts: Mapping[str, type[Part]]) -> list[InitErrorDetails]:
+def _find_misplaced(values: Mapping[str, object], parts: Mapping[str, type[Part]]) -> list[InitErrorDetails]:
     """Return what is wrong with the names of fields, and with the choices of parts."""
     problems = []
     own = {*OWN, *(name for model in parts.values() for name in model.model_fields)}
@@ -221,7 +221,7 @@ def _find_misplaced(values: Mapping[str, Any], parts: Mapping[str, type[Part]]) 
     return problems
 
 
-def _is_unknown(name: str, value: Any) -> bool:
+def _is_unknown(name: str, value: object) -> bool:
     """Whether a text names none of the choices that there are of a part."""
     return name in CHOICES and isinstance(value, str) and value not in CHOICES[name]
 
@@ -243,7 +243,7 @@ def _flatten(error: ValidationError) -> list[InitErrorDetails]:
     ]
 
 
-def _problem(kind: str, message: str, name: str, value: Any) -> InitErrorDetails:
+def _problem(kind: str, message: str, name: str, value: object) -> InitErrorDetails:
     return InitErrorDetails(type=_explain(kind, message), loc=(name,), input=value)
 
 

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from typing import Any
+
+from xpe_core.json_types import Json
 
 
-def digest(value: Any) -> str:
-    """Return 16 hex digits of the SHA-256 of a JSON-like value."""
+def digest(value: Json) -> str:
+    """Return 16 hex digits of the SHA-256 of a value as JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,9 +8,9 @@ R runs, B examples of each, P virtual tokens, T text tokens, H hidden size, C cl
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from xpe_core.readouts.readout import Readout
 from xpe_core.seeds import stream_seed
 from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.tuning import Tuning
+
+if TYPE_CHECKING:
+    from xpe_core.tunings.tuning import Output
 
 _MODULES = threading.Lock()
 """functional_call puts parameters into the module for the time of a call, so one thread at a time may make one."""
@@ -150,7 +153,9 @@ class Pack:
     def answer(self, parameters: Parameters, pooled: Tensor, masks: Masks = ()) -> Tensor:
         """Return the readout's outputs [R, B, C] of the states that it reads [R, B, H]."""
         name = self.configs[0].readout.readout
-        return _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, pooled, masks)
+        outputs = _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, pooled, masks)
+        assert isinstance(outputs, Tensor)
+        return outputs
 
     def _mask(self, lengths: np.ndarray, num_sequences: int, width: int) -> Tensor | None:
         """Return which positions of prompt and text are no padding [RB, P + T], or None where none is."""
@@ -229,18 +234,19 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
             raise InputError(f"runs of one pack must share {field}")
 
 
-def _call_stacked(module: nn.Module, prefix: str, parameters: Parameters, *inputs: Any) -> Any:
+def _call_stacked(module: nn.Module, prefix: str, parameters: Parameters, *inputs: Tensor | Masks) -> "Output":
     """Call one run's module for every run, with those of the stacked `parameters` whose names have the prefix."""
     own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
 
-    def call(values: Parameters, *arguments: Any) -> Any:
-        return functional_call(module, values, arguments)
+    def call(values: Parameters, *arguments: Tensor | Masks) -> "Output":
+        output: Output = functional_call(module, values, arguments)
+        return output
 
-    stacked: Callable[..., Any] = vmap(call)
     if not own:
         return {}
     with _MODULES:
-        return stacked(own, *inputs)
+        stacked: Output = vmap(call)(own, *inputs)
+    return stacked
 
 
 def _draw_mask(shape: tuple[int, ...], rates: Sequence[float], generators: Sequence[torch.Generator]) -> Tensor:

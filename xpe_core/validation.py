@@ -2,10 +2,12 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from xpe_core.errors import InputError
 from xpe_core.fields import NUMBER
@@ -29,12 +31,12 @@ UNION_MEMBER = re.compile(r"\.(str|int|tuple\[.*)$")
 """Which of several types pydantic tried, at the end of a place."""
 
 
-def build_config(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+def build_config(model: type[Model], values: Mapping[str, object], where: str) -> Model:
     """Return `model(**values)`, or raise InputError with one sentence that names the place `where` and the key."""
     try:
         return model(**values)
     except ValidationError as error:
-        problems = dict.fromkeys(_describe(model, dict(problem)) for problem in error.errors(include_url=False))
+        problems = dict.fromkeys(_describe(model, problem) for problem in error.errors(include_url=False))
         raise InputError(f"{where}: {'; '.join(problems)}") from None
 
 
@@ -47,14 +49,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"unknown key {name!r}; {hint}"
 
 
-def show_value(value: Any) -> str:
+def show_value(value: object) -> str:
     """Return a value as a person wrote it: text in quotes, a number without, also where it was read as text."""
     return value if isinstance(value, str) and NUMBER.fullmatch(value) else repr(value)
 
 
-def explain_problem(problem: Mapping[str, Any]) -> str:
+def explain_problem(problem: ErrorDetails) -> str:
     """Return what one of pydantic's errors says, in a person's words."""
-    message: str = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ")
     return PROBLEMS.get(problem["type"]) or (message if problem["type"] == "value_error" else _lower(message))
 
 
@@ -62,13 +64,23 @@ def _lower(message: str) -> str:
     return message[:1].lower() + message[1:]
 
 
-def _describe(model: type[BaseModel], problem: dict[str, Any]) -> str:
+def _find_fields(model: type[BaseModel], path: Sequence[str]) -> Iterable[str]:
+    """Return the fields of what lies at a path in a model; the model's own where that has none."""
+    inner: object = model
+    for part in path:
+        fields = _fields_of(inner)
+        inner = fields[part].annotation if part in fields else inner
+    return _fields_of(inner) or model.model_fields
+
+
+def _fields_of(kind: object) -> Mapping[str, FieldInfo]:
+    return kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
+
+
+def _describe(model: type[BaseModel], problem: ErrorDetails) -> str:
     path = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
-        inner: Any = model
-        for part in path[:-1]:
-            inner = inner.model_fields[part].annotation if part in getattr(inner, "model_fields", {}) else inner
-        known = list(getattr(inner, "model_fields", model.model_fields))
+        known = _find_fields(model, path[:-1])
         return nearest(path[-1], known) + (f" in {'.'.join(path[:-1])}" if path[:-1] else "")
     message = explain_problem(problem)
     if not path or problem["type"] == "unknown_key":

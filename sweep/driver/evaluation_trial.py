@@ -11,6 +11,7 @@ from sweep.driver.trial import find_provenance, load_inputs, measure_memory_byte
 from sweep.records.states import State
 from xpe_core.adapters import Adapter, build_classifier
 from xpe_core.adapters.safetensors_file import from_bytes
+from xpe_core.json_types import Json
 from xpe_core.training.evaluation import evaluate
 
 
@@ -59,15 +60,20 @@ class EvaluationTrainable(tune.Trainable):
 def _describe_run(run_id: str, adapter: Adapter, num_runs: int, memory_bytes: int) -> RunResult:
     """Return an adapter's row; of its training it may know something."""
     facts = adapter.facts
+    accuracy = facts.get("validation_accuracy")
     return RunResult(
         run_id=run_id,
         state=State.COMPLETE,
-        num_steps=facts.get("num_steps"),
-        best_step=facts.get("best_step"),
-        best_validation_accuracy=facts.get("validation_accuracy"),
-        adapter=facts["adapter"],
-        adapter_fingerprint=facts["adapter_fingerprint"],
+        num_steps=_read_count(facts.get("num_steps")),
+        best_step=_read_count(facts.get("best_step")),
+        best_validation_accuracy=accuracy if isinstance(accuracy, int | float) else None,
+        adapter=str(facts["adapter"]),
+        adapter_fingerprint=str(facts["adapter_fingerprint"]),
         num_runs_in_pack=num_runs,
         num_trained_parameters=sum(value.numel() for value in adapter.parameters.values()),
         peak_memory_bytes=memory_bytes,
     )
+
+
+def _read_count(value: Json) -> int | None:
+    return value if isinstance(value, int) else None

@@ -72,7 +72,7 @@ def read_value(name: str, value: object, place: str) -> object:
     try:
         return _adapter(name).validate_python(value)
     except ValidationError as error:
-        problem = explain_problem(dict(error.errors(include_url=False)[0]))
+        problem = explain_problem(error.errors(include_url=False)[0])
         raise ValueError(f"{place}={show_value(value)}: {problem}") from None
 
 

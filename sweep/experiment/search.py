@@ -129,7 +129,7 @@ class Search(Sweep):
 
         return find_shape(self.base.get("backbone", DEFAULTS["backbone"])).hidden_size
 
-    def config(self, point: Mapping[str, Any] | None = None, **pinned: Any) -> RunConfig:
+    def config(self, point: Mapping[str, Any] | None = None, /, **pinned: Any) -> RunConfig:
         """Return the configuration at a point of the space (its centre where the point says nothing)."""
         given = {**(point or {}), **pinned}
         try:

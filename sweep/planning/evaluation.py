@@ -28,6 +28,7 @@ from xpe_core.data.labelled_data import LabelledData, load_labels
 from xpe_core.data.tokens import load_tokens
 from xpe_core.digests import digest
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValue
 from xpe_core.lists import join_list
 from xpe_core.pack import check_config
 
@@ -243,6 +244,6 @@ def _name(source: str, adapter: Adapter) -> str:
     return before.rpartition("/")[2] if SEED.fullmatch(last) or source.startswith(HUB) else last
 
 
-def _kind(adapter: Adapter) -> dict[str, object]:
+def _kind(adapter: Adapter) -> dict[str, FieldValue]:
     """Return what is known of a configuration without its seed."""
     return {name: value for name, value in adapter.known.items() if name not in ("seed", "imported")}

@@ -157,9 +157,8 @@ CAPTIONS: dict[str, Callable[[ReportData], str]] = {
 def _data(data: ReportData) -> str:
     """Return data set and backbone in a few words."""
     configs = [cell.config for cell in data.results.shown]
-    datasets, backbones = (
-        _join({_public(config.values[name]) for config in configs}) for name in ("dataset", "backbone")
-    )
+    datasets = _join({_public(config.data.dataset) for config in configs})
+    backbones = _join({_public(config.backbone) for config in configs})
     return f"{datasets} ({len(data.results.languages)} languages) with the frozen encoder {backbones}"
 
 

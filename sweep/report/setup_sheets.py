@@ -18,7 +18,11 @@ def setup_line(data: ReportData) -> str:
     configs = [cell.config for cell in data.results.shown]
     if not configs:
         return "no configuration has come to its end yet"
-    parts = [f"{name} {_join({_short(config.values[name]) for config in configs})}" for name in ("backbone", "dataset")]
+    names = {
+        "backbone": {config.backbone for config in configs},
+        "dataset": {config.data.dataset for config in configs},
+    }
+    parts = [f"{field} {_join({_short(name) for name in own})}" for field, own in names.items()]
     counts = [len(cell.seeds) for cell in data.results.shown if cell.seeds]
     seeds = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{max(counts, default=0)}"
     return f"{', '.join(parts)}; {seeds} seed{'' if seeds == '1' else 's'}; {len(data.results.languages)} languages"

@@ -25,6 +25,7 @@ from sweep.report.terminal import ALL_ARMS, print_report
 from sweep.report.wrapping import JOINT
 from sweep.storage import Folder
 from tests.making.experiments import NUM_EXAMPLES, put, write_grid, write_replication, write_search
+from tests.making.runs import ratio_of
 from tests.sweep.analysis.test_per_language import SEARCH, TRIALS, flat
 from tests.sweep.analysis.test_tables import ARMS, SETS, accuracy
 from xpe_core.config import RunConfig
@@ -139,9 +140,7 @@ def test_names_of_any_length_and_script_fit_into_any_width(tmp_path: Path, width
 
 def test_many_arms_come_in_blocks_and_the_short_report_says_which_it_leaves_out(tmp_path: Path) -> None:
     arms = {f"dual_{number}": {"encoder_ratio": number / 100} for number in range(1, 25)}
-    write_grid(
-        tmp_path / "wide", {"spt": {"encoder_ratio": 0.0}, **arms}, lambda run, code: 0.3 + run.values["encoder_ratio"]
-    )
+    write_grid(tmp_path / "wide", {"spt": {"encoder_ratio": 0.0}, **arms}, lambda run, code: 0.3 + ratio_of(run))
     found = read_report_data([Folder(tmp_path / "wide")])
     for width in (60, 80, 100, 133):
         for sheet in main_sheets(found, ALL_ARMS):

@@ -10,9 +10,10 @@ import torch
 from sweep.experiment.config import SweepConfig
 from sweep.records.adapters import ADAPTERS, SUFFIX
 from tests.making.experiments import CODES, make_rows, put, write_grid
-from tests.making.runs import make_run
+from tests.making.runs import make_run, ratio_of
 from xpe_core.adapters import Adapter, write_adapter
 from xpe_core.config import RunConfig
+from xpe_core.json_types import JsonObject
 
 LABELS = ("sports", "travel|<b>", "health")
 HIDDEN_SIZE = 32
@@ -31,12 +32,7 @@ PROVENANCE: dict[str, Any] = {
 
 def make_accuracy(config: RunConfig, code: str) -> float:
     """Return an accuracy that differs by method, seed and language."""
-    return (
-        0.3
-        + 0.1 * CODES.index(code)
-        + 0.05 * config.values["encoder_ratio"]
-        + 0.005 * (config.seed * (1 + len(code)) % 7)
-    )
+    return 0.3 + 0.1 * CODES.index(code) + 0.05 * ratio_of(config) + 0.005 * (config.seed * (1 + len(code)) % 7)
 
 
 def write_experiment(
@@ -63,7 +59,7 @@ def make_adapter(run: RunConfig) -> Adapter:
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
         parameters = make_run(run, HIDDEN_SIZE, len(LABELS)).state_dict()
-    facts = {"run_id": run.run_id, "best_step": 20, "note": f"on {HOST} in /home/someone/models"}
+    facts: JsonObject = {"run_id": run.run_id, "best_step": 20, "note": f"on {HOST} in /home/someone/models"}
     return Adapter(run, LABELS, parameters, "weights-of-the-backbone", facts)
 
 

@@ -15,7 +15,7 @@ import torch
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
-from xpe_core.pack import Pack
+from xpe_core.pack import Pack, count_tokens
 from xpe_core.training import batches, passes
 from xpe_core.training.evaluation import evaluate
 from xpe_core.training.training import Training
@@ -69,9 +69,7 @@ def train(config: RunConfig, seeds: list[int]) -> dict[str, object]:
     def watch(lengths, work):  # type: ignore[no-untyped-def]
         done = run(lengths, work)
         for part, _ in done:
-            sizes.append(
-                (part.examples.stop - part.examples.start) * (part.width + config.values["num_virtual_tokens"])
-            )
+            sizes.append((part.examples.stop - part.examples.start) * (part.width + count_tokens(config)))
         return done
 
     training._passes.run = watch  # type: ignore[method-assign]

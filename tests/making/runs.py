@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from xpe_core.backbones.shape import Shape
 from xpe_core.config import RunConfig
 from xpe_core.pack import Pack, Parameters, build_run
+from xpe_core.tunings.prompt.config import PromptConfig
 
 
 def make_shape(hidden_size: int) -> Shape:
@@ -18,6 +19,12 @@ def make_shape(hidden_size: int) -> Shape:
 def make_run(config: RunConfig, hidden_size: int, num_classes: int) -> nn.ModuleDict:
     """Return what is trained in one run on a backbone of this hidden size."""
     return build_run(config, make_shape(hidden_size), num_classes)
+
+
+def ratio_of(run: RunConfig) -> float:
+    """Return a prompt's `encoder_ratio`."""
+    assert isinstance(run.tuning, PromptConfig)
+    return run.tuning.encoder_ratio
 
 
 def compute_outputs(

@@ -6,10 +6,9 @@ H the backbone's hidden size, C classes.
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 
@@ -17,7 +16,8 @@ from xpe_core.backbones.backbone import Backbone
 from xpe_core.backbones.shape import Shape
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.fields import Mark
+from xpe_core.fields import FieldValue, Mark
+from xpe_core.json_types import JsonObject
 from xpe_core.pack import Pack, Parameters, build_run, find_parts
 
 
@@ -33,7 +33,7 @@ class Adapter:
     """By the names that `build_run` gives them."""
     backbone_weights: str | None = None
     """`Backbone.weights_fingerprint` of the backbone it was trained on, where that is known."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: JsonObject = field(default_factory=dict)
     """What else is known of the run, such as `best_step` and `validation_accuracy`; JSON."""
 
     @property
@@ -49,7 +49,7 @@ class Adapter:
         return Shape(self.config.backbone, self.hidden_size, sys.maxsize, linears)
 
     @property
-    def known(self) -> dict[str, Any]:
+    def known(self) -> dict[str, FieldValue]:
         """Fields of the configuration whose values are known."""
         return self.config.set_values
 
@@ -104,9 +104,7 @@ def check_parameters(adapter: Adapter, where: str) -> Adapter:
     return adapter
 
 
-def take_adapter(
-    model: Pack, index: int, label_names: Sequence[str], facts: Mapping[str, Any] | None = None
-) -> Adapter:
+def take_adapter(model: Pack, index: int, label_names: Sequence[str], facts: JsonObject | None = None) -> Adapter:
     """Return the prompt and head of one run of a pack, as they stand (after `train`, at their best)."""
     parameters = {name: value.detach().cpu().float().clone() for name, value in model.run_parameters(index).items()}
     config = RunConfig(**model.configs[index].known)  # of a run that was trained here, defaults are known too

@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import safetensors.torch
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +28,7 @@ from xpe_core.adapters.safetensors_file import Description, describe, parse_desc
 from xpe_core.backbones.files import find_checkpoint, find_config_file, is_path
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.json_types import JsonObject
 from xpe_core.locations import find_location
 from xpe_core.pack import Parameters
 from xpe_core.validation import build_config
@@ -56,6 +57,17 @@ MODULES_TO_SAVE = {
 """The modules that are loaded with an adapter, so that none of the head is left as the checkpoint has it."""
 
 
+class BaseModelConfig(BaseModel):
+    """The keys of a backbone's config.json that an adapter's folder repeats."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    model_type: str
+    hidden_size: int
+    num_attention_heads: int | None = None
+    num_hidden_layers: int | None = None
+
+
 class PeftSettings(BaseModel):
     """The keys of `adapter_config.json` that all adapters have."""
 
@@ -70,7 +82,7 @@ class PeftSettings(BaseModel):
 Settings = TypeVar("Settings", bound=PeftSettings)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, object]:
     """Return the content of an adapter's `adapter_config.json`; InputError where it is no JSON object."""
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -81,7 +93,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return values
 
 
-def parse_settings(model: type[Settings], values: Mapping[str, Any], folder: Path) -> Settings:
+def parse_settings(model: type[Settings], values: Mapping[str, object], folder: Path) -> Settings:
     """Return the settings in an `adapter_config.json`; InputError where a value is none that is allowed."""
     settings = build_config(model, values, f"adapter {folder}: {CONFIG}")
     if settings.num_transformer_submodules not in (None, 1):
@@ -122,7 +134,7 @@ def read_sidecar(folder: Path) -> tuple[Description, RunConfig] | None:
     return description, config
 
 
-def write_folder(adapter: Adapter, folder: Path, config: Mapping[str, Any], tensors: Parameters, readme: str) -> None:
+def write_folder(adapter: Adapter, folder: Path, config: JsonObject, tensors: Parameters, readme: str) -> None:
     """Write an adapter's folder; its `adapter_config.json` comes last, so that half a folder is no adapter."""
     folder.mkdir(parents=True, exist_ok=True)
     whole = {name: value.contiguous() for name, value in tensors.items()}
@@ -207,15 +219,16 @@ def name_classes(
     return tuple(given or known or unknown)
 
 
-def read_base_config(adapter: Adapter) -> dict[str, Any]:
+def read_base_config(adapter: Adapter) -> BaseModelConfig:
     """Return the config.json of an adapter's backbone; InputError where it is not found, or of another size."""
     name = adapter.config.backbone
-    values: dict[str, Any] = json.loads(find_config_file(name).read_text(encoding="utf-8"))
-    if values.get("hidden_size") != adapter.hidden_size:
+    file = find_config_file(name)
+    base = build_config(BaseModelConfig, json.loads(file.read_text(encoding="utf-8")), str(file))
+    if base.hidden_size != adapter.hidden_size:
         raise InputError(
-            f"the adapter is for a backbone of hidden size {adapter.hidden_size}; {name} has {values['hidden_size']}"
+            f"the adapter is for a backbone of hidden size {adapter.hidden_size}; {name} has {base.hidden_size}"
         )
-    return values
+    return base
 
 
 def find_model_type(name: str | None) -> str | None:

@@ -9,7 +9,7 @@ folder's README.md has the lines that load it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import safetensors.torch
 from torch import Tensor
@@ -39,6 +39,7 @@ from xpe_core.adapters.safetensors_file import read_tensors
 from xpe_core.backbones.backbone import find_module_names
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.json_types import Json
 from xpe_core.pack import Parameters, find_parts, reads
 from xpe_core.readouts import READOUTS
 from xpe_core.tunings import TUNINGS
@@ -70,14 +71,14 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
             f"{', '.join(dict.fromkeys(PEFT_TUNINGS.values()))}, or the project's own format"
         )
     base = read_base_config(adapter)
-    names = HEADS.get(base["model_type"]) if reads(adapter.config) == "first" else None
+    names = HEADS.get(base.model_type) if reads(adapter.config) == "first" else None
 
     def name_modules() -> dict[str, str]:
-        prefix = f"{CLASS_PREFIXES[base['model_type']]}." if names else ""
+        prefix = f"{CLASS_PREFIXES[base.model_type]}." if names else ""
         return {key: prefix + module for key, module in find_module_names(adapter.config.backbone).items()}
 
     part = tuning.peft.write(adapter.config, adapter.build_tuning(), name_modules)
-    config: dict[str, Any] = {
+    config: dict[str, Json] = {
         "peft_type": tuning.peft.types[0],
         "task_type": "SEQ_CLS" if names else "FEATURE_EXTRACTION",
         "base_model_name_or_path": name_base(adapter.config.backbone),
@@ -85,12 +86,12 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
         **part.settings,
     }
     if not part.wraps:
-        config |= {"num_attention_heads": base.get("num_attention_heads"), "num_layers": base.get("num_hidden_layers")}
-    readme = write_readme(adapter, part, base["model_type"], bool(names))
+        config |= {"num_attention_heads": base.num_attention_heads, "num_layers": base.num_hidden_layers}
+    readme = write_readme(adapter, part, base.model_type, bool(names))
     folder.mkdir(parents=True, exist_ok=True)
     copy_script(adapter.config.backbone, folder)
     if names:
-        config["modules_to_save"] = MODULES_TO_SAVE[base["model_type"]]
+        config["modules_to_save"] = MODULES_TO_SAVE[base.model_type]
         tensors = _wrap({**part.tensors, **name_head(adapter, names)}, part)
         write_folder(adapter, folder, config, tensors, readme)
         return f"peft loads {part.name} and head, into AutoModelForSequenceClassification"

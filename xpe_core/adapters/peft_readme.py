@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.layout import name_base
@@ -112,7 +111,7 @@ def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bo
     config = adapter.config
     base = name_base(config.backbone)
     on_hub = not say_base(config.backbone)
-    values: dict[str, Any] = {
+    values = {
         "base": quote(base),
         "names": f"[{', '.join(map(quote, adapter.label_names))}]",
         "tokenize": TOKENIZE.format(max_length=config.data.max_length),

@@ -1,18 +1,17 @@
 """The project's own format: one safetensors file a run, with everything else as JSON in its header."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.backbones.files import first_line
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.json_types import Json
 from xpe_core.validation import build_config
 
 KEY = "xpe_adapter"
@@ -27,18 +26,18 @@ class Description(BaseModel):
 
     format: int = Field(FORMAT, ge=1, le=FORMAT)
     """Of this description; a larger number is of a newer version."""
-    config: dict[str, Any]
+    config: dict[str, object]
     """Fields of `RunConfig`."""
     label_names: tuple[str, ...] = Field(min_length=1)
     backbone_weights: str | None = None
-    facts: dict[str, Any] = {}
+    facts: dict[str, JsonValue] = {}
     fingerprint: str
     """Of the adapter, to know a damaged one."""
     files: dict[str, str] = {}
     """Where it stands beside files of another format: the SHA-256 of each, likewise."""
 
 
-def describe(adapter: Adapter) -> dict[str, Any]:
+def describe(adapter: Adapter) -> dict[str, Json]:
     """Return the fields of an adapter's `Description`."""
     return {
         "format": FORMAT,
@@ -56,7 +55,7 @@ def parse_description(text: str, where: str) -> tuple[Description, RunConfig]:
         values = json.loads(text)
     except (ValueError, RecursionError):
         values = None
-    if not isinstance(values, Mapping):
+    if not isinstance(values, dict):
         raise InputError(f"adapter {where}: its description is no JSON object")
     description = build_config(Description, values, f"adapter {where}")
     return description, build_config(RunConfig, description.config, f"adapter {where}")

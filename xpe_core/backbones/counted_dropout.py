@@ -7,10 +7,10 @@ S sequences, L tokens, I numbers a token.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 FIRST, SECOND = 0x7FEB352D, 0x846CA68B - 2**32
 """Multipliers of lowbias32, a hash of 32 bits by Chris Wellons (hash-prospector)."""
@@ -53,14 +53,20 @@ def draw_keep(shape: torch.Size, seeds: Tensor, rates: Tensor, dtype: torch.dtyp
     return keep.to(dtype) / (1 - rates)[:, None, None].to(dtype)
 
 
+class _Context(FunctionCtx):
+    """What a forward pass keeps for the backward pass."""
+
+    saved_tensors: tuple[Tensor, ...]
+
+
 class _Drop(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, seeds: Tensor, rates: Tensor) -> Tensor:
+    def forward(ctx: _Context, inputs: Tensor, seeds: Tensor, rates: Tensor) -> Tensor:
         ctx.save_for_backward(seeds, rates)
         return inputs * draw_keep(inputs.shape, seeds, rates, inputs.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         seeds, rates = ctx.saved_tensors
         return gradient * draw_keep(gradient.shape, seeds, rates, gradient.dtype), None, None
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 from transformers import PreTrainedModel
 
@@ -109,12 +110,22 @@ def _run_layer(layer: Layer, queried: Tensor, hidden: Tensor, bias: Tensor | Non
     return functional.layer_norm(out, [size], *layer.out_norm)
 
 
+class _Context(FunctionCtx):
+    """What a layer's forward pass keeps for its backward pass."""
+
+    saved_tensors: tuple[Tensor, ...]
+    layer: Layer
+    num_heads: int
+    shape: torch.Size
+    is_padded: bool
+
+
 class _CpuLayer(torch.autograd.Function):
     """The same layer for CPUs, where memory traffic decides: buffers are reused, sums go into matrix products."""
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, layer: Layer, mask: Tensor | None, num_heads: int, num_queried: int
+        ctx: _Context, hidden: Tensor, layer: Layer, mask: Tensor | None, num_heads: int, num_queried: int
     ) -> Tensor:
         """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L]."""
         num_sequences, _, size = hidden.shape
@@ -143,7 +154,7 @@ class _CpuLayer(torch.autograd.Function):
         return result.unflatten(0, (num_sequences, -1))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, weights, attended, sums, *rest = ctx.saved_tensors
         mixed, mixed_mean, mixed_scale, wide, out, out_mean, out_scale = rest
         layer, num_heads, size = ctx.layer, ctx.num_heads, ctx.shape[-1]

@@ -8,7 +8,6 @@ S = R * B sequences, L tokens, H hidden size.
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +56,7 @@ class HubModel:
         return hidden
 
     def _make_hook(self, name: str) -> Callable[..., Tensor | None]:
-        def change(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        def change(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             delta = getattr(self._pass, "deltas", {}).get(name)
             if delta is None:
                 return None

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import TypedDict
 
 from xpe_core.data.examples import Example
 from xpe_core.errors import InputError
@@ -36,7 +36,6 @@ MIN_OWN_CITIES = 25
 """Latin-script languages that store fewer city names are given the time zones' own spelling (in CLDR 47: 1 to 23 names
 are stored in eng, hau, ibo, nno, swh, tgl, vie and zsm, 30 and more in all others)."""
 
-CODE_TABLES = {"territory": "territories", "language": "languages", "script": "scripts", "currency": "currency_names"}
 PLACEHOLDERS = frozenset(
     "territory/XA territory/XB territory/ZZ language/mul language/root language/und language/zxx script/Zinh "
     "script/Zxxx script/Zyyy script/Zzzz currency/XTS currency/XXX city/Etc/Unknown".split()
@@ -45,6 +44,17 @@ PLACEHOLDERS = frozenset(
 
 Names = dict[str, str]
 """The names of one language by concept (`territory/FR`)."""
+
+
+class LocaleData(TypedDict):
+    """What is used of a locale's file in Babel: names by code, and of cities and units by kind of name."""
+
+    territories: Names
+    languages: Names
+    scripts: Names
+    currency_names: Names
+    time_zones: Mapping[str, Names]
+    unit_display_names: Mapping[str, Names]
 
 
 def build_cldr() -> list[Example]:
@@ -101,7 +111,7 @@ def _read_languages() -> dict[str, Names]:
 def _read_names(language: Language, locale: str) -> Names:
     """Return the names that CLDR stores for the language itself, cleaned, without those that are no translation."""
     data = _read_own(locale)
-    names = {f"{label}/{code}": name for label, table in CODE_TABLES.items() for code, name in data[table].items()}
+    names = _read_codes(data)
     codes = {concept: concept.partition("/")[2] for concept in names} | _read_units(_unpickle("root"))  # "km²"
     names |= _read_cities(data) | _read_units(data)
     cleaned = {concept: " ".join(unicodedata.normalize("NFC", name).split()) for concept, name in names.items()}
@@ -123,18 +133,25 @@ def _is_plain(name: str) -> bool:
     return sum(map(str.isalpha, name)) >= 2 and not any(sign.isdigit() or sign in "{}↑" for sign in name)
 
 
-def _read_cities(data: Mapping[str, Any]) -> Names:
+def _read_codes(data: LocaleData) -> Names:
+    """Return the names of what has a code by concept."""
+    tables = {"territory": data["territories"], "language": data["languages"], "script": data["scripts"]}
+    tables["currency"] = data["currency_names"]
+    return {f"{label}/{code}": name for label, table in tables.items() for code, name in table.items()}
+
+
+def _read_cities(data: LocaleData) -> Names:
     return {f"city/{zone}": names["city"] for zone, names in data["time_zones"].items() if names.get("city")}
 
 
-def _read_units(data: Mapping[str, Any]) -> Names:
+def _read_units(data: LocaleData) -> Names:
     """Return unit names by concept; CLDR stores a long name only where it differs from the short one."""
     widths = data["unit_display_names"].items()
     names = {f"unit/{unit}": name_by_width.get("long") or name_by_width.get("short") for unit, name_by_width in widths}
     return {concept: name for concept, name in names.items() if name}
 
 
-def _read_own(locale: str) -> dict[str, Any]:
+def _read_own(locale: str) -> LocaleData:
     """Return what CLDR stores for the locale itself, nothing inherited.
 
     A locale without a single territory is a shell around its parent, the same language: zh_Hans is zh, nb is no.
@@ -151,7 +168,7 @@ def _find_parent(locale: str) -> str:
 
 
 @lru_cache(maxsize=2)  # root and one more: all of them together would hold 140 MB
-def _unpickle(locale: str) -> dict[str, Any]:
+def _unpickle(locale: str) -> LocaleData:
     """Return a locale's file out of Babel.
 
     Not `localedata.load(locale, merge_inherited=False)`: it answers with merged data where somebody loaded the locale
@@ -163,7 +180,7 @@ def _unpickle(locale: str) -> dict[str, Any]:
         raise InputError("data set cldr needs Babel: pip install 'xpe-sweep[offline]'") from None
     try:
         with open(localedata.resolve_locale_filename(locale), "rb") as file:
-            data: dict[str, Any] = pickle.load(file)
+            data: LocaleData = pickle.load(file)
     except FileNotFoundError:
         raise InputError(f"data set cldr: this version of Babel has no locale {locale}; upgrade babel") from None
     return data

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xpe_core.data.json_rows import to_text
 from xpe_core.data.opening import COMPRESSED, open_bytes
@@ -78,7 +78,7 @@ def _parquet_batches(path: Path) -> Iterator["pyarrow.RecordBatch"]:
 
 
 @contextmanager
-def _open_ipc(path: Path) -> Iterator[Any]:
+def _open_ipc(path: Path) -> Iterator["pyarrow.RecordBatchFileReader | pyarrow.RecordBatchStreamReader"]:
     import pyarrow.ipc
 
     source = _uncompressed(path)

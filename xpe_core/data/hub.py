@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from xpe_core.data.files import ClassNames, DataFile, Files, arrange, find_files, is_language, read_split
 from xpe_core.data.opening import COMPRESSED, KINDS, find_kind
 from xpe_core.data.source import DataSource
 from xpe_core.errors import InputError, Setting
+
+if TYPE_CHECKING:
+    import datasets
 
 TIMEOUT_SECONDS = 10
 CARD = "README.md"
@@ -92,7 +95,7 @@ def find_configs(folder: Path, source: DataSource) -> Files | None:
     return replace(arrange(files, source.name), notes=notes)
 
 
-def _read_card(path: Path) -> tuple[dict[str, Any], str | None, dict[str, Any]]:
+def _read_card(path: Path) -> tuple[dict[str, Mapping[str, object]], str | None, dict[str, "datasets.DatasetInfo"]]:
     """Return a card's configs by name, the default one's name, and what it says of their features."""
     from datasets.info import DatasetInfosDict
     from datasets.utils.metadata import MetadataConfigs
@@ -126,12 +129,12 @@ def _choose_configs(names: Sequence[str], default: str | None, source: DataSourc
 
 
 def _files_of(
-    folder: Path, name: str, config: Mapping[str, Any], is_one_of_many: bool, classes: ClassNames, source: DataSource
+    folder: Path, name: str, config: Mapping[str, object], is_one_of_many: bool, classes: ClassNames, source: DataSource
 ) -> list[DataFile]:
     """Return a config's files, its patterns resolved as `datasets` does it."""
     from datasets.data_files import DataFilesDict, get_data_patterns, sanitize_patterns
 
-    base = str(folder / config.get("data_dir", ""))
+    base = str(folder / str(config.get("data_dir", "")))
     try:
         patterns = sanitize_patterns(config["data_files"]) if "data_files" in config else get_data_patterns(base)
         found = DataFilesDict.from_patterns(patterns, base_path=base)
@@ -153,7 +156,7 @@ def _files_of(
     return files
 
 
-def _class_names(features: Any) -> ClassNames:
+def _class_names(features: "datasets.Features | None") -> ClassNames:
     """Return the names of classes by column, as features of `datasets` have them."""
     import datasets
 

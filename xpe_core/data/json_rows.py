@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias, TypeGuard
 
 from xpe_core.data.opening import read_lines
 from xpe_core.data.table import EMPTY_LINE, Nested, Number, Row, Table
@@ -15,6 +15,8 @@ from xpe_core.errors import InputError
 PEEKED_ROWS = 1000
 TWICE = "\0twice"
 """The key under which an object keeps the keys that it holds twice."""
+Record: TypeAlias = dict[str, object]
+"""An object of a file, one a row."""
 SHAPES = 'one array of objects, {"data": [...]}, or one object a line'
 
 
@@ -67,7 +69,7 @@ def _read_lines(path: Path) -> Iterator[Row]:
         yield _make_row(number, value, line)
 
 
-def _number(records: Iterable[Any]) -> Iterator[Row]:
+def _number(records: Iterable[object]) -> Iterator[Row]:
     for number, record in enumerate(records, start=1):
         if not isinstance(record, dict):
             yield Row(number, {}, "it is no JSON object")
@@ -75,7 +77,7 @@ def _number(records: Iterable[Any]) -> Iterator[Row]:
             yield _make_row(number, record, None)
 
 
-def _make_row(number: int, record: Mapping[str, Any], line: str | None) -> Row:
+def _make_row(number: int, record: Mapping[str, object], line: str | None) -> Row:
     values = {name: to_text(value) for name, value in record.items()}
     if line is None or "\\ud" in line or "\\uD" in line:
         for name, value in values.items():
@@ -86,7 +88,7 @@ def _make_row(number: int, record: Mapping[str, Any], line: str | None) -> Row:
     return Row(number, values)
 
 
-def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _collect(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return an object's pairs, and under TWICE the keys that it holds twice."""
     record = dict(pairs)
     if len(record) < len(pairs):
@@ -99,7 +101,7 @@ DECODER = json.JSONDecoder(object_pairs_hook=_collect)
 """Made once: `json.loads` makes another for every line, which takes as long as reading it."""
 
 
-def _parse(path: Path, text: str, line: int) -> Any:
+def _parse(path: Path, text: str, line: int) -> object:
     try:
         return DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -122,39 +124,53 @@ def _has_object_lines(path: Path) -> bool:
     return bool(second) or not any(isinstance(part, list | dict) for part in value.values())
 
 
-def _find_records(path: Path, value: Any) -> list[Any]:
+def _find_records(path: Path, value: object) -> Sequence[object]:
     """Return the records of a JSON value in any of the shapes that tables have."""
+    records = value if isinstance(value, list) else None
+    if isinstance(value, dict) and value:
+        records = _find_tables(value)
+        records = _find_columns(value) if records is None else records
+    if records is None:
+        raise InputError(f"{path}: holds no table that is known: allowed are {SHAPES}")
+    return records
+
+
+def _find_tables(value: Mapping[str, object]) -> list[Record] | None:
+    """Return the records of an object that holds tables: one, or one a split, a language, or both."""
     from xpe_core.data.files import is_language, read_split
 
-    if isinstance(value, list):
-        return value
-    if isinstance(value, dict):
-        if {"columns", "data"} <= value.keys() and all(isinstance(row, list) for row in value["data"]):
-            return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
-        tables = {name: part for name, part in value.items() if _is_table(part)}
-        if tables and len(tables) > 1 and all(read_split(name) for name in tables):
-            return [{"split": name, **record} for name, part in tables.items() for record in part]
-        if tables and len(tables) == len(value) and all(map(is_language, tables)):
-            return [{"language": name, **record} for name, part in tables.items() for record in part]
-        if value and all(_is_split_tables(part) for part in value.values()):
-            return [
-                {"language": language, "split": split, **record}
-                for language, part in value.items()
-                for split, records in part.items()
-                for record in records
-            ]
-        if len(tables) == 1:
-            return list(next(iter(tables.values())))
-        if value and all(isinstance(part, dict) for part in value.values()):  # pandas: column -> index -> cell
-            places = list(dict.fromkeys(place for part in value.values() for place in part))
-            return [{name: part.get(place) for name, part in value.items()} for place in places]
-        if value and all(isinstance(part, list) for part in value.values()) and not tables:  # column -> cells
-            if len({len(part) for part in value.values()}) == 1:
-                return [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
-    raise InputError(f"{path}: holds no table that is known: allowed are {SHAPES}")
+    tables = {name: part for name, part in value.items() if _is_table(part)}
+    if len(tables) > 1 and all(map(read_split, tables)):
+        return [{"split": name, **record} for name, part in tables.items() for record in part]
+    if len(tables) == len(value) and all(map(is_language, tables)):
+        return [{"language": name, **record} for name, part in tables.items() for record in part]
+    by_split = {language: part for language, part in value.items() if _is_split_tables(part)}
+    if len(by_split) == len(value):
+        return [
+            {"language": language, "split": split, **record}
+            for language, part in by_split.items()
+            for split, records in part.items()
+            for record in records
+        ]
+    return list(next(iter(tables.values()))) if len(tables) == 1 else None
 
 
-def _is_split_tables(part: Any) -> bool:
+def _find_columns(value: Mapping[str, object]) -> list[Record] | None:
+    """Return the records of an object that holds columns, in any of the three shapes that pandas writes."""
+    names, rows = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(rows, list) and all(isinstance(row, list) for row in rows):
+        return [dict(zip(names, row, strict=False)) for row in rows]
+    indexed = {name: cells for name, cells in value.items() if isinstance(cells, dict)}
+    if len(indexed) == len(value):  # column -> index -> cell
+        indices = dict.fromkeys(index for cells in indexed.values() for index in cells)
+        return [{name: cells.get(index) for name, cells in indexed.items()} for index in indices]
+    listed = {name: cells for name, cells in value.items() if isinstance(cells, list) and not _is_table(cells)}
+    if len(listed) == len(value) and len({len(cells) for cells in listed.values()}) == 1:  # column -> cells
+        return [dict(zip(listed, cells, strict=True)) for cells in zip(*listed.values(), strict=True)]
+    return None
+
+
+def _is_split_tables(part: object) -> TypeGuard[Mapping[str, Sequence[Record]]]:
     from xpe_core.data.files import read_split
 
     return (
@@ -162,5 +178,5 @@ def _is_split_tables(part: Any) -> bool:
     )
 
 
-def _is_table(part: Any) -> bool:
+def _is_table(part: object) -> TypeGuard[Sequence[Record]]:
     return isinstance(part, list) and bool(part) and all(isinstance(record, dict) for record in part)

@@ -7,11 +7,11 @@ N examples.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from xpe_core.data.examples import SPLITS
 from xpe_core.data.held_out import hold_out
 from xpe_core.digests import digest
 from xpe_core.errors import InputError
+from xpe_core.json_types import JsonObject
 from xpe_core.language_facts import Facts, find_facts, published_facts
 from xpe_core.languages import resolve_languages
 from xpe_core.steps import long_step
@@ -28,6 +29,19 @@ from xpe_core.steps import long_step
 FORMAT = 1
 READER = 2
 """Counts up where the same files are read otherwise, so that nothing older is taken for theirs."""
+
+
+class Meta(TypedDict):
+    """What `meta.json` holds beside the arrays of a data set; the last three are of tokens."""
+
+    label_names: list[str]
+    languages: list[str]
+    notes: list[str]
+    num_rows_skipped: int
+    reads_anew: bool
+    pad_token_id: NotRequired[int]
+    num_cut: NotRequired[int]
+    max_token_id: NotRequired[int]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -131,7 +145,7 @@ def read_once(source: DataSource | str, fingerprint: str) -> Dataset:
         return load_dataset(source)
 
 
-def write_labels(folder: Path, dataset: Dataset, facts: Mapping[str, Any]) -> None:
+def write_labels(folder: Path, dataset: Dataset, facts: JsonObject) -> None:
     """Write what `read_labels` reads, with further facts."""
     languages = sorted({example.language for example in dataset.examples})
     place = {name: number for number, name in enumerate(languages)}
@@ -148,9 +162,9 @@ def write_labels(folder: Path, dataset: Dataset, facts: Mapping[str, Any]) -> No
     (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
 
 
-def read_labels(folder: Path, name: str) -> tuple[LabelledData, dict[str, Any]]:
+def read_labels(folder: Path, name: str) -> tuple[LabelledData, Meta]:
     """Return what `write_labels` wrote into a folder, under a data set's name, and all of its facts."""
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    meta: Meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     labels, language_ids = np.load(folder / "labels.npy"), np.load(folder / "language_ids.npy")
     split_ids, held_out = hold_out(np.load(folder / "split_ids.npy"), language_ids, labels)
     data = LabelledData(

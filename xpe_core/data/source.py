@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from xpe_core.errors import InputError
 
@@ -56,7 +56,7 @@ def as_source(source: DataSource | str) -> DataSource:
     return DataSource(source) if isinstance(source, str) else source
 
 
-def join_columns(value: Any) -> Any:
+def join_columns(value: object) -> object:
     """Return `columns` in one spelling, whether it came as a mapping or as text; ValueError where it cannot be read."""
     if isinstance(value, Mapping):
         value = ",".join(f"{key}={_escape(str(column))}" for key, column in value.items())

@@ -3,10 +3,10 @@
 R runs, B examples, H the backbone's hidden size, C classes.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from xpe_core.fields import Part
+from xpe_core.fields import FieldValues, Part
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Readout(Protocol):
     Config: ClassVar[type[ReadoutConfig]]
     """Field names are unique over all parts."""
 
-    def read_as(self, reads: Literal["first", "mean"]) -> "Mapping[str, Any]":
+    def read_as(self, reads: Literal["first", "mean"]) -> FieldValues:
         """Return the fields of a readout that reads these states."""
 
     def reads(self, config: "RunConfig") -> Literal["first", "mean"]:

@@ -5,7 +5,8 @@ Sums are what is kept; rates are derived from them, so that groups of languages 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,31 @@ def mean_score(scores: Sequence[LanguageScore], languages: Sequence[str] | None 
     return sum(rates) / len(rates)
 
 
-def read_score(facts: Mapping[str, Any]) -> LanguageScore:
+@dataclass(frozen=True)
+class _OlderScore:
+    """A score as older versions kept it."""
+
+    language: str
+    num_examples: int
+    num_correct: int
+    macro_f1: float
+    loss: float
+    num_most_frequent: int | None = None
+
+    def convert(self) -> LanguageScore:
+        """Return it as scores are kept now."""
+        return LanguageScore(
+            language=self.language,
+            num_examples=self.num_examples,
+            score_sums={"accuracy": float(self.num_correct), "macro_f1": self.macro_f1 * self.num_examples},
+            loss=self.loss,
+            chance_sums={} if self.num_most_frequent is None else {"accuracy": float(self.num_most_frequent)},
+        )
+
+
+SCORE, OLDER_SCORE = TypeAdapter(LanguageScore), TypeAdapter(_OlderScore)
+
+
+def read_score(facts: Mapping[str, object]) -> LanguageScore:
     """Return a score out of the facts of a checkpoint, also of one that an older version wrote."""
-    if "score_sums" in facts:
-        return LanguageScore(**facts)
-    size, most_frequent = facts["num_examples"], facts.get("num_most_frequent")
-    return LanguageScore(
-        language=facts["language"],
-        num_examples=size,
-        score_sums={"accuracy": float(facts["num_correct"]), "macro_f1": facts["macro_f1"] * size},
-        loss=facts["loss"],
-        chance_sums={} if most_frequent is None else {"accuracy": float(most_frequent)},
-    )
+    return SCORE.validate_python(facts) if "score_sums" in facts else OLDER_SCORE.validate_python(facts).convert()

@@ -76,8 +76,9 @@ class FrozenStates:
     def _name(self, rows: np.ndarray) -> str:
         pack, config = self._pack, self._pack.configs[0]
         of_rows = hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()
-        of_backbone = [pack.backbone.weights_fingerprint, config.precision, pack.reads_first, pack.device.type]
-        return digest([FORMAT, self._data.fingerprint, of_rows, *of_backbone])
+        of_data = self._data.fingerprint, of_rows
+        of_backbone = pack.backbone.weights_fingerprint, config.precision, pack.reads_first, pack.device.type
+        return digest([FORMAT, *of_data, *of_backbone])
 
 
 def compute_states(pack: Pack, data: TokenisedData, rows: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ R runs of the pack.
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -17,18 +17,21 @@ from xpe_core.pack import Parameters
 from xpe_core.tasks.scores import LanguageScore, read_score
 from xpe_core.training.meter import Work
 
-FACTS = (
-    "state",
-    "error",
-    "num_steps",
-    "train_loss",
-    "validation_accuracy",
-    "best_step",
-    "best_validation_accuracy",
-    "selection_accuracy",
-    "evaluations_since_best",
-)
-"""Fields of `RunProgress` that a checkpoint holds as they are."""
+
+class RunFacts(TypedDict):
+    """What a checkpoint holds of a run beside weights; fields are those of `RunProgress`."""
+
+    state: str
+    error: str | None
+    num_steps: int
+    train_loss: float
+    validation_accuracy: float
+    best_step: int
+    best_validation_accuracy: float
+    selection_accuracy: float
+    evaluations_since_best: int
+    scores: list[dict[str, object]]
+    """As `read_score` takes them."""
 
 
 @dataclass(frozen=True)
@@ -114,17 +117,28 @@ class RunProgress:
             validation_scores=self.validation_scores,
         )
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> RunFacts:
         """Return what a checkpoint must hold beside weights, as JSON takes it; `restore` takes it back."""
-        return {
-            **{name: getattr(self, name) for name in FACTS},
-            "scores": [asdict(one) for one in self.validation_scores],
-        }
+        return RunFacts(
+            state=self.state,
+            error=self.error,
+            num_steps=self.num_steps,
+            train_loss=self.train_loss,
+            validation_accuracy=self.validation_accuracy,
+            best_step=self.best_step,
+            best_validation_accuracy=self.best_validation_accuracy,
+            selection_accuracy=self.selection_accuracy,
+            evaluations_since_best=self.evaluations_since_best,
+            scores=[asdict(score) for score in self.validation_scores],
+        )
 
-    def restore(self, facts: dict[str, Any]) -> None:
+    def restore(self, facts: RunFacts) -> None:
         """Stand where another run of the same configuration and seed stood."""
-        for name in FACTS:
-            setattr(self, name, facts[name])
+        self.state, self.error = facts["state"], facts["error"]
+        self.num_steps, self.train_loss = facts["num_steps"], facts["train_loss"]
+        self.validation_accuracy, self.selection_accuracy = facts["validation_accuracy"], facts["selection_accuracy"]
+        self.best_step, self.best_validation_accuracy = facts["best_step"], facts["best_validation_accuracy"]
+        self.evaluations_since_best = facts["evaluations_since_best"]
         self.validation_scores = tuple(read_score(score) for score in facts["scores"])
 
 

@@ -7,7 +7,10 @@ read.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from xpe_core.fields import FieldValues
+from xpe_core.json_types import JsonObject
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 class PeftPart:
     """What is written of a tuning."""
 
-    settings: Mapping[str, Any]
+    settings: JsonObject
     """Keys of `adapter_config.json`."""
     tensors: "Mapping[str, Tensor]"
     title: str
@@ -36,7 +39,7 @@ class PeftPart:
 class PeftFields:
     """What is read of a tuning."""
 
-    values: Mapping[str, Any]
+    values: FieldValues
     """Fields of `RunConfig`, those of the tuning and what else is known of the run."""
     parameters: "Mapping[str, Tensor]"
     """By the names in the tuning's module."""
@@ -57,7 +60,7 @@ class PeftFormat(Protocol):
         """
 
     def read(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+        self, values: Mapping[str, object], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
     ) -> PeftFields:
         """Move what belongs to the tuning out of an adapter's tensors and return it.
 

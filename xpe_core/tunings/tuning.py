@@ -4,9 +4,9 @@ R runs, B examples, P virtual tokens, H the backbone's hidden size.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
-from xpe_core.fields import Part
+from xpe_core.fields import FieldValues, Part
 
 if TYPE_CHECKING:  # Torch takes seconds to import, and a report needs none of it
     from torch import Tensor, nn
@@ -50,7 +50,7 @@ class Tuning(Protocol):
     inserts: ClassVar[bool]
     """False: the backbone computes the same for all runs and steps, so its states are computed once."""
 
-    baselines: ClassVar[Mapping[str, Mapping[str, Any]]]
+    baselines: ClassVar[Mapping[str, FieldValues]]
     """By method: the fields that make a configuration the one that a search and a replication set beside it."""
     peft: "ClassVar[PeftFormat | None]"
     """How it is written and read in peft's format; None where peft has none."""

@@ -23,6 +23,7 @@ from sweep.analysis.published import load_published
 from sweep.experiment.search import Search
 from sweep.storage import Folder
 from tests.making.experiments import make_rows, put, write_grid, write_replication, write_search
+from tests.making.runs import ratio_of
 from tests.sweep.analysis.test_tables import ARMS, accuracy
 from xpe_core.config import RunConfig
 from xpe_core.languages import load_languages
@@ -74,7 +75,7 @@ def test_the_front_holds_what_no_other_beats_on_both(tmp_path: Path) -> None:
     points = {0.0: (0.3, 0.8), 0.2: (0.4, 0.7), 0.4: (0.35, 0.7), 0.6: (0.5, 0.5), 0.8: (0.45, 0.45)}
 
     def made(run: RunConfig, code: str) -> float:
-        low, seen = points[run.values["encoder_ratio"]]
+        low, seen = points[ratio_of(run)]
         return low if code in ("yor_Latn", "nqo_Nkoo") else seen
 
     arms = {f"r{ratio:g}": {"encoder_ratio": ratio} for ratio in points}
@@ -102,7 +103,7 @@ TRIALS = [
 
 
 def flat(run: RunConfig, code: str) -> float:
-    return 0.5 + 0.1 * run.values["encoder_ratio"]
+    return 0.5 + 0.1 * ratio_of(run)
 
 
 def test_a_replication_stands_beside_what_the_search_promised(tmp_path: Path) -> None:

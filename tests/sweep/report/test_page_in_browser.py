@@ -14,6 +14,7 @@ from sweep.report.page import build_page
 from sweep.report.sheet import interval
 from sweep.storage import Folder
 from tests.making.experiments import write_grid
+from tests.making.runs import ratio_of
 from tests.sweep.analysis.test_per_language import flat
 from tests.sweep.analysis.test_tables import ARMS, accuracy
 from tests.sweep.report.test_page import NASTY, make_everything
@@ -243,7 +244,7 @@ def test_the_language_table_is_whole_on_a_laptop_and_scrolls_under_its_first_col
 def test_labels_of_points_lie_on_no_other_label_at_any_width(chromium: "sync_api.Browser", tmp_path: Path) -> None:
     def on_the_front(run: RunConfig, code: str) -> float:
         low = code in ("yor_Latn", "nqo_Nkoo")
-        return 0.5 + 0.02 * run.values["encoder_ratio"] * (1 if low else -1)
+        return 0.5 + 0.02 * ratio_of(run) * (1 if low else -1)
 
     arms = {f"an arm with a long name {n}": {"encoder_ratio": n / 10} for n in range(10)}
     write_grid(tmp_path / "front", {"spt": {"encoder_ratio": 0.0, "max_steps": 9}, **arms}, on_the_front)

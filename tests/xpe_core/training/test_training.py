@@ -13,7 +13,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack, rate_and_decay
+from xpe_core.pack import Pack, count_tokens, rate_and_decay
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
 from xpe_core.training.training import Report, draw_batches, train
@@ -166,7 +166,7 @@ def test_the_reported_work_counts_every_text_token_of_every_run(base: dict[str, 
     num_tokens = int(data.lengths[data.select(["deu_Latn", "eng_Latn"], "train")].sum())
     assert [report.work.num_tokens for report in reports] == [6 * num_tokens, 12 * num_tokens]
     work = reports[-1].work
-    assert work.num_positions == work.num_tokens + work.num_padding + 72 * 2 * 8 * config.values["num_virtual_tokens"]
+    assert work.num_positions == work.num_tokens + work.num_padding + 72 * 2 * 8 * count_tokens(config)
     assert 0 < work.padding_share < 0.2
     assert work.tokens_per_second == pytest.approx(work.num_tokens / work.seconds)
 

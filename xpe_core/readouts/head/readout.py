@@ -1,8 +1,9 @@
 """The classification head as a readout: cross-entropy in training, the most probable class as the answer."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from xpe_core.fields import FieldValues
 from xpe_core.readouts.head.config import HeadConfig
 from xpe_core.readouts.readout import ReadoutConfig
 
@@ -18,7 +19,7 @@ class HeadReadout:
 
     Config: ClassVar[type[ReadoutConfig]] = HeadConfig
 
-    def read_as(self, reads: Literal["first", "mean"]) -> Mapping[str, Any]:
+    def read_as(self, reads: Literal["first", "mean"]) -> FieldValues:
         """Return the `pooling`."""
         return {"pooling": reads}
 

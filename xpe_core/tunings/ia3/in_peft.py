@@ -1,7 +1,7 @@
 """IA3 in peft's format: `ia3_l` of every scaled layer, [O, 1] of what comes out of it or [1, I] of what goes in."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from xpe_core.backbones.roles import find_role
 from xpe_core.errors import InputError
@@ -34,7 +34,7 @@ class Ia3InPeft:
         return PeftPart(settings, tensors, "IA3", "Scaling vectors", "the vectors", True)
 
     def read(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+        self, values: Mapping[str, object], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
     ) -> PeftFields:
         """Return the vectors by block and role; InputError where a layer is scaled that IA3 here leaves alone."""
         parameters: dict[str, Tensor] = {}

@@ -1,9 +1,10 @@
 """IA3 as a tuning: its vectors are what the backbone's linear layers are multiplied with."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValues
 from xpe_core.tunings.ia3.config import Ia3Config
 from xpe_core.tunings.ia3.in_peft import Ia3InPeft
 from xpe_core.tunings.ia3.sides import INPUT, SCALED
@@ -27,7 +28,7 @@ class Ia3Tuning:
     methods: ClassVar[Mapping[str, str]] = {"ia3": "IA3"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
-    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    baselines: ClassVar[Mapping[str, FieldValues]] = {}
     peft: ClassVar[PeftFormat | None] = Ia3InPeft()
     drops_in_layers: ClassVar[bool] = False
 

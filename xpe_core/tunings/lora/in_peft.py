@@ -1,7 +1,7 @@
 """LoRA in peft's format, without importing Torch before it is needed."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from xpe_core.tunings.lora.config import LoraConfig
 from xpe_core.tunings.peft_format import PeftFields, PeftPart
@@ -25,7 +25,7 @@ class LoraInPeft:
         return write_updates(config.tuning, dict(module.state_dict()), modules())
 
     def read(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+        self, values: Mapping[str, object], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
     ) -> PeftFields:
         """Return the matrices by block and role."""
         from xpe_core.tunings.lora.peft import read_updates

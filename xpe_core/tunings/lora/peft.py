@@ -4,13 +4,15 @@ Settings of peft that change what is computed (rslora, dora, ranks that differ, 
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from xpe_core.backbones.roles import ROLES, find_role
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValues
+from xpe_core.json_types import JsonObject
 from xpe_core.tunings.lora.config import LoraConfig
 from xpe_core.tunings.peft_format import PeftFields, PeftPart
 from xpe_core.validation import build_config
@@ -46,7 +48,7 @@ def write_updates(config: LoraConfig, parameters: Mapping[str, Tensor], modules:
         for key in keys
         for ours, theirs in PARTS.items()
     }
-    settings = {
+    settings: JsonObject = {
         "r": config.rank,
         "lora_alpha": config.alpha,
         "lora_dropout": config.lora_dropout,
@@ -59,7 +61,7 @@ def write_updates(config: LoraConfig, parameters: Mapping[str, Tensor], modules:
 
 
 def read_updates(
-    values: Mapping[str, Any], tensors: dict[str, Tensor], trained: "RunConfig | None", where: str
+    values: Mapping[str, object], tensors: dict[str, Tensor], trained: "RunConfig | None", where: str
 ) -> PeftFields:
     """Move the updates out of a folder's tensors and return them; InputError that names `where`."""
     settings = build_config(Settings, values, f"{where}: adapter_config.json")
@@ -75,7 +77,7 @@ def read_updates(
     if not parameters:
         raise InputError(f"{where}: it holds no tensor that ends in {PARTS['down']}")
     known = {} if trained is None else trained.set_values
-    own = {"rank": settings.r, "alpha": settings.lora_alpha, "target_modules": ",".join(sorted(roles))}
+    own: FieldValues = {"rank": settings.r, "alpha": settings.lora_alpha, "target_modules": ",".join(sorted(roles))}
     return PeftFields({**known, "tuning": "lora", **own}, parameters)
 
 

@@ -1,9 +1,10 @@
 """LoRA as a tuning: its matrices are what the backbone adds to its linear layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValues
 from xpe_core.tunings.lora.config import LoraConfig
 from xpe_core.tunings.lora.in_peft import LoraInPeft
 from xpe_core.tunings.peft_format import PeftFormat
@@ -26,7 +27,7 @@ class LoraTuning:
     methods: ClassVar[Mapping[str, str]] = {"lora": "LoRA"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
-    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    baselines: ClassVar[Mapping[str, FieldValues]] = {}
     peft: ClassVar[PeftFormat | None] = LoraInPeft()
     drops_in_layers: ClassVar[bool] = True
 

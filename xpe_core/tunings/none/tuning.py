@@ -1,8 +1,9 @@
 """Nothing is inserted, so the backbone's states are the same for all runs, seeds and steps."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from xpe_core.fields import FieldValues
 from xpe_core.tunings.none.config import NoConfig
 from xpe_core.tunings.peft_format import PeftFormat
 from xpe_core.tunings.tuning import TuningConfig
@@ -24,7 +25,7 @@ class NoTuning:
     methods: ClassVar[Mapping[str, str]] = {"head": "head only"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = False
-    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    baselines: ClassVar[Mapping[str, FieldValues]] = {}
     peft: ClassVar[PeftFormat | None] = None
     drops_in_layers: ClassVar[bool] = False
 

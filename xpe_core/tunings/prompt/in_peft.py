@@ -1,7 +1,7 @@
 """Prompts in peft's format, without importing Torch before it is needed."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from xpe_core.tunings.peft_format import PeftFields, PeftPart
 
@@ -23,7 +23,7 @@ class PromptInPeft:
         return write_prompt(module)
 
     def read(
-        self, values: Mapping[str, Any], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
+        self, values: Mapping[str, object], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str
     ) -> PeftFields:
         """Return a table of virtual tokens as an SPT."""
         from xpe_core.tunings.prompt.peft import read_prompt

@@ -17,7 +17,7 @@ it: what is read has the ratio of its tensors, and what is written one that give
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -43,6 +43,8 @@ from xpe_core.adapters.layout import (
 from xpe_core.adapters.peft_readme import TOKENIZE, copy_script, quote, say_base
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValue
+from xpe_core.json_types import JsonObject
 from xpe_core.pack import reads
 from xpe_core.tunings.prompt.config import PromptConfig
 from xpe_core.tunings.prompt.peft import LARGEST
@@ -103,7 +105,7 @@ class XpeSettings(PeftSettings):
     encoder_num_heads: int = Field(8, ge=1, le=LARGEST)
 
 
-def is_micm(values: Mapping[str, Any]) -> bool:
+def is_micm(values: Mapping[str, object]) -> bool:
     """Whether the content of an `adapter_config.json` is of an adapter of micm-nlp."""
     return values.get("peft_type") == TYPE or (values.get("peft_type") == "P_TUNING" and "encoder_ratio" in values)
 
@@ -125,13 +127,13 @@ def write_micm(adapter: Adapter, folder: str | Path) -> str:
             f"which must then be the backbone's, {hidden_size}"
         )
     base = read_base_config(adapter)
-    model_type = base["model_type"]
+    model_type = base.model_type
     if model_type not in HEADS:
         raise InputError(
             f"backbone {backbone}: transformers' class for {model_type!r}, which micm-nlp uses, has another "
             f"head; allowed are {', '.join(HEADS)}"
         )
-    values = {
+    values: JsonObject = {
         "peft_type": TYPE,
         "task_type": "SEQ_CLS",
         "base_model_name_or_path": name_base(backbone),
@@ -139,8 +141,8 @@ def write_micm(adapter: Adapter, folder: str | Path) -> str:
         "num_virtual_tokens": config.num_virtual_tokens,
         "token_dim": hidden_size,
         "num_transformer_submodules": 1,
-        "num_attention_heads": base.get("num_attention_heads"),
-        "num_layers": base.get("num_hidden_layers"),
+        "num_attention_heads": base.num_attention_heads,
+        "num_layers": base.num_hidden_layers,
         "encoder_ratio": find_ratio(config),
         "encoder_reparameterization_type": {ours: theirs for theirs, ours in ENCODER_TYPES.items()}[
             config.encoder_type
@@ -196,7 +198,7 @@ def take_prompt(config: RunConfig) -> PromptConfig:
     return config.tuning
 
 
-def _read_values(config: RunConfig) -> dict[str, Any]:
+def _read_values(config: RunConfig) -> dict[str, FieldValue]:
     return {name: value for name, value in config.set_values.items() if name != "imported"}
 
 
@@ -226,10 +228,10 @@ def _build_config(settings: XpeSettings, trained: RunConfig | None, hidden_size:
     return config
 
 
-def _find_encoder(settings: XpeSettings, hidden_size: int) -> dict[str, Any]:
+def _find_encoder(settings: XpeSettings, hidden_size: int) -> dict[str, FieldValue]:
     """Return the fields that decide the encoder; what its type does not read is left out."""
     encoder_type = ENCODER_TYPES[settings.encoder_reparameterization_type]
-    values: dict[str, Any] = {"encoder_type": encoder_type}
+    values: dict[str, FieldValue] = {"encoder_type": encoder_type}
     if settings.encoder_input_size:
         values["encoder_input_size"] = settings.encoder_input_size
     if encoder_type != "none":

@@ -5,13 +5,14 @@ whatever it was trained as.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from xpe_core.errors import InputError
+from xpe_core.json_types import JsonObject
 from xpe_core.tunings.peft_format import PeftFields, PeftPart
 from xpe_core.validation import build_config
 
@@ -37,7 +38,7 @@ def write_prompt(prompt: nn.Module) -> PeftPart:
     """Return what is written of a prompt."""
     with torch.inference_mode():
         table: Tensor = prompt([])[0].clone()
-    settings = {
+    settings: JsonObject = {
         "num_virtual_tokens": len(table),
         "token_dim": table.shape[1],
         "num_transformer_submodules": 1,
@@ -47,7 +48,7 @@ def write_prompt(prompt: nn.Module) -> PeftPart:
 
 
 def read_prompt(
-    values: Mapping[str, Any], tensors: dict[str, Tensor], trained: "RunConfig | None", where: str
+    values: Mapping[str, object], tensors: dict[str, Tensor], trained: "RunConfig | None", where: str
 ) -> PeftFields:
     """Move a prompt out of a folder's tensors and return it; InputError that names `where`."""
     settings = build_config(Settings, values, f"{where}: adapter_config.json")

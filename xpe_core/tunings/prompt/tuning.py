@@ -1,9 +1,10 @@
 """Soft prompts as a tuning: virtual tokens before the text."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValues
 from xpe_core.tunings.peft_format import PeftFormat
 from xpe_core.tunings.prompt.config import PromptConfig
 from xpe_core.tunings.prompt.describe import describe_prompt
@@ -27,7 +28,7 @@ class PromptTuning:
     methods: ClassVar[Mapping[str, str]] = {"spt": "SPT", "xpe": "XPE", "dual": "DUAL"}
     sharing: ClassVar[Literal["pack", "alone"]] = "pack"
     inserts: ClassVar[bool] = True
-    baselines: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    baselines: ClassVar[Mapping[str, FieldValues]] = {
         "spt": {"encoder_ratio": 0.0},
         "xpe": {"encoder_ratio": 1.0},
     }
