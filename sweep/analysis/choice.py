@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from sweep.analysis.results import Cell, Results
+from sweep.analysis.rows import table_of
 from sweep.analysis.statistics import Array
-from sweep.analysis.tables import complete_differences, pair
+from sweep.analysis.tables import compare_pairs, pair
 from sweep.records.ranking import Candidate, rank_candidates
 from sweep.records.states import State
 from xpe_core.errors import InputError
@@ -18,16 +19,22 @@ from xpe_core.validation import nearest
 
 IDENTIFIER = re.compile(r"[0-9a-f]{4,16}")
 """A config_id or run_id, or its first digits."""
-CHOICE_SCHEMA = {
-    "config_id": pl.String,
-    "experiment": pl.String,
-    "arm": pl.String,
-    "source_set": pl.String,
-    "method": pl.String,
-    "num_seeds": pl.Int64,
-    "num_failed": pl.Int64,
-    "score": pl.Float64,
-}
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """A finished configuration, as it is ranked."""
+
+    config_id: str
+    experiment: str
+    arm: str
+    source_set: str
+    method: str
+    num_seeds: int
+    """Complete runs."""
+    num_failed: int
+    score: float
+    """In [0, 1]."""
 
 
 def parse_weights(text: str, groups: Sequence[str]) -> dict[str, float]:
@@ -51,8 +58,8 @@ def parse_weights(text: str, groups: Sequence[str]) -> dict[str, float]:
 def rank(results: Results, weights: Mapping[str, float] | None = None, method: str | None = None) -> pl.DataFrame:
     """Return the finished configurations, the best first, as `ranking.rank_candidates` judges them.
 
-    Columns: config_id, experiment, arm, source_set, method, num_seeds (complete runs), num_failed, score in [0, 1]: the
-    selection accuracy, or with `weights` the weighted mean of the test accuracies of target groups.
+    A `RankedRow` each. Its score is the selection accuracy, or with `weights` the weighted mean of the test scores of
+    target groups.
     """
     names = [one.name for one in results.experiments]
     cells = sorted(results.cells, key=lambda cell: (names.index(cell.experiment), cell.first_trial))
@@ -61,19 +68,19 @@ def rank(results: Results, weights: Mapping[str, float] | None = None, method: s
         for cell in cells
         if method in (None, cell.method)
     ]
-    rows = [
-        (cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method, len(cell.seeds), one.num_failed)
-        + (one.score,)
-        for one in rank_candidates(candidates)
-        for cell in (one.subject,)
-    ]
-    return pl.DataFrame(rows, schema=CHOICE_SCHEMA, orient="row")
+    return table_of(RankedRow, [_row(candidate) for candidate in rank_candidates(candidates)])
+
+
+def _row(candidate: Candidate[Cell]) -> RankedRow:
+    cell, num_failed = candidate.subject, candidate.num_failed
+    kind = cell.config_id, cell.experiment, cell.arm, cell.source_set, cell.method
+    return RankedRow(*kind, num_seeds=len(cell.seeds), num_failed=num_failed, score=candidate.score)
 
 
 def _scores(results: Results, cell: Cell, weights: Mapping[str, float] | None) -> Array:
     """Return the score of each complete seed; none where a group of `weights` cannot be averaged."""
     if weights is None:
-        return cell.selection_accuracies
+        return cell.selection_scores
     if any(results.differs(cell, group) for group in weights):
         return np.empty(0)
     sums = [weight * results.group_means(cell, group) for group, weight in weights.items()]
@@ -119,20 +126,14 @@ def compare(results: Results, first: str, second: str, groups: Sequence[str] | N
     names, found = (first, second), (find_cells(results, first), find_cells(results, second))
     homes = _choose_homes(names, [list(dict.fromkeys(cell.experiment for cell in cells)) for cells in found])
     ones, others = ([c for c in cells if c.experiment == home] for cells, home in zip(found, homes, strict=True))
-    rows: list[dict[str, object]] = []
-    pairs = []
-    for one, other in _couples(names, ones, others):
-        source_set = one.source_set if one.source_set == other.source_set else f"{one.source_set} / {other.source_set}"
-        for group in groups or results.groups:
-            row, values = pair(results, one, other, group)
-            rows.append({"source_set": source_set, **row})
-            pairs.append(values)
-    if not any(values.size for values in pairs):
-        notes = dict.fromkeys(f"{row['arm']} - {row['baseline']}: {row['note']}" for row in rows)
+    couples = _couples(names, ones, others)
+    pairings = [pair(results, one, other, group) for one, other in couples for group in groups or results.groups]
+    if not any(pairing.differences.size for pairing in pairings):
+        notes = dict.fromkeys(f"{pairing.arm} - {pairing.baseline}: {pairing.note}" for pairing in pairings)
         raise InputError(
             f"compare {first} {second}: nothing can be compared: {'; '.join(notes) or 'no run is complete'}"
         )
-    return complete_differences(rows, pairs)
+    return compare_pairs(pairings)
 
 
 def _find(results: Results, name: str) -> list[Cell]:
@@ -213,14 +214,14 @@ def _by_digits(cells: Sequence[Cell], digits: str) -> list[Cell]:
             cell,
             arm=f"{cell.arm} seed {seed}",
             seeds=(seed,),
-            accuracies=cell.accuracies[place : place + 1],
-            selection_accuracies=cell.selection_accuracies[place : place + 1],
+            scores=cell.scores[index : index + 1],
+            selection_scores=cell.selection_scores[index : index + 1],
             foreign={one: codes for one, codes in cell.foreign.items() if one == seed},
             resized={one: codes for one, codes in cell.resized.items() if one == seed},
             disputed=tuple(one for one in cell.disputed if one == seed),
         )
         for cell in cells
-        for place, seed in enumerate(cell.seeds)
+        for index, seed in enumerate(cell.seeds)
         if cell.config.with_seed(seed).run_id.startswith(digits)
     ]
     if len(found) + len(runs) > 1:

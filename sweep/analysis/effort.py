@@ -6,11 +6,12 @@ has to itself: a GPU, a share of one, or the machine's CPUs.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
 from sweep.analysis.results import Experiment
+from sweep.analysis.rows import table_of
 from sweep.experiment.search import Search
 from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
 from sweep.records.ranking import rank_trials
@@ -27,28 +28,8 @@ CURVE_SCHEMA = {
     "method": pl.String,
     "state": pl.String,
     "step": pl.Int64,
-    "accuracy": pl.Float64,
+    "score": pl.Float64,
     "is_last": pl.Boolean,
-}
-RUNG_SCHEMA = {
-    "experiment": pl.String,
-    "step": pl.Int64,
-    "num_reached": pl.Int64,
-    "num_stopped": pl.Int64,
-    "best": pl.Float64,
-    "median": pl.Float64,
-}
-COST_SCHEMA = {
-    "experiment": pl.String,
-    "num_trials": pl.Int64,
-    "hours": pl.Float64,
-    "device_hours": pl.Float64,
-    "gpu_hours": pl.Float64,
-    "best": pl.String,
-    "best_device_hours": pl.Float64,
-    "num_stopped": pl.Int64,
-    "saved_device_hours": pl.Float64,
-    "saved_share": pl.Float64,
 }
 IMPORTANCE_SCHEMA = {
     "experiment": pl.String,
@@ -56,6 +37,44 @@ IMPORTANCE_SCHEMA = {
     "importance": pl.Float64,
     "num_trials": pl.Int64,
 }
+
+
+@dataclass(frozen=True)
+class RungRow:
+    """What happened at a rung of a search."""
+
+    experiment: str
+    step: int
+    """Of the rung; the last is the full length."""
+    num_reached: int
+    """Trials that reported there or later."""
+    num_stopped: int
+    """Those that were stopped before the next rung."""
+    best: float | None
+    """Score at the first report at or after the rung, as the median."""
+    median: float | None
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """What an experiment took."""
+
+    experiment: str
+    num_trials: int
+    hours: float
+    """With a driver at work."""
+    device_hours: float
+    """Trials' hours."""
+    gpu_hours: float
+    """As measured; 0 without GPUs."""
+    best: str | None
+    """config_id, by selection accuracy."""
+    best_device_hours: float | None
+    num_stopped: int
+    saved_device_hours: float
+    """What the stopped trials' other steps would have taken at each one's own pace, their tests not counted."""
+    saved_share: float
+    """Of what it would all have taken."""
 
 
 def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
@@ -85,7 +104,7 @@ def learning_curves(experiments: Sequence[Experiment]) -> pl.DataFrame:
     """Return every trial's selection accuracy by step, and where it was stopped.
 
     Columns: experiment, trial_id, trial_number, config_id, arm (of a grid), method, state (null: not ended), step,
-    accuracy (mean over the trial's seeds), is_last (whether the trial reported nothing later: with state `pruned` it
+    score (mean over the trial's seeds), is_last (whether the trial reported nothing later: with state `pruned` it
     was stopped here).
     """
     rows = []
@@ -100,13 +119,11 @@ def learning_curves(experiments: Sequence[Experiment]) -> pl.DataFrame:
 
 
 def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFrame:
-    """Return, of `learning_curves`, what happened at each of a search's rungs.
+    """Return, of `learning_curves`, what happened at each of a search's rungs, a `RungRow` each.
 
-    Columns: experiment, step (of the rung; the last is the full length), num_reached (trials that reported there or
-    later), num_stopped (those that were stopped before the next rung), best and median (accuracy at the first report at
-    or after the rung). SPT and XPE, which are never stopped, are counted, too. Source: ASHA, arXiv:1810.05934.
+    SPT and XPE, which are never stopped, are counted, too. Source: ASHA, arXiv:1810.05934.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[RungRow] = []
     for one in experiments:
         if one.sweep.kind != "search":
             continue
@@ -118,23 +135,14 @@ def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFra
             ended = reached.filter(pl.col("is_last") & (pl.col("state") == State.PRUNED))
             if following is not None:
                 ended = ended.filter(pl.col("step") < following)
-            best, median = first["accuracy"].max(), first["accuracy"].median()
-            rows.append(
-                {"experiment": one.name, "step": step, "num_reached": len(first), "num_stopped": len(ended)}
-                | {"best": best, "median": median}
-            )
-    return pl.DataFrame(rows, schema=RUNG_SCHEMA)
+            best, median = first.select(best=pl.max("score"), median=pl.median("score")).row(0)
+            rows.append(RungRow(one.name, step, len(first), len(ended), best, median))
+    return table_of(RungRow, rows)
 
 
 def costs(experiments: Sequence[Experiment]) -> pl.DataFrame:
-    """Return what experiments took, what their best configuration took, and what early stopping saved.
-
-    Columns: experiment, num_trials, hours (with a driver at work), device_hours (trials' hours), gpu_hours (as
-    measured; 0 without GPUs), best (config_id, by selection accuracy), best_device_hours, num_stopped,
-    saved_device_hours (what the stopped trials' other steps would have taken at each one's own pace, their tests not
-    counted), saved_share (of what it would all have taken).
-    """
-    rows: list[dict[str, Any]] = []
+    """Return what experiments took, what their best configuration took, and what early stopping saved: `CostRow`."""
+    rows: list[CostRow] = []
     for one in experiments:
         records = read_ledger(one.folder)
         hours = trial_hours(one)
@@ -145,12 +153,20 @@ def costs(experiments: Sequence[Experiment]) -> pl.DataFrame:
         total = sum(hours.values())
         of_best = [hours[r.trial_id] for r in records.values() if best and r.config_id == best.subject]
         rows.append(
-            {"experiment": one.name, "num_trials": len(records), "hours": usage.hours, "device_hours": total}
-            | {"gpu_hours": usage.gpu_hours, "best": best.subject if best else None}
-            | {"best_device_hours": sum(of_best) if best else None, "num_stopped": len(stopped)}
-            | {"saved_device_hours": saved, "saved_share": saved / (total + saved) if total else 0.0}
+            CostRow(
+                experiment=one.name,
+                num_trials=len(records),
+                hours=usage.hours,
+                device_hours=total,
+                gpu_hours=usage.gpu_hours,
+                best=best.subject if best else None,
+                best_device_hours=sum(of_best) if best else None,
+                num_stopped=len(stopped),
+                saved_device_hours=saved,
+                saved_share=saved / (total + saved) if total else 0.0,
+            )
         )
-    return pl.DataFrame(rows, schema=COST_SCHEMA)
+    return table_of(CostRow, rows)
 
 
 def trial_hours(one: Experiment) -> dict[str, float]:

@@ -1,17 +1,18 @@
-"""Accuracy and difference to the baseline language by language, and by family and script.
+"""Score and difference to the baseline language by language, and by family and script.
 
-Accuracies are in [0, 1]. A single language among many that was picked for its gain has gained less than it seems: the
+Scores are in [0, 1]. A single language among many that was picked for its gain has gained less than it seems: the
 largest of many noisy differences is an overestimate, so these tables describe and do not prove.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from sweep.analysis.results import Cell, Results, means_of_complete
 from sweep.analysis.statistics import Array
-from sweep.analysis.tables import BASELINE, describe, find_baseline, paired
+from sweep.analysis.tables import BASELINE, estimate, find_baseline, paired
 from sweep.records.ranking import SAME_DIGITS
 from xpe_core.languages import find_language
 
@@ -32,7 +33,7 @@ LANGUAGE_SCHEMA = {
 }
 MEASURED = {
     "num_seeds": pl.Int64,
-    "accuracy": pl.Float64,
+    "score": pl.Float64,
     "low": pl.Float64,
     "high": pl.Float64,
     "baseline": pl.String,
@@ -44,16 +45,38 @@ MEASURED = {
 CELL = {"source_set": pl.String, "arm": pl.String}
 
 
+@dataclass(frozen=True)
+class LanguageRow:
+    """A language with an arm on a source set, as `language_table` has it."""
+
+    source_set: str
+    arm: str
+    language: str
+    name: str | None
+    script: str | None
+    family: str | None
+    joshi_class: int | None
+    seen: bool | None
+    low_performing: bool | None
+    excluded: bool
+    score: float | None
+    low: float | None
+    high: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+
+
 def language_table(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
-    """Return every tested language's accuracy with each arm and source set, and its difference to the baseline.
+    """Return every tested language's score with each arm and source set, and its difference to the baseline.
 
     Columns: source_set, arm, language, name, script, family, joshi_class, seen (in the pretraining of the experiment's
     backbone), low_performing (these null where they are not known of the language, the backbone or the task), excluded
-    (whether it is in no target group), num_seeds (complete runs that were tested on it), accuracy, low and high (95 %
+    (whether it is in no target group), num_seeds (complete runs that were tested on it), score, low and high (95 %
     interval over seeds), baseline, num_pairs, difference (paired by seed), difference_low and difference_high.
     Intervals: `statistics.seed_interval`.
     """
-    each = [(code, [place]) for place, code in enumerate(results.languages)]
+    each = [(code, [index]) for index, code in enumerate(results.languages)]
     measured = _measure(results, baseline, each, "language")
     table = measured.join(describe_languages(results), on="language", how="left", maintain_order="left")
     return table.select(*CELL, *LANGUAGE_SCHEMA, *MEASURED)
@@ -79,18 +102,18 @@ def extremes(table: pl.DataFrame, count: int = NUM_EXTREMES) -> pl.DataFrame:
 
 
 def kinship_table(results: Results, by: str, baseline: str = BASELINE) -> pl.DataFrame:
-    """Return accuracy and difference by `family` or `script`, excluded languages left out; largest kinds first.
+    """Return score and difference by `family` or `script`, excluded languages left out; largest kinds first.
 
     Columns: source_set, arm, the kind, num_languages, and those of `language_table` from num_seeds on. A seed that
     lacks one of the kind's languages is not counted.
     """
     kinds: dict[str, list[int]] = {}
-    for place, code in enumerate(results.languages):
+    for index, code in enumerate(results.languages):
         language = find_language(code)
         if language is not None and code not in results.excluded:
-            kinds.setdefault(language.family if by == "family" else language.script, []).append(place)
+            kinds.setdefault(language.family if by == "family" else language.script, []).append(index)
     ordered = sorted(kinds.items(), key=lambda kind: (-len(kind[1]), kind[0]))
-    counts = [(kind, len(places)) for kind, places in ordered]
+    counts = [(kind, len(indices)) for kind, indices in ordered]
     sizes = pl.DataFrame(counts, schema={by: pl.String, "num_languages": pl.Int64}, orient="row")
     measured = _measure(results, baseline, ordered, by)
     return measured.join(sizes, on=by, maintain_order="left").select(*CELL, by, "num_languages", *MEASURED)
@@ -110,26 +133,25 @@ def describe_languages(results: Results) -> pl.DataFrame:
 
 
 def _measure(results: Results, baseline: str, kinds: Sequence[tuple[str, list[int]]], name: str) -> pl.DataFrame:
-    """Return accuracy and difference over the languages of each kind, for every arm and source set."""
+    """Return score and difference over the languages of each kind, for every arm and source set."""
     rows: list[dict[str, object]] = []
     own: list[Array] = []
     pairs: list[Array] = []
-    of_place = {(cell.arm, cell.source_set): cell for cell in results.shown}
+    by_arm = {(cell.arm, cell.source_set): cell for cell in results.shown}
     partners = {arm: find_baseline(results, arm, baseline) for arm in results.arms}
     for cell in results.shown:
-        partner = of_place.get((partners[cell.arm] or "", cell.source_set))
+        partner = by_arm.get((partners[cell.arm] or "", cell.source_set))
         differences = _differences(cell, partner)
-        for kind, places in kinds:
-            own.append(means_of_complete(cell.accuracies[:, places]))
-            pairs.append(np.empty(0) if differences is None else means_of_complete(differences[:, places]))
+        for kind, indices in kinds:
+            own.append(means_of_complete(cell.scores[:, indices]))
+            pairs.append(np.empty(0) if differences is None else means_of_complete(differences[:, indices]))
             row: dict[str, object] = {"source_set": cell.source_set, "arm": cell.arm, name: kind}
             compared = None if partner is None or partner is cell else partner.arm
             rows.append(row | {"num_seeds": len(own[-1]), "baseline": compared, "num_pairs": len(pairs[-1])})
-    means, changes = describe(own, NUM_RESAMPLES), describe(pairs, NUM_RESAMPLES, lowest=-1.0)
-    for row, mean, difference in zip(rows, means, changes, strict=True):
-        row |= {key: mean[key] for key in ("accuracy", "low", "high")}
-        row |= {"difference": difference["accuracy"]}
-        row |= {f"difference_{end}": difference[end] for end in ("low", "high")}
+    means, changes = estimate(own, NUM_RESAMPLES), estimate(pairs, NUM_RESAMPLES, lowest=-1.0)
+    for row, mean, change in zip(rows, means, changes, strict=True):
+        row |= {"score": mean.mean, "low": mean.low, "high": mean.high, "difference": change.mean}
+        row |= {"difference_low": change.low, "difference_high": change.high}
     return pl.DataFrame(rows, schema={**CELL, name: pl.String, **MEASURED})
 
 

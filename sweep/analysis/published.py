@@ -5,47 +5,78 @@ with one decimal.
 """
 
 import csv
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from sweep.analysis.results import Cell, Results
+from sweep.analysis.rows import table_of
 from sweep.analysis.statistics import Array
-from sweep.analysis.tables import describe
+from sweep.analysis.tables import Estimate, estimate
 from xpe_core.languages import resolve_languages
 from xpe_core.tasks.metrics import title_of
-from xpe_core.tunings import describe as describe_run
+from xpe_core.tunings import describe
 
 METRIC = "accuracy"
+ROUNDED = 0.0005
+"""By how much a published figure may be off: it has one decimal in percent."""
 BACKBONES = ("xlm-roberta-large", "xlm-r-large", "xlmr-large")
-SCHEMA = {
-    "source_set": pl.String,
-    "method": pl.String,
-    "group": pl.String,
-    "published": pl.Float64,
-    "num_published_seeds": pl.Int64,
-    "arm": pl.String,
-    "accuracy": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "num_seeds": pl.Int64,
-    "num_languages": pl.Int64,
-    "difference": pl.Float64,
-    "inside": pl.Boolean,
-    "note": pl.String,
-}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the published table."""
+
+    source_set: str
+    method: str
+    group: str
+    published: float
+    """In [0, 1], rounded to 0.001."""
+    num_published_seeds: int
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published figure beside what a comparable arm has."""
+
+    source_set: str
+    method: str
+    group: str
+    published: float
+    num_published_seeds: int
+    arm: str | None = None
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """95 % interval over our seeds: `statistics.seed_interval`."""
+    num_seeds: int | None = None
+    num_languages: int | None = None
+    difference: float | None = None
+    """Ours - published."""
+    inside: bool | None = None
+    """Whether the published value, give or take its rounding, lies in our interval.
+
+    It is itself a mean over ten seeds: of equal truths about one in six lies outside.
+    """
+    note: str | None = None
+    """Why there is no figure of ours."""
 
 
 @cache
-def load_published() -> tuple[dict[str, Any], ...]:
-    """Return the published figures: source_set, method, group, published (in [0, 1]), num_published_seeds."""
+def load_published() -> tuple[Figure, ...]:
+    """Return the published figures."""
     text = files("xpe_core.tasks.topic").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(
-        {"source_set": row["source_set"], "method": row["method"], "group": row["target_group"]}
-        | {"published": round(float(row["accuracy_percent"]) / 100, 6), "num_published_seeds": int(row["num_seeds"])}
+        Figure(
+            source_set=row["source_set"],
+            method=row["method"],
+            group=row["target_group"],
+            published=round(float(row["accuracy_percent"]) / 100, 6),
+            num_published_seeds=int(row["num_seeds"]),
+        )
         for row in csv.DictReader(text.splitlines())
     )
 
@@ -60,43 +91,41 @@ def why_not_comparable(cell: Cell, metric: str) -> str | None:
         return f"the backbone is {config.backbone}, not XLM-R large"
     if dataset not in ("sib200", "sib-200"):
         return f"the data set is {config.data.dataset}, not SIB-200"
-    words = describe_run(config)
+    words = describe(config)
     return None if words.published else f"{words.why_unpublished}, which is not published"
 
 
 def published_table(results: Results) -> pl.DataFrame:
-    """Return every published figure beside what comparable arms have; empty where no arm is comparable.
+    """Return every published figure beside what comparable arms have, a `PublishedRow` each.
 
-    Columns: source_set, method, group, published (in [0, 1], rounded to 0.001), num_published_seeds, arm, accuracy, low
-    and high (95 % interval over our seeds: `statistics.seed_interval`), num_seeds, num_languages, difference (ours -
-    published), inside (whether the published value, give or take its rounding, lies in our interval; it is itself a
-    mean over ten seeds, so about one of six such values of an equal truth lies outside), note (why there is no figure
-    of ours).
+    It is empty where no arm is comparable.
     """
     cells = [cell for cell in results.shown if why_not_comparable(cell, results.metric) is None]
     if not cells:
-        return pl.DataFrame(schema=SCHEMA)
-    rows: list[dict[str, Any]] = []
-    values: list[Array] = []
+        return table_of(PublishedRow, [])
+    rows: list[PublishedRow] = []
+    samples: list[Array] = []
     for figure in load_published():
-        method, source_set, group = figure["method"], figure["source_set"], figure["group"]
-        size = len(results.groups.get(group, ()))
-        ours = [c for c in cells if describe_run(c.config).published == method and c.source_set == source_set]
+        row = PublishedRow(**vars(figure))
+        ours = [c for c in cells if describe(c.config).published == figure.method and c.source_set == figure.source_set]
         for cell in ours:
-            note = _differs(results, cell, group)
-            own = results.group_means(cell, group) if note is None else np.empty(0)
-            rows.append({**figure, "arm": cell.arm, "num_seeds": len(own), "num_languages": size, "note": note})
-            values.append(own)
+            note = _differs(results, cell, figure.group)
+            samples.append(results.group_means(cell, figure.group) if note is None else np.empty(0))
+            counts = len(samples[-1]), len(results.groups.get(figure.group, ()))
+            rows.append(replace(row, arm=cell.arm, num_seeds=counts[0], num_languages=counts[1], note=note))
         if not ours:
-            rows.append({**figure, "note": "not run here"})
-            values.append(np.empty(0))
-    for row, found in zip(rows, describe(values), strict=True):
-        row |= {key: found[key] for key in ("accuracy", "low", "high")}
-        if found["accuracy"] is not None:
-            row["difference"] = found["accuracy"] - row["published"]
-        if found["low"] is not None:
-            row["inside"] = found["low"] - 0.0005 <= row["published"] <= found["high"] + 0.0005
-    return pl.DataFrame(rows, schema=SCHEMA)
+            rows.append(replace(row, note="not run here"))
+            samples.append(np.empty(0))
+    return table_of(PublishedRow, [_compare(row, ours) for row, ours in zip(rows, estimate(samples), strict=True)])
+
+
+def _compare(row: PublishedRow, ours: Estimate) -> PublishedRow:
+    """Return a row with our figure and what it says of the published one."""
+    inside = None
+    if ours.low is not None and ours.high is not None:
+        inside = ours.low - ROUNDED <= row.published <= ours.high + ROUNDED
+    difference = None if ours.mean is None else ours.mean - row.published
+    return replace(row, score=ours.mean, low=ours.low, high=ours.high, difference=difference, inside=inside)
 
 
 def _differs(results: Results, cell: Cell, group: str) -> str | None:

@@ -38,7 +38,7 @@ RunKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class _Found:
-    """A cell before its accuracies are known."""
+    """A cell before its scores are known."""
 
     experiment: str
     arm: str
@@ -57,7 +57,7 @@ class _Tested:
     """All test results of complete runs."""
 
     languages: tuple[str, ...]
-    accuracies: dict[RunKey, np.ndarray]
+    scores: dict[RunKey, np.ndarray]
     foreign: dict[RunKey, tuple[str, ...]]
     resized: dict[RunKey, tuple[str, ...]]
     disputed: frozenset[RunKey]
@@ -80,7 +80,7 @@ def read_results(
     Without it, these are the languages trained on, or those of the published table (`targets.choose_exclusions`).
     `merged` puts the seeds together that several experiments ran of one arm. `metric` is what is averaged, by default
     the task's first. InputError where a folder holds no
-    experiment, their accuracies do not compare (another data set or backbone), none of them has results yet, rows are
+    experiment, their scores do not compare (another data set or backbone), none of them has results yet, rows are
     impossible, or the exclusion set is unknown or holds all tested languages.
     """
     experiments = tuple(map(read_experiment, {str(folder): folder for folder in folders}.values()))
@@ -187,9 +187,9 @@ def _check_counts(rows: pl.DataFrame) -> None:
 
 
 def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunKey, float]) -> _Tested:
-    """Return accuracies by run, over the languages that most runs were tested on; of equally many the larger set.
+    """Return scores by run, over the languages that most runs were tested on; of equally many the larger set.
 
-    So with the number of test examples of a language: a run with another number has no accuracy there.
+    So with the number of test examples of a language: a run with another number has no score there.
     """
     sizes = rows.group_by("language", "num_examples").len().sort("len", "num_examples", descending=True)
     usual = sizes.unique("language", keep="first", maintain_order=True).select("language", usual="num_examples")
@@ -201,17 +201,17 @@ def _index(rows: pl.DataFrame, disputed: frozenset[RunKey], selection: dict[RunK
     )
     sets = Counter(tuple(sorted(codes)) for codes in by_run["language"].to_list())
     languages = max(sets, key=lambda codes: (sets[codes], len(codes), codes), default=())
-    places = {code: place for place, code in enumerate(languages)}
-    accuracies, foreign, resized = {}, {}, {}
+    index_of = {code: index for index, code in enumerate(languages)}
+    scores, foreign, resized = {}, {}, {}
     for name, run_id, codes, others, values in by_run.iter_rows():
         row = np.full(len(languages), np.nan)
         for code, is_other, value in zip(codes, others, values, strict=True):
-            if code in places and not is_other:
-                row[places[code]] = value
-        accuracies[name, run_id] = row
-        foreign[name, run_id] = tuple(sorted(code for code in codes if code not in places))
+            if code in index_of and not is_other:
+                row[index_of[code]] = value
+        scores[name, run_id] = row
+        foreign[name, run_id] = tuple(sorted(code for code in codes if code not in index_of))
         resized[name, run_id] = tuple(sorted(code for code, other in zip(codes, others, strict=True) if other))
-    return _Tested(languages, accuracies, foreign, resized, disputed, selection)
+    return _Tested(languages, scores, foreign, resized, disputed, selection)
 
 
 def _most_frequent(rows: pl.DataFrame) -> dict[str, tuple[float, int]]:
@@ -302,12 +302,12 @@ def _merge(found: Sequence[_Found], problems: _Problems) -> list[_Found]:
 
 def _name_apart(found: Sequence[_Found], experiments: Sequence[Experiment]) -> list[_Found]:
     """Name arms `NAME:arm` where several experiments have one of that name with other configurations."""
-    places: dict[tuple[str, str], set[str]] = defaultdict(set)
+    config_ids: dict[tuple[str, str], set[str]] = defaultdict(set)
     homes: dict[str, set[str]] = defaultdict(set)
     for cell in found:
-        places[cell.arm, cell.config.data.source_set].add(cell.config.config_id + cell.experiment)
+        config_ids[cell.arm, cell.config.data.source_set].add(cell.config.config_id + cell.experiment)
         homes[cell.arm].add(cell.experiment)
-    clashing = {arm for (arm, _), ids in places.items() if len(ids) > 1 and len(homes[arm]) > 1}
+    clashing = {arm for (arm, _), ids in config_ids.items() if len(ids) > 1 and len(homes[arm]) > 1}
     return [replace(c, arm=f"{c.experiment}:{c.arm}") if c.arm in clashing else c for c in found]
 
 
@@ -315,7 +315,7 @@ def _fill(found: _Found, tested: _Tested, groups: Groups) -> Cell:
     states = Counter(state for _, state in found.runs.values())
     complete = {seed: key for seed, (key, state) in sorted(found.runs.items()) if state == State.COMPLETE}
     none = np.full(len(tested.languages), np.nan)
-    rows = [tested.accuracies.get(key, none) for key in complete.values()]
+    rows = [tested.scores.get(key, none) for key in complete.values()]
     return Cell(
         experiment=found.experiment,
         arm=found.arm,
@@ -324,8 +324,8 @@ def _fill(found: _Found, tested: _Tested, groups: Groups) -> Cell:
         config=found.config,
         shown=found.shown,
         seeds=tuple(complete),
-        accuracies=np.array(rows).reshape(len(complete), len(tested.languages)),
-        selection_accuracies=np.array([tested.selection[key] for key in complete.values()], float),
+        scores=np.array(rows).reshape(len(complete), len(tested.languages)),
+        selection_scores=np.array([tested.selection[key] for key in complete.values()], float),
         states={state: states[state] for state in STATES},
         foreign={seed: codes for seed, key in complete.items() if (codes := tested.foreign.get(key, ()))},
         disputed=tuple(seed for seed, key in complete.items() if key in tested.disputed),

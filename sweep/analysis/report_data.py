@@ -10,8 +10,9 @@ from sweep.analysis.per_language import extremes, kinship_table, language_table
 from sweep.analysis.published import published_table, why_not_comparable
 from sweep.analysis.reading import PROBLEM_SCHEMA, read_results
 from sweep.analysis.results import Experiment, Results
+from sweep.analysis.rows import table_of
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
-from sweep.analysis.tradeoff import CURSE_SCHEMA, name_search, pareto_front, winners_curse
+from sweep.analysis.tradeoff import CurseRow, name_search, pareto_front, winners_curse
 from sweep.records.specification import read_specification
 from sweep.storage import Folder
 from xpe_core.errors import InputError
@@ -95,7 +96,7 @@ def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFra
 
     A search or replication is looked for beside its half.
     """
-    found = [pl.DataFrame(schema=CURSE_SCHEMA)]
+    found = [table_of(CurseRow, [])]
     problems = []
     for one in results.experiments:
         for other in _other_halves(one):

@@ -39,11 +39,11 @@ class Cell:
     """Whether it is in the tables; of a search only the best configuration of each method and source set is."""
     seeds: tuple[int, ...]
     """Of the complete runs, ascending."""
-    accuracies: Array
-    """Test accuracy in [0, 1] of the complete runs [seeds, languages of the results]; NaN where a run has none."""
+    scores: Array
+    """Test scores in [0, 1] of the complete runs [seeds, languages of the results]; NaN where a run has none."""
     states: dict[str, int]
     """How many runs are complete, failed, pruned, unfinished."""
-    selection_accuracies: Array
+    selection_scores: Array
     """Of the complete runs [seeds]: validation accuracy on what the experiment chooses by."""
     foreign: dict[int, tuple[str, ...]]
     """Languages that most other runs do not have, by the seed that has them."""
@@ -61,15 +61,15 @@ class Cell:
         """The configuration's id."""
         return self.config.config_id
 
-    def differs(self, places: Sequence[int], languages: Sequence[str], foreign: frozenset[str]) -> str | None:
-        """Return what is wrong with the cell's numbers at these places of `languages`; None where nothing is.
+    def differs(self, indices: Sequence[int], languages: Sequence[str], foreign: frozenset[str]) -> str | None:
+        """Return what is wrong with the cell's numbers at these indices of `languages`; None where nothing is.
 
         `foreign` are languages that do not belong there, because most runs do not have them.
         """
         missing: dict[int, list[str]] = {}
         resized: dict[int, list[str]] = {}
-        for seed, row in zip(self.seeds, np.isnan(self.accuracies), strict=True):
-            codes = [languages[place] for place in places if row[place]]
+        for seed, row in zip(self.seeds, np.isnan(self.scores), strict=True):
+            codes = [languages[index] for index in indices if row[index]]
             resized[seed] = [code for code in codes if code in self.resized.get(seed, ())]
             missing[seed] = [code for code in codes if code not in resized[seed]]
         more = {seed: sorted(foreign.intersection(found)) for seed, found in self.foreign.items()}
@@ -136,10 +136,10 @@ class Results:
         """The tables' columns, in the experiments' order; of a search SPT, XPE and DUAL, whichever came first."""
         names = [one.name for one in self.experiments]
 
-        def place(cell: Cell) -> tuple[int, int]:
+        def order(cell: Cell) -> tuple[int, int]:
             return names.index(cell.experiment), list(METHOD_NAMES).index(cell.method) if self.is_searched(cell) else 0
 
-        return list(dict.fromkeys(cell.arm for cell in sorted(self.shown, key=place)))
+        return list(dict.fromkeys(cell.arm for cell in sorted(self.shown, key=order)))
 
     def is_searched(self, cell: Cell) -> bool:
         """Whether a cell's seeds are those of a search."""
@@ -167,16 +167,16 @@ class Results:
 
     @cached_property
     def groups(self) -> dict[str, list[int]]:
-        """The rows that have a language here, with the places of their languages in any source set's."""
+        """The rows that have a language here, with the indices of their languages in any source set's."""
         found: dict[str, set[int]] = {}
-        for groups in self._places.values():
-            for group, places in groups.items():
-                found.setdefault(group, set()).update(places)
-        return {group: sorted(places) for group, places in found.items()}
+        for groups in self._indices.values():
+            for group, indices in groups.items():
+                found.setdefault(group, set()).update(indices)
+        return {group: sorted(indices) for group, indices in found.items()}
 
     @cached_property
-    def _places(self) -> dict[str, dict[str, list[int]]]:
-        """The places of each row's languages, by source set."""
+    def _indices(self) -> dict[str, dict[str, list[int]]]:
+        """The indices of each row's languages, by source set."""
         return {
             source_set: {
                 group: [self.languages.index(code) for code in codes]
@@ -190,34 +190,34 @@ class Results:
         """The target group with most languages, of equal ones the first."""
         return max(self.groups, key=lambda group: len(self.groups[group]))
 
-    def places(self, group: str, source_set: str) -> list[int]:
-        """Return the places of the languages that a row of a source set averages; none where it has no such row."""
-        return self._places.get(source_set, {}).get(group, [])
+    def language_indices(self, group: str, source_set: str) -> list[int]:
+        """Return the indices of the languages that a row of a source set averages; none where it has no such row."""
+        return self._indices.get(source_set, {}).get(group, [])
 
     def group_means(self, cell: Cell, group: str) -> Array:
-        """Return the mean accuracy over a group's languages, each weighing the same, of every complete seed [seeds].
+        """Return the mean score over a group's languages, each weighing the same, of every complete seed [seeds].
 
         Empty where it would be a mean over other languages: `differs` says why.
         """
-        values = self.group_accuracies(cell, group)
+        values = self.group_scores(cell, group)
         means: Array = values.mean(axis=1) if values.size else np.empty(0)
         return means
 
-    def group_accuracies(self, cell: Cell, group: str) -> Array:
-        """Return the accuracies on a group's languages of every complete seed [seeds, languages]; empty where a mean of
+    def group_scores(self, cell: Cell, group: str) -> Array:
+        """Return the scores on a group's languages of every complete seed [seeds, languages]; empty where a mean of
         them would be one over other languages.
         """
         if self.differs(cell, group) is not None:
             return np.empty((0, 0))
-        return cell.accuracies[:, self.places(group, cell.source_set)]
+        return cell.scores[:, self.language_indices(group, cell.source_set)]
 
     def differs(self, cell: Cell, group: str) -> str | None:
         """Return what is wrong with a cell's numbers for a group; None where nothing is."""
-        places = self.places(group, cell.source_set)
-        if not places:
+        indices = self.language_indices(group, cell.source_set)
+        if not indices:
             return "its source set trains on all of these languages"
         foreign = frozenset(self.rows.groups(cell.source_set, sorted(self.foreign)).get(group, ()))
-        return cell.differs(places, self.languages, foreign)
+        return cell.differs(indices, self.languages, foreign)
 
     @property
     def trained_on_targets(self) -> dict[str, int]:
@@ -234,9 +234,9 @@ class Results:
         return self.rows.explain(self.languages)
 
 
-def means_of_complete(accuracies: Array) -> Array:
-    """Return the means over languages of the seeds that have them all, from accuracies [seeds, languages]."""
-    means: Array = accuracies[~np.isnan(accuracies).any(axis=1)].mean(axis=1)
+def means_of_complete(scores: Array) -> Array:
+    """Return the means over languages of the seeds that have them all, from scores [seeds, languages]."""
+    means: Array = scores[~np.isnan(scores).any(axis=1)].mean(axis=1)
     return means
 
 

@@ -1,4 +1,4 @@
-"""What experiments were asked for, and whether their accuracies compare."""
+"""What experiments were asked for, and whether their scores compare."""
 
 from collections import Counter
 
@@ -23,7 +23,7 @@ def read_experiment(folder: Folder) -> Experiment:
 
 
 def check_comparable(one: Experiment, other: Experiment) -> None:
-    """Raise InputError where two experiments are on another data set or backbone, so that no accuracies compare.
+    """Raise InputError where two experiments are on another data set or backbone, so that no scores compare.
 
     A folder may have two names, so fingerprints decide where there are any; that of the data also stands for the
     backbone's tokens, cut to a length.

@@ -1,17 +1,18 @@
 """The main table and the differences: source sets times target groups, with intervals.
 
-All accuracies and differences are in [0, 1] and [-1, 1]; a mean is over seeds of the mean over languages, each weighing
+All scores and differences are in [0, 1] and [-1, 1]; a mean is over seeds of the mean over languages, each weighing
 the same. A cell whose runs were not tested on its row's languages has no numbers, but a `note`.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from sweep.analysis.results import Cell, Results
+from sweep.analysis.rows import table_of
 from sweep.analysis.statistics import (
     MIN_SEEDS,
     NUM_RESAMPLES,
@@ -28,104 +29,174 @@ from xpe_core.tunings import BASELINES
 
 BASELINE = BASELINES[0]
 """What arms are compared with where nothing else is said."""
-MAIN_SCHEMA = {
-    "source_set": pl.String,
-    "group": pl.String,
-    "arm": pl.String,
-    "config_id": pl.String,
-    "num_seeds": pl.Int64,
-    "num_languages": pl.Int64,
-    "accuracy": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "spread": pl.Float64,
-    "num_failed": pl.Int64,
-    "num_pruned": pl.Int64,
-    "num_unfinished": pl.Int64,
-    "note": pl.String,
-}
-DIFFERENCE_SCHEMA = {
-    "source_set": pl.String,
-    "group": pl.String,
-    "arm": pl.String,
-    "baseline": pl.String,
-    "num_pairs": pl.Int64,
-    "num_languages": pl.Int64,
-    "difference": pl.Float64,
-    "low": pl.Float64,
-    "high": pl.Float64,
-    "low_languages": pl.Float64,
-    "high_languages": pl.Float64,
-    "p": pl.Float64,
-    "p_holm": pl.Float64,
-    "detectable": pl.Float64,
-    "note": pl.String,
-}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of a sample of seeds; None where there are too few of them."""
+
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    """95 % interval: `statistics.seed_interval`."""
+    spread: float | None = None
+    """Standard deviation, n - 1."""
+
+
+@dataclass(frozen=True)
+class MainRow:
+    """An arm on a source set, over a target group."""
+
+    source_set: str
+    group: str
+    arm: str
+    config_id: str
+    num_seeds: int
+    """Complete runs."""
+    num_languages: int
+    """Of the row."""
+    score: float | None
+    """Mean over seeds of the mean over languages."""
+    low: float | None
+    high: float | None
+    spread: float | None
+    num_failed: int
+    """Runs that are in no mean, as are those that were pruned or have not ended."""
+    num_pruned: int
+    num_unfinished: int
+    note: str | None
+    """Why there is no score."""
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """An arm's difference to another over a target group, paired by seed."""
+
+    source_set: str
+    group: str
+    arm: str
+    baseline: str
+    num_pairs: int
+    """Seeds that are complete in both."""
+    num_languages: int
+    difference: float | None
+    """Mean over the pairs of the mean over languages."""
+    low: float | None
+    high: float | None
+    """95 % interval for these languages: `statistics.seed_interval`."""
+    low_languages: float | None
+    high_languages: float | None
+    """For languages like these, over seeds and languages: `statistics.crossed_interval`."""
+    p: float | None
+    """Of the exact sign-flip test over seeds."""
+    p_holm: float | None
+    """Corrected for all rows with MIN_SEEDS pairs; null where there are fewer."""
+    detectable: float | None
+    """The true difference that so many pairs show with probability 80 %: `statistics.smallest_detectable`."""
+    note: str | None
+    """Why there are no numbers."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two cells over a target group, seed by seed."""
+
+    source_set: str
+    group: str
+    arm: str
+    baseline: str
+    num_pairs: int
+    num_languages: int
+    note: str | None
+    """Why there are no differences."""
+    differences: Array
+    """[pairs, languages]."""
+
+    @property
+    def means(self) -> Array:
+        """The mean difference of each pair [pairs]."""
+        means: Array = self.differences.mean(axis=1) if self.differences.size else np.empty(0)
+        return means
+
+
+@dataclass(frozen=True)
+class _Test:
+    """What is said of a difference beside its interval over seeds."""
+
+    low_languages: float | None = None
+    high_languages: float | None = None
+    p: float | None = None
+    detectable: float | None = None
 
 
 def main_table(results: Results) -> pl.DataFrame:
-    """Return accuracy by source set, target group and arm.
+    """Return the score by source set, target group and arm, a `MainRow` each.
 
-    Columns: source_set, group, arm, config_id, num_seeds (complete runs), num_languages (of the row), accuracy (mean
-    over seeds of the mean over languages), low and high (95 % interval over seeds: `statistics.seed_interval`), spread
-    (standard deviation over seeds, n - 1), num_failed, num_pruned, num_unfinished (runs that are in no mean), note (why
-    there is no accuracy). An arm that was not run on a source set has no row.
+    An arm that was not run on a source set has no row.
     """
-    rows: list[dict[str, Any]] = []
-    values: list[Array] = []
-    for source_set, group, cells in _table_rows(results):
-        for cell in cells:
-            note = results.differs(cell, group)
-            places = results.places(group, source_set)
-            values.append(results.group_means(cell, group))
-            rows.append(
-                {"source_set": source_set, "group": group, "arm": cell.arm, "config_id": cell.config_id}
-                | {"num_seeds": len(cell.seeds), "num_languages": len(places), "note": note}
-                | {f"num_{state}": cell.states[state] for state in (State.FAILED, State.PRUNED, State.UNFINISHED)}
-            )
-    return pl.DataFrame([row | found for row, found in zip(rows, describe(values), strict=True)], schema=MAIN_SCHEMA)
+    cells = [(group, cell) for group, of_row in _table_rows(results) for cell in of_row]
+    estimates = estimate([results.group_means(cell, group) for group, cell in cells])
+    rows = [
+        MainRow(
+            source_set=cell.source_set,
+            group=group,
+            arm=cell.arm,
+            config_id=cell.config_id,
+            num_seeds=len(cell.seeds),
+            num_languages=len(results.language_indices(group, cell.source_set)),
+            score=found.mean,
+            low=found.low,
+            high=found.high,
+            spread=found.spread,
+            num_failed=cell.states[State.FAILED],
+            num_pruned=cell.states[State.PRUNED],
+            num_unfinished=cell.states[State.UNFINISHED],
+            note=results.differs(cell, group),
+        )
+        for (group, cell), found in zip(cells, estimates, strict=True)
+    ]
+    return table_of(MainRow, rows)
 
 
 def differences(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
-    """Return every arm's difference to the baseline, paired by seed; InputError where no arm is the baseline.
-
-    Columns: source_set, group, arm, baseline, num_pairs (seeds that are complete in both), num_languages, difference
-    (mean), low and high (95 % interval for these languages: `statistics.seed_interval`), low_languages and
-    high_languages (for languages like these, over seeds and languages: `statistics.crossed_interval`), p (exact
-    sign-flip test over seeds), p_holm (corrected for all rows with MIN_SEEDS pairs; null where there are fewer),
-    detectable (the true difference that so many pairs show with probability 80 %: `statistics.smallest_detectable`),
-    note (why there are no numbers).
-    """
-    rows: list[dict[str, Any]] = []
-    pairs: list[Array] = []
+    """Return every arm's difference to the baseline, a `DifferenceRow` each; InputError where no arm is it."""
     partners = {arm: find_baseline(results, arm, baseline) for arm in results.arms}
     if not any(partners.values()):
         raise InputError(f"--baseline {baseline}: must be one of the arms {', '.join(results.arms)}")
-    for source_set, group, cells in _table_rows(results):
+    pairings = []
+    for group, cells in _table_rows(results):
         of_arm = {cell.arm: cell for cell in cells}
         for cell in cells:
             partner = of_arm.get(partners[cell.arm] or "")
-            if partner is None or partner is cell:
-                continue
-            row, values = pair(results, cell, partner, group)
-            rows.append({"source_set": source_set, **row})
-            pairs.append(values)
-    return complete_differences(rows, pairs)
+            if partner is not None and partner is not cell:
+                pairings.append(pair(results, cell, partner, group))
+    return compare_pairs(pairings)
 
 
-def complete_differences(rows: Sequence[dict[str, Any]], pairs: Sequence[Array]) -> pl.DataFrame:
-    """Return the table of `differences` with its statistics, from what `pair` returned; Holm's family is all rows."""
-    found = [
-        {"difference": one["accuracy"], "low": one["low"], "high": one["high"]}
-        for one in describe([values.mean(axis=1) if values.size else np.empty(0) for values in pairs], lowest=-1.0)
+def compare_pairs(pairings: Sequence[Pairing]) -> pl.DataFrame:
+    """Return the table of `differences` from what `pair` returned; Holm's family is all rows."""
+    estimates = estimate([one.means for one in pairings], lowest=-1.0)
+    rows = [
+        DifferenceRow(
+            source_set=one.source_set,
+            group=one.group,
+            arm=one.arm,
+            baseline=one.baseline,
+            num_pairs=one.num_pairs,
+            num_languages=one.num_languages,
+            difference=found.mean,
+            low=found.low,
+            high=found.high,
+            low_languages=test.low_languages,
+            high_languages=test.high_languages,
+            p=test.p,
+            p_holm=None,
+            detectable=test.detectable,
+            note=one.note,
+        )
+        for one, found, test in zip(pairings, estimates, _test(pairings), strict=True)
     ]
-    tests = _by_length([values.mean(axis=1) if values.size else np.empty(0) for values in pairs])
-    for places, values in tests:
-        p_values, detectable = sign_flip(values), smallest_detectable(values)
-        for place, p_value, size in zip(places, p_values, detectable, strict=True):
-            low, high = np.clip(crossed_interval(pairs[place]), -1.0, 1.0)
-            found[place] |= {"low_languages": low, "high_languages": high, "p": p_value, "detectable": size}
-    table = pl.DataFrame([row | one for row, one in zip(rows, found, strict=True)], schema=DIFFERENCE_SCHEMA)
+    table = table_of(DifferenceRow, rows)
     # with fewer pairs no p-value can be small: such a row is no test, and takes nothing from the others
     tested = table.select(pl.when(pl.col("num_pairs") >= MIN_SEEDS).then("p")).to_series()
     p_values = tested.cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -134,26 +205,32 @@ def complete_differences(rows: Sequence[dict[str, Any]], pairs: Sequence[Array])
     )
 
 
-def pair(results: Results, cell: Cell, partner: Cell, group: str) -> tuple[dict[str, Any], Array]:
-    """Return the first columns of a row of `differences`, and the paired differences [pairs, languages] behind it."""
-    others = results.places(group, partner.source_set)
-    places = [place for place in results.places(group, cell.source_set) if place in others]
+def pair(results: Results, cell: Cell, partner: Cell, group: str) -> Pairing:
+    """Return two cells paired by seed, over the group's languages that both source sets have in it."""
+    others = results.language_indices(group, partner.source_set)
+    indices = [index for index in results.language_indices(group, cell.source_set) if index in others]
     seeds = sorted(set(cell.seeds) & set(partner.seeds))
     notes = [f"{one.arm}: {note}" for one in (cell, partner) if (note := results.differs(one, group))]
     if not seeds:
         notes.append("no seed is complete in both")
-    values = np.empty((0, len(places)))
-    if not notes:
-        values = paired(cell, partner)[:, places]
-    row = {"group": group, "arm": cell.arm, "baseline": partner.arm, "num_languages": len(places)}
-    return {**row, "num_pairs": len(seeds), "note": "; ".join(notes) or None}, values
+    both = cell.source_set == partner.source_set
+    return Pairing(
+        source_set=cell.source_set if both else f"{cell.source_set} / {partner.source_set}",
+        group=group,
+        arm=cell.arm,
+        baseline=partner.arm,
+        num_pairs=len(seeds),
+        num_languages=len(indices),
+        note="; ".join(notes) or None,
+        differences=np.empty((0, len(indices))) if notes else paired(cell, partner)[:, indices],
+    )
 
 
 def paired(cell: Cell, partner: Cell) -> Array:
     """Return the differences [pairs, languages] of the seeds that are complete in both, in the order of the seeds."""
     seeds = sorted(set(cell.seeds) & set(partner.seeds))
-    own = cell.accuracies[[cell.seeds.index(seed) for seed in seeds]]
-    return own - partner.accuracies[[partner.seeds.index(seed) for seed in seeds]]
+    own = cell.scores[[cell.seeds.index(seed) for seed in seeds]]
+    return own - partner.scores[[partner.seeds.index(seed) for seed in seeds]]
 
 
 def find_baseline(results: Results, arm: str, baseline: str = BASELINE) -> str | None:
@@ -164,39 +241,53 @@ def find_baseline(results: Results, arm: str, baseline: str = BASELINE) -> str |
     return next((candidate for candidate in candidates if candidate in results.arms), None)
 
 
-def describe(values: Sequence[Array], num_resamples: int = NUM_RESAMPLES, lowest: float = 0.0) -> list[dict[str, Any]]:
-    """Return mean, interval and spread of each of these samples, which may have different numbers of seeds.
+def estimate(samples: Sequence[Array], num_resamples: int = NUM_RESAMPLES, lowest: float = 0.0) -> list[Estimate]:
+    """Return mean, interval and spread of each of these samples [seeds], which may have different numbers of seeds.
 
-    An interval ends where values do: at `lowest` (0 of an accuracy, -1 of a difference) and 1. Fewer than
+    An interval ends where values do: at `lowest` (0 of a score, -1 of a difference) and 1. Fewer than
     MIN_INTERVAL_SEEDS have none.
     """
-    found: list[dict[str, Any]] = [{"accuracy": None, "low": None, "high": None, "spread": None} for _ in values]
-    for places, stacked in _by_length(values):
+    estimates = [Estimate()] * len(samples)
+    for indices, stacked in _by_length(samples):
         low, high = (np.clip(end, lowest, 1.0) for end in seed_interval(stacked, num_resamples=num_resamples))
         several = stacked.shape[1] > 1
         spreads = stacked.std(axis=1, ddof=1) if several else np.full(len(stacked), np.nan)
-        for row, place in enumerate(places):
-            found[place] = {"accuracy": float(stacked[row].mean())}
-            for name, numbers in (("low", low), ("high", high), ("spread", spreads)):
-                found[place][name] = None if np.isnan(numbers[row]) else float(numbers[row])
-    return found
+        for row, index in enumerate(indices):
+            ends = _known(low[row]), _known(high[row])
+            estimates[index] = Estimate(float(stacked[row].mean()), *ends, spread=_known(spreads[row]))
+    return estimates
 
 
-def _by_length(values: Sequence[Array]) -> Iterator[tuple[list[int], Array]]:
-    """Yield the samples of each size together, stacked [cells, seeds], and their places; empty ones are left out."""
-    places: dict[int, list[int]] = defaultdict(list)
-    for place, sample in enumerate(values):
-        places[len(sample)].append(place)
-    for size, alike in sorted(places.items()):
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _test(pairings: Sequence[Pairing]) -> list[_Test]:
+    """Return what is said of each pairing; nothing of one without pairs."""
+    tests = [_Test()] * len(pairings)
+    for indices, means in _by_length([one.means for one in pairings]):
+        p_values, detectable = sign_flip(means), smallest_detectable(means)
+        for index, p_value, size in zip(indices, p_values, detectable, strict=True):
+            low, high = np.clip(crossed_interval(pairings[index].differences), -1.0, 1.0)
+            tests[index] = _Test(float(low), float(high), float(p_value), float(size))
+    return tests
+
+
+def _by_length(samples: Sequence[Array]) -> Iterator[tuple[list[int], Array]]:
+    """Yield the indices of the samples of each size, and these stacked [cells, seeds]; empty ones are left out."""
+    indices: dict[int, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        indices[len(sample)].append(index)
+    for size, alike in sorted(indices.items()):
         if size:
-            yield alike, np.stack([values[place] for place in alike])
+            yield alike, np.stack([samples[index] for index in alike])
 
 
-def _table_rows(results: Results) -> Iterator[tuple[str, str, list[Cell]]]:
-    """Yield source set, target group and the cells of each row, in the arms' order."""
-    order = {arm: place for place, arm in enumerate(results.arms)}
+def _table_rows(results: Results) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield target group and cells of each row, by source set, in the arms' order."""
+    order = {arm: index for index, arm in enumerate(results.arms)}
     for source_set in results.source_sets:
         cells = sorted((c for c in results.shown if c.source_set == source_set), key=lambda cell: order[cell.arm])
         for group in results.groups:
-            if results.places(group, source_set):
-                yield source_set, group, cells
+            if results.language_indices(group, source_set):
+                yield group, cells

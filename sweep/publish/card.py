@@ -98,7 +98,7 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
         pipeline_tag="text-classification",
         language=_language_codes(numbers.sources),
         datasets=datasets or None,
-        metrics=["accuracy"],
+        metrics=["score"],
         tags=list(dict.fromkeys(["xpe-sweep", "cross-lingual", config.method, *describe(config).tags])),
         model_name=card.repo.split("/")[-1],
         eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset),
@@ -107,7 +107,7 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
 
 
 def _eval_results(numbers: Numbers, dataset: str) -> list[EvalResult]:
-    """Return one result a target group, accuracy in [0, 1]."""
+    """Return one result a target group, its score in [0, 1]."""
     return [
         EvalResult(
             task_type="text-classification",
@@ -118,10 +118,10 @@ def _eval_results(numbers: Numbers, dataset: str) -> list[EvalResult]:
             dataset_split="test",
             metric_type="accuracy",
             metric_name=f"Accuracy (mean over {count(row['num_seeds'], 'seed')})",
-            metric_value=round(row["accuracy"], 4),
+            metric_value=round(row["score"], 4),
         )
         for row in numbers.groups.iter_rows(named=True)
-        if row["accuracy"] is not None
+        if row["score"] is not None
     ]
 
 

@@ -4,10 +4,9 @@ What is published was trained on someone's machine; its folders, host and users 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
-from typing import Any
 
 from xpe_core.adapters import Adapter
 from xpe_core.backbones.files import BUNDLED
@@ -51,8 +50,7 @@ def publish_config(config: RunConfig, base_model: str | None = None, dataset: st
 
 def publish_facts(adapter: Adapter) -> Adapter:
     """Return the adapter with those of its facts that are published."""
-    facts: Mapping[str, Any] = {name: adapter.facts[name] for name in FACTS if name in adapter.facts}
-    return replace(adapter, facts=facts)
+    return replace(adapter, facts={name: adapter.facts[name] for name in FACTS if name in adapter.facts})
 
 
 def without_paths(text: str) -> str:

@@ -1,12 +1,11 @@
 """What a model card says of a configuration: numbers out of `sweep.analysis`, of one cell and what it is compared with.
 
-All accuracies are in [0, 1] and are those of the report's tables.
+All scores are in [0, 1] and are those of the report's tables.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,14 +14,12 @@ from sweep.analysis.configurations import read_evaluations, read_runs
 from sweep.analysis.per_language import language_table
 from sweep.analysis.reading import read_results
 from sweep.analysis.results import UNFINISHED, Cell, Experiment, Results
-from sweep.analysis.tables import complete_differences, main_table, pair
+from sweep.analysis.tables import compare_pairs, main_table, pair
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 from xpe_core.languages import resolve_languages
 from xpe_core.tunings import BASELINES
-
-"""What a card compares with, where the experiment has it on the same source set."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,13 @@ class Seed:
     run_id: str
     state: str
     """complete, failed, pruned or unfinished."""
-    row: Mapping[str, Any]
-    """Of the table `runs`; empty where it has none."""
-    accuracies: Mapping[str, float]
-    """Test accuracy by target group, where the run was tested on all of its languages."""
+    facts: Mapping[str, object]
+    """Its row of the table `runs`; empty where it has none."""
+    best_step: int | None
+    validation: float | None
+    """Validation accuracy in [0, 1]."""
+    scores: Mapping[str, float]
+    """Test score by target group, where the run was tested on all of its languages."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Numbers:
 
     def values(self, column: str) -> list[str]:
         """Return the different values of a column of `runs` among the complete seeds, in their order."""
-        found = (one.row.get(column) for one in self.seeds if one.state == State.COMPLETE)
+        found = (one.facts.get(column) for one in self.seeds if one.state == State.COMPLETE)
         return list(dict.fromkeys(str(value) for value in found if value is not None))
 
     @property
@@ -112,18 +112,22 @@ def _find_seeds(folder: Folder, results: Results, cell: Cell) -> tuple[Seed, ...
     means = {
         group: results.group_means(cell, group) for group in results.groups if results.differs(cell, group) is None
     }
-    return tuple(
-        Seed(
-            seed=seed,
-            run_id=cell.config.with_seed(seed).run_id,
-            state=str(rows[seed]["state"]) if seed in rows else UNFINISHED,
-            row=rows.get(seed, {}),
-            accuracies={group: float(found[cell.seeds.index(seed)]) for group, found in means.items()}
-            if seed in cell.seeds
-            else {},
+    seeds = []
+    for seed in sorted({*results.experiments[0].sweep.seeds, *rows}):
+        row, is_complete = rows.get(seed, {}), seed in cell.seeds
+        scores = {group: float(of_group[cell.seeds.index(seed)]) for group, of_group in means.items() if is_complete}
+        seeds.append(
+            Seed(
+                seed=seed,
+                run_id=cell.config.with_seed(seed).run_id,
+                state=str(row["state"]) if row else UNFINISHED,
+                facts=row,
+                best_step=row.get("best_step"),
+                validation=row.get("validation_accuracy"),
+                scores=scores,
+            )
         )
-        for seed in sorted({*results.experiments[0].sweep.seeds, *rows})
-    )
+    return tuple(seeds)
 
 
 def _find_sources(folder: Folder, results: Results, cell: Cell) -> tuple[str, ...]:
@@ -142,8 +146,8 @@ def _find_sources(folder: Folder, results: Results, cell: Cell) -> tuple[str, ..
 
 def _describe_languages(alone: Results, cell: Cell, sources: Sequence[str]) -> pl.DataFrame:
     rows = []
-    for place, code in enumerate(alone.languages):
-        values = cell.accuracies[:, place]
+    for index, code in enumerate(alone.languages):
+        values = cell.scores[:, index]
         values = values[~np.isnan(values)]
         spread = float(values.std(ddof=1)) if len(values) > 1 else None
         ends = (float(values.min()), float(values.max())) if len(values) else (None, None)
@@ -154,11 +158,4 @@ def _describe_languages(alone: Results, cell: Cell, sources: Sequence[str]) -> p
 
 
 def _compare(results: Results, cell: Cell, others: Sequence[Cell]) -> pl.DataFrame:
-    rows: list[dict[str, object]] = []
-    pairs = []
-    for other in others:
-        for group in results.groups:
-            row, values = pair(results, cell, other, group)
-            rows.append({"source_set": cell.source_set, **row})
-            pairs.append(values)
-    return complete_differences(rows, pairs)
+    return compare_pairs([pair(results, cell, other, group) for other in others for group in results.groups])

@@ -59,7 +59,7 @@ def build_revisions(numbers: Numbers, request: Request, target: Path) -> dict[in
     """
     adapters, reasons = _read_adapters(numbers, request)
     revisions = {seed: name_revision(seed) for seed in adapters}
-    validated = {one.seed: one.row.get("validation_accuracy") for one in numbers.seeds}
+    validated = {one.seed: one.validation for one in numbers.seeds}
     main_seed = choose_seed({seed: validated[seed] for seed in adapters})
     sentence = ""
     for seed, adapter in adapters.items():

@@ -1,4 +1,4 @@
-"""A model card's tables, as Markdown. What users have named is escaped; accuracies are in percent."""
+"""A model card's tables, as Markdown. What users have named is escaped; scores are in percent."""
 
 import json
 import re
@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from sweep.analysis.rows import rows_of
+from sweep.analysis.tables import DifferenceRow
 from sweep.publish.naming import without_paths
 from sweep.publish.numbers import Numbers, Seed
 from sweep.records.states import State
+from sweep.report.difference_sheets import difference_cells, explain_differences
 from sweep.report.formats import to_markdown
-from sweep.report.sheet import Sheet, interval, p_value, percent, points
-from sweep.report.sheets import explain_differences
+from sweep.report.sheet import Sheet, interval, percent
 from sweep.report.verdicts import judge
 from sweep.report.wording import name_group
 from xpe_core.config import FIELDS, RunConfig
@@ -24,36 +26,35 @@ LEFT_OUT = ("seed", "imported")
 
 
 def group_table(numbers: Numbers) -> str:
-    """Return the accuracy by target group."""
+    """Return the score by target group."""
     rows: list[tuple[str, ...]] = []
     for row in numbers.groups.iter_rows(named=True):
         counts = (str(row["num_languages"]), str(row["num_seeds"]))
-        value = row["note"] or interval(row["accuracy"], row["low"], row["high"])
+        value = row["note"] or interval(row["score"], row["low"], row["high"])
         rows.append((name_group(row["group"]), *counts, value, percent(row["spread"])))
     return _table(("tested on", "languages", "seeds", "accuracy [95 %]", "spread over seeds"), rows, numbers.groups)
 
 
 def seed_table(numbers: Numbers, revisions: Mapping[int, str], reasons: Mapping[int, str]) -> str:
     """Return what each seed reached and in which revision it is; under the table, why others are in none."""
-    groups = [group for group in numbers.groups["group"].to_list() if any(group in s.accuracies for s in numbers.seeds)]
+    groups = [group for group in numbers.groups["group"].to_list() if any(group in s.scores for s in numbers.seeds)]
     rows: list[tuple[str, ...]] = []
     for one in numbers.seeds:
-        best = one.row.get("best_step")
-        measured = ("–" if best is None else f"{best:,}", percent(one.row.get("validation_accuracy")))
-        accuracies = [percent(one.accuracies.get(group)) for group in groups]
-        rows.append((str(one.seed), revisions.get(one.seed, "none"), one.run_id, *measured, *accuracies))
+        best = "–" if one.best_step is None else f"{one.best_step:,}"
+        scores = [percent(score) for score in (one.validation, *map(one.scores.get, groups))]
+        rows.append((str(one.seed), revisions.get(one.seed, "none"), one.run_id, best, *scores))
     notes = [f"Seed {seed} is not published: {reason}." for seed, reason in reasons.items()]
     columns = ("seed", "revision", "run", "best step", "validation", *groups)
     return _table(columns, rows, numbers.groups, notes, left=3)
 
 
 def language_table(numbers: Numbers) -> str:
-    """Return the accuracy by language."""
+    """Return the score by language."""
     rows: list[tuple[str, ...]] = []
     for row in numbers.languages.iter_rows(named=True):
         name = f"{row['name']} ({row['language']})" if row["name"] else row["language"]
         seen = {True: "yes", False: "no", None: "–"}[row["seen"]]
-        value = interval(row["accuracy"], row["low"], row["high"])
+        value = interval(row["score"], row["low"], row["high"])
         ends = "–" if row["worst"] is None else f"{percent(row['worst'])} to {percent(row['best'])}"
         trained = "yes" if row["trained"] else "no"
         rows.append((name, row["family"] or "–", trained, seen, value, percent(row["spread"]), ends))
@@ -66,16 +67,9 @@ def language_table(numbers: Numbers) -> str:
 def difference_table(numbers: Numbers) -> str:
     """Return the differences to what it is compared with, with what must be known to read them; may be empty."""
     rows: list[tuple[str, ...]] = []
-    for row in numbers.differences.iter_rows(named=True):
-        head = (row["baseline"], name_group(row["group"]), f"{row['num_pairs']} x {row['num_languages']}")
-        if row["difference"] is None:
-            rows.append((*head, "*", "", "", "", ""))
-            continue
-        ends = row["low_languages"], row["high_languages"]
-        such = "–" if None in ends else f"[{points(ends[0])}, {points(ends[1])}]"
-        could = "–" if row["detectable"] is None else f"{100 * row['detectable']:.1f}"
-        found = interval(row["difference"], row["low"], row["high"], points)
-        rows.append((*head, found, such, p_value(row["p"]), p_value(row["p_holm"]), could))
+    for row in rows_of(DifferenceRow, numbers.differences):
+        head = (row.baseline, name_group(row.group), f"{row.num_pairs} x {row.num_languages}")
+        rows.append((*head, *difference_cells(row)))
     if not rows:
         return ""
     notes = judge(numbers.differences)
@@ -129,7 +123,7 @@ def explain_missing(one: Seed) -> str:
     """Return why a seed has no adapter, in a few words and without paths of the machine."""
     if one.state == State.COMPLETE:
         return "its adapter was not kept"
-    error = str(one.row.get("error") or "").strip()
+    error = str(one.facts.get("error") or "").strip()
     return one.state + (f" ({without_paths(error.splitlines()[-1])})" if error else "")
 
 

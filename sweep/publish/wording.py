@@ -18,7 +18,7 @@ FEW_SEEDS = 6
 """With fewer no claim at 5 % is possible."""
 SHOWN_LANGUAGES = 12
 SHOWN_WORST = 5
-LOW_ACCURACY = 0.5
+LOW_SCORE = 0.5
 HUB = "https://huggingface.co"
 PUBLIC_DATA = {
     "sib200": "SIB-200 holds sentences out of news, travel guides and children's books, each with one of seven topics",
@@ -98,14 +98,14 @@ def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str])
         "below); on others it answers nonsense without an error.",
         f"Texts are truncated to {config.data.max_length} tokens.",
     ]
-    accuracies = numbers.languages.drop_nulls("accuracy")
-    if low := len(accuracies.filter(accuracies["accuracy"] < LOW_ACCURACY)):
-        worst = accuracies.sort("accuracy", "language").head(min(low, SHOWN_WORST))
+    languages = numbers.languages.drop_nulls("score")
+    if low := len(languages.filter(languages["score"] < LOW_SCORE)):
+        worst = languages.sort("score", "language").head(min(low, SHOWN_WORST))
         named = ", ".join(
-            f"{row['name'] or row['language']} {percent(row['accuracy'])}" for row in worst.iter_rows(named=True)
+            f"{row['name'] or row['language']} {percent(row['score'])}" for row in worst.iter_rows(named=True)
         )
         said.append(
-            f"In {low} of {len(accuracies)} tested languages it is right in less than half of the cases; the lowest: "
+            f"In {low} of {len(languages)} tested languages it is right in less than half of the cases; the lowest: "
             f"{escape_markdown(named)} (%)."
         )
     if about := PUBLIC_DATA.get(config.data.dataset.rsplit("/", 1)[-1].lower().replace("-", "")):

@@ -4,7 +4,7 @@ Plan and screen need Torch and Ray, which take seconds to import; a report needs
 asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sweep.report.ending import most_frequent_class, print_answer, print_replication
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Screen", "most_frequent_class", "print_answer", "print_estimate", "print_plan", "print_replication"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from sweep.report import ending, planned, progress

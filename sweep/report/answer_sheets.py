@@ -1,11 +1,12 @@
 """The answer in one table: which arm is highest, and is it really higher than the baseline."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import polars as pl
 
 from sweep.analysis.report_data import ReportData
+from sweep.analysis.rows import rows_of
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
 from sweep.report.choice_lines import choice_lines
 from sweep.report.group_lines import say_group
@@ -19,25 +20,41 @@ MAX_EQUAL = 3
 NO_INTERVAL = f"There is no interval below {MIN_INTERVAL_SEEDS} seeds: two say nothing about a third."
 
 
+@dataclass(frozen=True)
+class _Highest:
+    """A cell that is the highest of its row, with its difference to the baseline where there is one."""
+
+    source_set: str
+    group: str
+    arm: str
+    score: float
+    low: float | None
+    high: float | None
+    difference: float | None
+    low_difference: float | None
+    high_difference: float | None
+    p_holm: float | None
+    num_pairs: int | None
+
+
 def answer_sheets(data: ReportData) -> list[Sheet]:
     """Return which arm is highest in each row, and whether it is really higher than the baseline."""
     if answering_cells(data)["arm"].n_unique() < 2:
         return []
     highest = highest_cells(data)
-    chosen = set(data.results.chosen_arms) & set(answering_cells(data)["arm"])
     found = _with_differences(data, highest)
-    found = found.with_columns(verdict=pl.Series(_verdicts(found, data, chosen), dtype=pl.String))
+    found = found.with_columns(verdict=pl.Series(_verdicts(found, data), dtype=pl.String))
     found = found.filter(pl.int_range(pl.len()).over(KEYS) < MAX_EQUAL)
     has_p = found["p_holm"].drop_nulls().len() > 0
     rows: list[tuple[str, ...]] = []
     for source_set, part in sections(found, "source_set"):
         rows.append((f"trained on {source_set}",))
-        for row in part.iter_rows(named=True):
-            shown = interval(row["accuracy"], row["low"], row["high"])
-            change = interval(row["difference"], row["low_difference"], row["high_difference"], points)
-            said = _say_verdict(row, data.baseline)
-            p = [p_value(row["p_holm"])] if has_p else []
-            rows.append((name_group(row["group"]), row["arm"], shown, change, *p, said))
+        for row, verdict in zip(rows_of(_Highest, part), part["verdict"], strict=True):
+            shown = interval(row.score, row.low, row.high)
+            change = interval(row.difference, row.low_difference, row.high_difference, points)
+            p = [p_value(row.p_holm)] if has_p else []
+            said = _say_verdict(row, verdict, data.baseline)
+            rows.append((name_group(row.group), row.arm, shown, change, *p, said))
     ends = " [95 %]" if found["low"].drop_nulls().len() else ""
     really = f"really higher than {data.baseline}?"
     columns = (
@@ -56,7 +73,7 @@ def answer_sheets(data: ReportData) -> list[Sheet]:
 
 def answering_cells(data: ReportData) -> pl.DataFrame:
     """Return the main table's cells that may be the answer: not a search's where something was run on fresh seeds."""
-    averaged = data.main.filter(pl.col("accuracy").is_not_null())
+    averaged = data.main.filter(pl.col("score").is_not_null())
     searched = [cell.arm for cell in data.results.shown if data.results.is_searched(cell)]
     fresh = averaged.filter(~pl.col("arm").is_in(searched))
     has_answer = any(not _is_baseline(arm, data.baseline) for arm in fresh["arm"].unique())
@@ -69,7 +86,7 @@ def highest_cells(data: ReportData) -> pl.DataFrame:
     What is equal to the digit shown is equally high: such cells are all there, in the order of the arms.
     """
     averaged = answering_cells(data)
-    shown = pl.Series("shown", [float(percent(value)) for value in averaged["accuracy"]], dtype=pl.Float64)
+    shown = pl.Series("shown", [float(percent(value)) for value in averaged["score"]], dtype=pl.Float64)
     marked = averaged.with_columns(shown)
     return marked.filter(pl.col("shown") == pl.col("shown").max().over(KEYS)).drop("shown")
 
@@ -94,8 +111,8 @@ def _with_differences(data: ReportData, highest: pl.DataFrame) -> pl.DataFrame:
     tested = pl.DataFrame(schema={**dict.fromkeys([*KEYS, "arm"], pl.String), **names})
     if not data.differences.is_empty():
         tested = data.differences.select(*KEYS, "arm", *names)
-    places = answering_cells(data).select(KEYS).unique(maintain_order=True)
-    found = places.join(highest, on=KEYS, how="left", maintain_order="left_right")
+    table_rows = answering_cells(data).select(KEYS).unique(maintain_order=True)
+    found = table_rows.join(highest, on=KEYS, how="left", maintain_order="left_right")
     return found.join(tested, on=[*KEYS, "arm"], how="left", suffix="_difference", maintain_order="left")
 
 
@@ -103,42 +120,40 @@ def _is_baseline(arm: str, baseline: str) -> bool:
     return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
 
 
-def _verdicts(found: pl.DataFrame, data: ReportData, chosen: set[str]) -> list[str]:
+def _verdicts(found: pl.DataFrame, data: ReportData) -> list[str]:
     """Return a verdict for each of the highest: one word or two, the same in every version."""
-    equal_to_baseline = {
-        (row["source_set"], row["group"])
-        for row in found.iter_rows(named=True)
-        if _is_baseline(row["arm"], data.baseline)
-    }
+    rows = list(rows_of(_Highest, found))
+    equal_to_baseline = {(row.source_set, row.group) for row in rows if _is_baseline(row.arm, data.baseline)}
+    chosen = set(data.results.chosen_arms) & set(answering_cells(data)["arm"])
     return [
-        _verdict(row, data.baseline, row["arm"] in chosen, (row["source_set"], row["group"]) in equal_to_baseline)
-        for row in found.iter_rows(named=True)
+        _verdict(row, data.baseline, row.arm in chosen, (row.source_set, row.group) in equal_to_baseline)
+        for row in rows
     ]
 
 
-def _verdict(row: dict[str, Any], baseline: str, is_chosen: bool, is_equal: bool) -> str:
-    if _is_baseline(row["arm"], baseline):
+def _verdict(row: _Highest, baseline: str, is_chosen: bool, is_equal: bool) -> str:
+    if _is_baseline(row.arm, baseline):
         return "is the baseline"
     if is_equal:
         return "equal"
-    if row["difference"] is None:
+    if row.difference is None:
         return "not compared"
     if is_chosen:
         return "not replicated"
     # of the seeds that both have, which may be fewer than those of the mean that made it the highest
-    is_higher = row["difference"] > 0 and row["p_holm"] is not None and row["p_holm"] <= SIGNIFICANT
+    is_higher = row.difference > 0 and row.p_holm is not None and row.p_holm <= SIGNIFICANT
     return "yes" if is_higher else "not shown"
 
 
-def _say_verdict(row: dict[str, Any], baseline: str) -> str:
+def _say_verdict(row: _Highest, verdict: str, baseline: str) -> str:
     """Return a verdict in words that need no note."""
-    if row["verdict"] != "not shown":
+    if verdict != "not shown" or row.difference is None:
         words = {"is the baseline": f"{baseline} is the highest", "equal": f"no, equal to {baseline}"}
         words["not replicated"] = "not run on fresh seeds"
-        return words.get(row["verdict"], row["verdict"])
-    if row["p_holm"] is None:
-        return f"cannot be shown with {row['num_pairs']} seed{'' if row['num_pairs'] == 1 else 's'}"
-    return "could be chance" if row["difference"] > 0 else "no, not on the same seeds"
+        return words.get(verdict, verdict)
+    if row.p_holm is None:
+        return f"cannot be shown with {row.num_pairs} seed{'' if row.num_pairs == 1 else 's'}"
+    return "could be chance" if row.difference > 0 else "no, not on the same seeds"
 
 
 def _equal_lines(highest: pl.DataFrame) -> list[str]:
@@ -155,7 +170,7 @@ def _explain(data: ReportData, found: pl.DataFrame) -> list[str]:
     if data.differences.is_empty():
         return [f"There is no arm {data.baseline} to compare with; --baseline ARM names another."]
     notes = []
-    if lacks_interval(found, "accuracy"):
+    if lacks_interval(found, "score"):
         notes.append(NO_INTERVAL)
     if found["p_holm"].drop_nulls().len():
         notes.append("Holm p: how often chance alone does as much, corrected for all comparisons. yes: at most 0.05.")

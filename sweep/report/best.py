@@ -3,20 +3,19 @@
 A file is what is printed where standard output is no terminal, so `best NAME > best.yaml` stays one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.text import Text
 
-from sweep.analysis.choice import parse_weights, rank
+from sweep.analysis.choice import RankedRow, parse_weights, rank
 from sweep.analysis.chosen_adapter import RULE, choose_adapter
 from sweep.analysis.configurations import single_experiment
 from sweep.analysis.reading import read_results
 from sweep.analysis.results import UNFINISHED, Cell, Results
+from sweep.analysis.rows import rows_of
 from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
 from sweep.records.finding import find_experiment
 from sweep.records.specification import NO_TRAINING, read_specification
@@ -26,6 +25,7 @@ from sweep.storage import Folder
 from sweep.wording import count_nouns, format_number
 from xpe_core.config import list_fields
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValue
 from xpe_core.tunings import METHOD_NAMES
 
 
@@ -36,8 +36,7 @@ class _Best:
     name: str
     results: Results
     cell: Cell
-    row: Mapping[str, Any]
-    """Of `analysis.rank`."""
+    row: RankedRow
     num_ranked: int
     num_tried: int
     measure: str
@@ -90,12 +89,12 @@ def _choose(
         of = f" with method {method}" if method else ""
         lacking = "with a validation accuracy" if weights is None else f"that was tested on all languages of {purpose}"
         raise InputError(f"{name} has no finished configuration{of} {lacking}")
-    row = ranked.row(0, named=True)
+    row = next(rows_of(RankedRow, ranked))
     options = "".join([f" --for {quote(purpose)}" if purpose else "", f" --method {method}" if method else ""])
     return _Best(
         name=name,
         results=results,
-        cell=next(cell for cell in results.cells if cell.config_id == row["config_id"]),
+        cell=next(cell for cell in results.cells if cell.config_id == row.config_id),
         row=row,
         num_ranked=len(ranked),
         num_tried=sum(_was_tried(cell) for cell in results.cells if method in (None, cell.method)),
@@ -110,11 +109,11 @@ def _choose(
 
 def _print_file(console: Console, chosen: _Best) -> None:
     """Print an experiment file; what is said about it stands in comments."""
-    failed = f", {chosen.row['num_failed']} failed and count as 0" if chosen.row["num_failed"] else ""
+    failed = f", {chosen.row.num_failed} failed and count as 0" if chosen.row.num_failed else ""
     lines = [
         f"{_say_place(chosen)}:",
-        f"{chosen.row['arm']} on {chosen.row['source_set']} (config_id {chosen.row['config_id']}),",
-        f"{percent(chosen.row['score'])} % as a mean over {chosen.row['num_seeds']} seeds{failed}.",
+        f"{chosen.row.arm} on {chosen.row.source_set} (config_id {chosen.row.config_id}),",
+        f"{percent(chosen.row.score)} % as a mean over {chosen.row.num_seeds} seeds{failed}.",
         "The best of many looks better than it is; run it again on fresh seeds:",
         *(f"  {command}" for command in _commands(chosen)),
     ]
@@ -128,13 +127,11 @@ def _print_short(console: Console, folder: Folder, chosen: _Best) -> None:
     """Print what was chosen, how good it is, and where its adapters lie."""
     row, cell = chosen.row, chosen.cell
     console.print(Text(f"{_say_place(chosen)}:"), soft_wrap=True)
-    console.print(
-        Text(f"{row['arm']} on {row['source_set']} (config_id {row['config_id']})", style="bold"), soft_wrap=True
-    )
+    console.print(Text(f"{row.arm} on {row.source_set} (config_id {row.config_id})", style="bold"), soft_wrap=True)
     values = {name: _show(cell.config.values.get(name)) for name in _varied(chosen.results, cell)}
-    seeds = f"mean over {count_nouns(row['num_seeds'], 'seed')} ({', '.join(map(str, cell.seeds))})"
-    failed = f", {row['num_failed']} failed and count as 0" if row["num_failed"] else ""
-    values[chosen.measure] = f"{percent(row['score'])} %, {seeds}{failed}"
+    seeds = f"mean over {count_nouns(row.num_seeds, 'seed')} ({', '.join(map(str, cell.seeds))})"
+    failed = f", {row.num_failed} failed and count as 0" if row.num_failed else ""
+    values[chosen.measure] = f"{percent(row.score)} %, {seeds}{failed}"
     console.print(Facts([(f"  {name}", text) for name, text in values.items()]), highlight=False)
     for line in _say_adapters(folder, cell):
         console.print(Text(line), soft_wrap=True)
@@ -183,7 +180,7 @@ def _was_tried(cell: Cell) -> bool:
     return any(count for state, count in cell.states.items() if state != UNFINISHED)
 
 
-def _show(value: Any) -> str:
+def _show(value: FieldValue) -> str:
     return "default" if value is None else format_number(value)
 
 

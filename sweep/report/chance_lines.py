@@ -17,13 +17,13 @@ def chance_lines(data: ReportData) -> list[str]:
         below = [one for one in found if not one.is_above]
         name = f"{experiment}: " if len(of_experiment) > 1 else ""
         if below:
-            names = [f"{one.arm} on {one.source_set} ({percent(one.accuracy)} %)" for one in below]
+            names = [f"{one.arm} on {one.source_set} ({percent(one.score)} %)" for one in below]
             lines.append(name + say_not_above(names, percent(below[0].most_frequent), len(below) == len(found)))
     return lines
 
 
 def say_not_above(names: list[str], most_frequent: str, are_all: bool) -> str:
-    """Return the sentence: `names` are configurations with their accuracy, all that there are or some."""
+    """Return the sentence: `names` are configurations with their score, all that there are or some."""
     bar = f"always answering a language's most frequent class ({most_frequent} %)"
     if are_all:
         return f"No configuration is clearly better than {bar}: nothing shows that something was learnt."

@@ -12,7 +12,7 @@ from sweep.report.sheet import join_names, percent
 
 @dataclass(frozen=True)
 class Standing:
-    """A configuration with its accuracy in [0, 1] by which a search chooses, and in the test."""
+    """A configuration with its score in [0, 1] by which a search chooses, and in the test."""
 
     name: str
     validation: float

@@ -12,11 +12,12 @@ from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.analysis.results import Results
 from sweep.records.finding import find_experiment, find_experiments
 from sweep.report.captions import with_caption
+from sweep.report.difference_sheets import difference_sheet
 from sweep.report.formats import FORMATS, write_sheets
 from sweep.report.frames import with_ids
 from sweep.report.language_sheets import language_sheet
 from sweep.report.sheet import Sheet
-from sweep.report.sheets import all_sheets, difference_sheet
+from sweep.report.sheets import all_sheets
 from sweep.report.targets import PAGE, choose_form, choose_target
 from sweep.report.terminal import print_problems, print_report, print_sheet
 from sweep.report.verdicts import judge

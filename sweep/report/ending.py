@@ -104,7 +104,7 @@ def _print_grid(console: Console, plan: Plan, results: Results) -> None:
             notes.append(
                 f"{cell.arm} on {cell.config.data.source_set}: {cell.states[State.FAILED]} of {ended} runs failed"
             )
-        chosen = percent(float(cell.selection_accuracies.mean()) if cell.seeds else None)
+        chosen = percent(float(cell.selection_scores.mean()) if cell.seeds else None)
         numbers = [_mean_and_spread(results.group_means(cell, group)) for group in sizes]
         rows.append((cell.arm, cell.source_set, str(len(cell.seeds)), *([chosen] if is_chosen else []), *numbers))
         if cell.seeds:
@@ -155,7 +155,7 @@ def _print_chance(console: Console, plan: Plan, results: Results, named: dict[st
     shares, counts = [share for share, _ in known], [count for _, count in known]
     below = []
     for name, cell in named.items() if known else ():
-        values = means_of_complete(cell.accuracies)
+        values = means_of_complete(cell.scores)
         if len(values) and not is_above_most_frequent(values, shares, counts):
             below.append(f"{name} ({percent(float(values.mean()))} %)")
     if below:
@@ -217,7 +217,7 @@ def _group_sizes(results: Results) -> dict[str, str]:
     """Return how many languages each target group has, in the order of the table; source sets may differ."""
     source_sets = dict.fromkeys(cell.source_set for cell in results.cells if cell.seeds)
     sizes = {
-        group: sorted({len(places) for name in source_sets if (places := results.places(group, name))})
+        group: sorted({len(indices) for name in source_sets if (indices := results.language_indices(group, name))})
         for group in sorted(results.groups, key=results.rows.names.index)
     }
     return {group: " or ".join(map(str, numbers)) for group, numbers in sizes.items() if numbers}

@@ -22,7 +22,7 @@ def to_markdown(sheet: Sheet) -> str:
 
 
 def to_csv(sheet: Sheet) -> str:
-    """Return the data frame behind a table: accuracies in [0, 1], not rounded."""
+    """Return the data frame behind a table: scores in [0, 1], not rounded."""
     return sheet.frame.write_csv()
 
 

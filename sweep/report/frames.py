@@ -15,8 +15,8 @@ from xpe_core.config import list_fields
 from xpe_core.language_facts import Facts
 
 CELL = ("arm", "source_set")
-OF_SELECTION = ("curves", "rungs")
-"""Tables whose accuracies are of validation, by the metric that selects."""
+SCORES = ("score", "search_score", "replication_score")
+"""Columns that are called by the metric in a file: `accuracy`, `search_accuracy`."""
 IDS = ("experiment", "config_id", "method", "seeds")
 
 
@@ -33,8 +33,7 @@ def with_ids(sheet: Sheet, data: ReportData) -> Sheet:
     frame = frame.join(known.select(*keys, *wanted), on=keys, how="left", maintain_order="left")
     if "baseline" in frame.columns and "source_set" in frame.columns:
         frame = _with_baseline(frame, known if keys == list(CELL) else _identify(data))
-    if "accuracy" in frame.columns and sheet.name not in OF_SELECTION:
-        frame = frame.rename({"accuracy": data.results.metric})
+    frame = frame.rename({name: name.replace("score", data.results.metric) for name in SCORES}, strict=False)
     if "joshi_class" in frame.columns:
         frame = _name_facts(frame, data.results.rows.facts)
     return replace(sheet, frame=frame)

@@ -1,10 +1,10 @@
 """A report's tables of languages, families and scripts."""
 
-from typing import Any
-
 import polars as pl
 
+from sweep.analysis.per_language import LanguageRow
 from sweep.analysis.report_data import ReportData
+from sweep.analysis.rows import rows_of
 from sweep.report.group_lines import facts_line
 from sweep.report.sheet import Sheet, interval, percent, points, sections
 from sweep.report.wording import capitalise
@@ -22,7 +22,7 @@ def extreme_sheets(data: ReportData) -> list[Sheet]:
     for source_set, of_source in sections(data.extremes, "source_set"):
         for arm, part in sections(of_source, "arm"):
             rows.append((f"{arm} on {source_set}",))
-            rows += [_language_row(row) for row in part.iter_rows(named=True)]
+            rows += map(_language_row, rows_of(LanguageRow, part))
     notes = (
         "The most extreme of many languages are less extreme than they look; their intervals are not corrected for "
         "that.",
@@ -39,14 +39,14 @@ def language_sheet(data: ReportData) -> Sheet:
     for source_set, of_source in sections(data.languages, "source_set"):
         for arm, part in sections(of_source, "arm"):
             rows.append((f"{arm} on {source_set}",))
-            rows += [_language_row(row) for row in part.iter_rows(named=True)]
+            rows += map(_language_row, rows_of(LanguageRow, part))
     title = f"{capitalise(data.metric)} in %, and difference to {data.baseline}, by language (- : in no target group)"
     notes = (facts_line(data.results.rows.facts),)
     return Sheet("languages", title, _columns(data), tuple(rows), data.languages, notes, left=3)
 
 
 def kinship_sheets(data: ReportData, arms_a_table: int = ARMS_BY_KIND) -> list[Sheet]:
-    """Return accuracy and difference by family and by script, the largest kinds, a few arms at a time."""
+    """Return score and difference by family and by script, the largest kinds, a few arms at a time."""
     sheets = []
     for by, name, table in (("family", "families", data.families), ("script", "scripts", data.scripts)):
         arms = data.results.arms
@@ -77,16 +77,16 @@ def _kinship_rows(table: pl.DataFrame, by: str, arms: list[str]) -> list[tuple[s
             for arm in arms:
                 row = found.get(arm)
                 difference = "" if row is None or row["difference"] is None else f" ({points(row['difference'])})"
-                cells.append("" if row is None else percent(row["accuracy"]) + difference)
+                cells.append("" if row is None else percent(row["score"]) + difference)
             rows.append((kind, str(of_kind["num_languages"][0]), *cells))
     return rows
 
 
-def _language_row(row: dict[str, Any]) -> tuple[str, ...]:
-    seen = {True: "seen", False: "unseen", None: "?"}[row["seen"]]
-    low = ["low"] if row["low_performing"] else []
-    facts = ["–" if row["joshi_class"] is None else str(row["joshi_class"]), seen, *low]
-    code = f"{row['language']} {row['name'] or ''}" + (" -" if row["excluded"] else "")
-    words = (code, row["family"] or "", ", ".join(facts))
-    difference = interval(row["difference"], row["difference_low"], row["difference_high"], points)
-    return (*words, interval(row["accuracy"], row["low"], row["high"]), difference)
+def _language_row(row: LanguageRow) -> tuple[str, ...]:
+    seen = {True: "seen", False: "unseen", None: "?"}[row.seen]
+    low = ["low"] if row.low_performing else []
+    facts = ["–" if row.joshi_class is None else str(row.joshi_class), seen, *low]
+    code = f"{row.language} {row.name or ''}" + (" -" if row.excluded else "")
+    words = (code, row.family or "", ", ".join(facts))
+    difference = interval(row.difference, row.difference_low, row.difference_high, points)
+    return (*words, interval(row.score, row.low, row.high), difference)

@@ -25,7 +25,7 @@ RESULTS = ("num_steps", "best_step", "validation_accuracy", "selection_accuracy"
 
 
 def print_run(console: Console, storage: str, run_id: str) -> None:
-    """Print a run's results, configuration and origin, and its accuracy by language."""
+    """Print a run's results, configuration and origin, and its score by language."""
     folder, row = _find_run(storage, run_id)
     tested = read_evaluations(folder).filter((pl.col("run_id") == row["run_id"]) & (pl.col("split") == "test"))
     _print_head(console, folder, row, tested)

@@ -1,14 +1,14 @@
 """What a replication answers, in three lines: what was promised, what held on fresh seeds, and is it really better."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
 from sweep.analysis.results import Cell, Results
+from sweep.analysis.rows import rows_of
 from sweep.analysis.statistics import LEVEL, MIN_SEEDS
-from sweep.analysis.tables import complete_differences, describe, pair
-from sweep.analysis.tradeoff import name_search, name_seeds
+from sweep.analysis.tables import DifferenceRow, compare_pairs, estimate, pair
+from sweep.analysis.tradeoff import CurseRow, name_search, name_seeds
 from sweep.report.group_lines import say_group
 from sweep.report.sheet import interval, p_value, percent, points
 from sweep.report.wording import name_group
@@ -38,14 +38,13 @@ def _answer(results: Results, curse: pl.DataFrame, name: str, search: str) -> li
     chosen = [cell for cell in own if _bare(cell).startswith(BEST)]
     others = [cell for cell in own if _bare(cell) in BASELINES]
     couples = [(cell, other) for cell in chosen for other in others if cell.source_set == other.source_set]
-    found = [pair(results, cell, other, group) for cell, other in couples]
-    table = complete_differences([{"source_set": "", **row} for row, _ in found], [values for _, values in found])
-    rows = list(table.iter_rows(named=True))
+    table = compare_pairs([pair(results, cell, other, group) for cell, other in couples])
+    rows = list(rows_of(DifferenceRow, table))
     lines = []
     for cell in chosen[:MAX_CONFIGURATIONS]:
         which = f" ({cell.arm})" if len(chosen) > 1 else ""
         promised = curse.filter(replication=name, arm=cell.arm, measure=group)
-        promise = promised.row(0, named=True) if len(promised) else None
+        promise = next(rows_of(CurseRow, promised), None)
         compared = [row for (one, _), row in zip(couples, rows, strict=True) if one is cell]
         lines.append(f"Promised{which}: {_promise(promise, search, say_group(group))}")
         lines.append(f"Held{which}: {_held(results, cell, group, promise)}")
@@ -53,68 +52,66 @@ def _answer(results: Results, curse: pl.DataFrame, name: str, search: str) -> li
     return lines
 
 
-def _promise(row: dict[str, Any] | None, search: str, group: str) -> str:
-    if row is None or row["search_accuracy"] is None:
-        reason = f": {row['note']}" if row is not None and row["note"] else ""
+def _promise(row: CurseRow | None, search: str, group: str) -> str:
+    if row is None or row.search_score is None:
+        reason = f": {row.note}" if row is not None and row.note else ""
         return f"what {search} found is not known here{reason}."
-    seeds = f"seed{'s' if row['num_search_seeds'] > 1 else ''} {row['search_seeds']}"
-    return f"{search} found {percent(row['search_accuracy'])} % in the test on {name_group(group)}, with {seeds}."
+    seeds = f"seed{'s' if row.num_search_seeds > 1 else ''} {row.search_seeds}"
+    return f"{search} found {percent(row.search_score)} % in the test on {name_group(group)}, with {seeds}."
 
 
-def _held(results: Results, cell: Cell, group: str, promise: dict[str, Any] | None) -> str:
+def _held(results: Results, cell: Cell, group: str, promise: CurseRow | None) -> str:
     if note := results.differs(cell, group):
         return f"this cannot be said: {note}."
-    (mean,) = describe([results.group_means(cell, group)])
+    (mean,) = estimate([results.group_means(cell, group)])
     seeds = f"the fresh seed{'s' if len(cell.seeds) > 1 else ''} {name_seeds(cell.seeds)}"
-    said = f"{_with_interval(mean['accuracy'], mean['low'], mean['high'])} with {seeds}"
-    if promise is None or promise["difference"] is None:
+    said = f"{_with_interval(mean.mean, mean.low, mean.high)} with {seeds}"
+    if promise is None or promise.difference is None:
         return f"{said}."
-    change = points(abs(promise["difference"])).lstrip("+")
+    change = points(abs(promise.difference)).lstrip("+")
     if change == "0.0":
         return f"{said}, as much as promised."
-    return f"{said}, {change} points {'less' if promise['difference'] < 0 else 'more'} than promised."
+    return f"{said}, {change} points {'less' if promise.difference < 0 else 'more'} than promised."
 
 
-def _verdicts(cell: Cell, rows: Sequence[dict[str, Any]]) -> str:
+def _verdicts(cell: Cell, rows: Sequence[DifferenceRow]) -> str:
     if not rows:
         return "there is nothing to compare it with."
     itself = [f"It is {cell.method.upper()} itself."] if cell.method in BASELINES else []
     return " ".join([*itself, *map(_verdict, rows)])
 
 
-def _verdict(row: dict[str, Any]) -> str:
-    than = f"than {row['baseline'].rpartition(':')[2].upper()}"
-    if row["difference"] is None:
-        return f"{than.capitalize()}: cannot be compared: {row['note']}."
-    found = f"{interval(row['difference'], row['low'], row['high'], points)} points"
-    if row["num_pairs"] < MIN_SEEDS:
-        than = than[0].upper() + than[1:]
-        return f"{than}: {found}; with fewer than {MIN_SEEDS} seeds no difference can be shown."
-    than = than[0].upper() + than[1:]
-    p = f"p {p_value(row['p_holm'])}"
-    if row["p_holm"] > 1 - LEVEL:
-        return f"{than}: not shown: {found} could be chance ({p})."
-    return f"{than}: {'yes' if row['difference'] > 0 else 'no, worse'}: {found} ({p})."
+def _verdict(row: DifferenceRow) -> str:
+    than = f"Than {row.baseline.rpartition(':')[2].upper()}"
+    if row.difference is None:
+        return f"{than}: cannot be compared: {row.note}."
+    change = f"{interval(row.difference, row.low, row.high, points)} points"
+    if row.p_holm is None:
+        return f"{than}: {change}; with fewer than {MIN_SEEDS} seeds no difference can be shown."
+    p = f"p {p_value(row.p_holm)}"
+    if row.p_holm > 1 - LEVEL:
+        return f"{than}: not shown: {change} could be chance ({p})."
+    return f"{than}: {'yes' if row.difference > 0 else 'no, worse'}: {change} ({p})."
 
 
 def _announce(results: Results, curse: pl.DataFrame) -> list[str]:
     """Return a line for each replication of a search among the results that is not among them itself."""
     if not results.groups:
         return []
-    rows = curse.filter((pl.col("measure") == results.broadest_group) & pl.col("replication_accuracy").is_not_null())
+    rows = curse.filter((pl.col("measure") == results.broadest_group) & pl.col("replication_score").is_not_null())
     lines = []
-    chosen = [row for row in rows.iter_rows(named=True) if row["arm"].rpartition(":")[2].startswith(BEST)]
+    chosen = [row for row in rows_of(CurseRow, rows) if row.arm.rpartition(":")[2].startswith(BEST)]
     for row in chosen[:MAX_CONFIGURATIONS]:
-        held = _with_interval(row["replication_accuracy"], row["low"], row["high"])
-        promise = percent(row["search_accuracy"])
+        held = _with_interval(row.replication_score, row.low, row.high)
+        promise = percent(row.search_score)
         lines.append(
-            f"On fresh seeds ({row['seeds']}) the best of {row['search']} has {held} on "
-            f"{say_group(row['measure'])}, where it had {promise} %. See: report {row['replication']}."
+            f"On fresh seeds ({row.seeds}) the best of {row.search} has {held} on "
+            f"{say_group(row.measure)}, where it had {promise} %. See: report {row.replication}."
         )
     return lines
 
 
-def _with_interval(value: float, low: float | None, high: float | None) -> str:
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
     shown = f"{percent(value)} %"
     return shown if low is None or high is None else f"{shown} [{percent(low)}, {percent(high)}]"
 

@@ -14,10 +14,11 @@ from sweep.report.answer_sheets import answer_sheets
 from sweep.report.chance_lines import chance_lines
 from sweep.report.language_sheets import language_sheet
 from sweep.report.layout import GAP, lay_out
+from sweep.report.main_sheets import main_sheets
 from sweep.report.replication_lines import replication_lines
 from sweep.report.setup_sheets import setup_line
 from sweep.report.sheet import Sheet
-from sweep.report.sheets import all_sheets, main_sheets, problem_lines
+from sweep.report.sheets import all_sheets, problem_lines
 from sweep.report.wrapping import wrap
 
 MAX_PROBLEMS = 20

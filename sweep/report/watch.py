@@ -10,8 +10,8 @@ from sweep.analysis.report_data import ReportData
 from sweep.records.ledger import read_events, read_ledger
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.inspection import count_states
+from sweep.report.main_sheets import main_sheets
 from sweep.report.page import PAGE, build_page
-from sweep.report.sheets import main_sheets
 from sweep.report.terminal import print_problems, print_sheet
 from sweep.storage import Folder
 from sweep.storage.lock import is_running

@@ -185,7 +185,7 @@ def test_where_together_they_train_on_all_each_leaves_out_its_own(tmp_path: Path
     )
     results = read_results([Folder(tmp_path / "made")])
     table = main_table(results)
-    assert set(table["accuracy"]) == {0.4} and set(table["num_languages"]) == {1}
+    assert set(table["score"]) == {0.4} and set(table["num_languages"]) == {1}
     assert "rows of different source sets average different languages" in results.left_out[0]
 
 

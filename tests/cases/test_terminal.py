@@ -17,10 +17,12 @@ from sweep.analysis import ReportData, find_best, rank, read_report_data, read_r
 from sweep.cluster.command_line import forget_no_columns
 from sweep.report import commands
 from sweep.report.answer_sheets import highest_cells
+from sweep.report.difference_sheets import difference_sheets
 from sweep.report.language_sheets import language_sheet
 from sweep.report.layout import lay_out
+from sweep.report.main_sheets import main_sheets
 from sweep.report.sheet import Sheet, interval, p_value, percent, points
-from sweep.report.sheets import all_sheets, difference_sheets, main_sheets
+from sweep.report.sheets import all_sheets
 from sweep.report.terminal import ALL_ARMS, print_report
 from sweep.report.wrapping import JOINT
 from sweep.storage import Folder
@@ -100,7 +102,7 @@ def test_no_table_is_cut_at_any_width(data: ReportData) -> None:
 
 
 def test_every_number_of_the_data_frames_is_there_whole_at_every_width(data: ReportData) -> None:
-    expected = [interval(row["accuracy"], row["low"], row["high"]) for row in data.main.iter_rows(named=True)]
+    expected = [interval(row["score"], row["low"], row["high"]) for row in data.main.iter_rows(named=True)]
     for row in data.differences.filter(pl.col("difference").is_not_null()).iter_rows(named=True):
         expected.append(interval(row["difference"], row["low"], row["high"], points))
         expected += [p_value(row["p"]), p_value(row["p_holm"])]
@@ -190,7 +192,7 @@ def test_equal_to_the_digit_shown_is_equal_and_called_so(tmp_path: Path) -> None
     write_grid(tmp_path / "made", ARMS, made)
     found = read_report_data([Folder(tmp_path / "made")])
     noisy = found.main.with_columns(
-        accuracy=pl.when(pl.col("arm") == "dual").then(pl.col("accuracy") + 6e-17).otherwise("accuracy")
+        score=pl.when(pl.col("arm") == "dual").then(pl.col("score") + 6e-17).otherwise("score")
     )
     for one in (found, ReportData(**{**vars(found), "main": noisy})):
         assert set(highest_cells(one)["arm"]) == {"xpe", "dual"}

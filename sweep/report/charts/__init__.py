@@ -7,7 +7,7 @@ from a list instead.
 from collections.abc import Callable
 
 from sweep.analysis.report_data import ReportData
-from sweep.report.charts.arms import accuracy_chart, difference_chart, published_chart
+from sweep.report.charts.arms import difference_chart, published_chart, score_chart
 from sweep.report.charts.drawing import Chart
 from sweep.report.charts.languages import language_chart, tradeoff_chart
 from sweep.report.charts.searches import curve_chart, importance_chart, promise_chart
@@ -15,7 +15,7 @@ from sweep.report.charts.searches import curve_chart, importance_chart, promise_
 __all__ = ["Chart", "all_charts"]
 
 CHARTS: tuple[Callable[[ReportData], Chart | None], ...] = (
-    accuracy_chart,
+    score_chart,
     difference_chart,
     promise_chart,
     language_chart,

@@ -26,17 +26,17 @@ from sweep.report.sheet import interval, p_value, percent, points
 from sweep.report.wording import capitalise
 
 
-def accuracy_chart(data: ReportData) -> Chart | None:
-    """Return the arms' accuracies with their intervals, by source set; the target group is chosen."""
+def score_chart(data: ReportData) -> Chart | None:
+    """Return the arms' scores with their intervals, by source set; the target group is chosen."""
     rows = [
         {
             **{key: row[key] for key in ("source_set", "group", "arm", "num_seeds", "num_languages")},
-            **percents(row, "accuracy"),
-            **bounds(row, "accuracy"),
-            "shown": interval(row["accuracy"], row["low"], row["high"]),
+            **percents(row, "score"),
+            **bounds(row, "score"),
+            "shown": interval(row["score"], row["low"], row["high"]),
         }
         for row in data.main.iter_rows(named=True)
-        if row["accuracy"] is not None
+        if row["score"] is not None
     ]
     if not rows:
         return None
@@ -45,10 +45,10 @@ def accuracy_chart(data: ReportData) -> Chart | None:
     tooltip += tooltips(num_seeds="seeds", num_languages="languages")
     base = chart_of().transform_filter(is_chosen(*layout.fields)).encode(*layout.encodings).encode(tooltip=tooltip)
     bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{data.metric} in %"), x2="high:Q")
-    means = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{data.metric} in %"))
+    means = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("score", f"{data.metric} in %"))
     chart = (bars + means).add_params(*layout.choices).properties(height=layout.height)
     what = f"{capitalise(data.metric)} of each arm: mean over seeds with its 95 % interval"
-    return finish("accuracy", what, chart, rows=rows)
+    return finish("score", what, chart, rows=rows)
 
 
 def difference_chart(data: ReportData) -> Chart | None:
@@ -90,13 +90,13 @@ def published_chart(data: ReportData) -> Chart | None:
     rows = [
         {
             **{key: row[key] for key in ("source_set", "method", "group")},
-            **{"arm": row["arm"], "ours": interval(row["accuracy"], row["low"], row["high"])},
-            **percents(row, "published", "accuracy"),
-            **bounds(row, "accuracy"),
+            **{"arm": row["arm"], "ours": interval(row["score"], row["low"], row["high"])},
+            **percents(row, "published", "score"),
+            **bounds(row, "score"),
             "theirs": percent(row["published"]),
         }
         for row in data.published.iter_rows(named=True)
-        if row["accuracy"] is not None
+        if row["score"] is not None
     ]
     if not rows:
         return None
@@ -115,7 +115,7 @@ def published_chart(data: ReportData) -> Chart | None:
         )
     )
     bars = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", f"{data.metric} in %"), x2="high:Q")
-    ours = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("accuracy", f"{data.metric} in %"))
+    ours = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("score", f"{data.metric} in %"))
     theirs = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("published", f"{data.metric} in %"))
     chart = (bars + ours + theirs).add_params(source_set)
     height = ROW_PIXELS * len(groups) * (len(methods) + 1)

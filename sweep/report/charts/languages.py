@@ -30,8 +30,8 @@ from xpe_core.tunings import METHOD_NAMES
 
 
 def language_chart(data: ReportData) -> Chart | None:
-    """Return every language's accuracy with an arm against that with the baseline; the arm is chosen."""
-    table = data.languages.filter(pl.col("difference").is_not_null() & pl.col("accuracy").is_not_null())
+    """Return every language's score with an arm against that with the baseline; the arm is chosen."""
+    table = data.languages.filter(pl.col("difference").is_not_null() & pl.col("score").is_not_null())
     if table.is_empty():
         return None
     extreme = {(row["source_set"], row["arm"], row["language"]) for row in data.extremes.iter_rows(named=True)}
@@ -45,8 +45,8 @@ def language_chart(data: ReportData) -> Chart | None:
         rows.append(
             {
                 **{"cell": f"{row['arm']} on {row['source_set']}", "arm": row["arm"], "language": row["language"]},
-                **{"accuracy": rounded(row["accuracy"]), "before": rounded(row["accuracy"] - row["difference"])},
-                "shown": interval(row["accuracy"], row["low"], row["high"]),
+                **{"score": rounded(row["score"]), "before": rounded(row["score"] - row["difference"])},
+                "shown": interval(row["score"], row["low"], row["high"]),
                 "change": interval(row["difference"], row["difference_low"], row["difference_high"], points),
                 "label": named if (row["source_set"], row["arm"], row["language"]) in extreme else "",
             }
@@ -63,20 +63,18 @@ def language_chart(data: ReportData) -> Chart | None:
     base = chart_of().transform_filter(is_chosen("cell")).transform_lookup("language", known)
     base = base.encode(
         x=x_axis("before", f"with {data.baseline}, in %"),
-        y=y_axis("accuracy", "with the arm, in %"),
+        y=y_axis("score", "with the arm, in %"),
         tooltip=tooltip,
     )
     color = alt.Color("kind:N", scale=colors, title=None)
     dots = base.mark_point(filled=True, size=45, opacity=0.75).encode(color=color, shape=shape_by("kind", kinds))
-    between = _ends(rows, "before", "accuracy")
+    between = _ends(rows, "before", "score")
     for name in cells:
-        _place(
-            [row for row in rows if row["cell"] == name and row["label"]], "before", "accuracy", between, between, 420
-        )
+        _place([row for row in rows if row["cell"] == name and row["label"]], "before", "score", between, between, 420)
     labels = label_points(base.transform_filter("datum.label !== ''"))
-    ends = [{"before": end, "accuracy": end} for end in between]
+    ends = [{"before": end, "score": end} for end in between]
     equal = chart_of("ends").mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
-    equal = equal.encode(x="before:Q", y="accuracy:Q")
+    equal = equal.encode(x="before:Q", y="score:Q")
     chart = equal + dots + labels
     what = f"Each language with an arm (up) and with {data.baseline} (right): above the line it gains"
     return finish(

@@ -33,13 +33,13 @@ def promise_chart(data: ReportData) -> Chart | None:
         {
             **{key: row[key] for key in ("replication", "measure")},
             "arm": f"{row['replication']}: {row['arm']}",
-            **percents(row, "search_accuracy", "replication_accuracy"),
-            **bounds(row, "replication_accuracy"),
-            "promised": percent(row["search_accuracy"]),
-            "held": interval(row["replication_accuracy"], row["low"], row["high"]),
+            **percents(row, "search_score", "replication_score"),
+            **bounds(row, "replication_score"),
+            "promised": percent(row["search_score"]),
+            "held": interval(row["replication_score"], row["low"], row["high"]),
         }
         for row in data.curse.iter_rows(named=True)
-        if row["search_accuracy"] is not None and row["replication_accuracy"] is not None
+        if row["search_score"] is not None and row["replication_score"] is not None
     ]
     if not rows:
         return None
@@ -54,8 +54,8 @@ def promise_chart(data: ReportData) -> Chart | None:
     )
     what = f"{data.metric} in %"
     held = base.mark_rule(strokeWidth=2).encode(x=x_axis("low", what), x2="high:Q")
-    mean = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("replication_accuracy", what))
-    promised = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("search_accuracy", what))
+    mean = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("replication_score", what))
+    promised = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("search_score", what))
     height = ROW_PIXELS * len(measures) * (len(arms) + 1)
     what = "What the search promised (tick) and what fresh seeds held (point with 95 % interval)"
     return finish("promise", what, (held + mean + promised).properties(height=height), rows=rows)
@@ -90,12 +90,12 @@ def curve_chart(data: ReportData) -> Chart | None:
     """Return every trial's learning curve, the rungs, and where trials were stopped; the experiment is chosen."""
     rows = []
     for name, table in sections(data.curves, "experiment"):
-        last = table.filter("is_last").sort("step", "accuracy", descending=True)["trial_id"].to_list()[:MAX_CURVES]
+        last = table.filter("is_last").sort("step", "score", descending=True)["trial_id"].to_list()[:MAX_CURVES]
         for row in table.filter(pl.col("trial_id").is_in(last)).iter_rows(named=True):
             rows.append(
                 {
                     **{"experiment": name, "trial": row["trial_number"] + 1, "step": row["step"]},
-                    **{"accuracy": rounded(row["accuracy"]), "shown": percent(row["accuracy"])},
+                    **{"score": rounded(row["score"]), "shown": percent(row["score"])},
                     **{"state": row["state"] or State.RUNNING.value, "what": row["arm"] or row["method"]},
                     "stopped": row["is_last"] and row["state"] == State.PRUNED,
                 }
@@ -113,7 +113,7 @@ def curve_chart(data: ReportData) -> Chart | None:
     over = alt.selection_point(name="over", fields=["trial"], on="pointerover", nearest=True, clear="pointerout")
     tooltip = tooltips(trial="trial", what="arm or method", state="state", step="step", shown="accuracy")
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8))
-    y = y_axis("accuracy", "validation accuracy in %")
+    y = y_axis("score", "validation accuracy in %")
     base = chart_of().transform_filter(is_chosen("experiment")).encode(x=x, y=y, detail="trial:N")
     lines = base.mark_line(strokeWidth=1.5).encode(
         color=color_by("what", kinds), opacity=alt.condition(over, alt.value(0.8), alt.value(0.15), empty=True)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 import polars as pl
@@ -22,26 +21,22 @@ import vl_convert
 from altair import SCHEMA_VERSION
 from markupsafe import Markup, escape
 
+from sweep.analysis.per_language import LanguageRow
 from sweep.analysis.report_data import ReportData
+from sweep.analysis.rows import rows_of
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.charts import Chart, all_charts
+from sweep.report.difference_sheets import difference_sheets
 from sweep.report.group_lines import facts_line
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
+from sweep.report.main_sheets import main_sheets
+from sweep.report.search_sheets import curse_sheets, front_sheets, importance_sheets, rung_sheets
 from sweep.report.setup_sheets import setup_line, setup_sheets
 from sweep.report.sheet import Sheet, interval, points
-from sweep.report.sheets import (
-    cost_sheets,
-    curse_sheets,
-    difference_sheets,
-    front_sheets,
-    importance_sheets,
-    main_sheets,
-    problem_lines,
-    published_sheets,
-    rung_sheets,
-)
+from sweep.report.sheets import cost_sheets, problem_lines, published_sheets
 from sweep.report.targets import PAGE
 from sweep.report.wording import capitalise, name_exclusion
+from xpe_core.json_types import Json
 
 __all__ = ["PAGE", "build_page"]
 
@@ -98,7 +93,7 @@ def _sections(data: ReportData) -> list[Section]:
     mattered = [*importance_sheets(data), *rung_sheets(data)]
     kinship = [*extreme_sheets(data), *kinship_sheets(data, everything)]
     return [
-        Section("which", label, "Which is better?", charts.get("accuracy"), main, lead=answer_sheets(data)),
+        Section("which", label, "Which is better?", charts.get("score"), main, lead=answer_sheets(data)),
         Section("real", "Differences", "Is it really better?", charts.get("differences"), difference_sheets(data)),
         Section("promise", "Fresh seeds", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(data)),
         Section("languages", "Languages", "For which languages?", charts.get("languages"), kinship, has_languages=True),
@@ -120,27 +115,26 @@ def _sections(data: ReportData) -> list[Section]:
 def _language_rows(data: ReportData) -> Iterable[Markup]:
     """Yield a row of every language with every arm, with the target groups that it is in."""
     of_language: dict[str, list[str]] = {code: [] for code in data.results.languages}
-    for group, places in data.results.groups.items():
-        for place in places:
-            of_language[data.results.languages[place]].append(group)
-    table = data.languages.filter(pl.col("accuracy").is_not_null())
+    for group, indices in data.results.groups.items():
+        for index in indices:
+            of_language[data.results.languages[index]].append(group)
+    table = data.languages.filter(pl.col("score").is_not_null())
     # first what there is to see: rows of the baseline have no difference
     table = table.sort(pl.col("difference").is_null(), maintain_order=True)
-    for row in table.iter_rows(named=True):
-        pretraining = {True: "seen", False: "unseen", None: "?"}[row["seen"]]
-        pretraining += ", low-performing" if row["low_performing"] else ""
-        words = (row["name"] or row["language"], row["language"], row["script"] or "", row["family"] or "")
-        facts = ("–" if row["joshi_class"] is None else str(row["joshi_class"]), pretraining)
-        accuracy = interval(row["accuracy"], row["low"], row["high"])
-        difference = interval(row["difference"], row["difference_low"], row["difference_high"], points)
-        cells = (*words, *facts, row["source_set"], row["arm"], accuracy, difference)
-        head, *others = cells
+    for row in rows_of(LanguageRow, table):
+        pretraining = {True: "seen", False: "unseen", None: "?"}[row.seen]
+        pretraining += ", low-performing" if row.low_performing else ""
+        words = (row.name or row.language, row.language, row.script or "", row.family or "")
+        facts = ("–" if row.joshi_class is None else str(row.joshi_class), pretraining)
+        score = interval(row.score, row.low, row.high)
+        difference = interval(row.difference, row.difference_low, row.difference_high, points)
+        head, *others = (*words, *facts, row.source_set, row.arm, score, difference)
         shown = Markup("").join([_cell(head, "th"), *map(_cell, others)])
-        yield Markup('<tr data-groups="{}">{}</tr>').format(" ".join(of_language[row["language"]]), shown)
+        yield Markup('<tr data-groups="{}">{}</tr>').format(" ".join(of_language[row.language]), shown)
 
 
 def _filters(data: ReportData) -> dict[int, tuple[str, list[str]]]:
-    """Return, by the place of its column, what a filter of the language table is called and offers."""
+    """Return, by the index of its column, what a filter of the language table is called and offers."""
     offers = {
         "trained on": data.results.source_sets,
         "arm": data.results.arms,
@@ -173,7 +167,7 @@ def _cell(text: str, tag: str = "td", is_strong: bool = False) -> Markup:
     return Markup("<{0}>{1}</{0}>").format(Markup(tag), shown)
 
 
-def _safe_json(value: Any) -> Markup:
+def _safe_json(value: Json) -> Markup:
     """Return JSON in which nothing can end a script element."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for letter in "<>&\u2028\u2029":

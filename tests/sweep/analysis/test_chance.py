@@ -33,7 +33,7 @@ def test_cells_stand_beside_the_mean_share_of_their_languages(tmp_path: Path) ->
     found = {one.arm: one for one in beside_most_frequent(results)}
     assert found["spt"].most_frequent == pytest.approx((0.5 + 4 * 0.25) / 5)
     assert (found["spt"].is_above, found["xpe"].is_above, found["dual"].is_above) == (False, True, True)
-    assert found["xpe"].accuracy == pytest.approx(0.6)
+    assert found["xpe"].score == pytest.approx(0.6)
 
 
 def test_tables_of_before_the_count_say_nothing(tmp_path: Path) -> None:

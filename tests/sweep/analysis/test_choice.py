@@ -130,8 +130,8 @@ def test_a_run_taken_by_itself_has_its_own_numbers_and_flaws_alone(tmp_path: Pat
     for place, seed in enumerate((1, 2, 3)):
         (run,) = find_cells(results, config.with_seed(seed).run_id[:12])
         assert (run.arm, run.seeds) == (f"xpe seed {seed}", (seed,))
-        assert run.accuracies.tolist()[0] == pytest.approx(whole.accuracies[place].tolist(), nan_ok=True)
-        assert len(run.accuracies) == len(run.selection_accuracies) == 1
+        assert run.scores.tolist()[0] == pytest.approx(whole.scores[place].tolist(), nan_ok=True)
+        assert len(run.scores) == len(run.selection_scores) == 1
         assert run.foreign == ({2: ("deu_Latn",)} if seed == 2 else {})
         assert run.resized == ({3: ("yor_Latn",)} if seed == 3 else {})
 

@@ -35,7 +35,7 @@ def test_a_language_has_its_accuracy_difference_and_facts(tmp_path: Path) -> Non
     write_grid(tmp_path / "made", ARMS, accuracy)
     table = language_table(read_results([Folder(tmp_path / "made")]))
     row = table.filter(arm="xpe", language="yor_Latn").row(0, named=True)
-    assert row["accuracy"] == pytest.approx(0.3 + 0.1 + 0.07)
+    assert row["score"] == pytest.approx(0.3 + 0.1 + 0.07)
     assert row["difference"] == pytest.approx(0.135)
     assert row["difference_low"] < 0.135 < row["difference_high"]
     assert (row["script"], row["family"], row["joshi_class"]) == ("Latn", "Atlantic-Congo", 2)
@@ -113,7 +113,7 @@ def test_a_replication_stands_beside_what_the_search_promised(tmp_path: Path) ->
     halves = [read_results([Folder(tmp_path / name)]) for name in ("found", "fresh")]
     table = winners_curse(halves[0], halves[1])
     chosen = table.filter(measure="selection").row(0, named=True)
-    assert (chosen["search_accuracy"], chosen["replication_accuracy"]) == pytest.approx((0.9, 0.5))
+    assert (chosen["search_score"], chosen["replication_score"]) == pytest.approx((0.9, 0.5))
     low = table.filter(measure="low_performing").row(0, named=True)
     assert low["difference"] == pytest.approx(0.45 - 0.56)
     assert (low["num_tried"], low["num_search_seeds"], low["num_seeds"]) == (6, 2, 6)
@@ -169,7 +169,7 @@ def test_what_is_not_comparable_with_the_published_table_is_not_compared(tmp_pat
     table = published_table(read_results([Folder(tmp_path / "small")]))
     notes = set(table.filter(pl.col("method") == "spt", pl.col("source_set") == "enarzho")["note"])
     assert notes == {"tested on 2 of the group's 46 languages"}
-    assert table["accuracy"].is_null().all()
+    assert table["score"].is_null().all()
     write_grid(tmp_path / "other", {"spt": {"encoder_ratio": 0.0}}, flat, base={"backbone": "e5-small"})
     assert published_table(read_results([Folder(tmp_path / "other")])).is_empty()
 

@@ -40,11 +40,11 @@ def test_a_cell_is_the_mean_over_seeds_of_the_mean_over_languages(tmp_path: Path
     results = read(tmp_path / "made")
     found = cell(main_table(results), "spt", "all_without_joshi5")
     # kat, tam, yor, nqo: 0.4 on average, and 0.01 x the seed's number, 3.5 on average
-    assert found["accuracy"] == pytest.approx(0.435)
+    assert found["score"] == pytest.approx(0.435)
     assert (found["num_seeds"], found["num_languages"]) == (6, 4)
     assert found["spread"] == pytest.approx(0.01 * 3.5**0.5)  # the variance of 1, ..., 6 is 3.5
     assert found["low"] < 0.435 < found["high"]
-    assert cell(main_table(results), "spt", "low_performing")["accuracy"] == pytest.approx(0.285)
+    assert cell(main_table(results), "spt", "low_performing")["score"] == pytest.approx(0.285)
     assert len(main_table(results)) == 3 * 2 * 4
     assert results.problems.is_empty()
 
@@ -59,7 +59,7 @@ def test_validation_rows_and_unfinished_runs_are_in_no_mean(tmp_path: Path) -> N
     put(tmp_path / "made", pruned, tested)
     found = cell(main_table(read(tmp_path / "made")), "spt", "all_without_joshi5", "enarzho")
     assert (found["num_seeds"], found["num_pruned"], found["spread"]) == (1, 1, None)
-    assert found["accuracy"] == pytest.approx(0.41)
+    assert found["score"] == pytest.approx(0.41)
 
 
 def test_a_difference_is_paired_by_seed(tmp_path: Path) -> None:
@@ -134,13 +134,13 @@ def test_what_is_wrong_is_named_where_it_matters_and_changes_no_other_cell(tmp_p
     assert len(problems) == 5
     for group in ("low_performing", "unseen", "all_without_joshi5"):
         marked = cell(table, "xpe", group)
-        assert (marked["accuracy"], marked["note"]) == (None, "yor_Latn missing in seed 3")
+        assert (marked["score"], marked["note"]) == (None, "yor_Latn missing in seed 3")
     spt = cell(table, "spt", "low_performing")
     assert (spt["num_seeds"], spt["num_failed"]) == (5, 1)
-    assert spt["accuracy"] == pytest.approx(0.25 + 0.01 * (1 + 3 + 4 + 5 + 6) / 5)
+    assert spt["score"] == pytest.approx(0.25 + 0.01 * (1 + 3 + 4 + 5 + 6) / 5)
     assert cell(table, "dual", "unseen")["num_unfinished"] == 6
     # the language that seed 3 lacks is in no seen group, and no other cell has changed
-    key, numbers = ["source_set", "group", "arm"], ["accuracy", "low", "high", "num_seeds"]
+    key, numbers = ["source_set", "group", "arm"], ["score", "low", "high", "num_seeds"]
     touched = ((pl.col("arm") == "spt") & (pl.col("source_set") == "joshi5")) | (pl.col("arm") == "dual")
     kept = table.filter(~touched & pl.col("note").is_null())
     assert kept.select(key + numbers).equals(whole.join(kept, on=key, how="semi").select(key + numbers))
@@ -206,7 +206,7 @@ def test_the_tables_do_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
     before = main_table(read(tmp_path / "made"))
     put(tmp_path / "made", *make_rows(sweep.corners[0], 0, [4, 2], accuracy, CODES[::-1], arm="spt"))
     after = main_table(read(tmp_path / "made"))
-    assert np.array_equal(before["accuracy"].to_numpy(), after["accuracy"].to_numpy())
+    assert np.array_equal(before["score"].to_numpy(), after["score"].to_numpy())
 
 
 def test_a_copied_file_of_evaluations_alone_is_named_and_a_broken_one_refused(tmp_path: Path) -> None:
@@ -264,8 +264,8 @@ def test_a_run_with_another_number_of_test_examples_is_marked_and_not_averaged(t
     results = read(tmp_path / "made")
     table, note = main_table(results), "yor_Latn tested on another number of examples than most in seeds 2, 5"
     found = cell(table, "xpe", "low_performing", "enarzho")
-    assert (found["accuracy"], found["note"]) == (None, note)
-    assert cell(table, "xpe", "seen_without_joshi5", "enarzho")["accuracy"] is not None
+    assert (found["score"], found["note"]) == (None, note)
+    assert cell(table, "xpe", "seen_without_joshi5", "enarzho")["score"] is not None
     compared = cell(differences(results), "xpe", "low_performing", "enarzho")
     assert (compared["difference"], compared["note"]) == (None, f"xpe: {note}")
     assert results.problems["problem"].to_list() == [f"not averaged where it matters: {note}"]

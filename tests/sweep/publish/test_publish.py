@@ -85,7 +85,7 @@ def test_the_groups_figures_are_those_of_the_main_table(experiment: tuple[Folder
     rows = table_under(card, "## Results")
     assert [row[0] for row in rows] == list(map(name_group, main["group"]))
     for row, expected in zip(rows, main.iter_rows(named=True), strict=True):
-        value = interval(expected["accuracy"], expected["low"], expected["high"])
+        value = interval(expected["score"], expected["low"], expected["high"])
         assert row[1:] == [str(expected["num_languages"]), "10", value, percent(expected["spread"])]
 
 
@@ -98,7 +98,7 @@ def test_the_header_is_valid_and_holds_the_same_figures_in_the_hubs_model_index(
     assert {"dual", "xpe-sweep", "arxiv:2508.10352"} <= set(data.tags)
     main = main_table(read_results([experiment[0]])).filter(arm="dual_30")
     found = {result.dataset_config: result.metric_value for result in data.eval_results}
-    assert found == {row["group"]: round(row["accuracy"], 4) for row in main.iter_rows(named=True)}
+    assert found == {row["group"]: round(row["score"], 4) for row in main.iter_rows(named=True)}
 
 
 def test_the_languages_figures_are_those_of_the_language_table(experiment: tuple[Folder, RunConfig], card: str) -> None:
@@ -108,7 +108,7 @@ def test_the_languages_figures_are_those_of_the_language_table(experiment: tuple
     for row, expected in zip(rows, table.iter_rows(named=True), strict=True):
         values = [make_accuracy(experiment[1].with_seed(seed), expected["language"]) for seed in range(1, 11)]
         assert row[0] == f"{expected['name']} ({expected['language']})"
-        assert row[4] == interval(expected["accuracy"], expected["low"], expected["high"])
+        assert row[4] == interval(expected["score"], expected["low"], expected["high"])
         assert row[5] == percent(pl.Series(values).round(3).std())  # type: ignore[arg-type]
         assert row[6] == f"{percent(min(values))} to {percent(max(values))}"
 

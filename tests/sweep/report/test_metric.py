@@ -42,8 +42,8 @@ def test_tables_are_of_the_tasks_first_metric_or_of_the_one_asked_for(storage: P
     first, other = (main_table(read_results(folders, metric=metric)) for metric in (None, "macro_f1"))
     assert read_results(folders).metric == "accuracy"
     spt = pl.col("arm") == "spt"
-    assert other.filter(spt)["accuracy"].to_list() == pytest.approx((first.filter(spt)["accuracy"] / 2).to_list())
-    dual = other.filter(pl.col("arm") == "dual")["accuracy"].to_list()
+    assert other.filter(spt)["score"].to_list() == pytest.approx((first.filter(spt)["score"] / 2).to_list())
+    dual = other.filter(pl.col("arm") == "dual")["score"].to_list()
     assert dual == pytest.approx([0.9] * len(dual)) and dual
 
 

@@ -94,8 +94,8 @@ def test_every_language_stands_in_the_page_with_every_arm(everything: ReportData
     expected = []
     # differences first: the baseline has none
     for row in everything.languages.sort(pl.col("difference").is_null(), maintain_order=True).iter_rows(named=True):
-        if row["accuracy"] is not None:
-            numbers = interval(row["accuracy"], row["low"], row["high"])
+        if row["score"] is not None:
+            numbers = interval(row["score"], row["low"], row["high"])
             change = interval(row["difference"], row["difference_low"], row["difference_high"], points)
             expected.append((row["language"], row["source_set"], row["arm"], numbers, change))
     kept = [(row[1], row[6], row[7], row[8], row[9]) for row in shown]
@@ -131,19 +131,19 @@ def test_a_page_loads_itself_again_only_while_it_is_watched(everything: ReportDa
 
 
 def test_a_chart_places_its_marks_where_the_tables_numbers_are(everything: ReportData) -> None:
-    rows = _data(all_charts(everything)["accuracy"].specification)
+    rows = _data(all_charts(everything)["score"].specification)
     xpe = next(r for r in rows if (r["arm"], r["group"], r["source_set"]) == ("xpe", "low_performing", "enarzho"))
     expected = everything.main.filter(arm="xpe", group="low_performing", source_set="enarzho").row(0, named=True)
-    assert xpe["accuracy"] == pytest.approx(100 * expected["accuracy"], abs=5e-4)
-    assert xpe["shown"] == interval(expected["accuracy"], expected["low"], expected["high"])
+    assert xpe["score"] == pytest.approx(100 * expected["score"], abs=5e-4)
+    assert xpe["shown"] == interval(expected["score"], expected["low"], expected["high"])
 
 
 def test_many_arms_stand_in_a_row_each_and_few_in_colours(everything: ReportData, tmp_path: Path) -> None:
-    few = all_charts(everything)["accuracy"].specification
+    few = all_charts(everything)["score"].specification
     assert [parameter["name"] for parameter in few["params"]] == ["chosen_group"]
     arms = {f"dual_{tenth}": {"encoder_ratio": tenth / 10} for tenth in range(1, 10)}
     write_grid(tmp_path / "many", {"spt": {"encoder_ratio": 0.0}, **arms}, flat)
-    many = all_charts(read_report_data([Folder(tmp_path / "many")]))["accuracy"].specification
+    many = all_charts(read_report_data([Folder(tmp_path / "many")]))["score"].specification
     assert [parameter["name"] for parameter in many["params"]] == ["chosen_group", "chosen_source_set"]
     assert [layer["encoding"]["y"]["field"] for layer in (few["layer"][0], many["layer"][0])] == ["source_set", "arm"]
 
@@ -154,7 +154,7 @@ def test_published_figures_have_a_chart_where_there_are_any(tmp_path: Path) -> N
     write_grid(tmp_path / "real", arms, lambda run, code: 0.6, codes=ALL_CODES, base=base, source_sets=["joshi5"])
     data = read_report_data([Folder(tmp_path / "real")])
     rows = _data(all_charts(data)["published"].specification)
-    compared = data.published.filter(data.published["accuracy"].is_not_null())
+    compared = data.published.filter(data.published["score"].is_not_null())
     assert [row["theirs"] for row in rows] == [f"{100 * value:.1f}" for value in compared["published"]]
     assert len(rows) == 8
 

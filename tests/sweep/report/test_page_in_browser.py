@@ -85,7 +85,7 @@ def test_a_chart_is_described_to_who_does_not_see_it(page: "sync_api.Page", data
 def test_a_name_with_a_script_in_it_is_text(page: "sync_api.Page") -> None:
     assert "xpe-sweep" in page.title()
     assert page.locator("#table-main thead").get_by_text(NASTY).is_visible()
-    assert page.locator("#chart-accuracy svg text").filter(has_text="</script>").count() > 0
+    assert page.locator("#chart-score svg text").filter(has_text="</script>").count() > 0
 
 
 def test_a_language_table_column_sorts_both_ways(page: "sync_api.Page") -> None:
@@ -111,13 +111,13 @@ def test_rows_stay_under_their_heading_when_a_table_is_sorted(page: "sync_api.Pa
 
 
 def test_languages_are_filtered_by_arm_family_group_and_text(page: "sync_api.Page", data: ReportData) -> None:
-    table = data.languages.filter(data.languages["accuracy"].is_not_null())
+    table = data.languages.filter(data.languages["score"].is_not_null())
     page.select_option(".filters select[name='7']", "xpe")
     page.select_option(".filters select[name='6']", "enarzho")
     page.select_option(".filters select[name='group']", label="low_performing")
     chosen = table.filter(arm="xpe", source_set="enarzho", low_performing=True, excluded=False)
     assert _column(page, 1) == chosen["language"].to_list() == ["nqo_Nkoo", "yor_Latn"]
-    shown = [interval(row["accuracy"], row["low"], row["high"]) for row in chosen.iter_rows(named=True)]
+    shown = [interval(row["score"], row["low"], row["high"]) for row in chosen.iter_rows(named=True)]
     assert [" ".join(text.split()) for text in _column(page, 8)] == shown
     assert page.locator("#table-languages output").inner_text().startswith("2 of 2 rows shown")
     page.select_option(".filters select[name='3']", "Mande")
@@ -185,7 +185,7 @@ def test_a_long_table_shows_its_first_rows_until_all_are_asked_for_or_printed(
 
 
 def test_what_is_pointed_at_is_said_with_the_tables_numbers(page: "sync_api.Page", data: ReportData) -> None:
-    chart = page.locator("#chart-accuracy")
+    chart = page.locator("#chart-score")
     chart.locator("select").select_option("low_performing")
     row = data.main.filter(group="low_performing", arm="spt", source_set=data.results.source_sets[0])
     cell = row.row(0, named=True)
@@ -194,7 +194,7 @@ def test_what_is_pointed_at_is_said_with_the_tables_numbers(page: "sync_api.Page
     tooltip.wait_for()
     text = tooltip.inner_text()
     assert "low_performing" in text
-    assert interval(cell["accuracy"], cell["low"], cell["high"]) in text
+    assert interval(cell["score"], cell["low"], cell["high"]) in text
 
 
 def test_a_language_that_is_clicked_is_looked_up_in_the_table(page: "sync_api.Page") -> None:
@@ -284,13 +284,13 @@ def test_a_watched_page_loads_itself_again_and_keeps_what_was_chosen(
     page = chromium.new_page()
     _open(page, file)
     page.fill(".filters input[name='text']", "georgian")
-    page.locator("#chart-accuracy select").select_option("unseen")
+    page.locator("#chart-score select").select_option("unseen")
     file.write_text(build_page(data, "second"), encoding="utf-8")
     page.locator("#status", has_text="second").wait_for(timeout=20_000)
     page.wait_for_selector("html[data-drawn]", state="attached")
     assert page.locator(".filters input[name='text']").input_value() == "georgian"
     assert set(_column(page, 1)) == {"kat_Geor"}
-    assert page.locator("#chart-accuracy select").input_value() == "unseen"
+    assert page.locator("#chart-score select").input_value() == "unseen"
     page.close()
 
 
@@ -310,7 +310,7 @@ def _brightness(page: "sync_api.Page") -> dict[str, float]:
     """Return the mean of red, green and blue, 0 to 255, of the page and of a chart's labels."""
     script = """() => {
       const mean = (color) => color.match(/[\\d.]+/g).slice(0, 3).map(Number).reduce((sum, one) => sum + one) / 3;
-      const label = document.querySelector("#chart-accuracy .role-axis-label text");
+      const label = document.querySelector("#chart-score .role-axis-label text");
       const [page, labels] = [getComputedStyle(document.body).backgroundColor, getComputedStyle(label).fill].map(mean);
       return { page, labels };
     }"""

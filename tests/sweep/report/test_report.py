@@ -59,7 +59,7 @@ def test_the_table_shows_the_best_of_each_method_with_its_group_means(plan: Plan
     assert lines["DUAL"][-3:] == ["41.5", "±", "0.7"]  # all tested, but what is trained on: (21.5 + 61.5) / 2
     for row in main_table(read_results([folder.folder])).iter_rows(named=True):  # the report has the same numbers
         own = " ".join(lines[row["arm"].upper()])
-        assert f"{percent(row['accuracy'])} ± {percent(row['spread'])}" in own
+        assert f"{percent(row['score'])} ± {percent(row['spread'])}" in own
     assert "Tested, and not in any row: eng_Latn (trained on)." in text
     assert (lines["SPT"][1], lines["XPE"][1]) == ("40.0", "60.0")
     assert "DUAL  encoder_ratio=0.3 learning_rate=0.005 (best of 2)" in text

@@ -52,7 +52,7 @@ def test_the_terminal_shows_the_numbers_of_the_tables_within_100_columns(storage
         .filter(arm="xpe", group="low_performing")
         .row(0, named=True)
     )
-    assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+    assert f"{100 * row['score']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
     assert "6 x 2" in text and "0 x 2, 6 unfinished" in text
     assert "made dual on joshi5, enarzho: 6 of 6 runs unfinished: in no mean" in text
     assert "none of 16 differences survives Holm's correction. It takes 10 seeds" in " ".join(text.split())
@@ -81,8 +81,8 @@ def test_csv_holds_the_data_frame_and_goes_into_the_experiments_folder(storage: 
     report(storage, "made", form="csv")
     found = pl.read_csv(storage / "made" / "report" / "main.csv")
     expected = main_table(read_results([Folder(storage / "made")]))
-    assert found["accuracy"].to_list() == expected["accuracy"].to_list()
-    assert found.columns == [*expected.columns, "experiment", "method", "seeds"]
+    assert found["accuracy"].to_list() == expected["score"].to_list()
+    assert found.columns == [*expected.rename({"score": "accuracy"}).columns, "experiment", "method", "seeds"]
 
 
 def test_names_are_text_in_every_form(storage: Path, tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_long_names_are_folded_or_put_below_and_no_number_is_cut(tmp_path: Path)
     assert max(map(len, text.splitlines())) <= 100
     results = read_results([Folder(tmp_path / "made")])
     for row in main_table(results).iter_rows(named=True):
-        assert f"{100 * row['accuracy']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
+        assert f"{100 * row['score']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]" in text
     assert long in "".join(text.split())
 
 
