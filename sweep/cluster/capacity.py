@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import ray
 import yaml
 
+from sweep.cluster.sections import Section, count, numbers, section, sections, texts
 from sweep.experiment.config import SweepConfig
 from xpe_core.errors import InputError
 
@@ -136,13 +136,14 @@ def read_autoscaler() -> Autoscaler:
     return NO_AUTOSCALER
 
 
-def _parse(values: Mapping[str, Any]) -> Autoscaler:
+def _parse(values: Section) -> Autoscaler:
     """Return what `ray up`'s file, as its launcher completed it, says of the workers."""
-    own = len(values["provider"].get("worker_ips") or ()) if values["provider"]["type"] == "local" else 0
-    max_workers = values.get("max_workers") or 0
+    provider = section(values, "provider")
+    own = len(texts(provider, "worker_ips")) if provider["type"] == "local" else 0
+    max_workers = count(values, "max_workers")
     kinds = [
-        (kind.get("resources") or {}, min(kind.get("max_workers", max_workers), max_workers))
-        for name, kind in values["available_node_types"].items()
+        (numbers(kind, "resources"), min(count(kind, "max_workers", max_workers), max_workers))
+        for name, kind in sections(section(values, "available_node_types")).items()
         if own or name != values["head_node_type"]  # machines of one's own are all of one kind
     ]
     return Autoscaler(tuple(kinds), max_workers, own)

@@ -1,27 +1,26 @@
 """A cluster file for `ray up`, checked before any machine is paid for.
 
 Ray's own validation lets pass what it does not know by name: an absent `auth`, every typo in the keys of a cloud's
-machines, commands that no shell reads. EC2's keys are checked against the service model that botocore ships, without
-a connection; what is newer than the installed botocore is unknown to it.
+machines, commands that no shell reads.
 """
 
 import contextlib
 import copy
-import difflib
 import io
 import json
 import logging
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from sweep.cluster.ec2_keys import check_ec2
+from sweep.cluster.sections import Section, section, sections, texts
 from sweep.experiment.yaml_files import check_keys
 from xpe_core.errors import InputError
 from xpe_core.validation import nearest
@@ -44,8 +43,6 @@ PROVIDER_KEYS = {
     "local": ("type", "head_ip", "worker_ips", "external_head_ip", "coordinator_address", "use_internal_ips"),
 }
 """What Ray reads of `provider`; its schema allows anything."""
-RAYS_OWN = ("SubnetIds",)
-"""Keys of a node_config that Ray takes for itself, beside those of RunInstances."""
 SECRETS = {
     "an AWS access key": r"\b(AKIA|ASIA)[0-9A-Z]{16}\b",
     "an AWS secret": r"(?i)aws_?(secret_access_key|session_token)\W{1,4}[A-Za-z0-9/+=]{16,}",
@@ -56,7 +53,7 @@ SECRETS = {
 }
 
 
-def read_cluster(path: str) -> dict[str, Any]:
+def read_cluster(path: str) -> Section:
     """Return a cluster file's content; InputError that names file and key where `ray up` could not use it as it is.
 
     Paths in it count from the current folder, as they do for `ray up`.
@@ -71,28 +68,26 @@ def read_cluster(path: str) -> dict[str, Any]:
         raise InputError(f"cluster file {path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(config, dict):
         raise InputError(f"cluster file {path}: must hold keys such as cluster_name and provider, not {config!r}")
-    problems = _find_problems(text, config)
-    if problem := next(problems, None):
+    if problem := next(_find_problems(text, config), None):
         raise InputError(f"cluster file {path}: {problem}")
     return config
 
 
-def _find_problems(text: str, config: dict[str, Any]) -> Iterator[str]:
+def _find_problems(text: str, config: Section) -> Iterator[str]:
     """Yield what is wrong, each as the rest of a sentence; the checks of a part rely on those above them."""
     yield from _check_secrets(text)
     yield from _check_keys(config)
     yield from _check_placeholders(config)
-    yield from _check_auth(config["auth"])
-    if config["provider"]["type"] == "local":
-        yield from _check_local(config)
-    else:
-        yield from _check_node_types(config)
-    if config["provider"]["type"] == "aws":
-        yield from _check_aws(config)
-    for there, here in (config.get("file_mounts") or {}).items():
-        if not Path(here).expanduser().exists():
+    yield from _check_auth(section(config, "auth"))
+    kind = section(config, "provider")["type"]
+    yield from _check_local(config) if kind == "local" else _check_node_types(config)
+    if kind == "aws":
+        yield from check_ec2(config)
+    for there, here in section(config, "file_mounts").items():
+        if not Path(str(here)).expanduser().exists():
             yield f"file_mounts.{there}: there is no {here} in {Path.cwd()}"
     yield from _check_commands(config)
+    yield from _check_constraints(config)
     yield from _check_with_ray(config)
 
 
@@ -103,72 +98,75 @@ def _check_secrets(text: str) -> Iterator[str]:
                 yield f"line {number} looks like {what}: a cluster file is copied to every machine and must hold none"
 
 
-def _check_keys(config: dict[str, Any]) -> Iterator[str]:
+def _check_keys(config: Section) -> Iterator[str]:
     schema = json.loads(files("ray.autoscaler").joinpath("ray-schema.json").read_text(encoding="utf-8"))
     known = [*schema["properties"], "min_workers"]
     yield from (nearest(str(key), known) for key in config if key not in known)
     if not isinstance(config.get("cluster_name"), str):
         yield "cluster_name is missing: it must be a name of your choice"
-    provider = config.get("provider")
-    if not isinstance(provider, dict) or not isinstance(provider.get("type"), str):
+    provider = section(config, "provider")
+    kind = provider.get("type")
+    if not isinstance(kind, str):
         yield "provider.type is missing: it must be aws, local, or another one that Ray knows"
         return
-    allowed = PROVIDER_KEYS.get(provider["type"])
+    allowed = PROVIDER_KEYS.get(kind)
     yield from (f"provider: {nearest(str(key), allowed)}" for key in provider if allowed and key not in allowed)
-    auth = config.get("auth")
-    if not isinstance(auth, dict) or not isinstance(auth.get("ssh_user"), str):
+    auth = section(config, "auth")
+    if not isinstance(auth.get("ssh_user"), str):
         yield "auth.ssh_user is missing: it must be the login on the machines"
         return
     known = list(schema["properties"]["auth"]["properties"])
     yield from (f"auth: {nearest(str(key), known)}" for key in auth if key not in known)
 
 
-def _check_placeholders(value: Any, key: str = "") -> Iterator[str]:
-    if isinstance(value, Mapping):
+def _check_placeholders(value: object, key: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
         for name, below in value.items():
             yield from _check_placeholders(below, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
-        for place, below in enumerate(value):
-            yield from _check_placeholders(below, f"{key}[{place}]")
+        for index, below in enumerate(value):
+            yield from _check_placeholders(below, f"{key}[{index}]")
     elif isinstance(value, str) and PLACEHOLDER in value:
         yield f"{key} is still {value}: the comment above it says what it must be"
 
 
-def _check_auth(auth: Mapping[str, Any]) -> Iterator[str]:
+def _check_auth(auth: Section) -> Iterator[str]:
     key = auth.get("ssh_private_key")
-    if key is not None and not Path(key).expanduser().is_file():
+    if key is not None and not Path(str(key)).expanduser().is_file():
         yield f"auth.ssh_private_key: there is no file {key}"
 
 
-def _check_local(config: Mapping[str, Any]) -> Iterator[str]:
-    provider = config["provider"]
+def _check_local(config: Section) -> Iterator[str]:
+    provider = section(config, "provider")
     if "coordinator_address" not in provider:
-        if not isinstance(provider.get("head_ip"), str):
+        head, workers = provider.get("head_ip"), provider.get("worker_ips")
+        if not isinstance(head, str):
             yield "provider.head_ip is missing: it must be the head's address"
-        if not isinstance(provider.get("worker_ips"), list):
+        if not isinstance(workers, list):
             yield "provider.worker_ips is missing: it must be the list of the workers' addresses, which may be empty"
-        elif provider.get("head_ip") in provider["worker_ips"]:
-            yield f"provider.worker_ips holds the head, {provider['head_ip']}: it is no worker"
+        elif head in workers:
+            yield f"provider.worker_ips holds the head, {head}: it is no worker"
     for key in ("available_node_types", "head_node_type", "head_node", "worker_nodes"):
         if config.get(key):
             yield f"{key} belongs to a cloud, and this is provider.type: local"
-    if not any(MEND.search(command) for command in config.get("head_start_ray_commands") or ()):
+    if not any(map(MEND.search, texts(config, "head_start_ray_commands"))):
         yield (
             "head_start_ray_commands: `export RAY_enable_autoscaler_v2=0;` must stand before `ray start` in its line, "
             "or Ray counts the head as a worker and leaves one out"
         )
 
 
-def _check_node_types(config: Mapping[str, Any]) -> Iterator[str]:
-    types = config.get("available_node_types")
-    if not isinstance(types, dict) or not types:
+def _check_node_types(config: Section) -> Iterator[str]:
+    types = section(config, "available_node_types")
+    if not types:
         yield "available_node_types is missing: it must describe the head and the workers"
         return
     head = config.get("head_node_type")
     if head not in types:
         yield f"head_node_type: must be one of available_node_types, {', '.join(types)}, not {head!r}"
-    for name, values in types.items():
-        if not isinstance(values, dict) or not isinstance(values.get("node_config"), dict):
+    for name in types:
+        values = section(types, name)
+        if not isinstance(values.get("node_config"), dict):
             yield f"available_node_types.{name}.node_config is missing"
             continue
         low, high = values.get("min_workers", 0), values.get("max_workers", config.get("max_workers"))
@@ -176,88 +174,21 @@ def _check_node_types(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"available_node_types.{name}: min_workers={low} is more than max_workers={high}"
 
 
-def _check_aws(config: Mapping[str, Any]) -> Iterator[str]:
-    try:
-        from botocore.session import Session
-    except ImportError:
-        raise InputError("a cluster in AWS needs boto3: pip install -c constraints.txt -e '.[cluster]'") from None
-
-    session, provider = Session(), config["provider"]
-    regions = session.get_available_regions("ec2")
-    region = provider.get("region")
-    if region not in regions:
-        yield f"provider.region: {_nearest_value(region, regions)}"
-    for zone in str(provider.get("availability_zone") or region).split(","):
-        if not zone.strip().startswith(str(region)):
-            yield f"provider.availability_zone: {zone.strip()} is not in the region {region}"
-    shape = session.get_service_model("ec2").operation_model("RunInstances").input_shape
-    for name, values in config["available_node_types"].items():
-        place = f"available_node_types.{name}.node_config"
-        node = {key: value for key, value in values["node_config"].items() if key not in RAYS_OWN}
-        yield from _check_shape(node, shape, place)
-        for key in ("InstanceType", "ImageId"):
-            if key not in node and "LaunchTemplate" not in node:
-                yield f"{place}.{key} is missing"
-        if "ssh_private_key" in config["auth"] and "KeyName" not in node and "UserData" not in node:
-            yield f"{place}.KeyName is missing: with auth.ssh_private_key it must name the key pair in EC2"
-
-
-def _check_shape(value: Any, shape: Any, place: str) -> Iterator[str]:
-    """Compare a value with the shape that EC2 gives it."""
-    python_types: dict[str, tuple[type, ...]] = {
-        "structure": (dict,),
-        "map": (dict,),
-        "list": (list,),
-        "string": (str,),
-        "integer": (int,),
-        "long": (int,),
-        "boolean": (bool,),
-    }
-    wanted = python_types.get(shape.type_name, (object,))
-    is_wanted: bool = isinstance(value, wanted)
-    if not is_wanted or (isinstance(value, bool) and bool not in wanted and object not in wanted):
-        yield f"{place}: must be a {shape.type_name}, not {value!r}"
-    elif shape.type_name == "structure":
-        for key, below in value.items():
-            if key not in shape.members:
-                yield f"{place}: {nearest(str(key), shape.members)}"
-            else:
-                yield from _check_shape(below, shape.members[key], f"{place}.{key}")
-    elif shape.type_name == "list":
-        for number, below in enumerate(value):
-            yield from _check_shape(below, shape.member, f"{place}[{number}]")
-    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
-        yield f"{place}: {_nearest_value(value, shape.enum)}"
-
-
-def _nearest_value(value: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(value), known, n=3)
-    return f"{value!r} is unknown to botocore {version('botocore')}; near are {', '.join(near or known[:3])}"
-
-
-def _check_commands(config: Mapping[str, Any]) -> Iterator[str]:
+def _check_commands(config: Section) -> Iterator[str]:
     """Check what a shell would not read, and versions that are not those installed here."""
-    places = {
-        "": config,
-        **{f"available_node_types.{k}.": v for k, v in (config.get("available_node_types") or {}).items()},
-    }
-    for place, values in places.items():
+    kinds = sections(section(config, "available_node_types"))
+    for where, values in {"": config, **{f"available_node_types.{name}.": kinds[name] for name in kinds}}.items():
         for key in COMMANDS:
-            commands = values.get(key) or []
-            if not isinstance(commands, list) or not all(isinstance(command, str) for command in commands):
-                yield f"{place}{key}: must be a list of commands"
+            commands = texts(values, key)
+            if (values.get(key) or []) != commands:
+                yield f"{where}{key}: must be a list of commands"
                 continue
-            for number, command in enumerate(commands):
+            for index, command in enumerate(commands):
                 read = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True)
                 if read.returncode:
                     reason = " ".join(read.stderr.split()).removeprefix("bash: ")
-                    yield f"{place}{key}[{number}]: no shell reads it ({reason})"
-                yield from (f"{place}{key}[{number}] {problem}" for problem in _check_versions(command))
-    constraints = [here for here in (config.get("file_mounts") or {}).values() if Path(here).name == "constraints.txt"]
-    for here in constraints:
-        pinned = re.search(r"(?m)^ray==(\S+)", Path(here).expanduser().read_text(encoding="utf-8"))
-        if pinned and pinned[1] != version("ray"):
-            yield f"file_mounts: {here} pins Ray {pinned[1]}, and here it is {version('ray')}: must be the same"
+                    yield f"{where}{key}[{index}]: no shell reads it ({reason})"
+                yield from (f"{where}{key}[{index}] {problem}" for problem in _check_versions(command))
 
 
 def _check_versions(command: str) -> Iterator[str]:
@@ -270,7 +201,17 @@ def _check_versions(command: str) -> Iterator[str]:
             yield f"takes Python {found}, and here it is {here}: must be the same on all machines"
 
 
-def _check_with_ray(config: dict[str, Any]) -> Iterator[str]:
+def _check_constraints(config: Section) -> Iterator[str]:
+    """Compare the Ray that a mounted constraints.txt pins with the one here."""
+    for here in map(str, section(config, "file_mounts").values()):
+        if Path(here).name != "constraints.txt":
+            continue
+        pinned = re.search(r"(?m)^ray==(\S+)", Path(here).expanduser().read_text(encoding="utf-8"))
+        if pinned and pinned[1] != version("ray"):
+            yield f"file_mounts: {here} pins Ray {pinned[1]}, and here it is {version('ray')}: must be the same"
+
+
+def _check_with_ray(config: Section) -> Iterator[str]:
     """Let Ray validate the file as `ray up` does, without what it prints."""
     from jsonschema import ValidationError
     from ray.autoscaler._private.util import prepare_config, validate_config

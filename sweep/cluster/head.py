@@ -14,14 +14,14 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from sweep.cluster.job import MARK
+from sweep.cluster.job import MARK, End
+from sweep.cluster.sections import Section, section, texts
 from xpe_core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -51,13 +51,14 @@ DULL = (
 class Head:
     """A cluster's head, reached with Ray's commands."""
 
-    def __init__(self, file: str, config: Mapping[str, Any]) -> None:
+    def __init__(self, file: str, config: Section) -> None:
         self._file = str(Path(file).resolve())
         self._config = config
         for program in ("ssh", "rsync"):
             if shutil.which(program) is None:
                 raise InputError(f"--cluster needs the program {program}, and there is none on PATH")
-        if config["provider"]["type"] == "local" and "head_ip" in config["provider"]:
+        provider = section(config, "provider")
+        if provider["type"] == "local" and "head_ip" in provider:
             self._remember_head()
 
     def is_up(self) -> bool:
@@ -79,13 +80,13 @@ class Head:
             output, _ = process.communicate()
         if process.returncode:
             failure = describe_failure(str(output), self._commands()) or _last_line(str(output))
-            host = self._config["provider"].get("head_ip") or f"of cluster {self._config['cluster_name']}"
+            host = section(self._config, "provider").get("head_ip") or f"of cluster {self._config['cluster_name']}"
             raise InputError(f"ray up {self._file} failed on the head {host}: {failure}")
 
     def _commands(self) -> list[str]:
         """Return what `ray up` runs on the head, each in one line."""
         keys = ("initialization_commands", "setup_commands", "head_setup_commands", "head_start_ray_commands")
-        return [" ".join(str(command).split()) for key in keys for command in self._config.get(key) or ()]
+        return [" ".join(command.split()) for key in keys for command in texts(self._config, key)]
 
     def upload(self, folder: Path) -> None:
         """Bring a folder's content to `INPUTS`."""
@@ -96,19 +97,19 @@ class Head:
         here.mkdir(parents=True, exist_ok=True)
         self._ray("rsync-down", there, f"{here.resolve()}/")
 
-    def run(self, command: str, console: Console) -> dict[str, Any] | None:
+    def run(self, command: str, console: Console) -> End | None:
         """Run a command there and show its output; return how it ended, None where the connection did before.
 
         InputError where it did not begin.
         """
-        begun, end, last = False, None, [""]
+        begun, last = False, [""]
+        end: End | None = None
         with self._start("exec", command) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 line = line.rstrip("\r\n")
                 if line.startswith(MARK):
-                    message = json.loads(line.removeprefix(MARK))
-                    begun, end = True, message if "status" in message else end
+                    begun, end = True, _read_end(line) or end
                 elif begun and end is None:
                     console.print(line, markup=False, soft_wrap=True)
                 elif line.strip():
@@ -171,10 +172,10 @@ def describe_failure(output: str, commands: Sequence[str]) -> str | None:
     Ray announces each command, truncated after some letters, shows what it says, and then that it failed.
     """
     lines = [" ".join(COLOUR.sub("", line).split()) for line in output.splitlines()]
-    end = next((place for place, line in enumerate(lines) if FAILED.match(line)), None)
+    end = next((index for index, line in enumerate(lines) if FAILED.match(line)), None)
     if end is None:
         return None
-    begin = next((place for place in range(end - 1, -1, -1) if ANNOUNCED.match(lines[place])), None)
+    begin = next((index for index in range(end - 1, -1, -1) if ANNOUNCED.match(lines[index])), None)
     if begin is None:
         return None
     matched = ANNOUNCED.match(lines[begin])
@@ -186,6 +187,12 @@ def describe_failure(output: str, commands: Sequence[str]) -> str | None:
     if what.endswith("..."):
         what = next((command for command in commands if command.startswith(what.removesuffix("..."))), what)
     return f"{what} failed" + (f", saying: {' | '.join(said)}" if said else " without a word")
+
+
+def _read_end(line: str) -> End | None:
+    """Return how a request ended, None where the line for the launcher says that it began."""
+    message = json.loads(line.removeprefix(MARK))
+    return End(status=message["status"], brought=message["brought"]) if "status" in message else None
 
 
 def _last_line(output: str) -> str:

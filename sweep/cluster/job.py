@@ -16,12 +16,15 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from sweep.cluster.command_line import LAUNCHED
 from sweep.cluster.versions import package_versions
 from sweep.wording import explain
 from xpe_core.errors import InputError
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
 
 MARK = "::xpe-sweep:: "
 """Begins a line that is for the launcher."""
@@ -54,6 +57,15 @@ class Request:
     """The terminal's width."""
 
 
+class End(TypedDict):
+    """How a request ended, as the last line for the launcher says."""
+
+    status: int
+    """The exit status."""
+    brought: bool
+    """Whether results wait in `OUTBOX`."""
+
+
 def main(text: str) -> None:
     """Do what a request in JSON asks for."""
     values = json.loads(text)
@@ -66,7 +78,7 @@ def main(text: str) -> None:
     except InputError as error:
         print(f"error: {explain(error)}", flush=True)
         status, brought = 2, False
-    print(f"{MARK}{json.dumps({'status': status, 'brought': brought})}", flush=True)
+    print(f"{MARK}{json.dumps(End(status=status, brought=brought))}", flush=True)
 
 
 def encode(request: Request) -> str:
@@ -129,7 +141,7 @@ def _follow(request: Request) -> int:
     return status if status >= 0 else 128 - status
 
 
-def _submit(client: Any, request: Request, begins: int) -> None:
+def _submit(client: "JobSubmissionClient", request: Request, begins: int) -> None:
     """Start the job, whose output begins after so many characters; a Ray that has just started is waited for."""
     words = [sys.executable, "-m", "sweep.run", *request.arguments]
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -150,7 +162,7 @@ def _submit(client: Any, request: Request, begins: int) -> None:
         time.sleep(2.0)
 
 
-async def _show(client: Any, submission_id: str, shown: int) -> int:
+async def _show(client: "JobSubmissionClient", submission_id: str, shown: int) -> int:
     """Print a job's output after its first `shown` characters until it ends or the connection does; return where."""
     seen, rest = 0, ""
     try:
@@ -172,12 +184,12 @@ def _gather(folder: Path) -> bool:
     """Lay an experiment's results where they are fetched; False where there are none."""
     target = Path(OUTBOX).expanduser() / folder.name
     shutil.rmtree(target, ignore_errors=True)
-    found = [file for pattern in BROUGHT for file in folder.glob(pattern) if file.is_file()]
-    for file in found:
-        place = target / file.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, place)
-    return bool(found)
+    results = [file for pattern in BROUGHT for file in folder.glob(pattern) if file.is_file()]
+    for file in results:
+        copy = target / file.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, copy)
+    return bool(results)
 
 
 def _expand(argument: str) -> str:

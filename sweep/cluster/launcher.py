@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from types import FrameType
 from typing import Any
 
 import typer
@@ -65,27 +66,26 @@ class Parcel:
     def add_yaml(self, path: Path) -> str:
         """Put an experiment file in, with what it names, and return its path on the head."""
         load_experiment(str(path))  # what is no experiment is said in a sentence
-        values: dict[str, Any] = read_mapping(path.read_bytes(), f"experiment {path}", "base and space")[0]
+        values, _ = read_mapping(path.read_bytes(), f"experiment {path}", "base and space")
         base = values.get("base")
-        base = base if isinstance(base, dict) else {}
         for field in BROUGHT_FIELDS:
-            if field in base:
-                base[field] = self.add_value(field, base[field])
+            if isinstance(base, dict) and isinstance(name := base.get(field), str):
+                base[field] = self.add_value(field, name)
         of = values.get("of")
         if isinstance(of, str) and _is_yaml(of) and Path(of).is_file():
             values["of"] = self.add_yaml(Path(of))
         text = text_of(values)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        place = self.folder / digest / path.name
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(text, encoding="utf-8")
+        copy = self.folder / digest / path.name
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(text, encoding="utf-8")
         return f"{INPUTS}/{digest}/{path.name}"
 
-    def add_value(self, field: str, value: Any) -> Any:
+    def add_value(self, field: str, value: str) -> str:
         """Return a field's value on the head; a path here is put in, all else is as it was."""
-        if isinstance(value, str) and field == "dataset" and glob.has_magic(value):
+        if field == "dataset" and glob.has_magic(value):
             raise InputError(f"dataset {value!r}: with --cluster give the whole folder of these files")
-        if not isinstance(value, str) or value in EMBEDDED or not Path(value).expanduser().exists():
+        if value in EMBEDDED or not Path(value).expanduser().exists():
             return value
         there = self.add(Path(value))
         if field == "backbone":
@@ -93,7 +93,7 @@ class Parcel:
         return there
 
     def add_adapter(self, source: str) -> str:
-        """Return an adapter's place on the head; one here is put in, one of many seeds with the others."""
+        """Return an adapter's path on the head; one here is put in, one of many seeds with the others."""
         path = Path(source).expanduser()
         if source.startswith(HUB) or not path.exists():
             return source
@@ -120,13 +120,13 @@ class Parcel:
 
     def _put(self, files: Mapping[Path, Path], digest: str, name: str = "") -> str:
         for relative, file in files.items():
-            place = self.folder / digest / relative
-            if not place.exists():
-                place.parent.mkdir(parents=True, exist_ok=True)
+            copy = self.folder / digest / relative
+            if not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    os.link(file, place)
+                    os.link(file, copy)
                 except OSError:  # another file system
-                    shutil.copy2(file, place)
+                    shutil.copy2(file, copy)
         return f"{INPUTS}/{digest}/{name}".rstrip("/")
 
 
@@ -146,8 +146,8 @@ def launch(cluster: str, context: typer.Context) -> int:
                 f"{target} holds an experiment that ran here; bring the cluster's to another --storage DIR"
             )
         project = parcel.add_project()
-        for place in parcel.backbones:
-            message = f"The backbone is brought to the head only; every worker needs it at {place} (file_mounts), too."
+        for path in parcel.backbones:
+            message = f"The backbone is brought to the head only; every worker needs it at {path} (file_mounts), too."
             console.print(message, soft_wrap=True)
         goes_on = ""
         try:
@@ -186,7 +186,7 @@ def rewrite(command: str, context: typer.Context, parcel: Parcel) -> list[str]:
     """Return the arguments of a command as they are on the head, and put in the parcel what they name here."""
     arguments, named = [command], []
     for parameter in context.command.params:
-        value: Any = context.params[str(parameter.name)]
+        value = context.params[str(parameter.name)]
         if parameter.name == "storage":
             arguments += ["--storage", value if "://" in value else RESULTS]
         elif parameter.name == "adapters":
@@ -243,7 +243,7 @@ def _explain(cluster: str, request: Request) -> str:
 def _on_hangup() -> Iterator[None]:
     """Treat SIGTERM and SIGHUP as Ctrl-C: what is started here ends, what runs on the cluster goes on."""
 
-    def interrupt(number: int, frame: Any) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -13,8 +13,10 @@ import threading
 import time
 import uuid
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from sweep.storage import Folder
 from xpe_core.errors import InputError
@@ -30,19 +32,42 @@ SETTLE_SECONDS = 1.0
 """Between claiming the lock and looking whether somebody else did so in the same moment."""
 
 
+@dataclass(frozen=True)
+class Process:
+    """What tells a process from every other one, here and elsewhere."""
+
+    pid: int
+    started: int | None
+    """In the kernel's own count, which no clock changes."""
+    space: str | None
+    """What process ids count within: one start of one kernel, and one container. Only Linux says which that is."""
+
+
+@dataclass(frozen=True)
+class Mark(Process):
+    """Who writes, as the file says."""
+
+    token: str
+    """Of the driver; another one starts with another token."""
+    host: str
+
+
+MARK = TypeAdapter(Mark)
+
+
 class Heartbeat:
     """Holds the lock until `release`, or until another driver takes it because this one was paused."""
 
     def __init__(self, folder: Folder) -> None:
         """Take the lock; InputError where another driver has it."""
         self._folder = folder
-        self._mark = {"token": uuid.uuid4().hex, "host": platform.node(), **_describe_process()}
-        beat = _read(folder)
-        self._replaced: str | None = beat.get("token")
-        if beat and not _is_gone(beat):
+        self._mark = Mark(**asdict(_describe_process()), token=uuid.uuid4().hex, host=platform.node())
+        other = _read(folder)
+        self._replaced = None if other is None else other.token
+        if other is not None and not _is_gone(other):
             if self._measure_age() < BEATS_MISSED * HEARTBEAT_SECONDS:
-                raise _taken(folder, beat)
-            folder.write(_notice(beat["token"]), b"")
+                raise _taken(folder, other)
+            folder.write(_notice(other.token), b"")
         self._lost = False
         self._beating = threading.RLock()
         """Held from a look at the mark to the end of its renewal, so that nobody goes by a mark that came late."""
@@ -75,7 +100,7 @@ class Heartbeat:
             self._thread.join(JOIN_SECONDS)
         folder = self._folder.with_attempts(1)
         with suppress(InputError):
-            if not self._lost and _read(folder).get("token") == self._mark["token"]:
+            if not self._lost and self._read_token(folder) == self._mark.token:
                 folder.delete(DRIVER)
 
     def _go_on(self) -> None:
@@ -84,7 +109,7 @@ class Heartbeat:
                 with self._beating:
                     self.check()
                     self._write()
-                    self._lost = self._folder.modified(_notice(self._mark["token"])) is not None
+                    self._lost = self._folder.modified(_notice(self._mark.token)) is not None
             except InputError:
                 pass  # out of reach; who writes next says so, if it still is
             if self._lost:
@@ -92,18 +117,22 @@ class Heartbeat:
 
     def _holds(self) -> bool:
         """Whether the mark is this driver's; it renews its own over a late one of the driver that it took over from."""
-        token = _read(self._folder).get("token")
+        token = self._read_token(self._folder)
         if token is not None and token == self._replaced:
             self._write()
             return True
-        return bool(token == self._mark["token"])
+        return token == self._mark.token
+
+    def _read_token(self, folder: Folder) -> str | None:
+        mark = _read(folder)
+        return None if mark is None else mark.token
 
     def _write(self) -> None:
-        self._folder.write(DRIVER, json.dumps(self._mark).encode())
+        self._folder.write(DRIVER, json.dumps(asdict(self._mark)).encode())
 
     def _measure_age(self) -> float:
         """Return the seconds since the last heartbeat by the storage's own clock, with a file that is written now."""
-        probe = f".{self._mark['token']}"
+        probe = f".{self._mark.token}"
         self._folder.write(probe, b"")
         now, then = self._folder.modified(probe), self._folder.modified(DRIVER)
         self._folder.delete(probe)
@@ -112,8 +141,8 @@ class Heartbeat:
 
 def has_heartbeat(folder: Folder) -> bool:
     """Whether a driver is at work on the experiment, by this machine's clock."""
-    written, beat = folder.modified(DRIVER), _read(folder)
-    if written is None or not beat or _is_gone(beat):
+    written, mark = folder.modified(DRIVER), _read(folder)
+    if written is None or mark is None or _is_gone(mark):
         return False
     return time.time() - written < BEATS_MISSED * HEARTBEAT_SECONDS
 
@@ -123,38 +152,39 @@ def _notice(token: str) -> str:
     return f".replaced-{token}"
 
 
-def _taken(folder: Folder, beat: dict[str, Any]) -> InputError:
-    who = f" (process {beat['pid']} on {beat['host']})" if beat else ""
+def _taken(folder: Folder, mark: Mark | None) -> InputError:
+    who = "" if mark is None else f" (process {mark.pid} on {mark.host})"
     return InputError(
         f"{folder} is being written by another driver{who}; wait for it, stop it, or give a --name (one that was "
         f"killed on another machine lets go after {BEATS_MISSED * HEARTBEAT_SECONDS:g} seconds)"
     )
 
 
-def _read(folder: Folder) -> dict[str, Any]:
+def _read(folder: Folder) -> Mark | None:
+    """Return who writes, None where nobody does."""
     for _ in range(READ_TRIES - 1):
         with suppress(ValueError):  # replaced by a longer one while it was read
-            return dict(json.loads(folder.read(DRIVER) or b"{}"))
-    return dict(json.loads(folder.read(DRIVER) or b"{}"))
+            return _parse(folder.read(DRIVER))
+    return _parse(folder.read(DRIVER))
 
 
-def _describe_process() -> dict[str, Any]:
-    """Return what tells this process from every other one, here and elsewhere.
+def _parse(content: bytes | None) -> Mark | None:
+    return MARK.validate_json(content) if content else None
 
-    Process ids count within one start of one kernel and one container; only Linux says which that is.
-    """
+
+def _describe_process() -> Process:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         space = f"{platform.node()} {boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         space = None
-    return {"pid": os.getpid(), "started": _find_start(os.getpid()), "space": space}
+    return Process(os.getpid(), _find_start(os.getpid()), space)
 
 
-def _is_gone(beat: dict[str, Any]) -> bool:
+def _is_gone(mark: Mark) -> bool:
     """Whether the driver is known to be a process of this machine that lives no more."""
-    here = _describe_process()["space"]
-    return here is not None and beat["space"] == here and _find_start(beat["pid"]) != beat["started"]
+    here = _describe_process().space
+    return here is not None and mark.space == here and _find_start(mark.pid) != mark.started
 
 
 def _find_start(pid: int) -> int | None:

@@ -1,6 +1,6 @@
 """What an experiment may be called: its name is a folder's, an object's and a word of many commands.
 
-Any script will do. What file systems, URIs, shells or `EXPERIMENT:arm` read in ways of their own will not.
+A name may be in every script. What file systems, URIs, shells or `EXPERIMENT:arm` read in ways of their own will not.
 """
 
 import unicodedata

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from sweep.cluster.cluster_file import read_cluster
+from sweep.cluster.sections import section
 from sweep.storage import Folder
 from tests.cluster import experiment, fill_disk, three_hosts
 from tests.conftest import copy_experiment
@@ -57,7 +58,7 @@ def test_the_three_hosts_cluster_file_and_experiment_are_accepted(tmp_path: Path
     _, sweep = load_search(str(three_hosts.write_experiment(tmp_path)))
     assert sweep.num_samples == three_hosts.NUM_TRIALS
     config = read_cluster(str(three_hosts.write_cluster(tmp_path)))
-    assert config["provider"]["head_ip"] == three_hosts.ADDRESSES[three_hosts.HEAD]
+    assert section(config, "provider")["head_ip"] == three_hosts.ADDRESSES[three_hosts.HEAD]
 
 
 def test_three_hosts_lose_power_and_network(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""A table's rows as objects: the same values, in columns of the fields' types."""
+
 from dataclasses import dataclass
 
 import polars as pl

@@ -42,7 +42,7 @@ def key(tmp_path: Path) -> Path:
 def test_a_shipped_file_is_accepted_once_it_is_filled_in(name: str, key: Path, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_text(fill_in(name, key))
-    assert read_cluster(str(file))["cluster_name"].startswith("xpe-sweep")
+    assert str(read_cluster(str(file))["cluster_name"]).startswith("xpe-sweep")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

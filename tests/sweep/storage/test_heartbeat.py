@@ -164,7 +164,7 @@ def test_a_heartbeat_that_comes_late_ends_its_own_driver_and_not_the_one_that_to
     others[0].check()
     time.sleep(1)
     others[0].check()
-    assert json.loads(folder.read(DRIVER) or b"") == others[0]._mark
+    assert json.loads(folder.read(DRIVER) or b"") == vars(others[0]._mark)
     with pytest.raises(InputError, match="was taken over by another driver"):
         paused.check()
     others[0].release()
