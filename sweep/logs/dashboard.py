@@ -9,7 +9,6 @@ from datetime import datetime
 from shlex import quote
 from socketserver import ThreadingMixIn
 from threading import Event, Thread
-from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna
@@ -29,6 +28,7 @@ from sweep.records.study import OPTUNA_STATES, build_distribution, lies_in
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValue
 
 REFRESH_SECONDS = 3.0
 OBJECT_REFRESH_SECONDS = 15.0
@@ -40,7 +40,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Print no line a request."""
 
 
@@ -173,13 +173,13 @@ def _find_end(record: TrialRecord) -> tuple[TrialState, float | None]:
     return state, None if state == TrialState.FAIL else record.value
 
 
-def _find_params(sweep: Search, record: TrialRecord) -> dict[str, tuple[Any, BaseDistribution]]:
+def _find_params(sweep: Search, record: TrialRecord) -> dict[str, tuple[FieldValue, BaseDistribution]]:
     """Return what was drawn for a trial, each with a distribution that holds it.
 
     SPT and XPE lie outside of a range of `encoder_ratio`, and a space may have changed; Optuna takes other ranges for a
     trial, but no other choices.
     """
-    found: dict[str, tuple[Any, BaseDistribution]] = {}
+    drawn: dict[str, tuple[FieldValue, BaseDistribution]] = {}
     for name, value in read_params(record.params).items():
         if name not in sweep.dimensions:
             continue
@@ -188,12 +188,12 @@ def _find_params(sweep: Search, record: TrialRecord) -> dict[str, tuple[Any, Bas
             if isinstance(distribution, CategoricalDistribution):
                 continue
             distribution = _widen(distribution, value)
-        found[name] = value, distribution
-    return found
+        drawn[name] = value, distribution
+    return drawn
 
 
-def _widen(distribution: BaseDistribution, value: Any) -> BaseDistribution:
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
+def _widen(distribution: BaseDistribution, value: FieldValue) -> BaseDistribution:
+    assert isinstance(distribution, FloatDistribution | IntDistribution) and isinstance(value, int | float)
     low, high = min(distribution.low, value), max(distribution.high, value)
     if isinstance(distribution, IntDistribution) and isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high)

@@ -6,18 +6,18 @@ Built from the ledger and the tables, or from a driver's news while it goes on; 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sweep.analysis import find_rows
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.groups import name_source_set
-from sweep.records.ledger import TrialRecord, read_events
+from sweep.records.ledger import Event, TrialRecord, read_events
 from sweep.records.parquet import read_rows
 from sweep.records.states import RUN_ENDS, State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from xpe_core.digests import digest
+from xpe_core.fields import FieldValues
 from xpe_core.language_facts import find_facts
 from xpe_core.tasks.metrics import metrics_of
 
@@ -31,6 +31,8 @@ REPORTED = {
     "train_loss": "train_losses",
 }
 """Metrics of a point, and the lists of a ledger's report that hold them."""
+Row = Mapping[str, object]
+"""Of one of the two tables."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class RunHistory:
 
     run_id: str
     seed: int
-    params: dict[str, Any]
+    params: FieldValues
     """Its configuration, with method, arm, seed, run_id, config_id and experiment; what is None is left out."""
     state: State = State.RUNNING
     error: str | None = None
@@ -81,7 +83,7 @@ class ConfigurationHistory:
     config_id: str
     name: str
     """Short and fit for a folder: the number of its first trial, its arm or method, and digits of its id."""
-    params: dict[str, Any]
+    params: FieldValues
     """As a run's, without what is a seed's own."""
     runs: dict[str, RunHistory] = field(default_factory=dict)
     """By run_id."""
@@ -127,14 +129,15 @@ class Histories(dict[str, ConfigurationHistory]):
                 ended.pop(event["trial_id"], None)  # it had crashed and is run again
             elif event["event"] == "end":
                 ended[event["trial_id"]] = event["state"], event["error"]
-        rows = {row["run_id"]: row for row in _read(folder, "runs")}
-        tested: dict[str, list[Mapping[str, Any]]] = {}
+        run_rows = {str(row["run_id"]): row for row in _read(folder, "runs")}
+        tested: dict[str, list[Row]] = {}
         for row in _read(folder, "evaluations"):
-            tested.setdefault(row["run_id"], []).append(row)
+            tested.setdefault(str(row["run_id"]), []).append(row)
         for trial_id, (_, error) in ended.items():
             ids = [run.run_id for run in histories._trials[trial_id]]
-            found = [rows.get(run_id, {"run_id": run_id, "state": State.FAILED, "error": error}) for run_id in ids]
-            histories.end(trial_id, found, [row for run_id in ids for row in tested.get(run_id, ())])
+            failed = {"state": State.FAILED, "error": error}
+            runs = [run_rows.get(run_id, {"run_id": run_id, **failed}) for run_id in ids]
+            histories.end(trial_id, runs, [row for run_id in ids for row in tested.get(run_id, ())])
         if not is_running(folder):
             histories.pause()
         return histories
@@ -147,31 +150,31 @@ class Histories(dict[str, ConfigurationHistory]):
             run.state, run.error, run.results = State.RUNNING, None, {}
         return record.config_id
 
-    def report(self, event: Mapping[str, Any]) -> None:
+    def report(self, event: Event) -> None:
         """Take a report as the ledger has it; what a run had reported before counts as it was then."""
         steps = event.get("num_steps")
-        for place, run in enumerate(self._trials[event["trial_id"]]):
-            has_ended = steps is not None and steps[place] != event["step"]  # before the pack
+        for index, run in enumerate(self._trials[event["trial_id"]]):
+            has_ended = steps is not None and steps[index] != event["step"]  # before the pack
             if has_ended or event["step"] <= run.num_steps:
                 continue
-            values = {name: event[lists][place] for name, lists in REPORTED.items() if lists in event}
+            values = {name: event[lists][index] for name, lists in REPORTED.items() if lists in event}
             metrics = {name: value for name, value in values.items() if value is not None}
             run.points[event["step"]] = Point(event["step"], event["time"], metrics)
 
-    def end(self, trial_id: str, runs: Iterable[Mapping[str, Any]], evaluations: Iterable[Mapping[str, Any]]) -> None:
+    def end(self, trial_id: str, runs: Iterable[Row], evaluations: Iterable[Row]) -> None:
         """Take a trial's rows of both tables."""
         tested: dict[str, dict[str, float]] = {}
         for row in evaluations:
-            if row["split"] == "test" and row["metric"] == METRIC:
-                accuracy = row["score_sum"] / row["num_examples"]
-                tested.setdefault(row["run_id"], {})[row["language"]] = accuracy
-        known = {run.run_id: run for run in self._trials[trial_id]}
+            total, num_examples = _number(row, "score_sum"), _number(row, "num_examples")
+            if row["split"] == "test" and row["metric"] == METRIC and total is not None and num_examples:
+                tested.setdefault(str(row["run_id"]), {})[str(row["language"])] = total / num_examples
+        own = {run.run_id: run for run in self._trials[trial_id]}
         for row in runs:
-            run = known[row["run_id"]]
-            run.state, run.error = State(row["state"]), row.get("error")
-            run.results = {name: row[name] for name in SUMMARY if row.get(name) is not None}
-            if row.get("validation_accuracy") is not None:
-                run.results["best_validation_accuracy"] = row["validation_accuracy"]
+            run, error = own[str(row["run_id"])], row.get("error")
+            run.state, run.error = State(str(row["state"])), None if error is None else str(error)
+            run.results = {name: value for name in SUMMARY if (value := _number(row, name)) is not None}
+            if (best := _number(row, "validation_accuracy")) is not None:
+                run.results["best_validation_accuracy"] = best
             run.results |= self._by_language(run, tested.get(run.run_id, {}))
 
     def _by_language(self, run: RunHistory, accuracies: Mapping[str, float]) -> dict[str, float]:
@@ -185,11 +188,9 @@ class Histories(dict[str, ConfigurationHistory]):
         facts = find_facts(str(run.params["backbone"]))
         rows = find_rows(str(run.params["dataset"]), names, list(accuracies), {}, own, facts=facts)
         groups = rows.groups(name_source_set(source_set, own), sorted(accuracies))
+        means = {name: math.fsum(accuracies[code] for code in codes) / len(codes) for name, codes in groups.items()}
         return {
-            **{
-                f"test_accuracy/{name}": math.fsum(accuracies[c] for c in codes) / len(codes)
-                for name, codes in groups.items()
-            },
+            **{f"test_accuracy/{name}": mean for name, mean in means.items()},
             **{f"test_accuracy_by_language/{code}": accuracy for code, accuracy in sorted(accuracies.items())},
         }
 
@@ -223,6 +224,11 @@ class Histories(dict[str, ConfigurationHistory]):
         return runs
 
 
-def _read(folder: Folder, table: str) -> list[dict[str, Any]]:
+def _read(folder: Folder, table: str) -> list[Row]:
     rows = read_rows(folder, table)
     return [] if rows is None else rows.to_pylist()
+
+
+def _number(row: Row, name: str) -> float | None:
+    value = row.get(name)
+    return value if isinstance(value, int | float) else None

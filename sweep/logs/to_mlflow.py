@@ -20,6 +20,7 @@ from mlflow.entities import Metric, Param, RunTag  # noqa: E402
 from sweep.logs.history import ConfigurationHistory, RunHistory  # noqa: E402
 from sweep.logs.marks import take  # noqa: E402
 from sweep.logs.secrets import hide_secrets  # noqa: E402
+from xpe_core.fields import FieldValues  # noqa: E402
 
 STATUS = {
     State.RUNNING: "RUNNING",
@@ -112,7 +113,7 @@ class MLflowWriter:
             if not token:
                 return found
 
-    def _find(self, key: str, name: str, tags: dict[str, str], params: dict[str, object]) -> _Found:
+    def _find(self, key: str, name: str, tags: dict[str, str], params: FieldValues) -> _Found:
         """Return a run, which is made where there is none."""
         if key not in self._found:
             tags = {**tags, "experiment": self._experiment, "method": str(params["method"])}

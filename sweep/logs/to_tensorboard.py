@@ -7,7 +7,6 @@ thread keeps a full disk to itself. The HParams page compares configurations: se
 import socket
 import time
 from pathlib import Path
-from typing import Any
 
 from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event
@@ -59,7 +58,7 @@ class _EventFile:
     def __init__(self, folder: Path) -> None:
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"
         self._records = RecordWriter(str(folder / name))
-        self._add(time.time(), file_version="brain.Event:2")
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._step = 0
 
     def write(self, run: RunHistory) -> None:
@@ -67,21 +66,23 @@ class _EventFile:
         for point in run.points.values():
             if point.step > self._step:
                 for name, value in point.metrics.items():
-                    self._add(point.time, step=point.step, summary=summary.scalar(name, value))
+                    scalar = summary.scalar(name, value)
+                    self._write(Event(wall_time=point.time, step=point.step, summary=scalar))
                 self._step = point.step
         if run.has_ended:
             end = max((point.time for point in run.points.values()), default=time.time())
             for name, value in run.results.items():
-                self._add(end, step=run.num_steps, summary=summary.scalar(name, value))
+                scalar = summary.scalar(name, value)
+                self._write(Event(wall_time=end, step=run.num_steps, summary=scalar))
             params = {name: value for name, value in run.params.items() if name not in OF_A_SEED}
             last = run.points[run.num_steps].metrics if run.points else {}
             for part in summary.hparams({**params, "state": run.state.value}, {**last, **run.results}):
-                self._add(end, summary=part)
+                self._write(Event(wall_time=end, summary=part))
         self._records.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._records.close()
 
-    def _add(self, wall_time: float, **values: Any) -> None:
-        self._records.write(Event(wall_time=wall_time, **values).SerializeToString())
+    def _write(self, event: Event) -> None:
+        self._records.write(event.SerializeToString())

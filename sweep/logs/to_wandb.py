@@ -9,12 +9,15 @@ import netrc
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from sweep.logs.history import ConfigurationHistory, RunHistory
 from sweep.logs.marks import empty, is_written, mark, take
 from sweep.records.states import State
+
+if TYPE_CHECKING:
+    import wandb
 
 HOST = "https://api.wandb.ai"
 PROJECT = "xpe-sweep"
@@ -52,7 +55,7 @@ class WandbWriter:
         self.where = str(place) if self._mode == "offline" else f"project {project}"
         self._experiment = experiment
         self._project = project
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, wandb.Run] = {}
         self._steps: dict[str, int] = {}
 
     def write(self, configuration: ConfigurationHistory) -> None:
@@ -97,7 +100,7 @@ class WandbWriter:
             id=f"{self._experiment}-{run.run_id}",
             name=f"{configuration.name}-seed-{run.seed}",
             tags=[str(run.params["method"])],
-            config=run.params,
+            config=dict(run.params),
             dir=str(folder),
             mode=self._mode,
             resume=None if self._mode == "offline" else "allow",
