@@ -1,5 +1,6 @@
 """What training cost: counts against torch's own counter and by hand."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -99,3 +100,30 @@ def test_the_peak_is_measured_once_for_each_precision(encoder: Backbone, monkeyp
 
     monkeypatch.setattr(meter.time, "perf_counter", fail)
     assert {precision: measure_peak(encoder, precision) for precision in peaks} == peaks
+
+
+def test_the_peak_is_that_of_the_median_of_five_products(encoder: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter._measure_product.cache_clear()
+    clock = iter([0, 9, 10, 11, 20, 24, 30, 32, 40, 43])  # 9, 1, 4, 2 and 3 seconds
+    monkeypatch.setattr(meter.time, "perf_counter", lambda: float(next(clock)))
+    wide = encoder.model.config.intermediate_size
+    assert measure_peak(encoder, "float32") == 2 * 2048 * 32 * wide / 3
+    meter._measure_product.cache_clear()
+
+
+def test_short_products_are_measured_for_a_fifth_of_a_second(
+    encoder: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter._measure_product.cache_clear()
+    clock = itertools.count(0, 1 / 64)
+    monkeypatch.setattr(meter.time, "perf_counter", lambda: next(clock))
+    measure_peak(encoder, "float32")
+    assert next(clock) == 2 * 13 / 64  # twelve are 0.1875 s
+    meter._measure_product.cache_clear()
+
+
+def test_without_the_backbone_only_the_texts_count(encoder: Backbone) -> None:
+    config = RunConfig(backbone=encoder.name, tuning="none", max_length=16)
+    work = Work()
+    work.count(Pack(encoder, [config], 3), np.array([[5, 3], [6, 2]]), through_backbone=False)
+    assert work == Work(num_tokens=16)

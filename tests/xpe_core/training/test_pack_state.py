@@ -1,5 +1,6 @@
 """A training that is left at any step, saved, and restored elsewhere goes on as if nothing had happened."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack
-from xpe_core.training.pack_state import Report
+from xpe_core.training.pack_state import PackProgress, Report, RunProgress
 from xpe_core.training.training import Training
 
 
@@ -90,3 +91,43 @@ def test_a_damaged_checkpoint_is_refused(base: dict[str, Any], damage: Any) -> N
     training.advance(0)
     with pytest.raises(InputError, match="checkpoint cannot be read"):
         start([RunConfig(**base)]).restore(damage(training.save()))
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "evaluations_since_best", "state"),
+    [
+        (19, 9, "training"),  # before half of its steps
+        (20, 1, "training"),
+        (20, 2, "complete"),  # as many as its patience
+        (39, 0, "training"),
+        (40, 0, "complete"),  # all steps are done
+    ],
+)
+def test_a_run_ends_with_its_last_step_or_its_patience(num_steps: int, evaluations_since_best: int, state: str) -> None:
+    config = RunConfig(max_steps=40, patience=2, early_stopping_after=0.5)
+    run = RunProgress(0, config, ("eng_Latn",), 8, iter([]), num_steps=num_steps)
+    run.evaluations_since_best = evaluations_since_best
+    run.decide()
+    assert run.state == state
+
+
+def test_a_run_that_has_not_been_evaluated_reports_no_score() -> None:
+    report = RunProgress(0, RunConfig(seed=7), ("eng_Latn",), 8, iter([])).report()
+    assert (report.seed, report.state, report.error, report.num_steps) == (7, "training", None, 0)
+    assert math.isnan(report.train_loss) and report.validation_scores == ()
+    assert report.validation_accuracy == report.best_validation_accuracy == report.selection_accuracy == 0
+    assert report.best_step == 0 and report.run_id == RunConfig(seed=7).run_id
+
+
+def test_means_of_losses_are_over_the_sound_steps_since_they_were_last_read() -> None:
+    progress = PackProgress(3, torch.device("cpu"))
+    for losses, norms in (((1, 5, 1), (1, 1, 1)), ((2, math.inf, 3), (1, 1, 1)), ((6, 7, 5), (1, 1, math.nan))):
+        sound = progress.is_sound(torch.tensor(losses))
+        assert sound.tolist() == [True, progress.step == 0, True]
+        progress.record(torch.tensor(losses, dtype=torch.float32), torch.tensor(norms))
+    failed_steps, losses, norms, means = progress.read()
+    assert (progress.step, failed_steps, means) == (3, [0, 2, 3], [3, 5, 2])
+    assert (losses[1:], norms[1]) == ([math.inf, 5], 1) and math.isnan(norms[2])
+    progress.record(torch.tensor([4.0, 1.0, 1.0]), torch.ones(3))
+    failed_steps, losses, _, means = progress.read()
+    assert (failed_steps, losses[1:], means[0]) == ([0, 2, 3], [math.inf, 5], 4)
