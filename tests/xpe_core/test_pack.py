@@ -11,7 +11,7 @@ from tests.making.runs import compute_outputs, make_run
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import SHARED_FIELDS, RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack, Parameters
+from xpe_core.pack import Pack, Parameters, check_config, count_tokens
 from xpe_core.seeds import stream_seed
 from xpe_core.tunings.prompt.tuning import PromptTuning
 
@@ -216,3 +216,30 @@ def test_a_tuning_that_owns_the_backbones_weights_shares_no_pack(
     assert len(build_pack([config]).configs) == 1
     with pytest.raises(InputError, match="tuning=prompt: a pack holds one run"):
         build_pack([config, config.with_seed(2)])
+
+
+def test_a_prompt_may_fill_the_backbones_positions_to_the_last(config: RunConfig) -> None:
+    shape = load_backbone(config.backbone).shape
+    longest = shape.max_positions - count_tokens(config)
+    check_config(RunConfig(**{**config.values, "max_length": longest}), shape)
+    with pytest.raises(InputError, match=f"max_length={longest + 1} need {shape.max_positions + 1} positions"):
+        check_config(RunConfig(**{**config.values, "max_length": longest + 1}), shape)
+
+
+def test_layers_draw_their_dropout_from_one_seed_an_example_of_the_runs_own_stream(config: RunConfig) -> None:
+    values: dict[str, Any] = {
+        "tuning": "lora",
+        "backbone": config.backbone,
+        "dataset": config.data.dataset,
+        "max_length": 16,
+    }
+    dropping, still = ({"lora_dropout": 0.2, "head_dropout": 0.0}, {"lora_dropout": 0.0, "head_dropout": 0.0})
+    pack = build_pack([RunConfig(**values, **dropping, seed=seed) for seed in (1, 2)])
+    dropout = pack.draw_dropout([0, 1], 5)
+    assert dropout.seeds is not None and dropout.readout == []
+    assert dropout.seeds.shape == (2, 5) and len(dropout.seeds.unique()) == 10
+    part = dropout.take(slice(1, 2), slice(2, 4))
+    assert part.seeds is not None and torch.equal(part.seeds, dropout.seeds[1:, 2:4])
+    alone = build_pack([RunConfig(**values, **dropping, seed=2)]).draw_dropout([0], 5).seeds
+    assert alone is not None and torch.equal(alone[0], dropout.seeds[1])
+    assert build_pack([RunConfig(**values, **still)]).draw_dropout([0], 5).seeds is None

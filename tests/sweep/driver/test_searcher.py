@@ -33,7 +33,8 @@ def build_searcher() -> Iterator[Build]:
     with ExitStack() as folders:
 
         def build(path: Path, **values: Any) -> LedgerSearcher:
-            sweep = make_sweep(**{"base": {"max_steps": 100}, "space": SPACE, "num_samples": 20, **values})
+            of_search = {} if "kind" in values else {"space": SPACE, "num_samples": 20}
+            sweep = make_sweep(**{"base": {"max_steps": 100}, **of_search, **values})
             folder = folders.enter_context(closing(ExperimentFolder(path, sweep, {})))
             return LedgerSearcher(sweep, folder, read_ledger(path))
 
@@ -290,3 +291,69 @@ def test_a_search_over_the_number_of_steps_remembers_its_short_trials(tmp_path: 
     again = build_searcher(tmp_path, **values)
     assert [trial.params["max_steps"] for trial in trials_of(again)] == lengths
     assert configs_of([again.suggest("next")])[0]["learning_rate"]
+
+
+def test_no_more_trials_run_than_there_are_places_and_none_is_begun_once_it_is_closed(
+    tmp_path: Path, build_searcher: Build
+) -> None:
+    searcher = build_searcher(tmp_path, num_samples=3)
+    searcher.places = lambda: 2
+    suggestions = [searcher.suggest(f"tune{number}") for number in range(3)]
+    assert [suggestion is None for suggestion in suggestions] == [False, False, True]
+    searcher.closed = True
+    end(searcher, "tune0", "complete", {10: 0.5})
+    assert searcher.suggest("next") is None  # the other one is still running
+    end(searcher, "tune1", "complete", {10: 0.5})
+    assert searcher.suggest("next") == Searcher.FINISHED
+
+
+def test_there_is_work_until_the_last_trial_has_ended(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, num_samples=3)
+    assert searcher.has_work
+    run(searcher, 2)
+    assert searcher.has_work
+    searcher.suggest("last")
+    searcher.folder.close()
+    again = build_searcher(tmp_path, num_samples=3)
+    assert again.has_work
+    assert again.suggest("last") is not None
+    end(again, "last", "complete", {10: 0.5})
+    assert not again.has_work
+    again.folder.close()
+    assert build_searcher(tmp_path, num_samples=3, seeds="1-9").has_work  # most seeds of each are missing
+
+
+def test_a_trial_that_is_run_again_comes_before_all_others(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path)
+    first, second = searcher.suggest("a"), searcher.suggest("b")
+    for tune_id in ("a", "b"):
+        searcher.on_trial_complete(tune_id, error=True)  # it is the driver's to judge
+        searcher.retry(searcher.trials.pop(tune_id))
+    assert [searcher.suggest("c"), searcher.suggest("d")] == [second, first]
+    assert len(searcher.records) == 2
+
+
+def test_optuna_hears_that_a_trial_was_given_up(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, space={"learning_rate": SPACE["learning_rate"]})
+    searcher.suggest("lost")
+    record = searcher.trials["lost"]
+    record.reports[10] = 0.5
+    record.state = State.CRASHED
+    searcher.give_up(record)
+    (trial,) = trials_of(searcher)
+    assert (trial.state, trial.intermediate_values) == (TrialState.FAIL, {10: 0.5})
+
+
+def test_a_grid_is_cut_into_packs_of_the_seeds_that_are_missing(tmp_path: Path, build_searcher: Build) -> None:
+    arms = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
+    grid = {"kind": "grid", "arms": arms, "seeds": [1, 2, 3, 4, 5], "base": {"max_steps": 100}}
+    searcher = build_searcher(tmp_path, **grid, resources={"seeds_per_trial": 2})
+    orders = orders_of([searcher.suggest(f"a{number}") for number in range(2)])
+    assert [order.runs for order in orders] == [make_runs([1, 2]), make_runs([3, 4])]
+    assert [record.arm for record in searcher.records.values()] == ["spt", "spt"]
+    searcher.repack(make_sweep(**grid, resources={"seeds_per_trial": 4}))
+    orders = orders_of([searcher.suggest(f"b{number}") for number in range(4)])
+    assert [order.runs for order in orders] == [make_runs([5]), make_runs([1, 2, 3, 4]), make_runs([5])]
+    assert [order.config["encoder_ratio"] for order in orders] == [0.0, 1.0, 1.0]
+    assert searcher.suggest("more") is None and not searcher.has_work
+    assert [record.baseline for record in searcher.records.values()] == [False] * 5

@@ -63,3 +63,19 @@ def test_what_an_experiment_does_not_ask_for_any_more_is_not_judged() -> None:
     shorter = RunConfig(**{**asked.values, "max_steps": 50})
     records = [make_record(n, one, "complete", 0.5 + n / 10, (1,)) for n, one in enumerate((asked, dropped, shorter))]
     assert [one.subject for one in rank_trials(sweep, records)] == [asked.config_id]
+
+
+def test_a_failed_trials_seeds_count_as_nothing_learnt_and_a_configuration_of_these_alone_is_not_judged() -> None:
+    first, second, third = (RunConfig(encoder_ratio=ratio) for ratio in (0.0, 0.5, 1.0))
+    records = [
+        make_record(2, first, "complete", 0.9, (1,)),
+        make_record(1, second, "complete", 0.3, (1, 2, 3)),
+        make_record(0, first, "failed", None, (2, 3)),  # the first that was proposed, though it stands last
+        make_record(3, third, "failed", None, (1, 2, 3)),
+        make_record(4, third, "infeasible", 0.9, (4,)),
+    ]
+    ranked = rank_trials(make_sweep(seeds=(1, 2, 3)), records)
+    assert [(one.subject, one.scores, one.num_failed) for one in ranked] == [
+        (first.config_id, (0.9,), 2),
+        (second.config_id, (0.3, 0.3, 0.3), 0),
+    ]

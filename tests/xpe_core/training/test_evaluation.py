@@ -97,3 +97,12 @@ def test_the_size_of_a_batch_does_not_change_a_score(
     for score, usual in zip(evaluate(model, data, "test", LANGUAGES)[0], expected, strict=True):
         assert (score.num_examples, score.score_sums) == (usual.num_examples, usual.score_sums)
         assert score.loss == pytest.approx(usual.loss, abs=1e-5)
+
+
+def test_scores_hold_every_metric_and_what_guessing_would_give(config: RunConfig) -> None:
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    model = Pack(load_backbone(config.backbone), [config], len(data.label_names))
+    model.parameters["head.out.bias"][0, 1] = 100.0  # always the second class: 6 of 18
+    for score in evaluate(model, data, "test", LANGUAGES)[0]:
+        assert score.score_sums == {"accuracy": 6.0, "macro_f1": pytest.approx(18 * (2 * 6 / (2 * 6 + 12)) / 3)}
+        assert score.chance_sums == {"accuracy": 6.0}

@@ -121,13 +121,13 @@ def test_a_run_that_has_not_been_evaluated_reports_no_score() -> None:
 
 def test_means_of_losses_are_over_the_sound_steps_since_they_were_last_read() -> None:
     progress = PackProgress(3, torch.device("cpu"))
-    for losses, norms in (((1, 5, 1), (1, 1, 1)), ((2, math.inf, 3), (1, 1, 1)), ((6, 7, 5), (1, 1, math.nan))):
-        sound = progress.is_sound(torch.tensor(losses))
-        assert sound.tolist() == [True, progress.step == 0, True]
-        progress.record(torch.tensor(losses, dtype=torch.float32), torch.tensor(norms))
-    failed_steps, losses, norms, means = progress.read()
+    steps = [((1.0, 5.0, 1.0), (1.0,) * 3), ((2.0, math.inf, 3.0), (1.0,) * 3), ((6.0, 7.0, 5.0), (1.0, 1.0, math.nan))]
+    for step, (losses, norms) in enumerate(steps):
+        assert progress.is_sound(torch.tensor(losses)).tolist() == [True, step == 0, True]
+        progress.record(torch.tensor(losses), torch.tensor(norms))
+    failed_steps, failed_losses, failed_norms, means = progress.read()
     assert (progress.step, failed_steps, means) == (3, [0, 2, 3], [3, 5, 2])
-    assert (losses[1:], norms[1]) == ([math.inf, 5], 1) and math.isnan(norms[2])
+    assert failed_losses[1:] == [math.inf, 5] and failed_norms[1] == 1 and math.isnan(failed_norms[2])
     progress.record(torch.tensor([4.0, 1.0, 1.0]), torch.ones(3))
-    failed_steps, losses, _, means = progress.read()
-    assert (failed_steps, losses[1:], means[0]) == ([0, 2, 3], [math.inf, 5], 4)
+    failed_steps, failed_losses, _, means = progress.read()
+    assert (failed_steps, failed_losses[1:], means[0]) == ([0, 2, 3], [math.inf, 5], 4)
