@@ -133,21 +133,35 @@ def base(dataset: str, backbone: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def local_ray() -> Iterator[None]:
-    """Start a Ray of two CPUs, in a folder of its own (a short path: Unix sockets allow no long ones).
+def preloaded() -> Iterator[str]:
+    """Start the process that Ray's workers can be copies of, and return the job configuration that says so."""
+    from tests.making.preloaded_workers import preloaded_workers
 
-    Its workers are preloaded; those of a command that a test runs start as a user's do.
+    with tempfile.TemporaryDirectory(prefix="xw", dir="/tmp") as folder, preloaded_workers(folder) as runtime_env:
+        yield json.dumps({"runtime_env": runtime_env})
+
+
+@pytest.fixture
+def preloaded_commands(preloaded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the workers of the commands that a test starts be preloaded; without it they start as a user's do."""
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", preloaded)
+
+
+@pytest.fixture(scope="session")
+def local_ray(preloaded: str) -> Iterator[None]:
+    """Start a Ray of two CPUs with preloaded workers, in a folder of its own.
+
+    The folder's path is short: Unix sockets allow no long ones.
     """
     import ray
 
     from sweep.cluster.start import start_ray
-    from tests.making.preloaded_workers import preloaded_workers
 
     folder = tempfile.mkdtemp(prefix="xr", dir="/tmp")
-    with pytest.MonkeyPatch.context() as patch, preloaded_workers(folder) as runtime_env:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", "local")
         patch.setenv("RAY_TMPDIR", folder)
-        patch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps({"runtime_env": runtime_env}))
+        patch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", preloaded)
         with start_ray(num_cpus=2):
             patch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
             yield

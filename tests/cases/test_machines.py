@@ -27,6 +27,8 @@ from tests.cluster.leftovers import MARK, find_left, mark
 from tests.conftest import Refuse, Run
 from xpe_core.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("preloaded_commands")
+
 ROOT = Path(__file__).parent.parent.parent
 
 

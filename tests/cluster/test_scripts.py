@@ -20,6 +20,8 @@ from tests.cluster import experiment, fill_disk, three_hosts
 from tests.conftest import copy_experiment
 from tests.making.experiments import load_search
 
+pytestmark = pytest.mark.usefixtures("preloaded_commands")
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -173,6 +173,7 @@ def test_a_killed_search_goes_on_with_the_same_command(
     assert rows == {10}
 
 
+@pytest.mark.usefixtures("preloaded_commands")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_search_says_how_to_go_on(
     values: dict[str, Any], tmp_path: Path, number: signal.Signals
@@ -194,7 +195,7 @@ def test_an_interrupted_search_says_how_to_go_on(
     assert sorted(file.stem for file in (ledger.parent / "checkpoints").iterdir()) == sorted(unfinished)
 
 
-@pytest.mark.usefixtures("local_ray")
+@pytest.mark.usefixtures("local_ray", "preloaded_commands")
 def test_a_lost_node_takes_no_run_with_it_and_one_that_joins_is_used(values: dict[str, Any], tmp_path: Path) -> None:
     del values["base"]["max_steps"]
     # a worker lives on for a moment after its node, and must not be done by then

@@ -42,6 +42,8 @@ from tests.making.experiments import load_search
 from tests.sweep.test_end_to_end import ROOT, command
 from xpe_core.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("preloaded_commands")
+
 
 @pytest.fixture(scope="module")
 def finished(
