@@ -5,7 +5,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
@@ -17,6 +19,7 @@ from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
 from sweep.records.runs import make_runs
 from sweep.records.states import State
+from xpe_core.seeds import stream_seed
 
 SPACE = {
     "encoder_ratio": {"uniform": [0.1, 0.9], "step": 0.1},
@@ -156,6 +159,20 @@ def test_tpe_finds_the_better_part_of_the_space(tmp_path: Path, build_searcher: 
     late = [value_of(config) for config in configs[-20:]]
     early = [value_of(config) for config in configs[2:12]]
     assert sum(late) / len(late) > sum(early) / len(early) + 0.05
+
+
+def test_tpe_proposes_what_a_plain_study_does_five_at_random_first(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, space={"learning_rate": SPACE["learning_rate"]}, search_seed=3)
+    plain = optuna.create_study(direction="maximize")
+    for number in range(8):
+        seed = stream_seed(3, f"proposal/{number}/0") % 2**32
+        tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=5, constant_liar=True)
+        plain.sampler = tpe if number >= 5 else optuna.samplers.RandomSampler(seed)
+        expected = plain.ask({"learning_rate": FloatDistribution(1e-4, 1e-2, log=True)})
+        (config,) = configs_of([searcher.suggest(f"tune{number}")])
+        assert config["learning_rate"] == pytest.approx(expected.params["learning_rate"], rel=1e-9), number
+        plain.tell(expected, 0.9 - config["learning_rate"])
+        end(searcher, f"tune{number}", "complete", {10: 0.9 - config["learning_rate"]})
 
 
 def test_what_is_proposed_while_other_trials_run_is_not_near_them(tmp_path: Path, build_searcher: Build) -> None:

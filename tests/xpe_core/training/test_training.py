@@ -205,6 +205,14 @@ def test_an_epoch_shows_every_example_once(base: dict[str, Any], dataset: str, b
         assert seen == {int(place): 1 for place in indices}
 
 
+@pytest.mark.parametrize(("batch_size", "max_steps", "expected"), [(8, 30, [12, 24, 30]), (128, 3, [1, 2, 3])])
+def test_without_a_number_of_steps_a_run_is_evaluated_once_an_epoch(
+    base: dict[str, Any], batch_size: int, max_steps: int, expected: list[int]
+) -> None:
+    values = {**base, "batch_size": batch_size, "max_steps": max_steps, "eval_steps": None}
+    assert [report.step for report in train_pack([RunConfig(**values)])[1]] == expected  # of 96 examples
+
+
 def test_runs_see_other_examples_of_nearly_the_same_length_at_the_same_time(base: dict[str, Any]) -> None:
     data = load_tokens(base["dataset"], base["backbone"], 16)
     indices = data.select(["deu_Latn", "eng_Latn", "kat_Geor", "yor_Latn"], "train")
