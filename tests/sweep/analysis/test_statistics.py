@@ -131,6 +131,29 @@ def test_a_sign_flip_test_is_scipys_exact_permutation_test(num_seeds: int) -> No
             assert found == pytest.approx(expected.pvalue)
 
 
+@pytest.mark.parametrize("num_seeds", [16, 20])
+def test_up_to_twenty_seeds_every_pattern_is_counted_once(num_seeds: int) -> None:
+    ones, largest = np.ones(num_seeds), np.array([num_seeds + 1.0] + [1.0] * (num_seeds - 1))
+    but_one = np.array([-1.0] + [1.0] * (num_seeds - 1))
+    # all signs alike; one seed outweighs all others; as far are all alike, and one of the others' signs turned
+    expected = [2 / 2**num_seeds, 2 * 1 / 2**num_seeds, 2 * (1 + num_seeds) / 2**num_seeds]
+    assert sign_flip(np.array([ones, largest, but_one])).tolist() == expected
+
+
+def test_beyond_twenty_seeds_the_pattern_that_was_seen_is_counted_too() -> None:
+    assert sign_flip(np.eye(1, 21))[0] == 1.0  # the only difference is as far in every pattern
+    assert sign_flip(np.ones((1, 40)))[0] == 1 / (2**20 + 1)  # no drawn pattern of 2^40 is as far
+
+
+def test_many_cells_are_as_each_is_alone() -> None:
+    values = np.random.default_rng(0).normal(0.3, 1, (600, 7))
+    some = [0, 255, 256, 511, 512, 599]
+    together, alone = seed_interval(values, num_resamples=99), seed_interval(values[some], num_resamples=99)
+    for every, few in zip(together, alone, strict=True):
+        assert every[some].tolist() == pytest.approx(few.tolist())
+    assert sign_flip(values)[some].tolist() == sign_flip(values[some]).tolist()
+
+
 def test_equal_differences_tie_in_spite_of_rounding() -> None:
     assert sign_flip(np.array([[0.1, 0.2, 0.3, 0.1, 0.2, 0.3]]))[0] == 2 / 2**6
     assert sign_flip(np.array([[0.1, 0.2, -0.3]]))[0] == 1.0
@@ -150,11 +173,17 @@ def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
     assert np.isnan(found[2])
 
 
+def test_holm_leaves_no_p_value_above_one_or_below_a_smaller_ones() -> None:
+    assert holm(np.array([0.9, 0.5])).tolist() == [1.0, 1.0]
+    assert holm(np.array([0.04, 0.5, 0.04])).tolist() == pytest.approx([0.12, 0.5, 0.12])
+
+
 def test_five_seeds_cannot_show_anything() -> None:
     assert smallest_p(5) == 0.0625
     assert np.isnan(smallest_detectable(np.ones((1, 5)))).all()
     assert smallest_p(6) == sign_flip(np.arange(1.0, 7.0)[None])[0]
-    assert (seeds_for(1), seeds_for(36)) == (6, 11)
+    assert (seeds_for(1), seeds_for(36), seeds_for(1, alpha=0.25)) == (6, 11, 3)
+    assert [smallest_p(num_seeds) for num_seeds in (0, 1, 2)] == [1.0, 1.0, 0.5]
 
 
 @pytest.mark.parametrize("num_seeds", [6, 7, 10, 12])
@@ -162,6 +191,16 @@ def test_what_can_be_shown_is_shown_by_the_test_in_use_with_the_promised_probabi
     noise = np.random.default_rng(3).normal(0, 1, (10_000, num_seeds))
     ratio = smallest_detectable(noise[:1])[0] / noise[0].std(ddof=1)
     assert (sign_flip(noise + ratio) <= 0.05).mean() == pytest.approx(0.8, abs=0.015)
+
+
+def test_what_many_pairs_can_show_is_what_students_test_shows() -> None:
+    noise = np.random.default_rng(3).normal(0, 1, (20_000, 25))
+    detectable = smallest_detectable(noise[:2])
+    ratios = detectable / noise[:2].std(axis=1, ddof=1)
+    assert ratios[0] == pytest.approx(ratios[1])
+    found = stats.ttest_1samp(noise + ratios[0], 0, axis=1).pvalue
+    assert (found <= 0.05).mean() == pytest.approx(0.8, abs=0.012)  # four standard errors
+    assert smallest_detectable(noise[:1], power=0.5)[0] < detectable[0] < smallest_detectable(noise[:1], power=0.9)[0]
 
 
 def test_with_six_pairs_all_signs_must_agree_which_takes_more_than_students_test() -> None:
