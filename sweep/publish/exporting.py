@@ -18,7 +18,7 @@ from sweep.records.adapters import read_kept
 from sweep.records.finding import find_experiment
 from sweep.records.specification import read_specification
 from sweep.storage import Folder
-from xpe_core.adapters import Adapter, write_adapter
+from xpe_core.adapters import Adapter, write_adapter, write_micm, write_peft
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
 
@@ -127,16 +127,4 @@ def _write_own(adapter: Adapter, folder: Path) -> str:
     return "It is in this project's own format: python sweep/run.py predict FOLDER --text '...'"
 
 
-def _write_peft(adapter: Adapter, folder: Path) -> str:
-    from xpe_core.adapters.peft_folder import write_peft
-
-    return write_peft(adapter, folder)
-
-
-def _write_micm(adapter: Adapter, folder: Path) -> str:
-    from xpe_core.tunings.prompt.micm_folder import write_micm
-
-    return write_micm(adapter, folder)
-
-
-WRITERS: dict[str, Callable[[Adapter, Path], str]] = {"peft": _write_peft, "micm": _write_micm, "own": _write_own}
+WRITERS: dict[str, Callable[[Adapter, Path], str]] = {"peft": write_peft, "micm": write_micm, "own": _write_own}

@@ -31,6 +31,7 @@ from xpe_core.errors import InputError
 from xpe_core.json_types import JsonObject
 from xpe_core.locations import find_location
 from xpe_core.pack import Parameters
+from xpe_core.tunings.peft_format import PeftSettings
 from xpe_core.validation import build_config
 
 CONFIG = "adapter_config.json"
@@ -39,6 +40,8 @@ WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
 SIDECAR = "xpe_sweep.json"
 PARTS = ("weight", "bias")
+HEAD_READOUT = "head"
+"""The readout that transformers' classes have."""
 ROBERTA_HEAD = {"dense": "base_model.classifier.dense", "out": "base_model.classifier.out_proj"}
 BERT_HEAD = {"dense": "base_model.bert.pooler.dense", "out": "base_model.classifier"}
 HEADS = {
@@ -66,17 +69,6 @@ class BaseModelConfig(BaseModel):
     hidden_size: int
     num_attention_heads: int | None = None
     num_hidden_layers: int | None = None
-
-
-class PeftSettings(BaseModel):
-    """The keys of `adapter_config.json` that all adapters have."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
-
-    peft_type: str
-    task_type: str | None = None
-    base_model_name_or_path: str | None = None
-    num_transformer_submodules: int | None = None
 
 
 Settings = TypeVar("Settings", bound=PeftSettings)

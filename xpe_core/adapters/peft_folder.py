@@ -17,11 +17,11 @@ from torch import Tensor
 from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.adapters.layout import (
     CLASS_PREFIXES,
+    HEAD_READOUT,
     HEADS,
     MODULES_TO_SAVE,
     PARTS,
     SIDECAR,
-    PeftSettings,
     name_base,
     name_classes,
     name_head,
@@ -43,15 +43,13 @@ from xpe_core.json_types import Json
 from xpe_core.pack import Parameters, find_parts, reads
 from xpe_core.readouts import READOUTS
 from xpe_core.tunings import TUNINGS
-from xpe_core.tunings.peft_format import PeftPart
+from xpe_core.tunings.peft_format import PeftFormat, PeftPart, PeftSettings
 from xpe_core.validation import build_config
 
 PEFT_TUNINGS = {kind: name for name, tuning in TUNINGS.items() if tuning.peft for kind in tuning.peft.types}
 """Tunings by the `peft_type` that adapters of theirs have."""
 BASE, WRAPPED = "base_model.", "base_model.model."
 """What stands before the names of the model's modules, in a model that peft only puts tokens before, and in others."""
-HEAD_READOUT = "head"
-"""The readout that transformers' classes have."""
 HEAD_FILE = "head.safetensors"
 HEAD = {"dense": "dense", "out": "out"}
 """What our layers are called in HEAD_FILE."""
@@ -64,12 +62,7 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
     format for the tuning.
     """
     folder = Path(folder)
-    tuning, _ = find_parts(adapter.config)
-    if tuning.peft is None:
-        raise InputError(
-            f"tuning={adapter.config.tuning.tuning}: it is not written in peft's format; allowed are "
-            f"{', '.join(dict.fromkeys(PEFT_TUNINGS.values()))}, or the project's own format"
-        )
+    format_of_tuning = _find_format(adapter.config)
     base = read_base_config(adapter)
     names = HEADS.get(base.model_type) if reads(adapter.config) == "first" else None
 
@@ -77,9 +70,9 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
         prefix = f"{CLASS_PREFIXES[base.model_type]}." if names else ""
         return {key: prefix + module for key, module in find_module_names(adapter.config.backbone).items()}
 
-    part = tuning.peft.write(adapter.config, adapter.build_tuning(), name_modules)
+    part = format_of_tuning.write(adapter.config, adapter.build_tuning(), name_modules)
     config: dict[str, Json] = {
-        "peft_type": tuning.peft.types[0],
+        "peft_type": format_of_tuning.types[0],
         "task_type": "SEQ_CLS" if names else "FEATURE_EXTRACTION",
         "base_model_name_or_path": name_base(adapter.config.backbone),
         "inference_mode": True,
@@ -140,6 +133,17 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     weights = described[0].backbone_weights if described else None
     parameters = {f"{name}.{key}": value for key, value in fields.parameters.items()}
     return check_parameters(Adapter(config, classes, {**parameters, **head}, weights, facts), str(folder))
+
+
+def _find_format(config: RunConfig) -> PeftFormat:
+    """Return how a run's tuning is written; InputError where peft has no format for it."""
+    tuning, _ = find_parts(config)
+    if tuning.peft is None:
+        raise InputError(
+            f"tuning={config.tuning.tuning}: it is not written in peft's format; allowed are "
+            f"{', '.join(dict.fromkeys(PEFT_TUNINGS.values()))}, or the project's own format"
+        )
+    return tuning.peft
 
 
 def _wrap(tensors: Mapping[str, Tensor], part: PeftPart) -> Parameters:

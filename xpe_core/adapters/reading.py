@@ -7,11 +7,12 @@ from pathlib import Path
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.hub import find_on_hub, is_on_hub
 from xpe_core.adapters.layout import CONFIG, name_classes, read_config
+from xpe_core.adapters.micm_folder import read_micm
 from xpe_core.adapters.peft_folder import PEFT_TUNINGS, read_peft
 from xpe_core.adapters.safetensors_file import read_file
 from xpe_core.errors import InputError
-from xpe_core.tunings.prompt.micm_folder import TYPE as MICM_TYPE
-from xpe_core.tunings.prompt.micm_folder import is_micm, read_micm
+from xpe_core.tunings.prompt.in_micm import TYPE as MICM_TYPE
+from xpe_core.tunings.prompt.in_micm import is_micm
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from pydantic import BaseModel, ConfigDict
+
 from xpe_core.fields import FieldValues
 from xpe_core.json_types import JsonObject
 
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from xpe_core.config import RunConfig
+
+
+class PeftSettings(BaseModel):
+    """The keys of `adapter_config.json` that all adapters have."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    peft_type: str
+    task_type: str | None = None
+    base_model_name_or_path: str | None = None
+    num_transformer_submodules: int | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from xpe_core.adapters.peft_readme import write_readme
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.tunings.prompt.peft import write_prompt
+from xpe_core.tunings.prompt.in_peft import write_prompt
 
 NAMES = ("sports", "science/technology", 'said "so"')
 TEXTS = ["a b c", "d", "e f g h a b c d e f", "h h"]

@@ -31,7 +31,7 @@ from xpe_core.adapters import Adapter, read_adapter, write_adapter, write_micm, 
 from xpe_core.backbones.backbone import load_tokenizer
 from xpe_core.errors import InputError
 from xpe_core.tunings.prompt.config import PromptConfig
-from xpe_core.tunings.prompt.micm_folder import find_ratio
+from xpe_core.tunings.prompt.in_micm import find_ratio
 
 KINDS = ("xlm-roberta", "bert")
 ENCODERS: dict[str, dict[str, Any]] = {

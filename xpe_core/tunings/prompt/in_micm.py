@@ -1,4 +1,4 @@
-"""Adapters as folders of micm-nlp, the package of XPE's authors: the encoder is kept, not only what comes out of it.
+"""Prompts as micm-nlp, the package of XPE's authors, has them: the encoder is kept, not only what comes out of it.
 
 `peft_type` is XPE; in adapters of the paper's time it is P_TUNING with an `encoder_ratio`. The tensors of the prompt,
 E standing for `prompt_encoder.`, and our names for them (in DUAL behind `prompt.soft.` and `prompt.encoded.`):
@@ -8,47 +8,26 @@ E standing for `prompt_encoder.`, and our names for them (in DUAL behind `prompt
     E xpe_head.*              prompt.encoder.*: MLP `0`, `3`, ...; LSTM `lstm`, `mlp.0`, `mlp.3`;
                               ATTN `0.self_attn`, `0.layernorm`, `0.out_proj`, `1.0`, `1.3`; NONE has none
 
-The head lies behind `base_model.`, as transformers' class names it (`layout`). micm-nlp reads the first position only.
-
 It makes int(tokens x ratio) tokens come from the encoder, we make 29 of 100 x 0.29 where floating point falls short of
 it: what is read has the ratio of its tensors, and what is written one that gives as many there.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from xpe_core.adapters.adapter import Adapter, check_parameters
-from xpe_core.adapters.layout import (
-    CONFIG,
-    HEADS,
-    MODULES_TO_SAVE,
-    PARTS,
-    PeftSettings,
-    name_base,
-    name_classes,
-    name_head,
-    parse_settings,
-    read_base_config,
-    read_config,
-    read_sidecar,
-    read_weights,
-    refuse_others,
-    take_head,
-    write_folder,
-)
-from xpe_core.adapters.peft_readme import TOKENIZE, copy_script, quote, say_base
-from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.fields import FieldValue
+from xpe_core.fields import FieldValue, FieldValues
 from xpe_core.json_types import JsonObject
-from xpe_core.pack import reads
+from xpe_core.tunings.peft_format import PeftSettings
 from xpe_core.tunings.prompt.config import PromptConfig
-from xpe_core.tunings.prompt.peft import LARGEST
+from xpe_core.tunings.prompt.in_peft import LARGEST
 from xpe_core.validation import build_config
+
+if TYPE_CHECKING:
+    from xpe_core.config import RunConfig
 
 TYPE = "XPE"
 """The `peft_type` of its adapters."""
@@ -56,6 +35,7 @@ ENCODER_TYPES = {"MLP": "mlp", "LSTM": "lstm", "ATTN": "attention", "NONE": "non
 SOFT = "prompt_encoder.embedding.weight"
 ENCODED = "prompt_encoder.xpe_embedding.weight"
 ENCODER = "prompt_encoder.xpe_head."
+PARTS = ("weight", "bias")
 TABLE = "prompt_embeddings"
 """The same prompt once more, as peft saves it; some adapters of the paper's time have it too."""
 README = """\
@@ -87,7 +67,7 @@ print([names[place] for place in logits.argmax(-1)])
 """
 
 
-class XpeSettings(PeftSettings):
+class MicmSettings(PeftSettings):
     """The keys of `adapter_config.json` that decide a prompt of micm-nlp; the defaults are its own."""
 
     num_virtual_tokens: int = Field(ge=1, le=LARGEST)
@@ -110,96 +90,34 @@ def is_micm(values: Mapping[str, object]) -> bool:
     return values.get("peft_type") == TYPE or (values.get("peft_type") == "P_TUNING" and "encoder_ratio" in values)
 
 
-def write_micm(adapter: Adapter, folder: str | Path) -> str:
-    """Write a folder that micm-nlp loads, and return a sentence that says so.
-
-    Raises InputError where its classifiers cannot compute what the adapter does, or the backbone's config.json is not
-    found.
-    """
-    hidden_size, backbone = adapter.hidden_size, adapter.config.backbone
-    config = take_prompt(adapter.config)
-    if (pooling := reads(adapter.config)) != "first":
-        raise InputError(f"pooling={pooling}: micm-nlp's classifiers read the first position")
-    input_size = config.encoder_input_size or hidden_size
-    if config.method == "dual" and input_size != hidden_size:
-        raise InputError(
-            f"encoder_input_size={input_size}: with DUAL, micm-nlp has directly trained tokens of that size too, "
-            f"which must then be the backbone's, {hidden_size}"
-        )
-    base = read_base_config(adapter)
-    model_type = base.model_type
-    if model_type not in HEADS:
-        raise InputError(
-            f"backbone {backbone}: transformers' class for {model_type!r}, which micm-nlp uses, has another "
-            f"head; allowed are {', '.join(HEADS)}"
-        )
-    values: JsonObject = {
-        "peft_type": TYPE,
-        "task_type": "SEQ_CLS",
-        "base_model_name_or_path": name_base(backbone),
-        "inference_mode": True,
-        "num_virtual_tokens": config.num_virtual_tokens,
-        "token_dim": hidden_size,
-        "num_transformer_submodules": 1,
-        "num_attention_heads": base.num_attention_heads,
-        "num_layers": base.num_hidden_layers,
-        "encoder_ratio": find_ratio(config),
-        "encoder_reparameterization_type": {ours: theirs for theirs, ours in ENCODER_TYPES.items()}[
-            config.encoder_type
-        ],
-        "encoder_hidden_size": config.encoder_hidden_size,
-        "encoder_num_layers": config.encoder_num_layers,
-        "encoder_dropout": config.encoder_dropout,
-        "encoder_input_size": config.encoder_input_size if config.method == "xpe" else None,
-        "encoder_num_heads": config.encoder_num_heads,
-        "modules_to_save": [*_name_modules(config), *MODULES_TO_SAVE[model_type]],
-    }
-    names = _name_prompt(config)
-    tensors = {theirs: adapter.parameters[ours] for ours, theirs in names.items()}
-    tensors |= name_head(adapter, HEADS[model_type])
-    write_folder(adapter, Path(folder), values, tensors, _write_readme(adapter))
-    copy_script(backbone, Path(folder))
-    return f"It is in micm-nlp's format (peft_type {TYPE})."
-
-
-def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> Adapter:
-    """Return the adapter in a folder that micm-nlp (or `write_micm`) has saved.
-
-    Its classes are those of `xpe_sweep.json`, else `label_names`, else `LABEL_0`, `LABEL_1`, ... Raises InputError
-    where it is damaged, or no prompt with a classification head.
-    """
-    folder = Path(folder)
-    settings = parse_settings(XpeSettings, read_config(folder), folder)
-    described = read_sidecar(folder)
-    tensors = read_weights(folder)
-    tensors.pop(TABLE, None)
-    head = take_head(tensors, settings.base_model_name_or_path, folder)
-    classes = name_classes(head, described and described[0].label_names, label_names, folder)
-    if settings.token_dim not in (None, head["head.dense.weight"].shape[-1]):
-        raise InputError(
-            f"adapter {folder}: {CONFIG}: token_dim={settings.token_dim}: "
-            f"its head is of size {head['head.dense.weight'].shape[-1]}"
-        )
-    config = _build_config(settings, described and described[1], head["head.dense.weight"].shape[-1], folder)
-    prompt = {}
-    for ours, theirs in _name_prompt(take_prompt(config)).items():
-        if theirs not in tensors:
-            raise InputError(f"adapter {folder}: the tensor {theirs} is missing")
-        prompt[ours] = tensors.pop(theirs)
-    refuse_others(tensors, folder)
-    weights, facts = (described[0].backbone_weights, described[0].facts) if described else (None, {})
-    return check_parameters(Adapter(config, classes, {**prompt, **head}, weights, facts), str(folder))
-
-
-def take_prompt(config: RunConfig) -> PromptConfig:
+def take_prompt(config: "RunConfig") -> PromptConfig:
     """Return the fields of a run's prompt; InputError where it has none."""
     if not isinstance(config.tuning, PromptConfig):
         raise InputError(f"tuning={config.tuning.tuning}: micm-nlp has prompts only")
     return config.tuning
 
 
-def _read_values(config: RunConfig) -> dict[str, FieldValue]:
-    return {name: value for name, value in config.set_values.items() if name != "imported"}
+def write_settings(config: PromptConfig, hidden_size: int) -> JsonObject:
+    """Return what micm-nlp's settings say of a prompt; InputError where it has no such prompt."""
+    input_size = config.encoder_input_size or hidden_size
+    if config.method == "dual" and input_size != hidden_size:
+        raise InputError(
+            f"encoder_input_size={input_size}: with DUAL, micm-nlp has directly trained tokens of that size too, "
+            f"which must then be the backbone's, {hidden_size}"
+        )
+    names = {ours: theirs for theirs, ours in ENCODER_TYPES.items()}
+    return {
+        "num_virtual_tokens": config.num_virtual_tokens,
+        "token_dim": hidden_size,
+        "num_transformer_submodules": 1,
+        "encoder_ratio": find_ratio(config),
+        "encoder_reparameterization_type": names[config.encoder_type],
+        "encoder_hidden_size": config.encoder_hidden_size,
+        "encoder_num_layers": config.encoder_num_layers,
+        "encoder_dropout": config.encoder_dropout,
+        "encoder_input_size": config.encoder_input_size if config.method == "xpe" else None,
+        "encoder_num_heads": config.encoder_num_heads,
+    }
 
 
 def find_ratio(config: PromptConfig) -> float:
@@ -212,23 +130,18 @@ def find_ratio(config: PromptConfig) -> float:
     return ratio
 
 
-def _build_config(settings: XpeSettings, trained: RunConfig | None, hidden_size: int, folder: Path) -> RunConfig:
-    """Return what the settings say of the run, beside what else is known of it."""
-    where = f"adapter {folder}: {CONFIG}"
-    values = _read_values(trained) if trained else {}
-    if settings.base_model_name_or_path and not trained:
-        values["backbone"] = settings.base_model_name_or_path
+def read_fields(settings: MicmSettings, hidden_size: int, where: str) -> FieldValues:
+    """Return what the settings say of the prompt; InputError that names `where`."""
     tokens, ratio = settings.num_virtual_tokens, settings.encoder_ratio
-    values |= {"num_virtual_tokens": tokens, "encoder_ratio": ratio, "pooling": "first"}
-    if ratio:
-        values |= _find_encoder(settings, hidden_size)
-    config = build_config(RunConfig, values, where)
-    if 0 < ratio < 1 and take_prompt(config).num_encoder_tokens != _count_encoded(tokens, ratio):
-        config = build_config(RunConfig, {**values, "encoder_ratio": _count_encoded(tokens, ratio) / tokens}, where)
-    return config
+    fields: dict[str, FieldValue] = {"num_virtual_tokens": tokens, "encoder_ratio": ratio}
+    fields |= _find_encoder(settings, hidden_size) if ratio else {}
+    prompt = build_config(PromptConfig, fields, where)
+    if 0 < ratio < 1 and prompt.num_encoder_tokens != _count_encoded(tokens, ratio):
+        fields["encoder_ratio"] = _count_encoded(tokens, ratio) / tokens
+    return fields
 
 
-def _find_encoder(settings: XpeSettings, hidden_size: int) -> dict[str, FieldValue]:
+def _find_encoder(settings: MicmSettings, hidden_size: int) -> dict[str, FieldValue]:
     """Return the fields that decide the encoder; what its type does not read is left out."""
     encoder_type = ENCODER_TYPES[settings.encoder_reparameterization_type]
     values: dict[str, FieldValue] = {"encoder_type": encoder_type}
@@ -251,7 +164,7 @@ def _count_encoded(num_tokens: int, ratio: float) -> int:
     return max(1, min(num_tokens - 1, int(num_tokens * ratio)))
 
 
-def _name_prompt(config: PromptConfig) -> dict[str, str]:
+def name_prompt(config: PromptConfig) -> dict[str, str]:
     """Return the names of a prompt's tensors in micm-nlp by ours."""
     if config.method == "spt":
         return {"prompt.embedding.weight": SOFT}
@@ -266,7 +179,7 @@ def _name_encoder(config: PromptConfig) -> dict[str, str]:
     layers: dict[str, str] = {}
     tensors: dict[str, str] = {}
     if config.encoder_type == "mlp":
-        layers = {f"layers.{place}": f"{3 * place}" for place in range(config.encoder_num_layers)}
+        layers = {f"layers.{layer}": f"{3 * layer}" for layer in range(config.encoder_num_layers)}
         layers["out"] = f"{3 * config.encoder_num_layers}"
     elif config.encoder_type == "lstm":
         layers = {"dense": "mlp.0", "out": "mlp.3"}
@@ -281,25 +194,8 @@ def _name_encoder(config: PromptConfig) -> dict[str, str]:
     return tensors | {f"{ours}.{part}": f"{theirs}.{part}" for ours, theirs in layers.items() for part in PARTS}
 
 
-def _name_modules(config: PromptConfig) -> list[str]:
+def name_modules(config: PromptConfig) -> list[str]:
     """Return the parts of a prompt that micm-nlp saves."""
     return {"spt": ["embedding"], "xpe": ["xpe_embedding", "xpe_head"]}.get(
         config.method, ["embedding", "xpe_embedding", "xpe_head"]
-    )
-
-
-def _write_readme(adapter: Adapter) -> str:
-    config = adapter.config
-    prompt = take_prompt(config)
-    base = name_base(config.backbone)
-    return README.format(
-        base=base,
-        base_literal=quote(base),
-        base_note=say_base(config.backbone),
-        names=f"[{', '.join(map(quote, adapter.label_names))}]",
-        tokenize=TOKENIZE.format(max_length=config.data.max_length),
-        num_tokens=prompt.num_virtual_tokens,
-        method=config.method.upper(),
-        num_classes=len(adapter.label_names),
-        classes=", ".join(f"`{name}`" for name in adapter.label_names),
     )
