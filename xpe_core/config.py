@@ -19,6 +19,7 @@ from xpe_core.locations import find_location
 from xpe_core.parts import DataConfig, TrainingConfig
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.readout import ReadoutConfig
+from xpe_core.tasks import DEFAULT_TASK, TaskName
 from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.validation import nearest
@@ -33,6 +34,8 @@ class RunConfig(Part):
     tuning: SerializeAsAny[TuningConfig]
     readout: SerializeAsAny[ReadoutConfig]
     training: TrainingConfig
+    task: Annotated[TaskName, Mark.SHARED, Mark.LATER] = DEFAULT_TASK
+    """What is asked of a text, and how an answer is scored."""
     precision: Annotated[Literal["float32", "bfloat16"], Mark.SHARED] = "bfloat16"
     """Number format of the backbone's matrix products; what is trained is float32 (recipe: bfloat16)."""
     seed: Int = Field(1, ge=0, lt=2**31)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from xpe_core.backbones.facts import Pretraining, find_pretraining
-from xpe_core.tasks.facts import DEFAULT_TASK, LOW_PERFORMING
+from xpe_core.tasks import DEFAULT_TASK, TASKS
 from xpe_core.tasks.low_performing import LowPerforming
 
 PUBLISHED_BACKBONE = "xlm-roberta-large"
@@ -29,10 +29,10 @@ class Facts:
 
 
 @cache
-def find_facts(backbone: str, task: str = DEFAULT_TASK) -> Facts:
-    """Return what is known for a backbone, by its name or folder, and a task."""
-    low_performing = LOW_PERFORMING.get(task)
-    return Facts(backbone, task, find_pretraining(backbone), None if low_performing is None else low_performing())
+def find_facts(backbone: str, task: str) -> Facts:
+    """Return what is known for a backbone, by its name or folder, and a task, by its name."""
+    low_performing = TASKS[task].low_performing() if task in TASKS else None
+    return Facts(backbone, task, find_pretraining(backbone), low_performing)
 
 
 def published_facts() -> Facts:

@@ -1,13 +1,9 @@
 """The published table beside ours, where an experiment is comparable (arXiv:2508.10352, table 1).
 
-`published.csv` of the task holds the figures that are known: XLM-R large on SIB-200, zero-shot, ten seeds, in percent
-with one decimal.
+The task has the figures that are known: XLM-R large on SIB-200, zero-shot, ten seeds, in percent with one decimal.
 """
 
-import csv
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 import polars as pl
@@ -17,25 +13,13 @@ from sweep.analysis.rows import table_of
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import Estimate, estimate
 from xpe_core.languages import resolve_languages
+from xpe_core.tasks import TASKS
 from xpe_core.tasks.metrics import title_of
+from xpe_core.tasks.task import Figure
 from xpe_core.tunings import describe
 
-METRIC = "accuracy"
 ROUNDED = 0.0005
 """By how much a published figure may be off: it has one decimal in percent."""
-BACKBONES = ("xlm-roberta-large", "xlm-r-large", "xlmr-large")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of the published table."""
-
-    source_set: str
-    method: str
-    group: str
-    published: float
-    """In [0, 1], rounded to 0.001."""
-    num_published_seeds: int
 
 
 @dataclass(frozen=True)
@@ -65,32 +49,19 @@ class PublishedRow:
     """Why there is no figure of ours."""
 
 
-@cache
-def load_published() -> tuple[Figure, ...]:
-    """Return the published figures."""
-    text = files("xpe_core.tasks.topic").joinpath("published.csv").read_text(encoding="utf-8")
-    return tuple(
-        Figure(
-            source_set=row["source_set"],
-            method=row["method"],
-            group=row["target_group"],
-            published=round(float(row["accuracy_percent"]) / 100, 6),
-            num_published_seeds=int(row["num_seeds"]),
-        )
-        for row in csv.DictReader(text.splitlines())
-    )
-
-
 def why_not_comparable(cell: Cell, metric: str) -> str | None:
     """Return why a cell's scores by a metric have nothing to do with the published table, None where they have."""
-    if metric != METRIC:
-        return f"the metric is {title_of(metric)}, not {title_of(METRIC)}"
     config = cell.config
+    published = TASKS[config.task].published()
+    if published is None:
+        return f"nothing is published of {TASKS[config.task].title}"
+    if metric != published.metric:
+        return f"the metric is {title_of(metric)}, not {title_of(published.metric)}"
     backbone, dataset = (name.rstrip("/").rsplit("/", 1)[-1].lower() for name in (config.backbone, config.data.dataset))
-    if backbone not in BACKBONES:
-        return f"the backbone is {config.backbone}, not XLM-R large"
-    if dataset not in ("sib200", "sib-200"):
-        return f"the data set is {config.data.dataset}, not SIB-200"
+    if backbone not in published.backbones:
+        return f"the backbone is {config.backbone}, not {published.backbone}"
+    if dataset not in published.datasets:
+        return f"the data set is {config.data.dataset}, not {published.dataset}"
     words = describe(config)
     return None if words.published else f"{words.why_unpublished}, which is not published"
 
@@ -101,12 +72,13 @@ def published_table(results: Results) -> pl.DataFrame:
     It is empty where no arm is comparable.
     """
     cells = [cell for cell in results.shown if why_not_comparable(cell, results.metric) is None]
-    if not cells:
+    published = TASKS[cells[0].config.task].published() if cells else None
+    if published is None:
         return table_of(PublishedRow, [])
     rows: list[PublishedRow] = []
     samples: list[Array] = []
-    for figure in load_published():
-        row = PublishedRow(**vars(figure))
+    for figure in published.figures:
+        row = _begin_row(figure)
         ours = [c for c in cells if describe(c.config).published == figure.method and c.source_set == figure.source_set]
         for cell in ours:
             note = _differs(results, cell, figure.group)
@@ -117,6 +89,10 @@ def published_table(results: Results) -> pl.DataFrame:
             rows.append(replace(row, note="not run here"))
             samples.append(np.empty(0))
     return table_of(PublishedRow, [_compare(row, ours) for row, ours in zip(rows, estimate(samples), strict=True)])
+
+
+def _begin_row(figure: Figure) -> PublishedRow:
+    return PublishedRow(figure.source_set, figure.method, figure.group, figure.score, figure.num_seeds)
 
 
 def _compare(row: PublishedRow, ours: Estimate) -> PublishedRow:

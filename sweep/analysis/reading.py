@@ -86,7 +86,7 @@ def read_results(
     experiments = tuple(map(read_experiment, {str(folder): folder for folder in folders}.values()))
     for other in experiments[1:]:
         check_comparable(experiments[0], other)
-    problems = _Problems()
+    first, problems = experiments[0].sweep.corners[0], _Problems()
     runs, rows = (_read_table(experiments, table) for table in ("runs", "evaluations"))
     if runs.is_empty():
         raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet")
@@ -94,7 +94,7 @@ def read_results(
     complete = runs.filter(pl.col("state") == State.COMPLETE).select(*RUN, "selection_accuracy")
     validated = rows.filter(pl.col("split") == "validation").select(*RUN, "language")
     rows = rows.filter(pl.col("split") == "test").join(complete.select(RUN), on=RUN, how="semi")
-    metric = choose_metric(rows["metric"].unique().to_list(), metric)
+    metric = choose_metric(rows["metric"].unique().to_list(), metric, first.task)
     rows = of_metric(rows, metric)
     _check_counts(rows)
     if rows.is_empty() and not complete.is_empty():
@@ -116,13 +116,13 @@ def read_results(
     frame = pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
     most_frequent = _most_frequent(rows)
     table_rows = find_rows(
-        experiments[0].sweep.corners[0].data.dataset,
+        first.data.dataset,
         {cell.source_set: cell.config.data.source_set for cell in cells},
         tested.languages,
         _collect_validated(cells, runs, validated),
         groups,
         exclude,
-        find_facts(experiments[0].sweep.corners[0].backbone),
+        find_facts(first.backbone, first.task),
     )
     everything = (experiments, table_rows, tested.languages, tuple(cells), frozenset(foreign), frame)
     results = Results(*everything, most_frequent=most_frequent, metric=metric)

@@ -155,7 +155,10 @@ def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData,
     first = configs[0]
     use_locations(settings.places)
     sent = settings.data.get(first.data.max_length)
-    data = load_tokens(first.source, first.backbone, first.data.max_length) if sent is None else ray.get(sent)
+    if sent is None:
+        data = load_tokens(first.source, first.backbone, first.data.max_length, first.task)
+    else:
+        data = ray.get(sent)
     found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
     if first.data.max_length == settings.max_length and found != settings.fingerprints:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")

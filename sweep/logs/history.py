@@ -19,12 +19,10 @@ from sweep.storage.lock import is_running
 from xpe_core.digests import digest
 from xpe_core.fields import FieldValues
 from xpe_core.language_facts import find_facts
-from xpe_core.tasks.metrics import metrics_of
+from xpe_core.tasks import DEFAULT_TASK, TASKS
 
 SUMMARY = ("best_step", "train_seconds", "num_trained_parameters")
 """Columns of `runs` that are results as they are."""
-METRIC = metrics_of()[0]
-"""The metric of test results; their names begin with `test_accuracy`."""
 REPORTED = {
     "validation_accuracy": "validation_accuracies",
     "selection_accuracy": "selection_accuracies",
@@ -59,6 +57,11 @@ class RunHistory:
     """By step, in ascending order."""
     results: dict[str, float] = field(default_factory=dict)
     """At its end: test accuracy by target group and by language, in [0, 1], and what `SUMMARY` says."""
+
+    @property
+    def task(self) -> str:
+        """The name of what is asked of it."""
+        return str(self.params.get("task", DEFAULT_TASK))
 
     @property
     def num_steps(self) -> int:
@@ -163,12 +166,13 @@ class Histories(dict[str, ConfigurationHistory]):
 
     def end(self, trial_id: str, runs: Iterable[Row], evaluations: Iterable[Row]) -> None:
         """Take a trial's rows of both tables."""
+        own = {run.run_id: run for run in self._trials[trial_id]}
         tested: dict[str, dict[str, float]] = {}
         for row in evaluations:
             total, num_examples = _number(row, "score_sum"), _number(row, "num_examples")
-            if row["split"] == "test" and row["metric"] == METRIC and total is not None and num_examples:
+            metric = TASKS[own[str(row["run_id"])].task].metrics[0]
+            if row["split"] == "test" and row["metric"] == metric and total is not None and num_examples:
                 tested.setdefault(str(row["run_id"]), {})[str(row["language"])] = total / num_examples
-        own = {run.run_id: run for run in self._trials[trial_id]}
         for row in runs:
             run, error = own[str(row["run_id"])], row.get("error")
             run.state, run.error = State(str(row["state"])), None if error is None else str(error)
@@ -185,7 +189,7 @@ class Histories(dict[str, ConfigurationHistory]):
         asked = (source_set,) if sweep is None else sweep.used_source_sets
         own = {} if sweep is None else sweep.groups
         names = {name_source_set(name, own): name for name in asked}
-        facts = find_facts(str(run.params["backbone"]))
+        facts = find_facts(str(run.params["backbone"]), run.task)
         rows = find_rows(str(run.params["dataset"]), names, list(accuracies), {}, own, facts=facts)
         groups = rows.groups(name_source_set(source_set, own), sorted(accuracies))
         means = {name: math.fsum(accuracies[code] for code in codes) / len(codes) for name, codes in groups.items()}

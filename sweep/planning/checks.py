@@ -74,4 +74,5 @@ def send_data(plan: Plan, capacity: Capacity) -> dict[int, Any]:
     if not capacity.has_other_nodes or not config.source.is_path:
         return {}
     lengths = sorted({corner.data.max_length for corner in plan.sweep.corners})
-    return {length: ray.put(load_tokens(config.source, config.backbone, length).in_memory()) for length in lengths}
+    data = {length: load_tokens(config.source, config.backbone, length, config.task) for length in lengths}
+    return {length: ray.put(tokens.in_memory()) for length, tokens in data.items()}

@@ -128,7 +128,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
     Classes that an adapter does not name are those of the data set `in_data_sets_order`, if that is said.
     """
     first = sweep.corners[0]
-    labels = load_labels(first.source, first.backbone)
+    labels = load_labels(first.source, first.backbone, first.task)
     chosen = choose_languages(sweep, labels)
     if without := [language for language in chosen.targets if not labels.labels_of(language, "test")]:
         raise InputError(f"dataset {labels.name}: language {without[0]!r} has no test split")
@@ -142,7 +142,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
             check_backbone(one.adapter, backbone)
         except InputError as error:
             raise InputError(f"{one.source}: {error}") from None
-    data = load_tokens(first.source, first.backbone, first.data.max_length)
+    data = load_tokens(first.source, first.backbone, first.data.max_length, first.task)
     files: dict[str, bytes] = {}
     for one, adapter in zip(found, ordered, strict=True):
         config = configs[one.arm].with_seed(one.seed)

@@ -35,7 +35,7 @@ class ChosenLanguages:
 
 def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
     """Raise InputError where a name of an experiment stands for no language of a data set, or for several."""
-    facts = find_facts(sweep.corners[0].backbone)
+    facts = find_facts(sweep.corners[0].backbone, sweep.corners[0].task)
     for key, names in _names(sweep):
         try:
             resolve_languages(names, languages, facts=facts)
@@ -53,7 +53,8 @@ def fit_to_data(sweep: SweepConfig, open_keys: Collection[str] = frozenset()) ->
     `open_keys` say of languages what was meant for another data set. Neither Torch nor a backbone is needed, and no
     text is tokenised.
     """
-    labels = load_labels(sweep.corners[0].source, sweep.corners[0].backbone)
+    first = sweep.corners[0]
+    labels = load_labels(first.source, first.backbone, first.task)
     adapted, changed = adapt_to_data(sweep, labels.counts, open_keys)
     chosen = choose_languages(adapted, labels)
     return adapted, replace(chosen, notes=(*changed, *chosen.notes))
@@ -68,7 +69,7 @@ def adapt_to_data(
     """
     if sweep.kind == "evaluate":
         return sweep, ()
-    facts = find_facts(sweep.corners[0].backbone)
+    facts = find_facts(sweep.corners[0].backbone, sweep.corners[0].task)
     values: dict[str, object] = {name: getattr(sweep, name) for name in sweep.model_fields_set}
     notes: list[str] = []
     is_open = SOURCES in open_keys or not sweep.says_source_set

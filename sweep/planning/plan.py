@@ -90,7 +90,7 @@ def prepare(name: str, sweep: SweepConfig, open_keys: Collection[str] = frozense
     shape = find_shape(config.backbone)
     for corner in sweep.corners:
         check_config(corner, shape)
-    data = load_tokens(config.source, config.backbone, config.data.max_length)
+    data = load_tokens(config.source, config.backbone, config.data.max_length, config.task)
     fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
     notes = (*chosen.notes, *explain_machine(data, config.data.max_length))
     return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)

@@ -25,7 +25,8 @@ from sweep.report.wording import name_group
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_number, shorten
 from xpe_core.errors import InputError
-from xpe_core.tasks.metrics import METRICS, metrics_of, title_of
+from xpe_core.tasks import TASKS
+from xpe_core.tasks.metrics import METRICS, title_of
 from xpe_core.tunings import METHOD_NAMES
 
 
@@ -135,7 +136,7 @@ def _print_table(
     seeds = count_nouns(len(plan.sweep.seeds), "seed")
     spread = f" ± standard deviation over {seeds}" if len(plan.sweep.seeds) > 1 else f", {seeds}"
     console.print()
-    print_lines(console, f"{plan.name}: test {title_of(metrics_of()[0])} in % (mean{spread})", style="bold")
+    print_lines(console, f"{plan.name}: test {title_of(_find_metric(plan))} in % (mean{spread})", style="bold")
     console.print()
     groups = [f"{name_group(group).replace('_', ' ')} ({size})" for group, size in sizes.items()]
     columns = (*heads, *groups)
@@ -231,11 +232,16 @@ def _mean_and_spread(values: Array) -> str:
     return percent(float(values.mean())) + spread
 
 
+def _find_metric(plan: Plan) -> str:
+    """Return the metric that selects: the first of the experiment's task."""
+    return TASKS[plan.sweep.corners[0].task].metrics[0]
+
+
 def _most_frequent_classes(plan: Plan) -> list[tuple[float, int]]:
     """Return, of each target language, what always giving its most frequent class scores in the test split, and of how
     many examples.
     """
-    metric = METRICS[metrics_of()[0]]
+    metric = METRICS[_find_metric(plan)]
     found = []
     for language in plan.target_languages:
         places = plan.data.select([language], "test", plan.sweep.evaluation.max_examples)

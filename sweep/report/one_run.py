@@ -18,7 +18,8 @@ from sweep.wording import count_nouns, format_duration, format_number
 from xpe_core.config import DEFAULTS, FIELDS
 from xpe_core.errors import InputError
 from xpe_core.languages import load_languages
-from xpe_core.tasks.metrics import metrics_of, title_of
+from xpe_core.tasks import DEFAULT_TASK, TASKS
+from xpe_core.tasks.metrics import title_of
 
 IDENTITY = ("run_id", "config_id", "trial_id", "trial_number", "arm", "method", "state", "error", "seed")
 RESULTS = ("num_steps", "best_step", "validation_accuracy", "selection_accuracy")
@@ -36,7 +37,8 @@ def print_run(console: Console, storage: str, run_id: str) -> None:
     others = [name for name in row if name not in (*FIELDS, *IDENTITY, *RESULTS)]
     _print_values(console, "Measured, and where it ran", {name: row[name] for name in others})
     if len(tested):
-        console.print(Text(f"\nTest {title_of(metrics_of()[0])} in %, by language", style="bold"))
+        metric = TASKS[row["task"] or DEFAULT_TASK].metrics[0]
+        console.print(Text(f"\nTest {title_of(metric)} in %, by language", style="bold"))
         console.print(_languages_table(tested))
 
 

@@ -11,6 +11,7 @@ from xpe_core.backbones.insertion import Insertion
 from xpe_core.fields import Mark
 from xpe_core.readouts.readout import Readout
 from xpe_core.tasks.metrics import Metric
+from xpe_core.tasks.task import Task
 from xpe_core.tunings.tuning import Tuning
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ def list_members(protocol: type) -> set[str]:
         ("adding_a_method", "The tuning", Tuning),
         ("adding_a_method", "What it may insert", Insertion),
         ("adding_a_method", "A readout", Readout),
+        ("adding_a_task", "The task", Task),
         ("adding_a_task", "A metric", Metric),
     ],
 )

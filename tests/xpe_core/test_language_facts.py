@@ -5,8 +5,9 @@ import pytest
 from xpe_core.errors import InputError
 from xpe_core.language_facts import find_facts
 from xpe_core.languages import resolve_languages, resolves_fully
+from xpe_core.tasks import DEFAULT_TASK
 
-GLOT = find_facts("cis-lmu/glot500-base")
+GLOT = find_facts("cis-lmu/glot500-base", DEFAULT_TASK)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ GLOT = find_facts("cis-lmu/glot500-base")
     ],
 )
 def test_a_backbone_is_known_by_the_last_part_of_its_name(backbone: str, is_known: bool) -> None:
-    facts = find_facts(backbone)
+    facts = find_facts(backbone, DEFAULT_TASK)
     assert (facts.is_seen("kat_Geor"), facts.is_seen("yor_Latn")) == ((True, False) if is_known else (None, None))
 
 

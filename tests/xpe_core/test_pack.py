@@ -195,7 +195,7 @@ def test_runs_that_differ_in_what_a_pack_shares_are_refused(config: RunConfig, f
 
 def test_what_a_pack_shares_is_all_covered_here() -> None:
     own = set(SHARED_FIELDS) & RunConfig().values.keys()
-    fixed = {"backbone", "dataset", "dataset_config", "columns", "on_bad_rows", "tuning", "readout"}
+    fixed = {"backbone", "dataset", "dataset_config", "columns", "on_bad_rows", "tuning", "readout", "task"}
     assert own == {*OTHER, *fixed}
 
 

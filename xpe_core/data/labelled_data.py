@@ -25,6 +25,7 @@ from xpe_core.json_types import JsonObject
 from xpe_core.language_facts import Facts, find_facts, published_facts
 from xpe_core.languages import resolve_languages
 from xpe_core.steps import long_step
+from xpe_core.tasks import DEFAULT_TASK
 
 FORMAT = 1
 READER = 2
@@ -108,10 +109,10 @@ class LabelledData:
         return {self.label_names[label] for label in np.unique(self.labels[self.select([language], split)])}
 
 
-def load_labels(source: DataSource | str, backbone: str | None = None) -> LabelledData:
+def load_labels(source: DataSource | str, backbone: str | None = None, task: str = DEFAULT_TASK) -> LabelledData:
     """Return what a data set has but its texts, from the cache where it is there; InputError as `load_dataset`.
 
-    `backbone` is the name of the one that reads it, for groups that are facts of it.
+    `backbone` is the name of the one that reads it, for groups that are facts of it and of the task.
     """
     fingerprint = fingerprint_dataset(source)
     folder = cache_folder() / "labels" / digest([FORMAT, READER, fingerprint])
@@ -120,7 +121,7 @@ def load_labels(source: DataSource | str, backbone: str | None = None) -> Labell
         lambda target: write_labels(target, read_once(source, fingerprint), {}),
         lambda target: read_labels(target, as_source(source).name)[0],
     )
-    return data if backbone is None else replace(data, facts=find_facts(backbone))
+    return data if backbone is None else replace(data, facts=find_facts(backbone, task))
 
 
 def check_splits(data: LabelledData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:

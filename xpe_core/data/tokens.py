@@ -25,6 +25,7 @@ from xpe_core.data.tokenising import Tokens, check_inserted_tokens, check_token_
 from xpe_core.digests import digest
 from xpe_core.language_facts import Facts, find_facts
 from xpe_core.steps import long_step
+from xpe_core.tasks import DEFAULT_TASK
 
 __all__ = ["TokenisedData", "check_splits", "load_tokens"]
 
@@ -65,8 +66,10 @@ class TokenisedData(LabelledData):
         return replace(self, token_ids=np.array(self.token_ids))
 
 
-def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> TokenisedData:
+def load_tokens(source: DataSource | str, backbone: str, max_length: int, task: str = DEFAULT_TASK) -> TokenisedData:
     """Return a data set tokenised for a backbone, from the cache where it is there.
+
+    `task` is the name of what is asked of it, for groups of languages that are facts of it.
 
     Raises InputError as `load_dataset` and `load_tokenizer` do, and where a token has no embedding in the backbone.
     """
@@ -79,7 +82,7 @@ def load_tokens(source: DataSource | str, backbone: str, max_length: int) -> Tok
 
     def read(folder: Path) -> TokenisedData:
         older_prints = tuple(fingerprint for _, fingerprint in older)
-        return _open(folder, as_source(source).name, current, older_prints, find_facts(backbone))
+        return _open(folder, as_source(source).name, current, older_prints, find_facts(backbone, task))
 
     data = read_built(cache_folder() / "tokens" / digest([READER, current]), build, read)
     if data.max_token_id is None:  # tokenised by an older version

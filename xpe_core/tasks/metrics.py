@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xpe_core.tasks.facts import DEFAULT_TASK
-
-Answers = NDArray[np.generic]
-"""Predictions or references [M], such as ids of classes."""
+Predictions = NDArray[np.generic]
+"""What was answered [M], such as ids of classes."""
+References = NDArray[np.generic]
+"""What would be right [M], likewise."""
 
 
 class Metric(Protocol):
@@ -21,10 +21,10 @@ class Metric(Protocol):
     title: str
     """What people call it."""
 
-    def scores(self, predictions: Answers, references: Answers) -> NDArray[np.float64]:
+    def scores(self, predictions: Predictions, references: References) -> NDArray[np.float64]:
         """Return the examples' scores [M], in [0, 1]. A metric that is a rate of the whole language is each one's."""
 
-    def chance_sum(self, references: Answers) -> float | None:
+    def chance_sum(self, references: References) -> float | None:
         """Return the sum of scores that always giving the most frequent answer has; None where nobody would do so."""
 
 
@@ -33,11 +33,11 @@ class Accuracy:
 
     title = "accuracy"
 
-    def scores(self, predictions: Answers, references: Answers) -> NDArray[np.float64]:
+    def scores(self, predictions: Predictions, references: References) -> NDArray[np.float64]:
         """Return 1 of a correct example, 0 of another: the sum is the number of correct ones."""
         return (predictions == references).astype(np.float64)
 
-    def chance_sum(self, references: Answers) -> float | None:
+    def chance_sum(self, references: References) -> float | None:
         """Return how many examples have the most frequent reference."""
         return float(np.unique(references, return_counts=True)[1].max())
 
@@ -50,7 +50,7 @@ class MacroF1:
 
     title = "macro F1"
 
-    def scores(self, predictions: Answers, references: Answers) -> NDArray[np.float64]:
+    def scores(self, predictions: Predictions, references: References) -> NDArray[np.float64]:
         """Return the language's rate for each of its examples."""
         classes, ids = np.unique(np.concatenate([references, predictions]), return_inverse=True)
         expected, predicted = ids[: len(references)], ids[len(references) :]
@@ -58,19 +58,12 @@ class MacroF1:
         rates = 2 * true_positives / np.bincount(ids, minlength=len(classes))
         return np.full(len(references), rates.mean())
 
-    def chance_sum(self, references: Answers) -> float | None:
+    def chance_sum(self, references: References) -> float | None:
         """Return None: the bar of what is better than guessing is one of accuracy."""
         return None
 
 
 METRICS: dict[str, Metric] = {"accuracy": Accuracy(), "macro_f1": MacroF1()}
-TASK_METRICS: dict[str, tuple[str, ...]] = {"topic": ("accuracy", "macro_f1")}
-"""The metrics of each task; the first one selects."""
-
-
-def metrics_of(task: str = DEFAULT_TASK) -> tuple[str, ...]:
-    """Return the names of a task's metrics, the one that selects first."""
-    return TASK_METRICS[task]
 
 
 def title_of(metric: str) -> str:

@@ -10,7 +10,8 @@ import torch
 
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import Pack
-from xpe_core.tasks.metrics import METRICS, metrics_of
+from xpe_core.tasks import TASKS
+from xpe_core.tasks.metrics import METRICS
 from xpe_core.tasks.scores import LanguageScore
 from xpe_core.training.batches import run_in_batches
 from xpe_core.training.outputs import Outputs
@@ -30,6 +31,7 @@ def evaluate(
     `outputs` are those that training has, where it holds states that are needed again.
     """
     runs = range(len(model.configs)) if runs is None else runs
+    metrics = TASKS[model.configs[0].task].metrics
     indices = data.select(languages, split, max_examples)
     predictions, losses = _predict(model, data, indices, runs, outputs or Outputs(model, data))
     labels, language_ids = data.labels[indices], data.language_ids[indices]
@@ -43,16 +45,16 @@ def evaluate(
                 LanguageScore(
                     language=language,
                     num_examples=int(here.sum()),
-                    score_sums={name: float(METRICS[name].scores(predicted, expected).sum()) for name in metrics_of()},
+                    score_sums={name: float(METRICS[name].scores(predicted, expected).sum()) for name in metrics},
                     loss=float(losses[run, here].mean()),
-                    chance_sums=_chance_sums(expected),
+                    chance_sums=_chance_sums(expected, metrics),
                 )
             )
     return scores
 
 
-def _chance_sums(expected: np.ndarray) -> dict[str, float]:
-    sums = {name: METRICS[name].chance_sum(expected) for name in metrics_of()}
+def _chance_sums(expected: np.ndarray, metrics: Sequence[str]) -> dict[str, float]:
+    sums = {name: METRICS[name].chance_sum(expected) for name in metrics}
     return {name: total for name, total in sums.items() if total is not None}
 
 

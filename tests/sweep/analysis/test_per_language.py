@@ -19,7 +19,6 @@ from sweep.analysis import (
     winners_curse,
 )
 from sweep.analysis.effort import trial_hours
-from sweep.analysis.published import load_published
 from sweep.experiment.search import Search
 from sweep.storage import Folder
 from tests.making.experiments import make_rows, put, write_grid, write_replication, write_search
@@ -27,6 +26,7 @@ from tests.making.runs import ratio_of
 from tests.sweep.analysis.test_tables import ARMS, accuracy
 from xpe_core.config import RunConfig
 from xpe_core.languages import load_languages
+from xpe_core.tasks import TASKS
 
 ALL_CODES = tuple(language.code for language in load_languages())
 
@@ -155,7 +155,9 @@ def test_every_published_figure_stands_beside_ours(tmp_path: Path) -> None:
 
     write_grid(tmp_path / "made", arms, made, codes=ALL_CODES, source_sets=["enarzho", "joshi5", "xlmr_seen"])
     table = published_table(read_results([Folder(tmp_path / "made")]))
-    assert len(table) == len(load_published()) == 17
+    published = TASKS["topic"].published()
+    assert published is not None
+    assert len(table) == len(published.figures) == 17
     assert table["note"].is_null().all()
     row = table.filter(source_set="joshi5", method="spt", group="low_performing").row(0, named=True)
     assert (row["published"], row["inside"], row["num_languages"]) == (0.36, True, 46)

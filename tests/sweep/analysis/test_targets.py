@@ -6,6 +6,7 @@ from sweep.analysis.targets import find_rows, is_published, target_groups
 from sweep.experiment.files import load_experiment
 from xpe_core.errors import InputError
 from xpe_core.language_facts import find_facts
+from xpe_core.tasks import DEFAULT_TASK
 
 
 def test_quickstart_keeps_its_rows() -> None:
@@ -67,14 +68,15 @@ def test_rows_hold_languages_of_ones_own_and_ones_own_groups() -> None:
 
 def test_rows_of_what_the_backbone_or_the_task_is_not_known_for_are_absent() -> None:
     languages = ["hau", "kat", "yor"]
-    assert list(target_groups(languages, "none", facts=find_facts("glot500"))) == ["low_performing", "all"]
+    glot = find_facts("glot500", DEFAULT_TASK)
+    assert list(target_groups(languages, "none", facts=glot)) == ["low_performing", "all"]
     other = find_facts("xlm-roberta-base", "another task")
     assert target_groups(languages, "none", facts=other) == {
         "unseen": ("yor",),
         "seen": ("hau", "kat"),
         "all": ("hau", "kat", "yor"),
     }
-    rows = find_rows("mine.csv", {"unseen": "unseen"}, languages, {}, facts=find_facts("glot500"))
+    rows = find_rows("mine.csv", {"unseen": "unseen"}, languages, {}, facts=glot)
     assert rows.trained == {"unseen": frozenset()}
 
 

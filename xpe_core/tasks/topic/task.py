@@ -1,0 +1,54 @@
+"""Topic classification as a task: one label a text, scored by accuracy."""
+
+import csv
+from functools import cache
+from importlib.resources import files
+from typing import ClassVar
+
+from xpe_core.tasks.low_performing import LowPerforming
+from xpe_core.tasks.task import Figure, Published
+
+MEANING = "below 60 % when all of XLM-R large is trained"
+
+
+class TopicTask:
+    """See `Task`."""
+
+    title: ClassVar[str] = "topic classification"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+
+    def low_performing(self) -> LowPerforming | None:
+        """Return the languages below 60 % where all of XLM-R large is trained on SIB-200 (arXiv:2508.10352)."""
+        return _read_low_performing()
+
+    def published(self) -> Published | None:
+        """Return the zero-shot figures of XLM-R large on SIB-200, means over ten seeds (arXiv:2508.10352, table 1)."""
+        return _read_published()
+
+
+@cache
+def _read_low_performing() -> LowPerforming:
+    rows = _read_rows("facts.csv")
+    return LowPerforming(MEANING, frozenset(row["language"] for row in rows if row["fact"] == "low_performing"))
+
+
+@cache
+def _read_published() -> Published:
+    return Published(
+        metric="accuracy",
+        backbone="XLM-R large",
+        backbones=("xlm-roberta-large", "xlm-r-large", "xlmr-large"),
+        dataset="SIB-200",
+        datasets=("sib200", "sib-200"),
+        figures=tuple(map(_read_figure, _read_rows("published.csv"))),
+    )
+
+
+def _read_figure(row: dict[str, str]) -> Figure:
+    score = round(float(row["accuracy_percent"]) / 100, 6)
+    return Figure(row["source_set"], row["method"], row["target_group"], score, int(row["num_seeds"]))
+
+
+def _read_rows(name: str) -> list[dict[str, str]]:
+    text = files("xpe_core.tasks.topic").joinpath(name).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
