@@ -42,7 +42,7 @@ TOY = Shape(32, 64, 2, 2, NUM_WORDS + len(SPECIAL))
 
 
 def write_backbone(folder: Path, shape: Shape, device: str) -> None:
-    """Write a checkpoint of an XLM-R with random weights, drawn on a device, and a tokenizer of whole words."""
+    """Write the files of an XLM-R with random weights, drawn on a device, and a tokenizer of whole words."""
     vocabulary = {token: number for number, token in enumerate(SPECIAL.values())}
     vocabulary |= {f"w{number}": len(vocabulary) + number for number in range(NUM_WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

@@ -37,7 +37,7 @@ from benchmarks.setting import (
     train_pack,
 )
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.backbones.files import find_checkpoint
+from xpe_core.backbones.files import find_folder
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import Pack
@@ -95,7 +95,7 @@ def compare_training(arguments: Namespace, precision: str) -> float:
             write_subset(data, Path(arguments.dataset), examples, folder / "data")
             result = run_micm(
                 shlex.split(arguments.micm),
-                find_checkpoint(config.backbone),
+                find_folder(config.backbone),
                 folder / "data",
                 folder / "work",
                 seed=number,

@@ -2,7 +2,7 @@
 
 Written as a competent user would: batches grouped by length, bfloat16 by autocast in training and by casting the model
 in evaluation, the frozen backbone's dropout off (it is the same function then, and fused attention works on it), the
-pooler trained beside the classifier (it is not in the checkpoint), nothing logged or saved.
+pooler trained beside the classifier (it is not in the backbone's files), nothing logged or saved.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ from transformers import (
 
 from benchmarks.setting import NUM_CLASSES, Training
 from xpe_core.backbones.backbone import load_tokenizer
-from xpe_core.backbones.files import find_checkpoint
+from xpe_core.backbones.files import find_folder
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 
@@ -33,7 +33,7 @@ def build_model(config: RunConfig) -> Any:
     """Return the backbone with peft's prompt encoder and a trained head, its weights drawn from the config's seed."""
     set_seed(config.seed)
     backbone = AutoModelForSequenceClassification.from_pretrained(
-        find_checkpoint(config.backbone),
+        find_folder(config.backbone),
         num_labels=NUM_CLASSES,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,

@@ -36,7 +36,7 @@ from benchmarks.setting import (
 )
 from xpe_core.adapters import Adapter, take_adapter, write_peft
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
-from xpe_core.backbones.files import find_checkpoint
+from xpe_core.backbones.files import find_folder
 from xpe_core.data import load_dataset
 from xpe_core.pack import Pack
 from xpe_core.training.training import train
@@ -116,7 +116,7 @@ def load_stock(adapter: Adapter, folder: str, precision: str) -> Callable[[int],
     logging.set_verbosity_error()
     names = dict(enumerate(adapter.label_names))
     base = AutoModelForSequenceClassification.from_pretrained(
-        find_checkpoint(adapter.config.backbone),
+        find_folder(adapter.config.backbone),
         num_labels=len(names),
         id2label=names,
         label2id={name: number for number, name in names.items()},

@@ -104,10 +104,10 @@ def bert(tmp_path: Path) -> str:
     """Write a folder with a tiny BERT, whose tokenizer knows single letters."""
     import torch
 
-    from tests.making.encoders import build_bert, save_checkpoint
+    from tests.making.encoders import build_bert, save_encoder
 
     torch.manual_seed(0)
-    return save_checkpoint(tmp_path / "bert", build_bert())
+    return save_encoder(tmp_path / "bert", build_bert())
 
 
 @pytest.fixture

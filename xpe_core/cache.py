@@ -66,11 +66,11 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
 
 def read_built(folder: Path, build: Callable[[Path], None], read: Callable[[Path], Content]) -> Content:
     """Return what `read` makes of the folder that `build` fills, which is made again where it is damaged."""
-    place = build_once(folder, build)
+    built = build_once(folder, build)
     try:
-        return read(place)
+        return read(built)
     except DAMAGES:
-        _discard(place)
+        _discard(built)
     return read(build_once(folder, build))
 
 

@@ -1,6 +1,6 @@
 """A trained adapter at work: texts in any language in, labels and probabilities out.
 
-Texts are tokenised as in training and answered in windows: within one, every text is computed once, those of similar
+Texts are tokenised as in training and classified in windows: within one, every text is computed once, those of similar
 length together. What is held in memory is a window, however many texts there are.
 
 N texts, C classes.
@@ -28,14 +28,14 @@ from xpe_core.validation import build_config
 WINDOW = 4_096
 """Texts at most that are sorted and computed together."""
 FIRST_WINDOW = 256
-"""Texts of a stream's first window, so that its first answers come soon; each next one has twice as many."""
+"""Texts of a stream's first window, so that its first predictions come soon; each next one has twice as many."""
 
 Text = TypeVar("Text")
 _TOKENIZING = threading.Lock()
 """A tokenizer keeps the length at which it cuts, and cannot be told it by two threads at once."""
 
 
-class Answer(NamedTuple):
+class Prediction(NamedTuple):
     """What one text was classified as."""
 
     label: str
@@ -68,44 +68,44 @@ class TextClassifier:
         """Where it computes."""
         return self._model.device
 
-    def predict(self, texts: Iterable[str]) -> list[Answer]:
+    def predict(self, texts: Iterable[str]) -> list[Prediction]:
         """Return the most probable label of every text, in their order; InputError where one is no string."""
         return self.choose(self.probabilities(texts))
 
     def probabilities(self, texts: Iterable[str]) -> np.ndarray:
         """Return the probabilities of all classes [N, C], float32; InputError where a text is no string."""
         parts = [np.empty((0, len(self.label_names)), dtype=np.float32)]
-        place = 0
+        start = 0
         for window in cut_windows(texts, WINDOW):
-            parts.append(self._answer(window, place))
-            place += len(window)
+            parts.append(self._classify(window, start))
+            start += len(window)
         return np.concatenate(parts)
 
-    def stream(self, texts: Iterable[str]) -> Iterator[Answer]:
-        """Yield the answers to texts of any number, in their order, reading no further than a window ahead.
+    def stream(self, texts: Iterable[str]) -> Iterator[Prediction]:
+        """Yield the predictions of texts of any number, in their order, reading no further than a window ahead.
 
-        Raises InputError where one is no string; the answers to all windows before it have been given then.
+        Raises InputError where one is no string; those of all windows before it have been given then.
         """
-        place = 0
+        start = 0
         for window in cut_windows(texts):
-            yield from self.choose(self._answer(window, place))
-            place += len(window)
+            yield from self.choose(self._classify(window, start))
+            start += len(window)
 
-    def choose(self, probabilities: np.ndarray) -> list[Answer]:
-        """Return the answers that probabilities [N, C] stand for."""
+    def choose(self, probabilities: np.ndarray) -> list[Prediction]:
+        """Return the predictions that probabilities [N, C] stand for."""
         labels = probabilities.argmax(-1)
         chosen = np.take_along_axis(probabilities, labels[:, None], -1)[:, 0]
         return [
-            Answer(self.label_names[label], probability)
+            Prediction(self.label_names[label], probability)
             for label, probability in zip(labels.tolist(), chosen.tolist(), strict=True)
         ]
 
-    def _answer(self, texts: Sequence[str], place: int) -> np.ndarray:
-        """Return the probabilities [N, C] of one window, whose first text is the one at `place` of all."""
-        _check_texts(texts, place)
-        places: dict[str, int] = {}
-        which = [places.setdefault(text, len(places)) for text in texts]
-        rows = self._tokenize(list(places), texts, place)
+    def _classify(self, texts: Sequence[str], start: int) -> np.ndarray:
+        """Return the probabilities [N, C] of one window, before whose first text `start` others stood."""
+        _check_texts(texts, start)
+        indices: dict[str, int] = {}
+        which = [indices.setdefault(text, len(indices)) for text in texts]
+        rows = self._tokenize(list(indices), texts, start)
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         order = np.argsort(lengths, kind="stable")
         probabilities = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
@@ -121,7 +121,7 @@ class TextClassifier:
         run_in_batches(lengths[order] + self._model.num_tokens, classify, self.device)
         return probabilities[which]
 
-    def _tokenize(self, distinct: list[str], texts: Sequence[str], place: int) -> list[list[int]]:
+    def _tokenize(self, distinct: list[str], texts: Sequence[str], start: int) -> list[list[int]]:
         """Return the token ids of every distinct text, cut off as in training."""
         max_length = self.adapter.config.data.max_length
         try:
@@ -134,7 +134,7 @@ class TextClassifier:
                     return_token_type_ids=False,
                 )
         except (UnicodeEncodeError, TypeError):
-            _check_characters(texts, place)
+            _check_characters(texts, start)
             raise
         rows: list[list[int]] = encoded["input_ids"]
         return rows
@@ -215,15 +215,15 @@ def choose_precision(config: RunConfig, device: torch.device) -> str:
     return config.precision
 
 
-def _check_texts(texts: Sequence[str], place: int) -> None:
-    for number, text in enumerate(texts, start=place + 1):
+def _check_texts(texts: Sequence[str], start: int) -> None:
+    for number, text in enumerate(texts, start=start + 1):
         if not isinstance(text, str):
             raise InputError(f"text {number} is no string but of the type {type(text).__name__}")
 
 
-def _check_characters(texts: Sequence[str], place: int) -> None:
+def _check_characters(texts: Sequence[str], start: int) -> None:
     """Refuse what has no UTF-8, the one thing that a tokenizer cannot take."""
-    for number, text in enumerate(texts, start=place + 1):
+    for number, text in enumerate(texts, start=start + 1):
         try:
             text.encode()
         except UnicodeEncodeError:

@@ -232,19 +232,19 @@ def _fold(code: str) -> str:
 
 def _explain_missing(name: str, tags: Sequence[Tag], available: Sequence[str]) -> str:
     """Return why a name stands for nothing, with what may have been meant, or what there is."""
-    place = "the table of languages" if available == _vector(None) else "the data set"
+    where = "the table of languages" if available == _vector(None) else "the data set"
     siblings = [code for tag in tags for code in match_siblings(tag, available)]
     if siblings:
-        return f"language {name!r} is not in {place}, which has {_shorten(list(dict.fromkeys(siblings)))} of it"
+        return f"language {name!r} is not in {where}, which has {_shorten(list(dict.fromkeys(siblings)))} of it"
     if tags:
         language = find_language(name)
         known = f" ({language.name}, {language.code})" if language is not None and language.code != name else ""
-        return f"language {name!r}{known} is not in {place}; it has {_shorten(available)}"
+        return f"language {name!r}{known} is not in {where}; it has {_shorten(available)}"
     if (meant := _find_near(name, available)) is not None:
         return f"unknown language {name!r}; did you mean {meant!r}?"
     return (
         f"unknown language {name!r}; allowed are names such as kat_Geor, ka or Georgian, a family, a script, or a "
-        f"group: {', '.join(GROUPS)}; {place} has {_shorten(available)}"
+        f"group: {', '.join(GROUPS)}; {where} has {_shorten(available)}"
     )
 
 

@@ -28,11 +28,11 @@ PROBLEMS = {
 STRICT = ("int_type", "float_type")
 """Where text is refused although it may read as a number, so that its quotes matter."""
 UNION_MEMBER = re.compile(r"\.(str|int|tuple\[.*)$")
-"""Which of several types pydantic tried, at the end of a place."""
+"""Which of several types pydantic tried, at the end of a key's path."""
 
 
 def build_config(model: type[Model], values: Mapping[str, object], where: str) -> Model:
-    """Return `model(**values)`, or raise InputError with one sentence that names the place `where` and the key."""
+    """Return `model(**values)`, or raise InputError with one sentence that names `where` and the key."""
     try:
         return model(**values)
     except ValidationError as error:
@@ -85,11 +85,11 @@ def _describe(model: type[BaseModel], problem: ErrorDetails) -> str:
     message = explain_problem(problem)
     if not path or problem["type"] == "unknown_key":
         return message
-    place = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in path).removeprefix(".")
+    key = "".join(f"[{part}]" if part.isdecimal() else f".{part}" for part in path).removeprefix(".")
     if problem["type"] == "missing":
-        return f"{place} is missing"
+        return f"{key} is missing"
     if problem["input"] is None:
-        place = UNION_MEMBER.sub("", place)
-        return f"{place} is empty: it must have a value"
+        key = UNION_MEMBER.sub("", key)
+        return f"{key} is empty: it must have a value"
     shown = repr(problem["input"]) if problem["type"] in STRICT else show_value(problem["input"])
-    return f"{place}={shown}: {message}"
+    return f"{key}={shown}: {message}"

@@ -26,7 +26,7 @@ from sweep.records.states import State
 from xpe_core.adapters import take_adapter
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones.backbone import Backbone, load_backbone
-from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
@@ -159,7 +159,7 @@ def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData,
         data = load_tokens(first.source, first.backbone, first.data.max_length, first.task)
     else:
         data = ray.get(sent)
-    found = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
+    found = {"backbone": fingerprint_files(first.backbone), "data": data.fingerprint}
     if first.data.max_length == settings.max_length and found != settings.fingerprints:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
     if settings.device == "cuda":
@@ -219,7 +219,7 @@ def find_provenance(backbone: Backbone, device: torch.device, data: TokenisedDat
     return Provenance(
         code_version=code_version(),
         package_versions=_list_packages(),
-        backbone_fingerprint=fingerprint_checkpoint(backbone.name),
+        backbone_fingerprint=fingerprint_files(backbone.name),
         host=platform.node(),
         device=torch.cuda.get_device_name() if device.type == "cuda" else _processor(),
         data_fingerprint=data.fingerprint,

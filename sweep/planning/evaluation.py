@@ -22,7 +22,7 @@ from sweep.records.adapters import SUFFIX
 from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import DATA_FIELDS, DEFAULTS
 from xpe_core.data.labelled_data import LabelledData, load_labels
 from xpe_core.data.tokens import load_tokens
@@ -148,7 +148,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
         config = configs[one.arm].with_seed(one.seed)
         facts = {**adapter.facts, "adapter": one.source, "adapter_fingerprint": one.adapter.fingerprint}
         files[config.run_id] = to_bytes(replace(adapter, config=config, facts=facts))
-    fingerprints = {"backbone": fingerprint_checkpoint(first.backbone), "data": data.fingerprint}
+    fingerprints = {"backbone": fingerprint_files(first.backbone), "data": data.fingerprint}
     notes = (*chosen.notes, *explain_machine(data, first.data.max_length))
     return Plan(name, sweep, data, fingerprints, (), chosen.targets, files, notes=notes)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sweep.experiment.config import SweepConfig, build_sweep
 from sweep.records.specification import FILE, Specification, read_specification
 from sweep.storage import Folder
-from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import DEFAULTS, FIELDS, RunConfig
 from xpe_core.data import DataSource, dataset_fingerprints
 from xpe_core.data.tokens import READER, fingerprint_tokens
@@ -96,7 +96,7 @@ def match(
     now = {"backbone": asked.backbone, "dataset": asked.data.dataset}
     elsewhere = [name for name in NAMED if now[name] != names[name] or name in fields]
     found: dict[str, str] = {}
-    if "backbone" in elsewhere and fingerprint_checkpoint(now["backbone"]) == recorded.get("backbone"):
+    if "backbone" in elsewhere and fingerprint_files(now["backbone"]) == recorded.get("backbone"):
         found["backbone"] = now["backbone"]
     if "dataset" not in elsewhere:
         return found, ()

@@ -8,7 +8,7 @@ from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
 from sweep.planning.languages import fit_to_data
 from xpe_core.backbones.backbone import find_shape
-from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.backbones.files import fingerprint_files
 from xpe_core.cache import explain_stand_in
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.pack import check_config
@@ -91,7 +91,7 @@ def prepare(name: str, sweep: SweepConfig, open_keys: Collection[str] = frozense
     for corner in sweep.corners:
         check_config(corner, shape)
     data = load_tokens(config.source, config.backbone, config.data.max_length, config.task)
-    fingerprints = {"backbone": fingerprint_checkpoint(config.backbone), "data": data.fingerprint}
+    fingerprints = {"backbone": fingerprint_files(config.backbone), "data": data.fingerprint}
     notes = (*chosen.notes, *explain_machine(data, config.data.max_length))
     return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)
 

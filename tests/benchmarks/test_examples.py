@@ -29,7 +29,7 @@ def test_the_example_trains_tests_keeps_and_uses_a_pack(
     output = capsys.readouterr().out
     assert re.findall(r"step (\d+): [\d.]+ on", output) == ["20", "40", "60"]
     assert re.findall(r"seed (\d): \{'kat_Geor': [\d.]+, 'yor_Latn': [\d.]+\}", output) == ["1", "2", "3"]
-    assert output.count("Answer(label=") == 2
+    assert output.count("Prediction(label=") == 2
     assert xpe_core.read_adapter("adapter.safetensors").config.seed == 1
 
 

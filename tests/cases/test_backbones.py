@@ -23,7 +23,7 @@ from transformers import (
 from sweep.experiment.config import make_sweep
 from sweep.planning.plan import prepare
 from tests.conftest import Refuse, make_backbone, make_search, write_dataset
-from tests.making.encoders import SIZES, build_bert, build_xlmr, save_checkpoint
+from tests.making.encoders import SIZES, build_bert, build_xlmr, save_encoder
 from tests.making.sentencepiece import LAYOUTS, write_layout
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.data.tokens import load_tokens
@@ -86,7 +86,7 @@ def test_a_bert_with_vocab_txt_alone_is_read(bert: str) -> None:
 
 def test_a_roberta_with_vocab_json_and_merges_txt_is_read(tmp_path: Path) -> None:
     model = RobertaModel(RobertaConfig(**SIZES, max_position_embeddings=34))
-    folder = Path(save_checkpoint(tmp_path / "roberta", model))
+    folder = Path(save_encoder(tmp_path / "roberta", model))
     leave_vocabulary(folder)
     vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "a", "b", "ab", "Ġ", "Ġa", "<mask>"]
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(vocabulary)}))
@@ -146,7 +146,7 @@ def shrink(folder: Path) -> None:
 def test_what_is_wrong_with_a_folder_is_one_sentence(
     tmp_path: Path, change: Callable[[Path], None], message: str
 ) -> None:
-    folder = Path(save_checkpoint(tmp_path / "backbone", build_xlmr()))
+    folder = Path(save_encoder(tmp_path / "backbone", build_xlmr()))
     change(folder)
     with pytest.raises(InputError, match=message) as refusal:
         load_tokenizer(str(folder))

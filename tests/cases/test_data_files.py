@@ -307,11 +307,11 @@ def test_data_that_older_versions_read_otherwise_are_another_data_set(tmp_path: 
     plain = load_tokens(str(write_language(tmp_path / "plain", "eng", ["a\tx", "b\ty"])), backbone, 16)
     rows = ['a\t"He said ""so"""', "b\ty"]
     quoted = load_tokens(str(write_language(tmp_path / "quoted", "eng", rows)), backbone, 16)
-    from xpe_core.backbones.files import fingerprint_checkpoint
+    from xpe_core.backbones.files import fingerprint_files
     from xpe_core.digests import digest
 
     def older(name: str) -> str:
-        return digest([1, fingerprint_dataset(str(tmp_path / name)), fingerprint_checkpoint(backbone), 16])
+        return digest([1, fingerprint_dataset(str(tmp_path / name)), fingerprint_files(backbone), 16])
 
     assert plain.fingerprint == older("plain")
     assert quoted.fingerprint != older("quoted")

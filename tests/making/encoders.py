@@ -1,4 +1,4 @@
-"""Tiny real encoders of four kinds, and their checkpoints on disk."""
+"""Tiny real encoders of four kinds, and their files on disk."""
 
 from collections.abc import Callable
 from functools import partial
@@ -52,8 +52,8 @@ ENCODERS: dict[str, Callable[[], PreTrainedModel]] = {
 }
 
 
-def save_checkpoint(folder: Path, model: PreTrainedModel) -> str:
-    """Write a checkpoint with a tokenizer of single letters and return its folder as a backbone's name."""
+def save_encoder(folder: Path, model: PreTrainedModel) -> str:
+    """Write an encoder's files with a tokenizer of single letters and return its folder as a backbone's name."""
     tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>")

@@ -9,7 +9,7 @@ saved as the modules of transformers' `...ForSequenceClassification` that it rep
 
 Both read the first position and compute `out(tanh(dense(.)))`. ELECTRA and others use the same names with another
 activation, so the type of the base model is looked at where its config.json is on this machine. A BERT adapter whose
-`modules_to_save` had no `pooler` lacks half of its head: it stays that of the checkpoint, or random, and is not read.
+`modules_to_save` had no `pooler` lacks half of its head: it stays the base model's, or random, and is not read.
 
 Folders that this project writes also have `xpe_sweep.json`, the JSON in the header of its own format.
 """
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.safetensors_file import Description, describe, parse_description, read_tensors
-from xpe_core.backbones.files import find_checkpoint, find_config_file, is_path
+from xpe_core.backbones.files import find_config_file, find_folder, is_path
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.json_types import JsonObject
@@ -57,7 +57,7 @@ CLASS_PREFIXES = {kind: "bert" if head is BERT_HEAD else "roberta" for kind, hea
 MODULES_TO_SAVE = {
     kind: ["pooler", "classifier"] if head is BERT_HEAD else ["classifier"] for kind, head in HEADS.items()
 }
-"""The modules that are loaded with an adapter, so that none of the head is left as the checkpoint has it."""
+"""The modules that are loaded with an adapter, so that none of the head is left as the base model has it."""
 
 
 class BaseModelConfig(BaseModel):
@@ -197,7 +197,7 @@ def name_classes(
     bias = head["head.out.bias"]
     if bias.ndim != 1 or not len(bias):
         raise InputError(f"adapter {where}: the bias of its head has the shape {list(bias.shape)}; wanted is [classes]")
-    unknown = tuple(f"LABEL_{place}" for place in range(len(bias)))
+    unknown = tuple(f"LABEL_{index}" for index in range(len(bias)))
     for names, source in ((known, SIDECAR), (given, "label_names")):
         if names is not None and len(names) != len(bias):
             raise InputError(
@@ -240,4 +240,4 @@ def name_base(backbone: str) -> str:
     A folder that lies on another machine keeps its name.
     """
     is_folder_here = is_path(backbone) and Path(find_location(backbone)).expanduser().is_dir()
-    return str(find_checkpoint(backbone)) if is_folder_here else backbone
+    return str(find_folder(backbone)) if is_folder_here else backbone

@@ -65,7 +65,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 base = {base}
 folder = "."  # this one
 names = {names}
-ids = {{name: place for place, name in enumerate(names)}}
+ids = {{name: index for index, name in enumerate(names)}}
 model = AutoModelForSequenceClassification.from_pretrained(
     base, num_labels=len(names), id2label=dict(enumerate(names)), label2id=ids
 ).float()
@@ -73,7 +73,7 @@ model = PeftModel.from_pretrained(model, folder).eval()
 {tokenize}
 with torch.inference_mode():
     logits = model(**batch).logits
-print([names[place] for place in logits.argmax(-1)])"""
+print([names[index] for index in logits.argmax(-1)])"""
 BESIDE_CODE = """\
 import torch
 from peft import PeftModel
@@ -92,7 +92,7 @@ with torch.inference_mode():
     {read}
     hidden = torch.tanh(pooled @ head["dense.weight"].T + head["dense.bias"])
     logits = hidden @ head["out.weight"].T + head["out.bias"]
-print([names[place] for place in logits.argmax(-1)])"""
+print([names[index] for index in logits.argmax(-1)])"""
 TOKENIZE = """\
 tokenizer = AutoTokenizer.from_pretrained(base)
 tokenizer.padding_side = "right"

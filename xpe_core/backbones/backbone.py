@@ -1,7 +1,7 @@
 """Frozen encoders: from the hub, from a folder, or the bundled `e5-small`.
 
-A backbone gives last hidden states and nothing above them: a checkpoint's pooler is dropped, since transformers fills
-one that is missing with random numbers without a word. For the same reason a checkpoint that lacks any other weight is
+A backbone gives last hidden states and nothing above them: a pooler is dropped, since transformers fills
+one that is missing with random numbers without a word. For the same reason a backbone that lacks any other weight is
 refused.
 
 N sequences, T text tokens, L tokens of prompt and text, H hidden size.
@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from xpe_core.backbones.files import find_checkpoint, first_line, silence_libraries
+from xpe_core.backbones.files import find_folder, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
 from xpe_core.backbones.hub_model import HubModel
 from xpe_core.backbones.insertion import NOTHING, Delta
@@ -126,7 +126,7 @@ def load_backbone(name: str, device: str | torch.device = "cpu") -> Backbone:
 @lru_cache(maxsize=4)
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Return a backbone's tokenizer, without its weights; it is shared, so leave its settings alone."""
-    folder = find_checkpoint(name)
+    folder = find_folder(name)
     try:
         with silence_libraries():
             if model := find_model(folder):
@@ -146,7 +146,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def read_config(name: str) -> PreTrainedConfig:
     """Return a backbone's configuration as transformers reads it; InputError where it is no encoder's."""
-    return _read_config(name, find_checkpoint(name))
+    return _read_config(name, find_folder(name))
 
 
 @lru_cache(maxsize=4)
@@ -187,10 +187,10 @@ def count_positions(model: PreTrainedModel) -> int:
 
 @lru_cache(maxsize=2)
 def _load_backbone(name: str, device: torch.device) -> Backbone:
-    folder = find_checkpoint(name)
+    folder = find_folder(name)
     config = _read_config(name, folder)
     try:
-        # a pooler that is not in the checkpoint is drawn at random
+        # a pooler that is not in the files is drawn at random
         with long_step(f"Loading {name}"), silence_libraries(), torch.random.fork_rng(devices=[]):
             model, report = AutoModel.from_pretrained(
                 folder,

@@ -1,6 +1,6 @@
 """Dropout inside layers, computed from counters: no mask is kept, and a repeated pass draws the same.
 
-Whether a number is dropped is a hash of its place and of a seed of its own text, layer and step. Integers wrap around
+Whether a number is dropped is a hash of its index and of a seed of its own text, layer and step. Integers wrap around
 the same on every device, so the masks are the same on a CPU and a GPU, whatever else is in the batch.
 
 S sequences, L tokens, I numbers a token.
@@ -46,8 +46,8 @@ def drop(inputs: Tensor, dropout: LayerDropout) -> Tensor:
 def draw_keep(shape: torch.Size, seeds: Tensor, rates: Tensor, dtype: torch.dtype) -> Tensor:
     """Return a mask [S, L, I]: 0, or 1 / (1 - rate)."""
     _, num_tokens, size = shape
-    places = torch.arange(num_tokens * size, dtype=torch.int32, device=seeds.device).view(num_tokens, size)
-    hashes = _mix(_mix(places) ^ seeds[:, None, None])
+    indices = torch.arange(num_tokens * size, dtype=torch.int32, device=seeds.device).view(num_tokens, size)
+    hashes = _mix(_mix(indices) ^ seeds[:, None, None])
     limits = (rates * 2**BITS).to(torch.int32)[:, None, None]
     keep = (hashes >> (32 - BITS) & (2**BITS - 1)) >= limits
     return keep.to(dtype) / (1 - rates)[:, None, None].to(dtype)

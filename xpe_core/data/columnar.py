@@ -94,8 +94,8 @@ def _open_ipc(path: Path) -> Iterator["pyarrow.RecordBatchFileReader | pyarrow.R
 def _arrow_batches(path: Path) -> Iterator["pyarrow.RecordBatch"]:
     with _open_ipc(path) as reader:
         if hasattr(reader, "num_record_batches"):
-            for place in range(reader.num_record_batches):
-                yield reader.get_batch(place)
+            for number in range(reader.num_record_batches):
+                yield reader.get_batch(number)
         else:
             yield from reader
 

@@ -115,7 +115,7 @@ def _match(name: str, columns: Sequence[str]) -> str | None:
 
 
 def _say_certain(name: str, file: DataFile) -> str | None:
-    """Return what the file's place says of its language or split for certain, whatever a column says."""
+    """Return what the file's folder and name say of its language or split for certain, whatever a column says."""
     if name == "split":
         return file.split
     return file.language if file.sure else None
@@ -169,8 +169,8 @@ def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> InputError:
     if not table.columns:
         return InputError(_say_empty(table), f"needed are the columns {', '.join(NEEDED)}")
     names = [repr("category" if name == "label" and file.sure else name) for name in missing]
-    place = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
-    place = f", and its name says {place}" if place else ""
+    lacking = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
+    lacking = f", and its name says {lacking}" if lacking else ""
     if len(table.columns) == 1 and (way := _guess_kind(table)):
         return InputError(f"{table.path}: no column {', '.join(names)}", way=way)
     examples = {"language": "eng_Latn", "split": "test"}
@@ -179,14 +179,14 @@ def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> InputError:
     way = "say where with {}" + (f" (or {', '.join(ways)})" if ways else "")
     has = f"its columns{' by its first line' * (table.has_header and 'text' in missing)} are {_list(table.columns)}"
     setting = Setting("columns", ",".join(f"{name}=NAME" for name in missing))
-    return InputError(f"{table.path}: no column {', '.join(names)}{place}", has, way, (setting,))
+    return InputError(f"{table.path}: no column {', '.join(names)}{lacking}", has, way, (setting,))
 
 
 def _say_empty(table: Table) -> str:
     """Return the sentence for a table without a column: what is wrong with its first row, if it has one."""
     bad = next((row for row in table if row.problem not in (None, EMPTY_LINE)), None)
     return f"{table.path}: holds no rows with named cells" + (
-        f"; {table.unit} {bad.place}: {bad.problem}" if bad else ""
+        f"; {table.unit} {bad.number}: {bad.problem}" if bad else ""
     )
 
 

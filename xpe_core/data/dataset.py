@@ -18,12 +18,12 @@ from xpe_core.errors import InputError, Setting
 
 EMPTY = ("text", "label", "language", "split")
 SHOWN_ROWS = 3
-"""Bad rows whose places are said."""
+"""Bad rows that are named."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """All examples of a data set, ordered by language, split and place in the source."""
+    """All examples of a data set, ordered by language, split and row in the source."""
 
     name: str
     examples: Sequence[Example]
@@ -159,7 +159,7 @@ class _Reader:
                     f"unknown split {split!r}; allowed are {', '.join(SPLITS)}" if not known else None
                 )
                 split = known or split
-            example = Example(text, unify(label), language, split, _take(values, id_column) or str(row.place))
+            example = Example(text, unify(label), language, split, _take(values, id_column) or str(row.number))
             if not (text and example.label and language and split):
                 problem = f"empty {next(name for name, value in zip(EMPTY, example, strict=False) if not value)}"
             elif may_nest and any(isinstance(values.get(column), Nested) for column in (text_column, label_column)):
@@ -203,8 +203,8 @@ class _Reader:
         for language, labels in sorted(found.items()):
             own = language if language in lists else ""
             if missing := labels - set(lists.get(own, listed)):
-                place = paths.get(own) or f"{next(iter(paths.values()))} and its like"
-                raise InputError(f"dataset {self._source.name}: label {min(missing)!r} is not in {place}")
+                listing = paths.get(own) or f"{next(iter(paths.values()))} and its like"
+                raise InputError(f"dataset {self._source.name}: label {min(missing)!r} is not in {listing}")
         return listed
 
     def _count_notes(self, num_files: int) -> Iterable[str]:

@@ -110,7 +110,7 @@ def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str,
 
     Of a CSV file rows are counted, and a cell such as `"so" they said` is read as it stands; else lines are counted.
     """
-    num_fields, place, begins = len(columns), 0, 1
+    num_fields, num_rows, begins = len(columns), 0, 1
     lines = _Lines(path)
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
@@ -132,8 +132,8 @@ def _read_quoted(path: Path, start: int, columns: Sequence[str], delimiter: str,
         is_row = len(cells) == num_fields and (num_fields == 1 or not _is_blank(cells))
         if num_fields == 1 and not cells:  # an empty line of a single column is an empty text
             cells, is_row = [""], True
-        place += is_row or not _is_blank(cells)
-        number, beside = (place, line) if is_csv else (line, None)
+        num_rows += is_row or not _is_blank(cells)
+        number, beside = (num_rows, line) if is_csv else (line, None)
         if is_row:
             cells = [cell.replace(RETURN, "\r") for cell in cells]
             yield Row(number, dict(zip(columns, cells, strict=True)), None, beside)
@@ -212,10 +212,10 @@ def _fit_plain(path: Path, start: int, num_fields: int) -> tuple[Fit, bool, bool
 def _fit_quoted(path: Path, start: int, num_fields: int) -> Fit:
     num_bad, first_bad, last = 0, float("inf"), start
     try:
-        for row in _read_quoted(path, start, [str(place) for place in range(num_fields)], "\t", False):
-            last = row.place
+        for row in _read_quoted(path, start, list(map(str, range(num_fields))), "\t", False):
+            last = row.number
             if row.problem and row.problem != EMPTY_LINE:
-                num_bad, first_bad = num_bad + 1, min(first_bad, row.place)
+                num_bad, first_bad = num_bad + 1, min(first_bad, row.number)
     except InputError:
         return Fit(float("inf"), min(first_bad, last + 1))
     return Fit(num_bad, first_bad)

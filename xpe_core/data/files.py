@@ -41,7 +41,7 @@ ClassNames = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True)
 class DataFile:
-    """A table file and what its place says."""
+    """A table file, and what its folder and name say."""
 
     path: Path
     language: str | None = None
@@ -94,7 +94,7 @@ def find_files(path: Path, name: str) -> Files:
             f"dataset {name}: no <language>/train.tsv, dev.tsv or test.tsv and no table file in the folder {path}; "
             f"read are {ALLOWED}"
         )
-    return arrange([_read_place(file, path) for file in tables], name)
+    return arrange([_read_names(file, path) for file in tables], name)
 
 
 def find_pattern(pattern: str) -> Files:
@@ -106,8 +106,8 @@ def find_pattern(pattern: str) -> Files:
     for path in tables:
         check_kind(path)
     parts = Path(pattern).expanduser().parts
-    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
-    return arrange([_read_place(path, Path(*parts[:fixed])) for path in tables], pattern)
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    return arrange([_read_names(path, Path(*parts[:fixed])) for path in tables], pattern)
 
 
 def arrange(files: Sequence[DataFile], name: str) -> Files:
@@ -158,7 +158,7 @@ def _is_table(path: Path) -> bool:
     return find_kind(path) not in (None, "txt")
 
 
-def _read_place(path: Path, root: Path) -> DataFile:
+def _read_names(path: Path, root: Path) -> DataFile:
     """Return a file with what the folders below `root` and its name say."""
     file = _read_stem(DataFile(path))
     folders = [_strip_key(part) for part in path.relative_to(root).parent.parts if part.lower() not in WRAPPERS]

@@ -86,7 +86,7 @@ def _hash_files(files: Files, source: DataSource) -> "hashlib._Hash":
 
 
 def _names_language(file: DataFile, source: DataSource) -> bool:
-    """Whether a file's place says its language, and no column does."""
+    """Whether a file's folder or name says its language, and no column does."""
     return file.sure or find_columns(open_rows(file.path), file, source).constants.get("language") == file.language
 
 

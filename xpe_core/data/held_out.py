@@ -27,7 +27,7 @@ def hold_out(split_ids: np.ndarray, language_ids: np.ndarray, labels: np.ndarray
             of_label = generator.permutation(own[labels[own] == label])
             count = max(round(HELD_OUT_SHARE * len(of_label)), 1) if len(of_label) > 1 else 0
             parts.append(of_label[:count])
-        if len(places := np.concatenate(parts)):
-            changed[places] = validation
+        if len(rows := np.concatenate(parts)):
+            changed[rows] = validation
             held_out.append(language)
     return changed, tuple(held_out)

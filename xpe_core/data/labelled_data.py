@@ -55,9 +55,9 @@ class LabelledData:
     labels: np.ndarray
     """int64 [N]"""
     language_ids: np.ndarray
-    """int64 [N], places in `languages`."""
+    """int64 [N], indices of `languages`."""
     split_ids: np.ndarray
-    """int64 [N], places in `xpe_core.data.examples.SPLITS`."""
+    """int64 [N], indices of `xpe_core.data.examples.SPLITS`."""
     held_out: tuple[str, ...] = ()
     """Languages without a validation split, whose validation examples are a part of their train split."""
     notes: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class LabelledData:
     """What is known of languages for the backbone that reads the data, and for the task; groups are rules over it."""
 
     def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
-        """Return the places of a split's examples [M], language by language, at most `max_examples` of each.
+        """Return the rows of a split's examples [M], language by language, at most `max_examples` of each.
 
         Which these are is drawn at random once for all, since files are often sorted (SIB-200's are, by label): the
         same rows of languages with equally many, and a higher cap only adds some.
@@ -85,8 +85,8 @@ class LabelledData:
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
         """Rows by language and split; a split that a language lacks is absent."""
-        places = (self.language_ids * len(SPLITS) + self.split_ids)[self.split_ids >= 0]  # -1: left out of all splits
-        sizes = np.bincount(places, minlength=len(self.languages) * len(SPLITS)).reshape(-1, len(SPLITS))
+        groups = (self.language_ids * len(SPLITS) + self.split_ids)[self.split_ids >= 0]  # -1: left out of all splits
+        sizes = np.bincount(groups, minlength=len(self.languages) * len(SPLITS)).reshape(-1, len(SPLITS))
         return {
             language: {split: int(size) for split, size in zip(SPLITS, row, strict=True) if size}
             for language, row in zip(self.languages, sizes, strict=True)
@@ -149,11 +149,11 @@ def read_once(source: DataSource | str, fingerprint: str) -> Dataset:
 def write_labels(folder: Path, dataset: Dataset, facts: JsonObject) -> None:
     """Write what `read_labels` reads, with further facts."""
     languages = sorted({example.language for example in dataset.examples})
-    place = {name: number for number, name in enumerate(languages)}
+    language_id = {name: number for number, name in enumerate(languages)}
     label_id = {name: number for number, name in enumerate(dataset.label_names)}
     arrays = {
         "labels": np.array([label_id[example.label] for example in dataset.examples]),
-        "language_ids": np.array([place[example.language] for example in dataset.examples]),
+        "language_ids": np.array([language_id[example.language] for example in dataset.examples]),
         "split_ids": np.array([SPLITS.index(example.split) for example in dataset.examples]),
     }
     for name, array in arrays.items():

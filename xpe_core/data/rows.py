@@ -1,4 +1,4 @@
-"""One table file of any format as a stream of rows, each with its place and all its columns as text."""
+"""One table file of any format as a stream of rows, each with its number and all its columns as text."""
 
 from collections.abc import Callable
 from pathlib import Path

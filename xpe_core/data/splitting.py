@@ -22,17 +22,17 @@ def draw_splits(examples: Sequence[Example], shares: str, has_ids: bool, where: 
     counts: Mapping[tuple[str, str], Counter[str]] = defaultdict(Counter)
     split_of: dict[int, str] = {}
     for key in sorted(groups, key=lambda key: hashlib.sha256(key.encode()).digest()):
-        places = groups[key]
-        first = min((examples[place].language, examples[place].label) for place in places)
+        rows = groups[key]
+        first = min((examples[row].language, examples[row].label) for row in rows)
         split = min(wanted, key=lambda split: (counts[first][split] + 0.5) / wanted[split])  # Sainte-Laguë's quotients
-        for place in places:
-            split_of[place] = split
-            counts[examples[place].language, examples[place].label][split] += 1
-    return [example._replace(split=split_of[place]) for place, example in enumerate(examples)]
+        for row in rows:
+            split_of[row] = split
+            counts[examples[row].language, examples[row].label][split] += 1
+    return [example._replace(split=split_of[row]) for row, example in enumerate(examples)]
 
 
 def _group(examples: Sequence[Example], has_ids: bool) -> dict[str, list[int]]:
-    """Return the places of the examples that must be in one split, by a key that their order does not change."""
+    """Return the rows of the examples that must be in one split, by a key that their order does not change."""
     parents: dict[str, str] = {}
 
     def find(key: str) -> str:
@@ -47,6 +47,6 @@ def _group(examples: Sequence[Example], has_ids: bool) -> dict[str, list[int]]:
             identity = find(f"id {example.example_id}")
             parents[max(text, identity)] = min(text, identity)
     groups: dict[str, list[int]] = defaultdict(list)
-    for place, example in enumerate(examples):
-        groups[find(f"text {' '.join(example.text.casefold().split())}")].append(place)
+    for row, example in enumerate(examples):
+        groups[find(f"text {' '.join(example.text.casefold().split())}")].append(row)
     return groups

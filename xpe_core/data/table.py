@@ -1,4 +1,4 @@
-"""What an opened table file is: rows with their places, whatever the format."""
+"""What an opened table file is: rows with their numbers, whatever the format."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ class Number(str):
 class Row(NamedTuple):
     """One row of a table."""
 
-    place: int
+    number: int
     """Its line, or its number among the rows where a row may have many lines, from 1: what an example is called by."""
     values: Mapping[str, str | None]
     """Its cells by column; None where there is none. A list or an object is a `Nested`, a number a `Number`."""
     problem: str | None = None
     """Why the row cannot be read ("2 fields where the header has 3", EMPTY_LINE); its values are then empty."""
     line: int | None = None
-    """The line that it begins at, where `place` is another number."""
+    """The line that it begins at, where `number` is another number."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Table:
     twice: frozenset[str]
     """Names that stand twice: whoever needs one of them must refuse the file."""
     unit: str
-    """What `Row.place` counts: `line` or `row`."""
+    """What `Row.number` counts: `line` or `row`."""
     notes: tuple[str, ...]
     """How the file was read, where that was not certain."""
     read: Callable[[], Iterator[Row]]
@@ -60,7 +60,7 @@ class Table:
     def where(self, row: Row) -> str:
         """Return where a row stands, for a sentence."""
         line = f"line {row.line}, " if row.line is not None else ""
-        return f"{self.path}, {line}{self.unit} {row.place}"
+        return f"{self.path}, {line}{self.unit} {row.number}"
 
 
 def find_twice(names: Sequence[str]) -> frozenset[str]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from xpe_core.backbones.backbone import count_embeddings, load_tokenizer
-from xpe_core.backbones.files import fingerprint_checkpoint
+from xpe_core.backbones.files import fingerprint_files
 from xpe_core.cache import cache_folder, read_built
 from xpe_core.data import DataSource, as_source, dataset_fingerprints
 from xpe_core.data.labelled_data import READER, LabelledData, check_splits, read_labels, read_once, write_labels
@@ -92,7 +92,7 @@ def load_tokens(source: DataSource | str, backbone: str, max_length: int, task: 
 
 def fingerprint_tokens(data: str, backbone: str, max_length: int) -> str:
     """Return what identifies tokenised data, by the data set's fingerprint."""
-    return digest([FORMAT, data, fingerprint_checkpoint(backbone), max_length])
+    return digest([FORMAT, data, fingerprint_files(backbone), max_length])
 
 
 def _build(folder: Path, source: DataSource | str, of_data: str, backbone: str, max_length: int) -> None:

@@ -50,4 +50,4 @@ class Readout(Protocol):
         """Return one loss an example [R, B], in nats, of outputs [R, B, C] and labels [R, B]."""
 
     def predictions(self, outputs: "Tensor") -> "Tensor":
-        """Return the places of the predicted classes [R, B] of outputs [R, B, C]."""
+        """Return the ids of the predicted classes [R, B] of outputs [R, B, C]."""

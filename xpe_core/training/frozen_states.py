@@ -31,21 +31,21 @@ class FrozenStates:
     def __init__(self, pack: Pack, data: TokenisedData) -> None:
         """Hold none yet."""
         self._pack, self._data = pack, data
-        self._places = np.full(len(data.lengths), -1)
+        self._slots = np.full(len(data.lengths), -1)
         self._states = torch.empty(0, pack.backbone.hidden_size, device=pack.device)
 
     def take(self, rows: np.ndarray) -> Tensor:
         """Return the states [*rows.shape, H] of rows of the data; those that are new are read or computed."""
-        if len(new := np.unique(rows[self._places[rows] < 0])):
+        if len(new := np.unique(rows[self._slots[rows] < 0])):
             self._add(new)
-        return self._states[torch.from_numpy(self._places[rows]).to(self._pack.device)]
+        return self._states[torch.from_numpy(self._slots[rows]).to(self._pack.device)]
 
     def _add(self, rows: np.ndarray) -> None:
         groups = self._group(rows)
         with long_step("Computing states", sum(map(len, groups)), "texts") as step:
             arrays = [self._read(group, step) for group in groups]
         every = np.concatenate(groups)
-        self._places[every] = len(self._states) + np.arange(len(every))
+        self._slots[every] = len(self._states) + np.arange(len(every))
         new = torch.from_numpy(np.concatenate(arrays)).to(self._pack.device)
         self._states = torch.cat([self._states, new])
 

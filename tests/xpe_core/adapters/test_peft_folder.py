@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from tests import conftest
-from tests.making.encoders import ENCODERS, save_checkpoint
+from tests.making.encoders import ENCODERS, save_encoder
 from tests.making.runs import compute_outputs, make_run
 from xpe_core.adapters import Adapter, build_classifier, read_adapter, write_peft
 from xpe_core.adapters.peft_readme import write_readme
@@ -77,7 +77,7 @@ def make_backbone(kind: str, folder: Path) -> str:
         for weight in model.parameters():
             if weight.ndim == 2:
                 weight *= 10
-        return save_checkpoint(folder, model)
+        return save_encoder(folder, model)
 
 
 def make_adapter(backbone: str, hidden_size: int = 32, **values: Any) -> Adapter:

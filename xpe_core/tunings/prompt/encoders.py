@@ -30,10 +30,10 @@ class MlpEncoder(nn.Module):
 
     def forward(self, states: Tensor, masks: Masks) -> Tensor:
         """Return [B, P, H] of states [1, P, I], with one mask [B, P, W] a hidden layer, or [1, P, H] without masks."""
-        for place, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.layers):
             states = functional.relu(layer(states))
             if masks:
-                states = states * masks[place]
+                states = states * masks[number]
         return self.out(states)
 
 

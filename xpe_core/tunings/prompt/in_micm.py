@@ -62,7 +62,7 @@ model = load_xpe_pretrained(model, ".").eval()
 {tokenize}
 with torch.inference_mode():
     logits = model(**batch).logits
-print([names[place] for place in logits.argmax(-1)])
+print([names[index] for index in logits.argmax(-1)])
 ```
 """
 

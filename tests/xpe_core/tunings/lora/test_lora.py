@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, PreTrainedModel, XLMRobertaConfig
 
-from tests.making.encoders import ENCODERS, save_checkpoint
+from tests.making.encoders import ENCODERS, save_encoder
 from tests.making.runs import compute_outputs
 from xpe_core.backbones.backbone import Backbone, load_backbone, measure
 from xpe_core.backbones.shape import find_linears
@@ -58,7 +58,7 @@ def build_peft(backbone: Backbone, pack: Pack, run: int) -> Any:
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_logits_are_pefts(kind: str, roles: str, pooling: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    name = save_checkpoint(tmp_path / "made", ENCODERS[kind]())
+    name = save_encoder(tmp_path / "made", ENCODERS[kind]())
     pack = build_pack(name, target_modules=roles, pooling=pooling)
     token_ids = torch.randint(4, 12, (1, 3, 8), generator=torch.Generator().manual_seed(1))
     lengths = np.array([8, 5, 3])
@@ -80,7 +80,7 @@ def test_logits_are_pefts(kind: str, roles: str, pooling: str, tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["xlm-roberta", "mdeberta-v3"])
 def test_gradients_are_pefts(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    name = save_checkpoint(tmp_path / "made", ENCODERS[kind]())
+    name = save_encoder(tmp_path / "made", ENCODERS[kind]())
     pack = build_pack(name, target_modules="all", pooling="mean")
     token_ids = torch.randint(4, 12, (1, 3, 8), generator=torch.Generator().manual_seed(1))
     parameters = {key: value.clone().requires_grad_() for key, value in pack.parameters.items()}
