@@ -11,10 +11,11 @@ from typing import Any
 from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig, build_sweep
 from sweep.experiment.parts import EvaluationConfig
 from sweep.experiment.space import Dimension
-from xpe_core.data.labelled_data import LabelledData, check_splits, load_labels
+from xpe_core.data.labelled_data import LabelledData, load_labels
 from xpe_core.errors import InputError
 from xpe_core.language_facts import Facts, find_facts
 from xpe_core.languages import explain_languages, resolve_languages, resolves_fully, split_names
+from xpe_core.tasks import TASKS
 
 SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
 TRAINED_SPLITS = ("train", "validation")
@@ -111,8 +112,9 @@ def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
     every_source = [language for source_set in source_sets for language in source_set]
     chosen_by = sweep.selection_languages or (every_source if sweep.kind == "search" else ())
     selection = data.resolve(chosen_by, ("validation",)) if chosen_by else ()
+    task = TASKS[sweep.corners[0].task]
     for source_set in source_sets:
-        check_splits(data, train=source_set, validation={*selection, *source_set}, test=targets)
+        task.check(data, train=source_set, validation={*selection, *source_set}, test=targets)
     return ChosenLanguages(selection, targets, _explain(sweep, data, targets))
 
 

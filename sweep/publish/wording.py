@@ -12,6 +12,7 @@ from sweep.report.sheet import percent
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.languages import find_language
+from xpe_core.tasks import TASKS
 from xpe_core.tunings import describe
 
 FEW_SEEDS = 6
@@ -20,10 +21,6 @@ SHOWN_LANGUAGES = 12
 SHOWN_WORST = 5
 LOW_SCORE = 0.5
 HUB = "https://huggingface.co"
-PUBLIC_DATA = {
-    "sib200": "SIB-200 holds sentences out of news, travel guides and children's books, each with one of seven topics",
-    "cldr": "the data are names out of Unicode's CLDR (of countries, currencies, cities, ...), not sentences",
-}
 CLDR_LICENSE = "[Unicode's, of CLDR](https://www.unicode.org/license.txt)"
 
 
@@ -108,7 +105,8 @@ def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str])
             f"In {low} of {len(languages)} tested languages it is right in less than half of the cases; the lowest: "
             f"{escape_markdown(named)} (%)."
         )
-    if about := PUBLIC_DATA.get(config.data.dataset.rsplit("/", 1)[-1].lower().replace("-", "")):
+    dataset = config.data.dataset.rsplit("/", 1)[-1].lower().replace("-", "")
+    if about := TASKS[config.task].data_sets.get(dataset):
         said.append(f"Of other texts nothing is known: {about}.")
     said.append("Of languages that are not in the table nothing is known either.")
     return said

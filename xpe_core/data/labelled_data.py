@@ -20,7 +20,6 @@ from xpe_core.data import Dataset, DataSource, as_source, fingerprint_dataset, l
 from xpe_core.data.examples import SPLITS
 from xpe_core.data.held_out import hold_out
 from xpe_core.digests import digest
-from xpe_core.errors import InputError
 from xpe_core.json_types import JsonObject
 from xpe_core.language_facts import Facts, find_facts, published_facts
 from xpe_core.languages import resolve_languages
@@ -122,21 +121,6 @@ def load_labels(source: DataSource | str, backbone: str | None = None, task: str
         lambda target: read_labels(target, as_source(source).name)[0],
     )
     return data if backbone is None else replace(data, facts=find_facts(backbone, task))
-
-
-def check_splits(data: LabelledData, train: Collection[str], validation: Iterable[str], test: Iterable[str]) -> None:
-    """Raise InputError where a language lacks a split it is needed for, or is scored on labels training never saw."""
-    seen: set[str] = set().union(*(data.labels_of(language, "train") for language in train))
-    for split, languages in (("train", train), ("validation", validation), ("test", test)):
-        for language in languages:
-            labels = data.labels_of(language, split)
-            if not labels:
-                raise InputError(f"dataset {data.name}: language {language!r} has no {split} split")
-            if labels - seen:
-                raise InputError(
-                    f"dataset {data.name}: label {min(labels - seen)!r} of {language} ({split}) stands in no train "
-                    f"split of the source languages {', '.join(train)}; they have {', '.join(sorted(seen))}"
-                )
 
 
 @lru_cache(maxsize=1)

@@ -20,14 +20,12 @@ from xpe_core.backbones.backbone import count_embeddings, load_tokenizer
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.cache import cache_folder, read_built
 from xpe_core.data import DataSource, as_source, dataset_fingerprints
-from xpe_core.data.labelled_data import READER, LabelledData, check_splits, read_labels, read_once, write_labels
+from xpe_core.data.labelled_data import READER, LabelledData, read_labels, read_once, write_labels
 from xpe_core.data.tokenising import Tokens, check_inserted_tokens, check_token_ids, choose_pad_token_id, tokenise
 from xpe_core.digests import digest
 from xpe_core.language_facts import Facts, find_facts
 from xpe_core.steps import long_step
 from xpe_core.tasks import DEFAULT_TASK
-
-__all__ = ["TokenisedData", "check_splits", "load_tokens"]
 
 FORMAT = 1
 

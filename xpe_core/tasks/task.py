@@ -1,10 +1,13 @@
 """What a task is: what is asked of a text, how an answer is scored, and what is known of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from xpe_core.tasks.low_performing import LowPerforming
+
+if TYPE_CHECKING:
+    from xpe_core.data.labelled_data import LabelledData
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class Task(Protocol):
     """What people call it."""
     metrics: ClassVar[tuple[str, ...]]
     """Names in `METRICS` that every run is scored by; the first one selects."""
+
+    data_sets: ClassVar[Mapping[str, str]]
+    """What the texts of public data sets are, by name: lower case, no owner, no hyphens."""
+
+    def check(
+        self, data: "LabelledData", train: Collection[str], validation: Iterable[str], test: Iterable[str]
+    ) -> None:
+        """Raise InputError where languages cannot be trained on, validated on or tested on with these data."""
 
     def low_performing(self) -> LowPerforming | None:
         """Return the languages that the task is hard in; None where they are not known: the group is then absent."""

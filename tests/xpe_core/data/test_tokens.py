@@ -9,8 +9,7 @@ import torch
 from tests.conftest import LANGUAGES, SIZES, write_dataset
 from xpe_core.backbones.backbone import load_tokenizer
 from xpe_core.data import load_dataset
-from xpe_core.data.tokens import _open, check_splits, load_tokens
-from xpe_core.errors import InputError
+from xpe_core.data.tokens import _open, load_tokens
 
 
 def test_every_example_has_its_tokens_label_language_and_split(dataset: str, backbone: str) -> None:
@@ -76,24 +75,6 @@ def test_the_very_last_example_can_be_padded(dataset: str, backbone: str) -> Non
     row = data.pad(np.array([last]), width=16)[0].tolist()
     assert row[: data.lengths[last]] == data.token_ids[data.offsets[last] :].tolist()
     assert set(row[data.lengths[last] :]) == {data.pad_token_id}
-
-
-def test_a_language_without_a_needed_split_is_named(tmp_path: Path, backbone: str) -> None:
-    folder = write_dataset(tmp_path)
-    (tmp_path / "yor_Latn" / "test.tsv").unlink()
-    data = load_tokens(folder, backbone, 16)
-    with pytest.raises(InputError, match="language 'yor_Latn' has no test split"):
-        check_splits(data, train=["eng_Latn"], validation=["eng_Latn"], test=["yor_Latn"])
-
-
-def test_a_label_that_training_never_saw_is_named(tmp_path: Path, backbone: str) -> None:
-    folder = write_dataset(tmp_path)
-    file = tmp_path / "eng_Latn" / "train.tsv"
-    file.write_text("".join(line for line in file.read_text().splitlines(keepends=True) if "\thealth\t" not in line))
-    data = load_tokens(folder, backbone, 16)
-    with pytest.raises(InputError, match="label 'health' of kat_Geor .test. stands in no train split.*sports, travel"):
-        check_splits(data, train=["eng_Latn"], validation=[], test=["kat_Geor"])
-    check_splits(data, train=["eng_Latn", "deu_Latn"], validation=[], test=["kat_Geor"])
 
 
 def test_texts_that_are_cut_are_counted(dataset: str, backbone: str) -> None:

@@ -1,12 +1,17 @@
 """Topic classification as a task: one label a text, scored by accuracy."""
 
 import csv
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from xpe_core.errors import InputError
 from xpe_core.tasks.low_performing import LowPerforming
 from xpe_core.tasks.task import Figure, Published
+
+if TYPE_CHECKING:
+    from xpe_core.data.labelled_data import LabelledData
 
 MEANING = "below 60 % when all of XLM-R large is trained"
 
@@ -16,6 +21,27 @@ class TopicTask:
 
     title: ClassVar[str] = "topic classification"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
+    data_sets: ClassVar[Mapping[str, str]] = {
+        "sib200": "SIB-200 holds sentences out of news, travel guides and children's books, each with one of seven "
+        "topics",
+        "cldr": "the data are names out of Unicode's CLDR (of countries, currencies, cities, ...), not sentences",
+    }
+
+    def check(
+        self, data: "LabelledData", train: Collection[str], validation: Iterable[str], test: Iterable[str]
+    ) -> None:
+        """Raise InputError where a language lacks a split it needs, or is scored on labels training never saw."""
+        seen: set[str] = set().union(*(data.labels_of(language, "train") for language in train))
+        for split, languages in (("train", train), ("validation", validation), ("test", test)):
+            for language in languages:
+                labels = data.labels_of(language, split)
+                if not labels:
+                    raise InputError(f"dataset {data.name}: language {language!r} has no {split} split")
+                if labels - seen:
+                    raise InputError(
+                        f"dataset {data.name}: label {min(labels - seen)!r} of {language} ({split}) stands in no train "
+                        f"split of the source languages {', '.join(train)}; they have {', '.join(sorted(seen))}"
+                    )
 
     def low_performing(self) -> LowPerforming | None:
         """Return the languages below 60 % where all of XLM-R large is trained on SIB-200 (arXiv:2508.10352)."""
