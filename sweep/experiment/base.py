@@ -73,7 +73,7 @@ class Sweep(Strict):
                 raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
             if key not in FIELDS:
                 raise ValueError(nearest(key, FIELDS))
-            if key in places and key in ("backbone", "dataset", *DATA_FIELDS):
+            if key in places and key in ("backbone", "dataset", "task", *DATA_FIELDS):
                 raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
             if key in places and key in self.base:
                 raise ValueError(f"{key} stands in base and in {places[key]}; it is either fixed or searched")

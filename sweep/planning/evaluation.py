@@ -36,6 +36,9 @@ UNNAMED = re.compile(r"LABEL_\d+")
 IN_DATA_SETS_ORDER = "dataset"
 """As `--classes`: an adapter's classes are those of the data set, in its order."""
 
+MAY_BE_ABSENT = ("task", *DATA_FIELDS)
+"""Fields that all adapters have in common, and that adapters of their time do not say."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -102,9 +105,9 @@ def build_evaluation(
             known = {"source_set": UNKNOWN_SOURCES, "precision": "float32", "max_length": 164, **known}
             arms[one.arm] = {name: value for name, value in known.items() if name != "seed"}
     base = {}
-    for field in ("backbone", "dataset", *DATA_FIELDS):
+    for field in ("backbone", "dataset", *MAY_BE_ABSENT):
         default = DEFAULTS[field]
-        if field in DATA_FIELDS and all(arm.get(field, default) == default for arm in arms.values()):
+        if field in MAY_BE_ABSENT and all(arm.get(field, default) == default for arm in arms.values()):
             arms = {arm: {key: value for key, value in own.items() if key != field} for arm, own in arms.items()}
             continue
         different = sorted({str(arm.get(field, default)) for arm in arms.values()})
@@ -246,4 +249,7 @@ def _name(source: str, adapter: Adapter) -> str:
 
 def _kind(adapter: Adapter) -> dict[str, FieldValue]:
     """Return what is known of a configuration without its seed."""
-    return {name: value for name, value in adapter.known.items() if name not in ("seed", "imported")}
+    own = {name: value for name, value in adapter.known.items() if name not in ("seed", "imported")}
+    if own.get("task") == DEFAULTS["task"]:  # older adapters have the same one, and do not say it
+        del own["task"]
+    return own

@@ -12,8 +12,9 @@ import yaml
 from sweep.experiment.config import KEYS, SweepConfig
 from sweep.experiment.fields import read_fields
 from sweep.storage import Folder, Location
-from xpe_core.config import DEFAULTS
+from xpe_core.config import DEFAULTS, FIELDS
 from xpe_core.errors import InputError
+from xpe_core.fields import Mark, is_marked
 
 FILE = "experiment.yaml"
 MAY_CHANGE = ("num_samples", "resources", "keep", "groups")
@@ -22,6 +23,7 @@ MAY_GAIN = ("adapters", "arms")
 """Keys below which an evaluation may have more when it is started again."""
 OLDER = "older_data"
 """Among an experiment's fingerprints: what older versions called the same data."""
+NO_VALUE = object()
 NO_TRAINING = "is an evaluation, which tests adapters and trains none"
 
 
@@ -155,11 +157,20 @@ def _may_differ(key: str, old: Mapping[str, object], new: Mapping[str, object], 
     before, now, first = old.get(key), new.get(key), key.split(".")[0]
     if before == now or (kind == "evaluate" and key not in old and first in MAY_GAIN):
         return True
+    if first in ("base", "arms") and key not in old and now == _had_then(key):
+        return True
     if key == "seeds":
         return isinstance(before, list) and isinstance(now, list) and set(before) <= set(now)
     if key == "base.max_steps":
         return isinstance(before, int) and isinstance(now, int) and before <= now
     return first in MAY_CHANGE
+
+
+def _had_then(key: str) -> object:
+    """Return what older experiments had of a field that they lack, by its dotted key; no value of any other field."""
+    name = key.rpartition(".")[2]
+    is_later = name in FIELDS and is_marked(FIELDS[name], Mark.LATER)
+    return DEFAULTS[name] if is_later else NO_VALUE
 
 
 def _flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

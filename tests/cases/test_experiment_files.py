@@ -11,7 +11,7 @@ from sweep.driver.proposals import Sampler
 from sweep.experiment.evaluated import read_evaluation_values
 from sweep.experiment.files import load_experiment
 from sweep.experiment.search import Search
-from sweep.records.specification import refuse_another, specify
+from sweep.records.specification import Specification, refuse_another, specify
 from sweep.storage import Folder
 from tests.making.experiments import load_search
 from xpe_core.digests import digest
@@ -293,6 +293,20 @@ def test_an_older_experiment_with_numbers_as_text_is_the_same_one(tmp_path: Path
     (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(before))
     refuse_another(Folder(tmp_path), specify(sweep, prints))
     assert Sampler(sweep, {}).propose(0, set()) is not None
+
+
+def test_an_older_experiment_that_lacks_a_later_field_is_the_one_with_its_default(tmp_path: Path) -> None:
+    prints = {"backbone": "b", "data": "d"}
+
+    def say(**values: object) -> Specification:
+        space = {"learning_rate": {"choice": [5e-3, 1e-2]}}
+        return specify(Search(base={"max_steps": 100, **values}, num_samples=2, space=space), prints)
+
+    (tmp_path / "experiment.yaml").write_text(yaml.safe_dump(say().to_yaml()))
+    refuse_another(Folder(tmp_path), say(task="topic", on_bad_rows="refuse"))
+    for other in ({"on_bad_rows": "skip"}, {"batch_size": 32}):
+        with pytest.raises(InputError, match=f"base.{next(iter(other))} was None"):
+            refuse_another(Folder(tmp_path), say(**other))
 
 
 @pytest.mark.parametrize("source", ["quickstart", "own"])

@@ -89,6 +89,7 @@ def test_the_centre_of_a_dimension_is_one_of_its_values(dimension: dict[str, Any
         ({"space": {"max_steps": {"choice": [50]}}}, "max_steps stands in base and in space"),
         ({"space": {"seed": {"choice": [1]}}}, "a seed is no hyperparameter"),
         ({"space": {"dataset": {"choice": ["cldr"]}}}, "dataset cannot be searched"),
+        ({"space": {"task": {"choice": ["topic"]}}}, "task cannot be searched"),
         ({"space": {"learning_rate": {"uniform": [1, 0]}}}, "space.learning_rate.*two ascending numbers"),
         ({"space": {"learning_rate": {"log_uniform": [0, 1]}}}, "two ascending positive numbers"),
         ({"space": {"learning_rate": {"choice": [1], "uniform": [0, 1]}}}, "exactly one of choice"),
