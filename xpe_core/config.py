@@ -38,9 +38,9 @@ class RunConfig(Part):
     """What is asked of a text, and how an answer is scored."""
     precision: Annotated[Literal["float32", "bfloat16"], Mark.SHARED] = "bfloat16"
     """Number format of the backbone's matrix products; what is trained is float32 (recipe: bfloat16)."""
-    seed: Int = Field(1, ge=0, lt=2**31)
+    seed: Annotated[Int, Mark.IDENTITY] = Field(1, ge=0, lt=2**31)
     """Where the run's weights, data order and dropout come from."""
-    imported: Annotated[str | None, Mark.LATER] = Field(None, pattern="^[0-9a-f]{16}$")
+    imported: Annotated[str | None, Mark.LATER, Mark.IDENTITY] = Field(None, pattern="^[0-9a-f]{16}$")
     """Stands for the adapters that the run was read from, all seeds alike; null for a run that was trained here."""
 
     def __init__(self, **values: object) -> None:
@@ -84,6 +84,11 @@ class RunConfig(Part):
         for part in PARTS:
             own |= dict(getattr(self, part))
         return {name: own[name] for name in FIELDS if name in own}
+
+    @property
+    def settings(self) -> dict[str, FieldValue]:
+        """The values of the fields that a person chooses: all, but what only tells runs apart."""
+        return {name: value for name, value in self.values.items() if name in SETTINGS}
 
     def without(self, *names: str) -> dict[str, FieldValue]:
         """Return `values` without those of some fields."""
@@ -181,6 +186,8 @@ def _declare_choice(part: str, choices: Mapping[str, type[Part]]) -> FieldInfo:
 FIELDS = _list_fields()
 """All fields of all runs; one of another tuning or readout than a run's own is no field of that run."""
 DEFAULTS: dict[str, FieldValue] = {name: field.default for name, field in FIELDS.items()}
+SETTINGS = tuple(name for name, field in FIELDS.items() if not is_marked(field, Mark.IDENTITY))
+"""Fields that a person chooses."""
 DATA_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.DATA))
 """Fields that say how the data set is read."""
 COMPUTED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.COMPUTED))
@@ -198,10 +205,10 @@ def take_fields(row: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def list_fields(configs: Iterable[RunConfig]) -> list[str]:
-    """Return the fields that any of the configurations has, in the order of tables."""
+def list_settings(configs: Iterable[RunConfig]) -> list[str]:
+    """Return the fields that a person chooses and any of the configurations has, in the order of tables."""
     own = set().union(*(config.values for config in configs))
-    return [name for name in FIELDS if name in own]
+    return [name for name in SETTINGS if name in own]
 
 
 def _find_misplaced(values: Mapping[str, object], parts: Mapping[str, type[Part]]) -> list[InitErrorDetails]:

@@ -100,7 +100,7 @@ def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int
         scheduler = {"scheduler": {**values["scheduler"], "grace_period": grace_period}}
     return {
         "kind": "search",
-        "base": config.without("seed", "imported"),
+        "base": config.settings,
         "num_samples": 1,
         "seeds": list(seeds),
         **scheduler,

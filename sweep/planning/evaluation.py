@@ -23,7 +23,7 @@ from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.backbones.files import fingerprint_files
-from xpe_core.config import DATA_FIELDS, DEFAULTS
+from xpe_core.config import DATA_FIELDS, DEFAULTS, SETTINGS
 from xpe_core.data.labelled_data import LabelledData, load_labels
 from xpe_core.data.tokens import load_tokens
 from xpe_core.digests import digest
@@ -249,7 +249,7 @@ def _name(source: str, adapter: Adapter) -> str:
 
 def _kind(adapter: Adapter) -> dict[str, FieldValue]:
     """Return what is known of a configuration without its seed."""
-    own = {name: value for name, value in adapter.known.items() if name not in ("seed", "imported")}
+    own = {name: value for name, value in adapter.known.items() if name in SETTINGS}
     if own.get("task") == DEFAULTS["task"]:  # older adapters have the same one, and do not say it
         del own["task"]
     return own

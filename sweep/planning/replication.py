@@ -53,7 +53,7 @@ def resolve_replication(
     for method, values in TUNINGS[best.tuning.tuning].baselines.items():
         if method not in found and not any(config.method == method for config in found.values()):
             found[method] = RunConfig(**{**best.values, **values})
-    arms = {name: config.without("seed", "imported") for name, config in found.items()}
+    arms = {name: config.settings for name, config in found.items()}
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
     values = sweep.model_dump(exclude_unset=True)

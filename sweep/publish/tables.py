@@ -22,7 +22,6 @@ from xpe_core.tunings import describe
 
 NAMES = ("backbone", "dataset")
 RECIPE_NOTE = re.compile(r"\s*\([^()]*recipe[^()]*\)")
-LEFT_OUT = ("seed", "imported")
 
 
 def group_table(numbers: Numbers) -> str:
@@ -85,9 +84,7 @@ def recipe_table(config: RunConfig) -> tuple[str, int]:
     rows: list[tuple[str, ...]] = []
     strong: set[tuple[int, int]] = set()
     of_recipe, unread = RunConfig().values, describe(config).unread
-    for name, value in config.values.items():
-        if name in LEFT_OUT:
-            continue
+    for name, value in config.settings.items():
         field = FIELDS[name]
         recipe = published_values(field) if name in of_recipe else ()
         is_read = name not in unread

@@ -23,7 +23,7 @@ from sweep.report.sheet import percent
 from sweep.report.terminal import Facts
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_number
-from xpe_core.config import list_fields
+from xpe_core.config import list_settings
 from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue
 from xpe_core.tunings import METHOD_NAMES
@@ -158,7 +158,7 @@ def _commands(chosen: _Best) -> list[str]:
 def _varied(results: Results, cell: Cell) -> list[str]:
     """Return the fields that distinguish the experiment's configurations from each other."""
     own = [other.config for other in results.cells if other.experiment == cell.experiment]
-    names = [name for name in list_fields(own) if name not in ("seed", "source_set", "imported")]
+    names = [name for name in list_settings(own) if name != "source_set"]
     return [name for name in names if len({config.values.get(name) for config in own}) > 1]
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from sweep.analysis.report_data import ReportData
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
-from xpe_core.config import list_fields
+from xpe_core.config import list_settings
 from xpe_core.language_facts import Facts
 
 CELL = ("arm", "source_set")
@@ -42,7 +42,7 @@ def with_ids(sheet: Sheet, data: ReportData) -> Sheet:
 def setup_frame(data: ReportData) -> pl.DataFrame:
     """Return one row a configuration that is in the tables, with every field; a field that is not known is null."""
     cells = data.results.shown
-    fields = [name for name in list_fields(cell.config for cell in cells) if name not in ("seed", "imported")]
+    fields = list_settings(cell.config for cell in cells)
     rows = [{**_identity(cell), **{name: cell.config.known.get(name) for name in fields}} for cell in cells]
     return pl.DataFrame(rows, infer_schema_length=None)
 

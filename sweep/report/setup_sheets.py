@@ -6,7 +6,7 @@ from pathlib import Path
 from sweep.analysis.report_data import ReportData
 from sweep.analysis.results import Cell
 from sweep.report.sheet import Sheet
-from xpe_core.config import DEFAULTS, FIELDS, list_fields
+from xpe_core.config import DEFAULTS, FIELDS, list_settings
 from xpe_core.fields import Mark, is_marked
 
 NOT_KNOWN = "not known"
@@ -33,9 +33,7 @@ def setup_sheets(data: ReportData) -> list[Sheet]:
     cells = data.results.shown
     if not cells:
         return []
-    fields = [
-        name for name in list_fields(cell.config for cell in cells) if name not in ("seed", "source_set", "imported")
-    ]
+    fields = [name for name in list_settings(cell.config for cell in cells) if name != "source_set"]
     varied = [name for name in fields if len({cell.config.known.get(name, NOT_KNOWN) for cell in cells}) > 1]
     rows = []
     for arm in data.results.arms:
