@@ -238,6 +238,7 @@ def test_layers_draw_their_dropout_from_one_seed_an_example_of_the_runs_own_stre
     dropout = pack.draw_dropout([0, 1], 5)
     assert dropout.seeds is not None and dropout.readout == []
     assert dropout.seeds.shape == (2, 5) and len(dropout.seeds.unique()) == 10
+    assert int(dropout.seeds.max()) > 2**28  # of the whole range
     part = dropout.take(slice(1, 2), slice(2, 4))
     assert part.seeds is not None and torch.equal(part.seeds, dropout.seeds[1:, 2:4])
     alone = build_pack([RunConfig(**values, **dropping, seed=2)]).draw_dropout([0], 5).seeds
