@@ -19,7 +19,7 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.pack import Pack, Parameters
 from xpe_core.training import passes as passes_module
-from xpe_core.training.passes import Pass, Passes
+from xpe_core.training.passes import Pass, Passes, is_out_of_memory
 from xpe_core.training.training import train
 
 CPU = torch.device("cpu")
@@ -297,6 +297,35 @@ def test_on_a_gpu_a_run_that_does_not_fit_is_taken_in_parts(monkeypatch: pytest.
     passes.run(lengths, work)
     assert memory.sizes == [1] * 15  # 2 + 2 + 2 + 2 + 2 of every run: what did not fit is remembered
     assert (counts == 2).all()
+
+
+def test_on_a_gpu_a_run_in_parts_is_cut_into_nearly_equal_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(monkeypatch, total=10_000)
+    lengths = np.full((2, 9), 5)
+
+    def work(part: Pass) -> None:
+        memory.hold(1, 10 if len(lengths[0, part.examples]) <= 4 else 20_000)
+
+    passes = Passes(GPU, NUM_VIRTUAL_TOKENS)
+    done = passes.run(lengths, work)  # nine do not fit, four do
+    parts = [(part.runs.start, part.examples.start, part.examples.stop) for part, _ in done]
+    assert parts == [(run, start, stop) for run in (0, 1) for start, stop in ((0, 3), (3, 6), (6, 9))]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("any words"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("oneDNN: could not create a memory object"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_memory_that_ran_out_is_told_from_other_errors(error: RuntimeError | MemoryError, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected
 
 
 @pytest.mark.parametrize("num_steps_before", [0, 1])
