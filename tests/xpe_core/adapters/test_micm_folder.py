@@ -209,7 +209,8 @@ def test_any_ratio_is_written_as_one_that_gives_as_many_tokens_and_is_read_as_th
             written = find_ratio(config)
             in_micm_nlp = max(1, min(tokens - 1, int(tokens * written)))
             assert in_micm_nlp == config.num_encoder_tokens
-            assert written == ratio or int(tokens * ratio) != config.num_encoder_tokens
+            asked = config.encoder_ratio
+            assert written == asked or int(tokens * asked) != config.num_encoder_tokens
             assert PromptConfig(num_virtual_tokens=tokens, encoder_ratio=written).num_encoder_tokens == (
                 config.num_encoder_tokens
             )
