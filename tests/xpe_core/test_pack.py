@@ -218,12 +218,17 @@ def test_a_tuning_that_owns_the_backbones_weights_shares_no_pack(
         build_pack([config, config.with_seed(2)])
 
 
-def test_a_prompt_may_fill_the_backbones_positions_to_the_last(config: RunConfig) -> None:
+def test_prompt_and_text_may_fill_the_backbones_positions_to_the_last(config: RunConfig) -> None:
     shape = load_backbone(config.backbone).shape
     longest = shape.max_positions - count_tokens(config)
     check_config(RunConfig(**{**config.values, "max_length": longest}), shape)
     with pytest.raises(InputError, match=f"max_length={longest + 1} need {shape.max_positions + 1} positions"):
         check_config(RunConfig(**{**config.values, "max_length": longest + 1}), shape)
+    alone = RunConfig(tuning="none", backbone=config.backbone, max_length=shape.max_positions)
+    check_config(alone, shape)
+    longer = RunConfig(**{**alone.values, "max_length": shape.max_positions + 1})
+    with pytest.raises(InputError, match=f"needs {shape.max_positions + 1} positions, with 0 before the text"):
+        check_config(longer, shape)
 
 
 def test_layers_draw_their_dropout_from_one_seed_an_example_of_the_runs_own_stream(config: RunConfig) -> None:

@@ -236,6 +236,25 @@ def test_what_another_tool_does_not_say_stays_unknown_in_any_format_it_is_writte
     assert read_adapter(folder.parent / "peft").known.keys() == known
 
 
+def test_what_a_config_leaves_out_has_micm_nlps_defaults(folder: Path) -> None:
+    path = folder / "adapter_config.json"
+    left_out = {"encoder_reparameterization_type", "encoder_num_layers", "encoder_dropout", "token_dim"}
+    values = json.loads(path.read_text())
+    assert left_out <= values.keys()
+    path.write_text(json.dumps({name: value for name, value in values.items() if name not in left_out}))
+    prompt = read_adapter(folder).config.tuning
+    assert isinstance(prompt, PromptConfig)
+    assert (prompt.encoder_type, prompt.encoder_num_layers, prompt.encoder_dropout) == ("mlp", 2, 0.0)
+
+
+def test_the_size_of_input_embeddings_is_written_of_an_xpe_alone(places: dict[str, str], tmp_path: Path) -> None:
+    for ratio, expected in ((1.0, 32), (0.5, None)):
+        adapter = make_adapter(places["xlm-roberta"], encoder_ratio=ratio, encoder_input_size=32)
+        write_micm(adapter, tmp_path / str(ratio))
+        settings = json.loads((tmp_path / str(ratio) / "adapter_config.json").read_text())
+        assert settings["encoder_input_size"] == expected
+
+
 def test_an_adapter_of_a_class_that_micm_nlp_has_no_head_for_is_not_written(places: dict[str, str]) -> None:
     def refuse(**values: Any) -> str:
         with pytest.raises(InputError) as caught:
