@@ -7,8 +7,9 @@ import polars as pl
 
 from sweep.analysis.effort import costs, importances, learning_curves, rungs
 from sweep.analysis.per_language import extremes, kinship_table, language_table
+from sweep.analysis.problems import Problems
 from sweep.analysis.published import published_table, why_not_comparable
-from sweep.analysis.reading import PROBLEM_SCHEMA, read_results
+from sweep.analysis.reading import read_results
 from sweep.analysis.results import Experiment, Results
 from sweep.analysis.rows import table_of
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
@@ -97,7 +98,7 @@ def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFra
     A search or replication is looked for beside its half.
     """
     found = [table_of(CurseRow, [])]
-    problems = []
+    problems = Problems()
     for one in results.experiments:
         for other in _other_halves(one):
             pair = (other, one.folder) if one.sweep.kind == "replicate" else (one.folder, other)
@@ -107,10 +108,9 @@ def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFra
                         winners_curse(*[read_results([half], exclude, metric=results.metric) for half in pair])
                     )
             except InputError as error:  # nobody has asked for this experiment
-                problem = f"without its half of the winner's curse, which cannot be read: {error}"
-                problems.append({"experiment": one.name, "problem": problem})
+                problems.add(one.name, f"without its half of the winner's curse, which cannot be read: {error}")
     table = pl.concat(found).unique(maintain_order=True)
-    return table, pl.DataFrame(problems, schema=PROBLEM_SCHEMA)
+    return table, problems.table()
 
 
 def _other_halves(one: Experiment) -> list[Folder]:

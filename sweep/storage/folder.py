@@ -6,7 +6,6 @@ object storage because one PUT is. Whatever fails is an InputError that names th
 
 import errno
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,15 +17,12 @@ from urllib.request import url2pathname
 import pyarrow as pa
 from pyarrow import fs
 
+from sweep.storage.file_system import TEMPORARY, append_to_file, read_file, write_file
 from sweep.storage.object_storage import Bucket, connect, describe_error, is_object_storage
 from sweep.storage.pieces import Pieces, last_piece, read_pieces
 from xpe_core.errors import InputError
 
 Location = Union[str, Path, "Folder"]
-
-STALE_TRIES = 3
-"""Of reading a file that another machine replaces on NFS in this moment."""
-TEMPORARY = ".tmp"
 
 
 def split_uri(uri: str) -> tuple["Folder", str]:
@@ -39,20 +35,20 @@ def split_uri(uri: str) -> tuple["Folder", str]:
 class Folder:
     """One folder; names of files in it may have parts (`runs/part-0000.parquet`)."""
 
-    def __init__(self, place: Location) -> None:
+    def __init__(self, location: Location) -> None:
         """Take a path or the URI of object storage; InputError where it is neither. Nothing is made."""
         self._bucket: Bucket | None = None
         self._root: str
-        if isinstance(place, Folder):
-            self._bucket, self._root = place._bucket, place._root
-        elif str(place).startswith("file:///"):
-            self._root = url2pathname(str(place).removeprefix("file://"))
-        elif is_object_storage(str(place)):
-            self._bucket, self._root = connect(str(place))
-        elif not str(place).strip():
+        if isinstance(location, Folder):
+            self._bucket, self._root = location._bucket, location._root
+        elif str(location).startswith("file:///"):
+            self._root = url2pathname(str(location).removeprefix("file://"))
+        elif is_object_storage(str(location)):
+            self._bucket, self._root = connect(str(location))
+        elif not str(location).strip():
             raise InputError("storage is empty: name a folder, or write . for the one that you are in")
         else:
-            self._root = str(_without_tilde(place))
+            self._root = str(_without_tilde(location))
         self._growing: dict[str, Pieces] = {}
 
     def __str__(self) -> str:
@@ -90,7 +86,7 @@ class Folder:
         """Return a file's content, None where there is no such file."""
         with self.explain("read"), suppress(FileNotFoundError):
             if self._bucket is None:
-                return _read(Path(self._root, name))
+                return read_file(Path(self._root, name))
             return _read_object(self._bucket.system, f"{self._root}/{name}")
         return None
 
@@ -98,7 +94,7 @@ class Folder:
         """Put a file in its place, whole; where that fails, the old one is still there."""
         with self.explain("written"):
             if self._bucket is None:
-                _write(Path(self._root, name), content)
+                write_file(Path(self._root, name), content)
                 return
             with self._bucket.system.open_output_stream(f"{self._root}/{name}") as stream:
                 stream.write(content)
@@ -110,7 +106,7 @@ class Folder:
         """
         if self._bucket is None:
             with self.explain("written"):
-                _append(self._grown(name), content)
+                append_to_file(self._grown(name), content)
             return
         if name not in self._growing:
             self._growing[name] = Pieces(*self._pieces_of(name))
@@ -246,12 +242,12 @@ class Folder:
         return Path(self._root, name) if last is None else Path(below._root, last)
 
 
-def _without_tilde(place: Location) -> Path:
+def _without_tilde(location: Location) -> Path:
     """Return a path with a home folder in the place of `~`, which no shell replaces in `--storage=~/results`."""
     try:
-        return Path(str(place)).expanduser()
+        return Path(str(location)).expanduser()
     except RuntimeError:
-        raise InputError(f"storage {place}: there is no such user, whose home folder ~ is to be") from None
+        raise InputError(f"storage {location}: there is no such user, whose home folder ~ is to be") from None
 
 
 def _read_object(system: fs.FileSystem, path: str) -> bytes:
@@ -263,44 +259,3 @@ def _read_object(system: fs.FileSystem, path: str) -> bytes:
             if system.get_file_info(path).type == fs.FileType.NotFound:
                 raise FileNotFoundError(path) from None
             raise
-
-
-def _read(path: Path) -> bytes:
-    for _ in range(STALE_TRIES - 1):
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            if error.errno != errno.ESTALE:
-                raise
-    return path.read_bytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent)
-    try:
-        os.fchmod(handle, 0o644)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _append(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        before = os.fstat(handle).st_size
-        try:
-            if os.write(handle, content) < len(content):  # a disk that fills up takes a part
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(handle)  # NFS says only here that there was no room
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(handle, before)
-            raise
-    finally:
-        os.close(handle)
