@@ -19,24 +19,32 @@ from sweep.records.states import State
 
 MIN_TRIALS = 4
 """Complete trials below which nothing is said of importance."""
-CURVE_SCHEMA = {
-    "experiment": pl.String,
-    "trial_id": pl.String,
-    "trial_number": pl.Int64,
-    "config_id": pl.String,
-    "arm": pl.String,
-    "method": pl.String,
-    "state": pl.String,
-    "step": pl.Int64,
-    "score": pl.Float64,
-    "is_last": pl.Boolean,
-}
 IMPORTANCE_SCHEMA = {
     "experiment": pl.String,
     "field": pl.String,
     "importance": pl.Float64,
     "num_trials": pl.Int64,
 }
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """A trial at one of its reports."""
+
+    experiment: str
+    trial_id: str
+    trial_number: int
+    config_id: str
+    arm: str | None
+    """Of a grid."""
+    method: str
+    state: str | None
+    """None before its end."""
+    step: int
+    score: float
+    """Selection accuracy, the mean over the trial's seeds."""
+    is_last: bool
+    """Whether the trial reported nothing later: with state `pruned` it was stopped here."""
 
 
 @dataclass(frozen=True)
@@ -101,21 +109,28 @@ def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
 
 
 def learning_curves(experiments: Sequence[Experiment]) -> pl.DataFrame:
-    """Return every trial's selection accuracy by step, and where it was stopped.
-
-    Columns: experiment, trial_id, trial_number, config_id, arm (of a grid), method, state (null: not ended), step,
-    score (mean over the trial's seeds), is_last (whether the trial reported nothing later: with state `pruned` it
-    was stopped here).
-    """
+    """Return every trial's selection accuracy by step, and where it was stopped, a `CurveRow` each."""
     rows = []
     for one in experiments:
         for record in read_ledger(one.folder).values():
             config = record.run_config
-            identity = (one.name, record.trial_id, record.number, config.config_id)
-            facts = (*identity, record.arm, config.method, record.state)
             last = max(record.reports, default=0)
-            rows += [(*facts, step, value, step == last) for step, value in sorted(record.reports.items())]
-    return pl.DataFrame(rows, schema=CURVE_SCHEMA, orient="row")
+            for step, score in sorted(record.reports.items()):
+                rows.append(
+                    CurveRow(
+                        experiment=one.name,
+                        trial_id=record.trial_id,
+                        trial_number=record.number,
+                        config_id=config.config_id,
+                        arm=record.arm,
+                        method=config.method,
+                        state=record.state,
+                        step=step,
+                        score=score,
+                        is_last=step == last,
+                    )
+                )
+    return table_of(CurveRow, rows)
 
 
 def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFrame:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from sweep.analysis.report_data import ReportData
 from sweep.report.charts.arms import difference_chart, published_chart, score_chart
 from sweep.report.charts.drawing import Chart
-from sweep.report.charts.languages import language_chart, tradeoff_chart
+from sweep.report.charts.languages import language_chart
 from sweep.report.charts.searches import curve_chart, importance_chart, promise_chart
+from sweep.report.charts.tradeoff import tradeoff_chart
 
 __all__ = ["Chart", "all_charts"]
 

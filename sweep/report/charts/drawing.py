@@ -3,11 +3,19 @@
 Colours are the page's custom properties, so that one picture serves light, dark and paper.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import altair as alt
+
+from xpe_core.json_types import Json, JsonObject
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ChartRow: TypeAlias = Mapping[str, str | int | float | bool | None]
+"""A mark's values."""
 
 ROWS = "rows"
 """The data set of a chart that has one."""
@@ -16,7 +24,7 @@ ROW_PIXELS = 17
 PALETTE = [f"var(--series-{number})" for number in range(1, 9)]
 KINDS = ("low-performing", "unseen", "seen", "in no group", "unknown")
 """Of languages, as far as the language table knows them."""
-CONFIG: dict[str, Any] = {
+CONFIG: JsonObject = {
     "background": None,
     "font": 'system-ui, "Noto Sans", sans-serif',  # the page's: what is measured is what is shown
     "view": {"stroke": None},
@@ -40,7 +48,7 @@ class Chart:
     name: str
     title: str
     """What it shows, also for those who cannot see it."""
-    specification: dict[str, Any]
+    specification: JsonObject
     """Of Vega-Lite."""
     legend: tuple[str, ...] = ()
     """What the numbers 1, 2, ... at its points stand for."""
@@ -56,22 +64,27 @@ def finish(
     title: str,
     chart: alt.Chart | alt.LayerChart | alt.FacetChart,
     legend: Sequence[str] = (),
-    **datasets: Sequence[dict[str, Any]],
+    **datasets: Sequence[ChartRow],
 ) -> Chart:
     """Return a chart as wide as the page lets it be, with its data sets.
 
     They are put in last: Altair copies what a chart holds at every step, and checks each row.
     """
-    specification = chart.properties(width="container").to_dict()
+    specification: dict[str, Json] = chart.properties(width="container").to_dict()
     specification["description"] = f"{title}. The tables say the same in numbers."  # read to who does not see it
     specification["autosize"] = {"type": "fit-x", "contains": "padding"}
     return Chart(name, title, {**specification, "datasets": datasets, "config": CONFIG}, tuple(legend))
 
 
+def drawn(point: "DataclassInstance") -> ChartRow:
+    """Return the values of a mark, without those that it has none of."""
+    return {name: value for name, value in vars(point).items() if value is not None}
+
+
 def label_points(base: alt.Chart) -> alt.LayerChart | alt.Chart:
-    """Return the labels of points at the places that `place_labels` has found: fields label, dx and dy."""
-    offsets: dict[str, Any] = {name: alt.expr(f"datum.{name}") for name in ("dx", "dy")}
-    marks = base.mark_text(align="center", baseline="middle", fontSize=11, fill="var(--ink)", **offsets)
+    """Return the labels of points where `place_labels` has put them: fields label, dx and dy."""
+    dx, dy = alt.expr("datum.dx"), alt.expr("datum.dy")
+    marks = base.mark_text(align="center", baseline="middle", fontSize=11, fill="var(--ink)", dx=dx, dy=dy)
     return marks.encode(text="label:N")
 
 
@@ -87,8 +100,7 @@ def y_axis(field: str, title: str) -> alt.Y:
 
 def color_by(field: str, names: Sequence[str], of: Sequence[str] | None = None) -> alt.Color:
     """Return colours by name, those that they have among all names `of`; beyond the palette they repeat."""
-    places = [(of or names).index(name) for name in names]
-    colors = [PALETTE[place % len(PALETTE)] for place in places]
+    colors = [PALETTE[(of or names).index(name) % len(PALETTE)] for name in names]
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(names), range=colors), title=None)
 
 
@@ -107,7 +119,7 @@ def is_chosen(*fields: str) -> str:
 def shape_by(field: str, names: Sequence[str]) -> alt.Shape:
     """Return shapes by name."""
     shapes = ["circle", "square", "triangle-up", "diamond"]
-    chosen = [shapes[place % len(shapes)] for place in range(len(names))]
+    chosen = [shapes[index % len(shapes)] for index in range(len(names))]
     return alt.Shape(f"{field}:N", scale=alt.Scale(domain=list(names), range=chosen), title=None)
 
 
@@ -116,16 +128,22 @@ def tooltips(**titles: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
 
 
-def bounds(row: dict[str, Any], value: str, low: str = "low", high: str = "high") -> dict[str, float | None]:
+def bounds(value: float | None, low: float | None, high: float | None, suffix: str = "") -> ChartRow:
     """Return the ends of a value's interval in percent, the value itself where a single seed has none."""
-    return {end: rounded(row[value] if row[end] is None else row[end]) for end in (low, high)}
+    ends = {"low": value if low is None else low, "high": value if high is None else high}
+    return {f"{name}{suffix}": rounded(end) for name, end in ends.items()}
 
 
-def percents(row: dict[str, Any], *names: str) -> dict[str, float | None]:
+def percents(**values: float | None) -> ChartRow:
     """Return these shares of 1 in percent."""
-    return {name: rounded(row[name]) for name in names}
+    return {name: rounded(value) for name, value in values.items()}
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a share of 1 in percent, for its place in a chart; what is read is in texts beside it."""
-    return None if value is None else round(100 * value, 3)
+    """Return a share of 1 in percent, for where it stands in a chart; what is read is in texts beside it."""
+    return None if value is None else to_percent(value)
+
+
+def to_percent(value: float) -> float:
+    """Return a share of 1 in percent, as `rounded`."""
+    return round(100 * value, 3)

@@ -1,161 +1,141 @@
-"""Languages one by one, and low-performing against seen ones."""
+"""Every language with an arm against itself with the baseline."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import altair as alt
-import polars as pl
 
+from sweep.analysis.per_language import LanguageRow
 from sweep.analysis.report_data import ReportData
+from sweep.analysis.rows import rows_of
 from sweep.report.charts.drawing import (
     KINDS,
     PALETTE,
     Chart,
+    ChartRow,
     chart_of,
     choice,
-    color_by,
+    drawn,
     finish,
     is_chosen,
     label_points,
-    percents,
-    rounded,
     shape_by,
+    to_percent,
     tooltips,
     x_axis,
     y_axis,
 )
 from sweep.report.charts.labels import place_labels
-from sweep.report.sheet import interval, percent, points
-from xpe_core.tunings import METHOD_NAMES
+from sweep.report.sheet import interval, points
+
+HEIGHT = 420
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A language with an arm on a source set; scores in percent."""
+
+    cell: str
+    arm: str
+    language: str
+    score: float
+    before: float
+    """With the baseline."""
+    shown: str
+    change: str
+    label: str
+    """Empty of all but the languages that gain and lose most."""
+    dx: float | None = None
+    dy: float | None = None
 
 
 def language_chart(data: ReportData) -> Chart | None:
     """Return every language's score with an arm against that with the baseline; the arm is chosen."""
-    table = data.languages.filter(pl.col("difference").is_not_null() & pl.col("score").is_not_null())
-    if table.is_empty():
+    found = list(_find_points(data))
+    if not found:
         return None
-    extreme = {(row["source_set"], row["arm"], row["language"]) for row in data.extremes.iter_rows(named=True)}
-    rows, facts = [], {}
-    for row in table.iter_rows(named=True):
-        named = row["name"] or row["language"]
-        facts[row["language"]] = {
-            **{key: row[key] for key in ("language", "family", "script")},
-            **{"name": named, "kind": _kind(row)},
-        }
-        rows.append(
-            {
-                **{"cell": f"{row['arm']} on {row['source_set']}", "arm": row["arm"], "language": row["language"]},
-                **{"score": rounded(row["score"]), "before": rounded(row["score"] - row["difference"])},
-                "shown": interval(row["score"], row["low"], row["high"]),
-                "change": interval(row["difference"], row["difference_low"], row["difference_high"], points),
-                "label": named if (row["source_set"], row["arm"], row["language"]) in extreme else "",
-            }
-        )
     searched = {cell.arm for cell in data.results.shown if data.results.is_searched(cell)}
     # fresh seeds first: a search's own say more good of what it chose
-    cells = list(dict.fromkeys(row["cell"] for row in sorted(rows, key=lambda row: row["arm"] in searched)))
-    cell = choice("cell", "Arm", cells, cells[0])
-    tooltip = tooltips(name="language", language="code", family="family", script="script", kind="kind")
-    tooltip += tooltips(shown=f"{data.metric} [95 %]", change=f"difference to {data.baseline}")
-    kinds = [kind for kind in KINDS if any(fact["kind"] == kind for fact in facts.values())]
-    colors = alt.Scale(domain=kinds, range=[PALETTE[KINDS.index(kind)] for kind in kinds])
-    known = alt.LookupData(alt.NamedData("facts"), "language", ["family", "script", "name", "kind"])
-    base = chart_of().transform_filter(is_chosen("cell")).transform_lookup("language", known)
-    base = base.encode(
-        x=x_axis("before", f"with {data.baseline}, in %"),
-        y=y_axis("score", "with the arm, in %"),
-        tooltip=tooltip,
-    )
-    color = alt.Color("kind:N", scale=colors, title=None)
-    dots = base.mark_point(filled=True, size=45, opacity=0.75).encode(color=color, shape=shape_by("kind", kinds))
-    between = _ends(rows, "before", "score")
-    for name in cells:
-        _place([row for row in rows if row["cell"] == name and row["label"]], "before", "score", between, between, 420)
-    labels = label_points(base.transform_filter("datum.label !== ''"))
-    ends = [{"before": end, "score": end} for end in between]
-    equal = chart_of("ends").mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
-    equal = equal.encode(x="before:Q", y="score:Q")
-    chart = equal + dots + labels
+    cells = list(dict.fromkeys(point.cell for point in sorted(found, key=lambda point: point.arm in searched)))
+    values = [value for point in found for value in (point.before, point.score)]
+    ends = min(values), max(values)
+    facts = _describe_languages(data, {point.language for point in found})
+    chart = _draw(data, cells, [kind for kind in KINDS if any(fact["kind"] == kind for fact in facts)])
     what = f"Each language with an arm (up) and with {data.baseline} (right): above the line it gains"
     return finish(
         "languages",
         what,
-        chart.add_params(cell).properties(height=420),
-        rows=rows,
-        ends=ends,
-        facts=list(facts.values()),
+        chart,
+        rows=[drawn(point) for point in _place_all(found, cells, ends)],
+        ends=[{"before": end, "score": end} for end in ends],
+        facts=facts,
     )
 
 
-def tradeoff_chart(data: ReportData) -> Chart | None:
-    """Return all finished configurations, low-performing against seen languages, and the front."""
-    if data.front.is_empty():
-        return None
-    rows = [
-        {
-            **{key: row[key] for key in ("arm", "source_set", "method", "num_seeds", "on_front")},
-            **{"config": row["config_id"][:8], "experiment": row["experiment"]},
-            **percents(row, "low_performing", "seen"),
-            **{"low_shown": percent(row["low_performing"]), "seen_shown": percent(row["seen"])},
-            "label": "",
+def _find_points(data: ReportData) -> Iterator[_Point]:
+    extreme = set(data.extremes.select("source_set", "arm", "language").iter_rows())
+    for row in rows_of(LanguageRow, data.languages):
+        if row.score is None or row.difference is None:
+            continue
+        yield _Point(
+            cell=f"{row.arm} on {row.source_set}",
+            arm=row.arm,
+            language=row.language,
+            score=to_percent(row.score),
+            before=to_percent(row.score - row.difference),
+            shown=interval(row.score, row.low, row.high),
+            change=interval(row.difference, row.difference_low, row.difference_high, points),
+            label=row.name or row.language if (row.source_set, row.arm, row.language) in extreme else "",
+        )
+
+
+def _describe_languages(data: ReportData, languages: set[str]) -> list[ChartRow]:
+    facts: dict[str, ChartRow] = {
+        row.language: {
+            "language": row.language,
+            "family": row.family,
+            "script": row.script,
+            "name": row.name or row.language,
+            "kind": _kind(row),
         }
-        for row in data.front.iter_rows(named=True)
-    ]
-    front_rows = [row for row in rows if row["on_front"]]
-    for number, row in enumerate(front_rows, start=1):
-        row["label"] = str(number)
-    _place(front_rows, "seen", "low_performing", _ends(rows, "seen"), _ends(rows, "low_performing"), 380)
-    legend = [
-        f"{row['arm']} trained on {row['source_set']} (config {row['config']}): {row['seen_shown']} seen, "
-        f"{row['low_shown']} low-performing"
-        for row in front_rows
-    ]
-    tooltip = tooltips(experiment="experiment", arm="arm", source_set="trained on", config="configuration")
-    tooltip += tooltips(num_seeds="seeds", seen_shown="seen", low_shown="low-performing")
-    methods = [method for method in METHOD_NAMES if any(row["method"] == method for row in rows)]
-    base = chart_of().encode(
-        x=x_axis("seen", "seen languages, in %"), y=y_axis("low_performing", "low-performing languages, in %")
-    )
-    dots = base.mark_point(filled=True).encode(
-        color=color_by("method", methods, tuple(METHOD_NAMES)),
-        shape=shape_by("method", methods),
-        size=alt.condition(alt.datum.on_front, alt.value(110), alt.value(40)),
-        opacity=alt.condition(alt.datum.on_front, alt.value(1), alt.value(0.6)),
-        tooltip=tooltip,
-    )
-    front = base.transform_filter(alt.datum.on_front)
-    line = front.mark_line(interpolate="step-before", color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
-    what = (
-        "Every finished configuration on low-performing (up) and on seen languages (right); "
-        "of the numbered ones none is beaten on both"
-    )
-    chart = line + dots + label_points(front)
-    return finish("trade-off", what, chart.properties(height=380), legend, rows=rows)
+        for row in rows_of(LanguageRow, data.languages)
+        if row.language in languages
+    }
+    return list(facts.values())
 
 
-def _place(
-    rows: Sequence[dict[str, Any]],
-    x: str,
-    y: str,
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
-    height: float,
-) -> None:
-    """Add to rows with labels where these stand."""
-    points = [(row[x], row[y]) for row in rows]
-    offsets = place_labels(points, [row["label"] for row in rows], x_range, y_range, height)
-    for row, offset in zip(rows, offsets, strict=True):
-        row |= {"dx": offset.dx, "dy": offset.dy}
-
-
-def _kind(row: dict[str, Any]) -> str:
-    if row["excluded"]:
+def _kind(row: LanguageRow) -> str:
+    if row.excluded:
         return "in no group"
-    if row["seen"] is None:
+    if row.seen is None:
         return "unknown"
-    return "low-performing" if row["low_performing"] else "seen" if row["seen"] else "unseen"
+    return "low-performing" if row.low_performing else "seen" if row.seen else "unseen"
 
 
-def _ends(rows: Sequence[dict[str, Any]], *names: str) -> tuple[float, float]:
-    values = [row[name] for row in rows for name in names]
-    return min(values), max(values)
+def _place_all(found: Sequence[_Point], cells: Sequence[str], ends: tuple[float, float]) -> list[_Point]:
+    """Return the points with where their labels stand: one cell is seen at a time."""
+    placed = list(found)
+    for name in cells:
+        indices = [index for index, point in enumerate(found) if point.cell == name and point.label]
+        where = [(found[index].before, found[index].score) for index in indices]
+        offsets = place_labels(where, [found[index].label for index in indices], ends, ends, HEIGHT)
+        for index, offset in zip(indices, offsets, strict=True):
+            placed[index] = replace(placed[index], dx=offset.dx, dy=offset.dy)
+    return placed
+
+
+def _draw(data: ReportData, cells: Sequence[str], kinds: Sequence[str]) -> alt.LayerChart:
+    """Return the picture: the line of equals, the languages, and the labels of some."""
+    tooltip = tooltips(name="language", language="code", family="family", script="script", kind="kind")
+    tooltip += tooltips(shown=f"{data.metric} [95 %]", change=f"difference to {data.baseline}")
+    known = alt.LookupData(alt.NamedData("facts"), "language", ["family", "script", "name", "kind"])
+    base = chart_of().transform_filter(is_chosen("cell")).transform_lookup("language", known)
+    x, y = x_axis("before", f"with {data.baseline}, in %"), y_axis("score", "with the arm, in %")
+    base = base.encode(x=x, y=y, tooltip=tooltip)
+    colors = alt.Scale(domain=list(kinds), range=[PALETTE[KINDS.index(kind)] for kind in kinds])
+    color = alt.Color("kind:N", scale=colors, title=None)
+    dots = base.mark_point(filled=True, size=45, opacity=0.75).encode(color=color, shape=shape_by("kind", kinds))
+    labels = label_points(base.transform_filter("datum.label !== ''"))
+    equal = chart_of("ends").mark_line(color="var(--muted)", strokeWidth=1, strokeDash=[4, 3])
+    chart = equal.encode(x="before:Q", y="score:Q") + dots + labels
+    return chart.add_params(choice("cell", "Arm", cells, cells[0])).properties(height=HEIGHT)

@@ -1,21 +1,29 @@
 """What a search promised, what mattered in it, and how its trials learnt."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import altair as alt
 import polars as pl
 
+from sweep.analysis.effort import CurveRow
 from sweep.analysis.report_data import ReportData
+from sweep.analysis.rows import rows_of
+from sweep.analysis.tradeoff import CurseRow
 from sweep.records.states import State
 from sweep.report.charts.drawing import (
     ROW_PIXELS,
     Chart,
+    ChartRow,
     bounds,
     chart_of,
     choice,
     color_by,
+    drawn,
     finish,
     is_chosen,
     percents,
-    rounded,
+    to_percent,
     tooltips,
     x_axis,
     y_axis,
@@ -29,22 +37,11 @@ MAX_CURVES = 200
 
 def promise_chart(data: ReportData) -> Chart | None:
     """Return what a search promised and what its replication held."""
-    rows = [
-        {
-            **{key: row[key] for key in ("replication", "measure")},
-            "arm": f"{row['replication']}: {row['arm']}",
-            **percents(row, "search_score", "replication_score"),
-            **bounds(row, "replication_score"),
-            "promised": percent(row["search_score"]),
-            "held": interval(row["replication_score"], row["low"], row["high"]),
-        }
-        for row in data.curse.iter_rows(named=True)
-        if row["search_score"] is not None and row["replication_score"] is not None
-    ]
+    rows = [row for row in rows_of(CurseRow, data.curse) if None not in (row.search_score, row.replication_score)]
     if not rows:
         return None
-    measures = list(dict.fromkeys(row["measure"] for row in rows))
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    measures = list(dict.fromkeys(row.measure for row in rows))
+    arms = list(dict.fromkeys(map(_name_arm, rows)))
     tooltip = tooltips(arm="arm", measure="measure", promised="the search promised", held="held [95 %]")
     base = chart_of().encode(
         y=alt.Y("measure:N", sort=measures, title=None),
@@ -57,8 +54,23 @@ def promise_chart(data: ReportData) -> Chart | None:
     mean = base.mark_point(filled=True, size=70, opacity=1).encode(x=x_axis("replication_score", what))
     promised = base.mark_tick(thickness=3, size=ROW_PIXELS).encode(x=x_axis("search_score", what))
     height = ROW_PIXELS * len(measures) * (len(arms) + 1)
+    chart = (held + mean + promised).properties(height=height)
     what = "What the search promised (tick) and what fresh seeds held (point with 95 % interval)"
-    return finish("promise", what, (held + mean + promised).properties(height=height), rows=rows)
+    return finish("promise", what, chart, rows=list(map(_draw_promise, rows)))
+
+
+def _draw_promise(row: CurseRow) -> ChartRow:
+    return {
+        **{"replication": row.replication, "measure": row.measure, "arm": _name_arm(row)},
+        **percents(search_score=row.search_score, replication_score=row.replication_score),
+        **bounds(row.replication_score, row.low, row.high),
+        "promised": percent(row.search_score),
+        "held": interval(row.replication_score, row.low, row.high),
+    }
+
+
+def _name_arm(row: CurseRow) -> str:
+    return f"{row.replication}: {row.arm}"
 
 
 def importance_chart(data: ReportData) -> Chart | None:
@@ -86,30 +98,68 @@ def importance_chart(data: ReportData) -> Chart | None:
     return finish("importance", "Importance of the searched fields", chart.properties(height=height), rows=rows)
 
 
+@dataclass(frozen=True)
+class _Report:
+    """A trial at one of its reports; the score in percent."""
+
+    experiment: str
+    trial: int
+    step: int
+    score: float
+    shown: str
+    state: str
+    what: str
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """A step at which an experiment's trials are compared."""
+
+    experiment: str
+    step: int
+    seen: bool
+
+
 def curve_chart(data: ReportData) -> Chart | None:
     """Return every trial's learning curve, the rungs, and where trials were stopped; the experiment is chosen."""
-    rows = []
+    reports = list(_find_reports(data))
+    if not reports:
+        return None
+    searches = set(data.rungs["experiment"])
+    # an empty layer would have no place on the axes: where nothing was stopped the marks are there and not seen
+    steps = [_Rung(name, step, True) for name, step in data.rungs.select("experiment", "step").iter_rows()]
+    steps += [_Rung(one.experiment, one.step, False) for one in reports if one.experiment not in searches]
+    names = list(dict.fromkeys(one.experiment for one in reports))
+    kinds = sorted({one.what for one in reports}, key=lambda what: (*METHOD_NAMES, what).index(what))
+    rungs_are = ": dashed are ASHA's rungs, crosses are trials that were stopped" if searches else " of all trials"
+    return finish(
+        "curves",
+        f"Learning curves{rungs_are}",
+        _draw_curves(names, kinds),
+        rows=list(map(drawn, reports)),
+        steps=list(map(drawn, steps)),
+    )
+
+
+def _find_reports(data: ReportData) -> Iterator[_Report]:
     for name, table in sections(data.curves, "experiment"):
         last = table.filter("is_last").sort("step", "score", descending=True)["trial_id"].to_list()[:MAX_CURVES]
-        for row in table.filter(pl.col("trial_id").is_in(last)).iter_rows(named=True):
-            rows.append(
-                {
-                    **{"experiment": name, "trial": row["trial_number"] + 1, "step": row["step"]},
-                    **{"score": rounded(row["score"]), "shown": percent(row["score"])},
-                    **{"state": row["state"] or State.RUNNING.value, "what": row["arm"] or row["method"]},
-                    "stopped": row["is_last"] and row["state"] == State.PRUNED,
-                }
+        for row in rows_of(CurveRow, table.filter(pl.col("trial_id").is_in(last))):
+            yield _Report(
+                experiment=name,
+                trial=row.trial_number + 1,
+                step=row.step,
+                score=to_percent(row.score),
+                shown=percent(row.score),
+                state=row.state or State.RUNNING.value,
+                what=row.arm or row.method,
+                stopped=row.is_last and row.state == State.PRUNED,
             )
-    if not rows:
-        return None
-    steps = [{"experiment": row["experiment"], "step": row["step"]} for row in data.rungs.iter_rows(named=True)]
-    searches = {row["experiment"] for row in steps}
-    # an empty layer would have no place on the axes: where nothing was stopped the marks are there and not seen
-    steps = [{**row, "seen": True} for row in steps]
-    steps += [{**row, "seen": False} for row in rows if row["experiment"] not in searches]
-    names = list(dict.fromkeys(row["experiment"] for row in rows))
-    experiment = choice("experiment", "Experiment", names, names[0])
-    kinds = sorted(dict.fromkeys(row["what"] for row in rows), key=lambda what: (*METHOD_NAMES, what).index(what))
+
+
+def _draw_curves(names: Sequence[str], kinds: Sequence[str]) -> alt.LayerChart:
+    """Return the picture: rungs, curves, where trials were stopped, and what is pointed at."""
     over = alt.selection_point(name="over", fields=["trial"], on="pointerover", nearest=True, clear="pointerout")
     tooltip = tooltips(trial="trial", what="arm or method", state="state", step="step", shown="accuracy")
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8))
@@ -125,6 +175,5 @@ def curve_chart(data: ReportData) -> Chart | None:
     rungs = chart_of("steps").transform_filter(is_chosen("experiment"))
     is_rung = alt.condition(alt.datum.seen, alt.value(1), alt.value(0))
     rungs = rungs.mark_rule(color="var(--muted)", strokeDash=[2, 3]).encode(x=x, opacity=is_rung)
-    chart = (rungs + lines + ends + reports).add_params(experiment).properties(height=320)
-    rungs_are = ": dashed are ASHA's rungs, crosses are trials that were stopped" if searches else " of all trials"
-    return finish("curves", f"Learning curves{rungs_are}", chart, rows=rows, steps=steps)
+    experiment = choice("experiment", "Experiment", names, names[0])
+    return (rungs + lines + ends + reports).add_params(experiment).properties(height=320)

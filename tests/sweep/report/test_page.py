@@ -131,7 +131,7 @@ def test_a_page_loads_itself_again_only_while_it_is_watched(everything: ReportDa
 
 
 def test_a_chart_places_its_marks_where_the_tables_numbers_are(everything: ReportData) -> None:
-    rows = _data(all_charts(everything)["score"].specification)
+    rows = _data(_specify(everything, "score"))
     xpe = next(r for r in rows if (r["arm"], r["group"], r["source_set"]) == ("xpe", "low_performing", "enarzho"))
     expected = everything.main.filter(arm="xpe", group="low_performing", source_set="enarzho").row(0, named=True)
     assert xpe["score"] == pytest.approx(100 * expected["score"], abs=5e-4)
@@ -139,11 +139,11 @@ def test_a_chart_places_its_marks_where_the_tables_numbers_are(everything: Repor
 
 
 def test_many_arms_stand_in_a_row_each_and_few_in_colours(everything: ReportData, tmp_path: Path) -> None:
-    few = all_charts(everything)["score"].specification
+    few = _specify(everything, "score")
     assert [parameter["name"] for parameter in few["params"]] == ["chosen_group"]
     arms = {f"dual_{tenth}": {"encoder_ratio": tenth / 10} for tenth in range(1, 10)}
     write_grid(tmp_path / "many", {"spt": {"encoder_ratio": 0.0}, **arms}, flat)
-    many = all_charts(read_report_data([Folder(tmp_path / "many")]))["score"].specification
+    many = _specify(read_report_data([Folder(tmp_path / "many")]), "score")
     assert [parameter["name"] for parameter in many["params"]] == ["chosen_group", "chosen_source_set"]
     assert [layer["encoding"]["y"]["field"] for layer in (few["layer"][0], many["layer"][0])] == ["source_set", "arm"]
 
@@ -153,7 +153,7 @@ def test_published_figures_have_a_chart_where_there_are_any(tmp_path: Path) -> N
     arms = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
     write_grid(tmp_path / "real", arms, lambda run, code: 0.6, codes=ALL_CODES, base=base, source_sets=["joshi5"])
     data = read_report_data([Folder(tmp_path / "real")])
-    rows = _data(all_charts(data)["published"].specification)
+    rows = _data(_specify(data, "published"))
     compared = data.published.filter(data.published["score"].is_not_null())
     assert [row["theirs"] for row in rows] == [f"{100 * value:.1f}" for value in compared["published"]]
     assert len(rows) == 8
@@ -162,6 +162,11 @@ def test_published_figures_have_a_chart_where_there_are_any(tmp_path: Path) -> N
 def _flat(table: list[list[str]]) -> list[list[str]]:
     """Return a table's texts without the spaces and line breaks that only lay it out."""
     return [[re.sub(r"\s+", "", cell) for cell in row] for row in table]
+
+
+def _specify(data: ReportData, name: str) -> dict[str, Any]:
+    """Return a chart as a browser reads it."""
+    return dict(json.loads(json.dumps(all_charts(data)[name].specification)))
 
 
 def _data(specification: dict[str, Any]) -> list[dict[str, Any]]:
