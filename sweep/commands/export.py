@@ -38,12 +38,11 @@ def export(
     storage: Storage = "results",
 ) -> None:
     """Write trained prompts with their heads as adapters that other tools load."""
-    from sweep.publish import exporting
+    from sweep.publish import HubOptions, exporting
 
     if best_run and (run_id is not None or all_seeds):
         raise InputError("--best is one run; --run and --all-seeds go without it")
     if best_run and to.startswith(exporting.HUB):
         raise InputError("--best is one run; to the hub go all seeds of a configuration, or the run that --run names")
-    hub: dict[str, object] = {"dry_run": dry_run, "into": into, "private": private, "license": license}
-    hub |= {"datasets": datasets, "base_model": base_model}
+    hub = HubOptions(dry_run, into, private, license, tuple(datasets or ()), base_model)
     exporting.export(Console(), storage, name, run_id, all_seeds, arm, to, form, hub)

@@ -7,13 +7,13 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from sweep.analysis.chosen_adapter import choose_runs
 from sweep.experiment.evaluated import HUB
+from sweep.publish.options import HubOptions
 from sweep.records.adapters import read_kept
 from sweep.records.finding import find_experiment
 from sweep.records.specification import read_specification
@@ -21,12 +21,6 @@ from sweep.storage import Folder
 from xpe_core.adapters import Adapter, write_adapter, write_micm, write_peft
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
-
-HUB_OPTIONS = {
-    **{"dry_run": "--dry-run", "into": "--folder", "private": "--private"},
-    **{"license": "--license", "datasets": "--dataset", "base_model": "--base-model"},
-}
-"""Parameters of `publish`, and what they are called on the command line."""
 
 FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".zip", ".tar", ".gz", ".tgz", ".json", ".yaml")
 """Endings of what is meant to be a file, and would be made a folder."""
@@ -41,31 +35,30 @@ def export(
     arm: str | None,
     to: str,
     form: str,
-    options: Mapping[str, Any],
+    options: HubOptions,
 ) -> None:
     """Write the chosen runs' adapters to a folder, one run into it and several into its subfolders seed-NN.
 
-    To `hub:USER/NAME` all seeds of a configuration are published, or the one run that is named; `options` are those of
-    `publish`.
+    To `hub:USER/NAME` all seeds of a configuration are published, or the one run that is named; `options` are of that.
     """
     if to.startswith(HUB):
         folder = find_experiment(storage, name)
         use_locations(read_specification(folder).places)
         _publish(console, folder, run_id, arm, to, form, options)
         return
-    if given := [name for name, value in options.items() if value]:
-        raise InputError(f"{HUB_OPTIONS[given[0]]} is for --to hub:USER/NAME")
+    if given := options.list_given():
+        raise InputError(f"{given[0]} is for --to hub:USER/NAME")
     if form not in WRITERS:
         raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
     target = _choose_target(to)
     folder = find_experiment(storage, name)
     use_locations(read_specification(folder).places)
     chosen = choose_runs(folder, run_id, all_seeds, arm)
-    places = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}
-    adapters = {place: read_kept(folder, row["run_id"]) for place, row in places.items()}
+    rows = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}
+    adapters = {subfolder: read_kept(folder, row["run_id"]) for subfolder, row in rows.items()}
     said = write_folder(adapters, target, WRITERS[form])
-    for place, row in places.items():
-        console.print(Text(f"run {row['run_id']} (seed {row['seed']}): {target / place}"), soft_wrap=True)
+    for subfolder, row in rows.items():
+        console.print(Text(f"run {row['run_id']} (seed {row['seed']}): {target / subfolder}"), soft_wrap=True)
     console.print(Text(said), soft_wrap=True)
 
 
@@ -86,7 +79,7 @@ def _publish(
     arm: str | None,
     to: str,
     form: str,
-    options: Mapping[str, Any],
+    options: HubOptions,
 ) -> None:
     from sweep.publish import publish
 
@@ -94,8 +87,7 @@ def _publish(
         raise InputError(f"--format {form}: what is published is in PEFT's format")
     chosen = choose_runs(folder, run_id, run_id is None, arm)
     seeds = chosen["seed"].to_list() if run_id is not None else None
-    given = {name: value for name, value in options.items() if value}
-    publish(console, folder, to, chosen["config_id"][0], seeds, **given)
+    publish(console, folder, to, chosen["config_id"][0], seeds, options)
 
 
 def write_folder(adapters: Mapping[str, Adapter], target: Path, write: Callable[[Adapter, Path], str]) -> str:

@@ -10,16 +10,15 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from sweep.publish.naming import HUB_NAME
 from sweep.publish.numbers import read_numbers
+from sweep.publish.options import HubOptions
 from sweep.publish.revisions import MAIN, Request, build_revisions, describe_names
 from sweep.publish.upload import check_token, parse_target, upload
 from sweep.storage import Folder
-from xpe_core.backbones.files import is_path
-from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 
-LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+LICENSE = "apache-2.0"
+"""Of adapters, where nothing else is said."""
 OURS = re.compile(r"main|seed-\d{2,}")
 
 
@@ -29,93 +28,64 @@ def publish(
     target: str,
     config_id: str,
     seeds: Collection[int] | None = None,
-    *,
-    dry_run: bool = False,
-    into: str | None = None,
-    private: bool = False,
-    license: str = "apache-2.0",
-    datasets: Sequence[str] = (),
-    base_model: str | None = None,
-    exclude: str | None = None,
+    options: HubOptions | None = None,
 ) -> None:
-    """Publish a configuration's seeds (all, or `seeds`) to `hub:USER/NAME`; a dry run writes what would be, `into`.
+    """Publish a configuration's seeds (all, or `seeds`) to `hub:USER/NAME`; a dry run writes what would be.
 
     InputError where nothing can be published, before anything is uploaded.
     """
+    options = options or HubOptions()
     repo = parse_target(target)
-    _check_options(dry_run, into, license, datasets, base_model)
-    place = _choose_place(folder, into) if dry_run else None
-    if not dry_run:
+    options.check()
+    dry_folder = _choose_folder(folder, options.into) if options.dry_run else None
+    if dry_folder is None:
         check_token()
-    numbers = read_numbers(folder, config_id, exclude)
-    _check_names(numbers.cell.config, base_model, datasets)
-    request = Request(repo, license, tuple(datasets), base_model, seeds)
+    numbers = read_numbers(folder, config_id)
+    options.check_names(numbers.cell.config)
+    request = Request(repo, options.license or LICENSE, options.datasets, options.base_model, seeds)
+
+    def say(line: str) -> None:
+        console.print(Text(line), soft_wrap=True)
+
     with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
         built = Path(scratch)
-        revisions = build_revisions(numbers, request, built)
-        for line in (*describe_names(numbers, request), f"Licence of the adapters: {license} (--license)."):
-            console.print(Text(line), soft_wrap=True)
-        if place is not None:
-            _put(built, place)
-            console.print(_draw(place, [MAIN, *revisions.values()]))
-            console.print(Text(f"Nothing was uploaded. {place} is what {repo} would hold."), soft_wrap=True)
+        revisions = list(build_revisions(numbers, request, built).values())
+        for line in (*describe_names(numbers, request), f"Licence of the adapters: {request.license} (--license)."):
+            say(line)
+        if dry_folder is not None:
+            _put(built, dry_folder)
+            console.print(_draw(dry_folder, [MAIN, *revisions]))
+            say(f"Nothing was uploaded. {dry_folder} is what {repo} would hold.")
             return
-        address = upload(
-            built, repo, list(revisions.values()), config_id, private, lambda line: console.print(Text(line))
-        )
-    console.print(Text(f"Published: {address}"), soft_wrap=True)
+        say(f"Published: {upload(built, repo, revisions, config_id, options.private, say)}")
 
 
-def _check_names(config: RunConfig, base_model: str | None, datasets: Sequence[str]) -> None:
-    """Refuse to give a backbone or data set another name than the one that it has; folders have none."""
-    for option, own, given in (
-        ("--base-model", config.backbone, base_model),
-        ("--dataset", config.data.dataset, datasets[0] if datasets else None),
-    ):
-        if given not in (None, own) and not is_path(own):
-            raise InputError(f"{option} {given}: is for what was a folder or file; this was trained with {own}")
-
-
-def _check_options(
-    dry_run: bool, into: str | None, license: str, datasets: Sequence[str], base_model: str | None
-) -> None:
-    if into is not None and not dry_run:
-        raise InputError(f"--folder {into}: is where --dry-run writes what would be uploaded; say --dry-run, too")
-    if not LICENSE.fullmatch(license):
-        raise InputError(
-            f"--license {license!r}: must be the hub's id of a licence, such as apache-2.0, mit or cc-by-4.0"
-        )
-    for option, name in (*(("--dataset", name) for name in datasets), ("--base-model", base_model)):
-        if name is not None and not HUB_NAME.fullmatch(name):
-            raise InputError(f"{option} {name!r}: must be a name on the hub, USER/NAME")
-
-
-def _choose_place(folder: Folder, into: str | None) -> Path:
+def _choose_folder(folder: Folder, into: str | None) -> Path:
     """Return where a dry run writes; InputError where something else lies there."""
     if into is None and folder.path is None:
         raise InputError(f"{folder} is in object storage: say with --folder DIR where the dry run is to be written")
-    place = Path(into).expanduser() if into is not None else Path(str(folder.path), "publish")
-    if place.exists() and not place.is_dir():
-        raise InputError(f"--folder {place}: is a file")
-    others = [path.name for path in sorted(place.iterdir()) if not OURS.fullmatch(path.name)] if place.is_dir() else []
-    if others:
-        raise InputError(f"--folder {place}: holds something else ({others[0]}); name another folder")
-    return place
+    target = Path(into).expanduser() if into is not None else Path(str(folder.path), "publish")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"--folder {target}: is a file")
+    content = sorted(target.iterdir()) if target.is_dir() else []
+    if others := [path.name for path in content if not OURS.fullmatch(path.name)]:
+        raise InputError(f"--folder {target}: holds something else ({others[0]}); name another folder")
+    return target
 
 
-def _put(built: Path, place: Path) -> None:
+def _put(built: Path, target: Path) -> None:
     """Put what was built in the place of an earlier dry run."""
     try:
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(built, place)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(built, target)
     except OSError as error:
-        raise InputError(f"--folder {place}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"--folder {target}: cannot be written: {error.strerror or error}") from None
 
 
-def _draw(place: Path, revisions: Sequence[str]) -> Tree:
-    tree = Tree(Text(str(place)))
+def _draw(folder: Path, revisions: Sequence[str]) -> Tree:
+    tree = Tree(Text(str(folder)))
     for revision in revisions:
         branch = tree.add(Text(f"{revision}/"))
-        for file in sorted((place / revision).iterdir()):
+        for file in sorted((folder / revision).iterdir()):
             branch.add(Text(f"{file.name}  {file.stat().st_size:,} bytes"))
     return tree

@@ -40,16 +40,7 @@ def report(
 ) -> None:
     """Print a report, or write its tables or page as files; watched, both until the experiments end."""
     form = choose_form(form, to)
-    if form not in (known := ("terminal", "html", *FORMATS)):
-        raise InputError(f"--format {form}: must be one of {', '.join(known)}")
-    if watched and form not in ("terminal", "html"):
-        raise InputError(f"--watch: writes the page and prints the answer, it cannot be with --format {form}")
-    if to is not None and form == "terminal" and not watched:
-        raise InputError(f"--to {to}: nothing is written with --format terminal; say --format html or another")
-    if every_language and (form != "terminal" or watched):
-        raise InputError("--languages: is for the terminal; files and page hold every language without it")
-    if everything and (form != "terminal" or watched):
-        raise InputError("--all: is for the terminal; files and page hold every table without it")
+    _check_options(form, to, every_language, watched, everything)
     folders = [find_experiment(storage, name) for name in names]
     target, page = (folders[0] / "report", PAGE) if to is None else choose_target(to, form)
     if form != "terminal" or watched:
@@ -63,16 +54,34 @@ def report(
     if form == "terminal":
         print_report(console, data, every_language, everything, storage)
         return
+    said = _write(data, form, target, page)
+    print_problems(console, data.problems)
+    console.print(Text(said), soft_wrap=True)
+
+
+def _check_options(form: str, to: str | None, every_language: bool, watched: bool, everything: bool) -> None:
+    """Raise InputError where options do not go together."""
+    if form not in (known := ("terminal", "html", *FORMATS)):
+        raise InputError(f"--format {form}: must be one of {', '.join(known)}")
+    if watched and form not in ("terminal", "html"):
+        raise InputError(f"--watch: writes the page and prints the answer, it cannot be with --format {form}")
+    if to is not None and form == "terminal" and not watched:
+        raise InputError(f"--to {to}: nothing is written with --format terminal; say --format html or another")
+    if every_language and (form != "terminal" or watched):
+        raise InputError("--languages: is for the terminal; files and page hold every language without it")
+    if everything and (form != "terminal" or watched):
+        raise InputError("--all: is for the terminal; files and page hold every table without it")
+
+
+def _write(data: ReportData, form: str, target: Folder, page: str) -> str:
+    """Write the page, or a file a table, and return what was written where."""
     if form == "html":
         from sweep.report.page import build_page
 
         target.write(page, build_page(data).encode())
-        print_problems(console, data.problems)
-        console.print(Text(f"The page is {target / page}"), soft_wrap=True)
-        return
+        return f"The page is {target / page}"
     written = write_sheets(_prepare(data, form), form, target)
-    print_problems(console, data.problems)
-    console.print(Text(f"{len(written)} tables in {target}: {', '.join(written)}"), soft_wrap=True)
+    return f"{len(written)} tables in {target}: {', '.join(written)}"
 
 
 def _prepare(data: ReportData, form: str) -> list[Sheet]:

@@ -1,7 +1,8 @@
 """The command `show`: one run, what came of it first, then what it was and where it comes from."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import polars as pl
 from rich.console import Console
@@ -22,6 +23,8 @@ from xpe_core.tasks import DEFAULT_TASK, TASKS
 from xpe_core.tasks.metrics import title_of
 
 IDENTITY = ("run_id", "config_id", "trial_id", "trial_number", "arm", "method", "state", "error", "seed")
+Row: TypeAlias = Mapping[str, str | int | float | bool | None]
+"""Of the table `runs`."""
 RESULTS = ("num_steps", "best_step", "validation_accuracy", "selection_accuracy")
 
 
@@ -42,9 +45,10 @@ def print_run(console: Console, storage: str, run_id: str) -> None:
         console.print(_languages_table(tested))
 
 
-def _find_run(storage: str, run_id: str) -> tuple[Folder, dict[str, Any]]:
+def _find_run(storage: str, run_id: str) -> tuple[Folder, Row]:
+    """Return the run and its experiment's folder; InputError where there is none, or are several."""
     name, _, digits = run_id.strip().rpartition(":")
-    found: list[tuple[Folder, dict[str, Any]]] = []
+    found: list[tuple[Folder, Row]] = []
     for folder in [find_experiment(storage, name)] if name else find_experiments(storage):
         try:
             runs = read_runs(folder).filter(pl.col("run_id").str.starts_with(digits))
@@ -65,17 +69,17 @@ def _find_run(storage: str, run_id: str) -> tuple[Folder, dict[str, Any]]:
     return found[0]
 
 
-def _print_head(console: Console, folder: Folder, row: dict[str, Any], tested: pl.DataFrame) -> None:
+def _print_head(console: Console, folder: Folder, row: Row, tested: pl.DataFrame) -> None:
     """Print what came of the run, and where its adapter lies."""
-    kind = " ".join(filter(None, [row["arm"], str(row["method"] or "").upper()]))
+    kind = " ".join(filter(None, [str(row["arm"] or ""), str(row["method"] or "").upper()]))
     state = row["state"] or "of an unknown state"
     console.print(Text(f"run {row['run_id']} of {folder.name}: {kind}, seed {row['seed']}, {state}", style="bold"))
     if row["error"]:
         console.print(Text(str(row["error"]).strip().splitlines()[-1]), soft_wrap=True)
     lines = []
-    if row["validation_accuracy"] is not None:
+    if isinstance(validation := row["validation_accuracy"], float):
         step = "" if row["best_step"] is None else f", at step {row['best_step']} of {row['num_steps']}"
-        lines.append(f"validation {format_percent(row['validation_accuracy'])} % on the source languages{step}")
+        lines.append(f"validation {format_percent(validation)} % on the source languages{step}")
     if len(tested):
         mean = format_percent(float(tested["score"].to_numpy().mean()))
         lines.append(f"test       {mean} %, the mean over {count_nouns(len(tested), 'language')}")
@@ -85,7 +89,7 @@ def _print_head(console: Console, folder: Folder, row: dict[str, Any], tested: p
         console.print(Text(line), soft_wrap=True)
 
 
-def _print_values(console: Console, title: str, values: dict[str, Any]) -> None:
+def _print_values(console: Console, title: str, values: Row) -> None:
     shown = {name: _show(name, value) for name, value in values.items() if value is not None}
     if not shown:
         return
@@ -93,20 +97,30 @@ def _print_values(console: Console, title: str, values: dict[str, Any]) -> None:
     console.print(Facts(list(shown.items())), highlight=False)
 
 
-def _show(name: str, value: Any) -> str:
+def _show(name: str, value: str | int | float) -> str:
     """Return a value as a person reads it: seconds, bytes and shares with their units."""
+    if name == "package_versions":
+        return _show_packages(str(value))
+    if isinstance(value, str):
+        return value
     if name.endswith("_seconds"):
         return format_duration(value)
     if name.endswith("_bytes"):
         return f"{value / 2**20:,.0f} MiB"
     if name.endswith("_share"):
         return f"{format_percent(value)} %"
-    if name == "package_versions":
-        try:
-            return ", ".join(f"{package} {version}" for package, version in json.loads(value).items())
-        except (ValueError, AttributeError):
-            return str(value)
     return f"{value:,.0f}" if name == "tokens_per_second" else format_number(value)
+
+
+def _show_packages(text: str) -> str:
+    """Return packages with their versions out of JSON; what is no such JSON as it is."""
+    try:
+        versions = json.loads(text)
+    except ValueError:
+        return text
+    if not isinstance(versions, dict):
+        return text
+    return ", ".join(f"{package} {version}" for package, version in versions.items())
 
 
 def _languages_table(tested: pl.DataFrame) -> Table:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from huggingface_hub import ModelCard
 from rich.console import Console
 
 from sweep.analysis import compare, language_table, main_table, read_results
-from sweep.publish import publish
+from sweep.publish import HubOptions, publish
 from sweep.publish.naming import check_public, on_hub, public_name, without_paths
 from sweep.report.sheet import interval, p_value, percent, points
 from sweep.report.wording import name_group
@@ -37,16 +38,18 @@ def experiment(backbone: str, dataset: str, tmp_path_factory: pytest.TempPathFac
     return Folder(folder), sweep.corners[2]
 
 
-def dry_run(folder: Folder, config: RunConfig, into: Path, **options: Any) -> str:
+def dry_run(folder: Folder, config: RunConfig, into: Path, seeds: Sequence[int] | None = None, **options: Any) -> str:
     console = Console(record=True, width=100)
-    publish(console, folder, f"hub:{REPO}", config.config_id, dry_run=True, into=str(into), **options)
+    publish(
+        console, folder, f"hub:{REPO}", config.config_id, seeds, HubOptions(dry_run=True, into=str(into), **options)
+    )
     return console.export_text()
 
 
 @pytest.fixture(scope="module")
 def published(experiment: tuple[Folder, RunConfig], tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("published")
-    dry_run(*experiment, into, base_model="org/encoder", datasets=["org/data"])
+    dry_run(*experiment, into, base_model="org/encoder", datasets=("org/data",))
     return into
 
 
@@ -203,7 +206,7 @@ def test_an_experiment_that_kept_nothing_is_refused(backbone: str, dataset: str,
         ("hub:some one/x", {}, "Repo id must use alphanumeric"),
         ("hub:a/b/c", {}, "--to hub:a/b/c: Repo id must be"),
         ("hub:a/b", {"license": "Apache 2"}, "--license 'Apache 2': must be the hub's id"),
-        ("hub:a/b", {"datasets": ["sib200"]}, "--dataset 'sib200': must be a name on the hub"),
+        ("hub:a/b", {"datasets": ("sib200",)}, "--dataset 'sib200': must be a name on the hub"),
         ("hub:a/b", {"base_model": "/models/x"}, "--base-model '/models/x': must be a name on the hub"),
         ("hub:a/b", {"dry_run": False}, "--folder .* say --dry-run, too"),
     ],
@@ -214,7 +217,7 @@ def test_an_option_that_means_nothing_is_refused(
     folder, config = experiment
     values: dict[str, Any] = {"dry_run": True, "into": str(tmp_path / "out"), **options}
     with pytest.raises(InputError, match=message):
-        publish(Console(), folder, target, config.config_id, **values)
+        publish(Console(), folder, target, config.config_id, options=HubOptions(**values))
     assert not (tmp_path / "out").exists()
 
 

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from rich.console import Console
 from typer.testing import CliRunner
 
-from sweep.publish import publish
+from sweep.publish import HubOptions, publish
 from sweep.publish.upload import upload
 from sweep.run import app
 from sweep.storage import Folder
@@ -44,10 +44,16 @@ def experiment(backbone: str, dataset: str, tmp_path_factory: pytest.TempPathFac
     return Folder(folder), sweep.corners[2]
 
 
-def publish_to(repo: str, experiment: tuple[Folder, RunConfig], **options: Any) -> str:
+def publish_to(
+    repo: str,
+    experiment: tuple[Folder, RunConfig],
+    config_id: str | None = None,
+    seeds: Sequence[int] | None = None,
+    **options: Any,
+) -> str:
     console = Console(record=True, width=200)
     folder, config = experiment
-    publish(console, folder, f"hub:{repo}", options.pop("config_id", config.config_id), **options)
+    publish(console, folder, f"hub:{repo}", config_id or config.config_id, seeds, HubOptions(**options))
     return console.export_text()
 
 
