@@ -26,14 +26,14 @@ class Best:
     num_failed: int
 
 
-def read_runs(place: Location) -> pl.DataFrame:
+def read_runs(location: Location) -> pl.DataFrame:
     """Return the table `runs` of an experiment; InputError where there is none."""
-    return _read(place, "runs")
+    return _read(location, "runs")
 
 
-def read_evaluations(place: Location, metric: str | None = None) -> pl.DataFrame:
+def read_evaluations(location: Location, metric: str | None = None) -> pl.DataFrame:
     """Return an experiment's table `evaluations`, of one metric (default: the task's first), with `score` in [0, 1]."""
-    table = _read(place, "evaluations")
+    table = _read(location, "evaluations")
     return of_metric(table, choose_metric(table["metric"].unique().to_list(), metric))
 
 
@@ -79,11 +79,11 @@ def asked_runs(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
     return runs.filter(pl.col("max_steps") == sweep.longest) if "max_steps" in sweep.base else runs
 
 
-def best_experiment(place: Location, sweep: SweepConfig) -> dict[str, object] | None:
+def best_experiment(location: Location, sweep: SweepConfig) -> dict[str, object] | None:
     """Return a search's best configuration as an experiment of its own with every value spelt out, None without one."""
     if sweep.kind != "search":
         return None
-    runs = asked_runs(read_runs(place), sweep)
+    runs = asked_runs(read_runs(location), sweep)
     best = find_best(runs)
     if best is None:
         return None
@@ -109,10 +109,10 @@ def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int
     }
 
 
-def _read(place: Location, table: str) -> pl.DataFrame:
-    rows = read_rows(Folder(place), table)
+def _read(location: Location, table: str) -> pl.DataFrame:
+    rows = read_rows(Folder(location), table)
     if rows is None:
-        raise InputError(f"{place} holds no results yet (no file {table}/*.parquet)")
+        raise InputError(f"{location} holds no results yet (no file {table}/*.parquet)")
     frame = pl.from_arrow(rows)
     assert isinstance(frame, pl.DataFrame)
     return frame

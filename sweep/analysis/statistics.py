@@ -162,8 +162,8 @@ def holm(p_values: Array) -> Array:
     The k-th smallest of m is multiplied with m - k + 1, and none is below a smaller one's. NaN is no comparison.
     """
     adjusted = np.full(len(p_values), np.nan)
-    places = np.flatnonzero(~np.isnan(p_values))
-    order = places[np.argsort(p_values[places], kind="stable")]
+    indices = np.flatnonzero(~np.isnan(p_values))
+    order = indices[np.argsort(p_values[indices], kind="stable")]
     factors = len(order) - np.arange(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
     return adjusted
@@ -205,11 +205,11 @@ def _bca(resampled: Array, means: Array, influences: Array, level: float) -> tup
     ends = []
     for share in ((1 - level) / 2, (1 + level) / 2):
         shifted = bias + special.ndtri(share)
-        place = special.ndtr(bias + shifted / (1 - acceleration * shifted)) * (num_resamples - 1)
-        before = np.minimum(place.astype(int), num_resamples - 2)
+        position = special.ndtr(bias + shifted / (1 - acceleration * shifted)) * (num_resamples - 1)
+        before = np.minimum(position.astype(int), num_resamples - 2)
         rows = np.arange(num_cells)
         lower, upper = resampled[rows, before], resampled[rows, before + 1]
-        ends.append(lower + (place - before) * (upper - lower))
+        ends.append(lower + (position - before) * (upper - lower))
     return ends[0], ends[1]
 
 

@@ -34,7 +34,7 @@ class Share:
     cpus: int
     gpus: float
 
-    def places(self, node: Resources) -> int:
+    def slots(self, node: Resources) -> int:
         """Return how many trials a node can hold at once."""
         by_cpu = int(node.get("CPU", 0) // self.cpus)
         # 1e-9: a GPU holds five fifths, though 1.0 // 0.2 is 4.0
@@ -51,9 +51,9 @@ class Autoscaler:
     num_own_machines: int
     """Machines of one's own that are to join; 0 in a cloud."""
 
-    def places(self, share: Share) -> int:
+    def slots(self, share: Share) -> int:
         """Return how many trials its workers could hold, all started."""
-        nodes = [share.places(resources) for resources, most in self.worker_kinds for _ in range(most)]
+        nodes = [share.slots(resources) for resources, most in self.worker_kinds for _ in range(most)]
         return sum(sorted(nodes, reverse=True)[: self.max_workers])
 
 
@@ -69,7 +69,7 @@ def find_share(sweep: SweepConfig) -> Share:
     gpus = sweep.resources.gpus_per_trial if sweep.resources.gpus_per_trial is not None else float(bool(with_gpu))
     most_cpus = max(int(kind.get("CPU", 0)) for kind in kinds)
     share = Share(sweep.resources.cpus_per_trial or (1 if gpus else max(most_cpus, 1)), gpus)
-    if not any(map(share.places, kinds)):
+    if not any(map(share.slots, kinds)):
         raise InputError(
             f"resources: no node can give a trial {share.cpus} CPUs and {share.gpus:g} GPUs; the largest has "
             f"{most_cpus} CPUs and {max(kind.get('GPU', 0) for kind in kinds):g} GPUs"
@@ -87,17 +87,17 @@ class Capacity:
     """How many trials may run at once, as the cluster stands now; never less than one, which waits for a node."""
 
     def __init__(self, share: Share, most: int | None = None) -> None:
-        """Count places for such trials, `most` of them at most."""
+        """Count slots for such trials, `most` of them at most."""
         self._share = share
         self._most = most
-        self._autoscaled = read_autoscaler().places(share)
+        self._autoscaled = read_autoscaler().slots(share)
         self._looked = -LOOK_SECONDS
-        self._places = 1
+        self._slots = 1
 
     @property
     def num_up(self) -> int:
-        """The places on the nodes that are up."""
-        return sum(map(self._share.places, find_nodes()))
+        """The slots on the nodes that are up."""
+        return sum(map(self._share.slots, find_nodes()))
 
     @property
     def has_other_nodes(self) -> bool:
@@ -105,13 +105,13 @@ class Capacity:
         return len(find_nodes()) > 1 or self._autoscaled > 0
 
     def __call__(self) -> int:
-        """Return the number of places, looked up anew every LOOK_SECONDS."""
+        """Return the number of slots, looked up anew every LOOK_SECONDS."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
-            on_head = sum(self._share.places(node) for node in find_nodes() if HEAD in node)
-            places = max(self.num_up, on_head + self._autoscaled, 1)
-            self._places = min(places, self._most or places)
-        return self._places
+            on_head = sum(self._share.slots(node) for node in find_nodes() if HEAD in node)
+            slots = max(self.num_up, on_head + self._autoscaled, 1)
+            self._slots = min(slots, self._most or slots)
+        return self._slots
 
 
 def find_nodes() -> list[Resources]:
@@ -121,7 +121,7 @@ def find_nodes() -> list[Resources]:
 
 def is_up(share: Share) -> bool:
     """Whether some node that is up can hold a trial."""
-    return any(map(share.places, find_nodes()))
+    return any(map(share.slots, find_nodes()))
 
 
 def read_autoscaler() -> Autoscaler:

@@ -41,18 +41,18 @@ def own_folder() -> Iterator[str]:
 
 
 def _make() -> Path:
-    """Return a new folder in the first place that can take one."""
+    """Return a new folder in the first folder that can take one."""
     problems = []
-    for name, place in _places():
-        if (problem := _find_problem(place)) is not None:
+    for name, path in _candidates():
+        if (problem := _find_problem(path)) is not None:
             problems.append(f"{name} {problem}")
             continue
         try:
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+            folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=path))
         except OSError as error:
             problems.append(f"{name} ({error.strerror})")
             continue
-        _remove_abandoned(place)
+        _remove_abandoned(path)
         return folder
     most = SOCKET_BYTES - BELOW - len(f"/{PREFIX}12345678")
     raise InputError(
@@ -61,8 +61,8 @@ def _make() -> Path:
     )
 
 
-def _places() -> Iterator[tuple[str, Path]]:
-    """Yield what to call each place that may be used, and the place."""
+def _candidates() -> Iterator[tuple[str, Path]]:
+    """Yield what to call each folder that may be used, and its path."""
     for variable in ("RAY_TMPDIR", "TMPDIR"):
         if value := os.environ.get(variable):
             yield f"{variable}={value}", Path(value).absolute()
@@ -76,21 +76,21 @@ def _places() -> Iterator[tuple[str, Path]]:
         yield str(cache), cache
 
 
-def _find_problem(place: Path) -> str | None:
-    """Return why a place cannot be used, in a few words, or None."""
-    if not place.is_dir():
+def _find_problem(path: Path) -> str | None:
+    """Return why a folder cannot be used, in a few words, or None."""
+    if not path.is_dir():
         return "(no such folder)"
-    if len(os.fsencode(place)) > SOCKET_BYTES - BELOW - len(f"/{PREFIX}12345678"):
+    if len(os.fsencode(path)) > SOCKET_BYTES - BELOW - len(f"/{PREFIX}12345678"):
         return "(too long a path for sockets)"
     with suppress(OSError):
-        if shutil.disk_usage(place).free < NEEDED_BYTES:
+        if shutil.disk_usage(path).free < NEEDED_BYTES:
             return "(no space left)"
     return None
 
 
-def _remove_abandoned(place: Path) -> None:
+def _remove_abandoned(path: Path) -> None:
     """Remove folders of this user's whose process was killed an hour ago or earlier."""
-    for folder in place.glob(f"{PREFIX}????????"):
+    for folder in path.glob(f"{PREFIX}????????"):
         with suppress(OSError):
             status = folder.stat()
             if status.st_uid != os.getuid() or time.time() - status.st_mtime < ABANDONED_SECONDS:

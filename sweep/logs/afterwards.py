@@ -12,12 +12,12 @@ from sweep.storage import Folder
 from xpe_core.errors import InputError
 
 
-def write_logs(console: Console, folder: Folder, places: Mapping[str, Path | None]) -> None:
+def write_logs(console: Console, folder: Folder, log_folders: Mapping[str, Path | None]) -> None:
     """Write an experiment's results to the tools and say where they are; InputError where a tool fails."""
     histories = Histories.read(folder)
-    for tool, place in places.items():
+    for tool, log_folder in log_folders.items():
         try:
-            writer = open_writer(tool, place, folder.name)
+            writer = open_writer(tool, log_folder, folder.name)
             try:
                 for configuration in histories.values():
                     writer.write(configuration)

@@ -34,11 +34,11 @@ News = tuple[TrialRecord, TrialReport | None, float]
 class LiveLogs:
     """A listener of an experiment's driver that tells the tools; to be used as a context manager."""
 
-    def __init__(self, places: Mapping[str, Path | None], folder: Folder, say: Callable[[str], None]) -> None:
+    def __init__(self, log_folders: Mapping[str, Path | None], folder: Folder, say: Callable[[str], None]) -> None:
         """Start with what the folder of the experiment holds already; `say` is told of a tool that fails."""
         self._say = say
         self._folder = folder
-        self._tools = [_Tool(tool, place, folder) for tool, place in places.items()]
+        self._tools = [_Tool(tool, log_folder, folder) for tool, log_folder in log_folders.items()]
 
     def __enter__(self) -> "LiveLogs":
         for tool in self._tools:
@@ -79,7 +79,7 @@ class LiveLogs:
 class _Tool(threading.Thread):
     """Writes the news to one tool."""
 
-    def __init__(self, tool: str, place: Path | None, folder: Folder) -> None:
+    def __init__(self, tool: str, log_folder: Path | None, folder: Folder) -> None:
         super().__init__(name=f"log to {tool}", daemon=True)  # a server that hangs keeps no process alive
         self.tool = tool
         self.news: queue.SimpleQueue[News | None] = queue.SimpleQueue()
@@ -87,7 +87,7 @@ class _Tool(threading.Thread):
         self.is_told = False
         self.lacks = True
         """Whether something has not been written."""
-        self._place = place
+        self._log_folder = log_folder
         self._folder = folder
         self._histories = Histories(folder.name)
         self._writer: Writer | None = None
@@ -126,7 +126,7 @@ class _Tool(threading.Thread):
     def _try_to_write(self) -> None:
         try:
             if self._writer is None:
-                self._writer = open_writer(self.tool, self._place, self._folder.name)
+                self._writer = open_writer(self.tool, self._log_folder, self._folder.name)
             for config_id in [config_id for config_id in self._histories if config_id in self._waiting]:
                 self._writer.write(self._histories[config_id])
                 self._waiting.discard(config_id)
@@ -155,6 +155,6 @@ def _take_in(histories: Histories, record: TrialRecord, report: TrialReport | No
     if not report.tick:
         histories.report({**describe_report(record, report), "time": seconds})
     if report.done:
-        rows = [describe_run(record, report, place) for place in range(len(record.runs))]
+        rows = [describe_run(record, report, index) for index in range(len(record.runs))]
         histories.end(record.trial_id, rows, report.rows())
     return record.config_id

@@ -14,14 +14,14 @@ from xpe_core.errors import InputError
 MARK = "written"
 
 
-def take(place: Path) -> FileLock:
+def take(log_folder: Path) -> FileLock:
     """Make a tool's folder and take its lock; InputError where another process has it."""
-    place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / ".lock", timeout=1, thread_local=False)
+    log_folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(log_folder / ".lock", timeout=1, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
-        raise InputError(f"{place} is being written by another process, such as the experiment's driver") from None
+        raise InputError(f"{log_folder} is being written by another process, such as the experiment's driver") from None
     return lock
 
 

@@ -51,14 +51,14 @@ class _Found:
 class MLflowWriter:
     """Writes to one MLflow experiment."""
 
-    def __init__(self, place: Path | None, experiment: str) -> None:
+    def __init__(self, log_folder: Path | None, experiment: str) -> None:
         for name in ("mlflow", "alembic"):  # what goes wrong is raised
             logging.getLogger(name).setLevel(logging.ERROR)
-        self._lock = take(place) if place is not None else None
+        self._lock = take(log_folder) if log_folder is not None else None
         uri, artifacts = os.environ.get("MLFLOW_TRACKING_URI"), None
         if not uri:
-            assert place is not None
-            uri, artifacts = f"sqlite:///{place / 'mlflow.db'}", (place / "artifacts").as_uri()
+            assert log_folder is not None
+            uri, artifacts = f"sqlite:///{log_folder / 'mlflow.db'}", (log_folder / "artifacts").as_uri()
         self.where = hide_secrets(uri)
         self._experiment = experiment
         try:

@@ -22,16 +22,16 @@ OF_A_SEED = ("seed", "run_id")
 class TensorBoardWriter:
     """Writes event files below a folder."""
 
-    def __init__(self, place: Path) -> None:
-        self._lock = take(place)
-        self.where = str(place)
-        self._place = place
+    def __init__(self, log_folder: Path) -> None:
+        self._lock = take(log_folder)
+        self.where = str(log_folder)
+        self._folder = log_folder
         self._open: dict[str, _EventFile] = {}
 
     def write(self, configuration: ConfigurationHistory) -> None:
         """Write what the event files lack of a configuration."""
         for run in configuration.runs.values():
-            folder, digest = self._place / configuration.name / f"seed-{run.seed}", run.digest()
+            folder, digest = self._folder / configuration.name / f"seed-{run.seed}", run.digest()
             file = self._open.get(run.run_id)
             if file is None:
                 if is_written(folder, digest):

@@ -45,14 +45,14 @@ def find_mode() -> Mode:
 class WandbWriter:
     """Writes runs of one W&B project (WANDB_PROJECT, else xpe-sweep)."""
 
-    def __init__(self, place: Path | None, experiment: str) -> None:
+    def __init__(self, log_folder: Path | None, experiment: str) -> None:
         self._mode = find_mode()
         # without a folder all goes to a server, and what W&B puts by on its way is of no use afterwards
-        self._scratch = tempfile.TemporaryDirectory(prefix="xpe-sweep-wandb-") if place is None else None
-        self._place = Path(self._scratch.name) if self._scratch else Path(str(place))
-        self._lock = take(self._place)
+        self._scratch = tempfile.TemporaryDirectory(prefix="xpe-sweep-wandb-") if log_folder is None else None
+        self._folder = Path(self._scratch.name) if self._scratch else Path(str(log_folder))
+        self._lock = take(self._folder)
         project = os.environ.get("WANDB_PROJECT") or PROJECT
-        self.where = str(place) if self._mode == "offline" else f"project {project}"
+        self.where = str(log_folder) if self._mode == "offline" else f"project {project}"
         self._experiment = experiment
         self._project = project
         self._open: dict[str, wandb.Run] = {}
@@ -61,7 +61,7 @@ class WandbWriter:
     def write(self, configuration: ConfigurationHistory) -> None:
         """Write what W&B lacks of a configuration."""
         for run in configuration.runs.values():
-            folder, digest = self._place / run.run_id, run.digest()
+            folder, digest = self._folder / run.run_id, run.digest()
             if run.run_id not in self._open:
                 if is_written(folder, digest):
                     continue

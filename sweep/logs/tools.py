@@ -78,17 +78,17 @@ def has_server(tool: str) -> bool:
     return tool == "mlflow" and bool(os.environ.get("MLFLOW_TRACKING_URI"))
 
 
-def open_writer(tool: str, place: Path | None, experiment: str) -> Writer:
+def open_writer(tool: str, log_folder: Path | None, experiment: str) -> Writer:
     """Open a tool; whatever its package raises comes through."""
     if tool == "tensorboard":
         from sweep.logs.to_tensorboard import TensorBoardWriter
 
-        assert place is not None
-        return TensorBoardWriter(place)
+        assert log_folder is not None
+        return TensorBoardWriter(log_folder)
     if tool == "mlflow":
         from sweep.logs.to_mlflow import MLflowWriter
 
-        return MLflowWriter(place, experiment)
+        return MLflowWriter(log_folder, experiment)
     from sweep.logs.to_wandb import WandbWriter
 
-    return WandbWriter(place, experiment)
+    return WandbWriter(log_folder, experiment)

@@ -58,8 +58,8 @@ def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tupl
     data = ray.put(keep_longest(plan.data.in_memory(), config))
     remote = _measure_memory.options(num_cpus=share.cpus, num_gpus=share.gpus)
     limit, used = ray.get(remote.remote(values, plan.sweep.seeds[:1] * num_runs, data, share, plan.places))
-    nodes = [node for node in find_nodes() if share.places(node)]
-    on_cpu = min((int(node.get("memory", sys.maxsize) // share.places(node)) for node in nodes), default=sys.maxsize)
+    nodes = [node for node in find_nodes() if share.slots(node)]
+    on_cpu = min((int(node.get("memory", sys.maxsize) // share.slots(node)) for node in nodes), default=sys.maxsize)
     return limit or on_cpu, used
 
 

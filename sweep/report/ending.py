@@ -72,9 +72,9 @@ def _print_search(console: Console, plan: Plan, results: Results, runs: pl.DataF
     _print_chance(console, plan, results, named)
     sizes = _group_sizes(results)
     rows = [
-        (METHOD_NAMES[cell.method] + (" *" if place == 0 else ""), percent(score))
+        (METHOD_NAMES[cell.method] + (" *" if index == 0 else ""), percent(score))
         + tuple(_mean_and_spread(results.group_means(cell, group)) for group in sizes)
-        for place, (cell, score) in enumerate(best)
+        for index, (cell, score) in enumerate(best)
     ]
     _print_table(console, plan, ("method", "validation"), rows, sizes, strong_row=0)
     console.print(Facts([(name, _describe(plan, results, cell)) for name, cell in named.items()]), highlight=False)
@@ -140,7 +140,7 @@ def _print_table(
     console.print()
     groups = [f"{name_group(group).replace('_', ' ')} ({size})" for group, size in sizes.items()]
     columns = (*heads, *groups)
-    strong = frozenset((strong_row, place) for place in range(len(columns))) if strong_row is not None else frozenset()
+    strong = frozenset((strong_row, index) for index in range(len(columns))) if strong_row is not None else frozenset()
     print_table(console, Sheet("end", "", columns, tuple(rows), pl.DataFrame(), strong=strong, left=left))
     console.print()
 
@@ -244,7 +244,7 @@ def _most_frequent_classes(plan: Plan) -> list[tuple[float, int]]:
     metric = METRICS[_find_metric(plan)]
     found = []
     for language in plan.target_languages:
-        places = plan.data.select([language], "test", plan.sweep.evaluation.max_examples)
-        if (total := metric.chance_sum(plan.data.labels[places])) is not None:
-            found.append((total / len(places), len(places)))
+        rows = plan.data.select([language], "test", plan.sweep.evaluation.max_examples)
+        if (total := metric.chance_sum(plan.data.labels[rows])) is not None:
+            found.append((total / len(rows), len(rows)))
     return found

@@ -12,7 +12,7 @@ def to_markdown(sheet: Sheet) -> str:
     """Return a table in GitHub's Markdown, with its title and notes."""
     lines = [f"### {escape_markdown(sheet.title)}", ""]
     lines.append("| " + " | ".join(map(escape_markdown, sheet.columns)) + " |")
-    marks = [":--" if place < sheet.left else "--:" for place in range(len(sheet.columns))]
+    marks = [":--" if index < sheet.left else "--:" for index in range(len(sheet.columns))]
     lines.append("| " + " | ".join(marks) + " |")
     for number, row in enumerate(sheet.rows):
         cells = [f"**{escape_markdown(row[0])}**"] if len(row) == 1 else _cells(sheet, number, row)
@@ -48,10 +48,10 @@ def write_sheets(sheets: Sequence[Sheet], kind: str, folder: Folder) -> list[str
 def _cells(sheet: Sheet, number: int, row: Sequence[str]) -> list[str]:
     """Return a row's cells; of one that stands out the value is bold."""
     cells = []
-    for place, text in enumerate(row):
+    for index, text in enumerate(row):
         value, bracket, rest = text.partition(" [")
         shown = escape_markdown(text)
-        if (number, place) in sheet.strong:
+        if (number, index) in sheet.strong:
             shown = f"**{escape_markdown(value)}**{escape_markdown(bracket + rest)}"
         cells.append(shown)
     return cells

@@ -68,7 +68,7 @@ def to_latex(sheet: Sheet) -> str:
     tables = []
     start = 0
     for number, rows in enumerate(parts, start=1):
-        strong = frozenset((row - start, place) for row, place in sheet.strong)
+        strong = frozenset((row - start, index) for row, index in sheet.strong)
         start += len(rows)
         title = sheet.title if len(parts) == 1 else f"{sheet.title} ({number} of {len(parts)})"
         caption = sheet.caption if number == 1 or sheet.caption is None else f"{_first(sheet.caption)} (continued)."
@@ -90,7 +90,7 @@ def _comments(sheet: Sheet) -> list[str]:
 
 def _parts(rows: Rows) -> list[Rows]:
     """Return the rows in as few parts as fit on a page each, if no section is longer than a page."""
-    starts = [place for place, row in enumerate(rows) if place == 0 or len(row) == 1]
+    starts = [index for index, row in enumerate(rows) if index == 0 or len(row) == 1]
     sections = [rows[start:end] for start, end in pairwise([*starts, len(rows)])]
     parts = sections[:1] or [()]  # a table without rows is one
     for section in sections[1:]:
@@ -172,7 +172,7 @@ def _word_widths(sheet: Sheet, height: float) -> tuple[float, list[float]]:
     """
     full = [row for row in sheet.rows if len(row) > 1]
     needs = [max(_text_width(line) * height for line in name.split("\n")) for name in sheet.columns]
-    needs = [max(need, *(_cell_width(row[place], height) for row in full)) for place, need in enumerate(needs)]
+    needs = [max(need, *(_cell_width(row[index], height) for row in full)) for index, need in enumerate(needs)]
     columns = list(zip(sheet.columns, *full, strict=True))[: sheet.left]
     pieces = [[word for cell in column for word in re.split(r"(?<=[-_])|\s", cell)] for column in columns]
     longest = [height * max(map(_text_width, words)) for words in pieces]
@@ -216,9 +216,9 @@ def _caption(sheet: Sheet) -> str:
 
 def _heading(sheet: Sheet) -> str:
     cells = []
-    for place, name in enumerate(sheet.columns):
+    for index, name in enumerate(sheet.columns):
         inner = r" \\ ".join(_start(_numbers(escape(line))) for line in name.split("\n"))
-        side = "l" if place < sheet.left else "r"
+        side = "l" if index < sheet.left else "r"
         cells.append(rf"\begin{{tabular}}[b]{{@{{}}{side}@{{}}}}{inner}\end{{tabular}}" if "\n" in name else inner)
     return " & ".join(cells) + r" \\"
 
@@ -226,15 +226,15 @@ def _heading(sheet: Sheet) -> str:
 def _rows(sheet: Sheet, between: str) -> list[str]:
     """Return the rows, with something between their sections; second lines of cells are rows of their own."""
     lines = []
-    for place, row in enumerate(sheet.rows):
-        if len(row) == 1 and place:
+    for index, row in enumerate(sheet.rows):
+        if len(row) == 1 and index:
             lines.append(between)
         if len(row) == 1:
             # the star: no page ends with a heading
             lines.append(rf"\multicolumn{{{len(sheet.columns)}}}{{l}}{{\textit{{{escape(row[0])}}}}} \\*")
             continue
         second = [cell.partition("\n")[2] for cell in row]
-        cells = [_cell(cell, (place, column) in sheet.strong) for column, cell in enumerate(row)]
+        cells = [_cell(cell, (index, column) in sheet.strong) for column, cell in enumerate(row)]
         lines.append(" & ".join(cells) + (r" \\*[-3pt]" if any(second) else r" \\"))
         if any(second):
             counts = (rf"{{\tiny {_numbers(escape(text))}}}" if text else "" for text in second)

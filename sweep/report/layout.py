@@ -35,7 +35,7 @@ Measure = Callable[[str], int]
 class _Column:
     """A column of a block: where it is in the table, and how wide."""
 
-    place: int
+    index: int
     width: int
 
 
@@ -54,58 +54,60 @@ def lay_out(sheet: Sheet, width: int) -> list[Text]:
 
 def _find_blocks(sheet: Sheet, width: int) -> list[list[_Column]] | None:
     """Return the columns of each block; None where no column fits beside the names of the rows."""
-    places = range(len(sheet.columns))
-    labels = places[: sheet.left]
-    whole = [_width(sheet, place, measure_whole) for place in places]
+    indices = range(len(sheet.columns))
+    labels = indices[: sheet.left]
+    whole = [_width(sheet, index, measure_whole) for index in indices]
     if _total(whole) <= width:
-        return [[_Column(place, whole[place]) for place in places]]
-    close = [max(_width(sheet, place, measure_chunks), _least_sentence(sheet, place, whole[place])) for place in places]
+        return [[_Column(index, whole[index]) for index in indices]]
+    close = [
+        max(_width(sheet, index, measure_chunks), _least_sentence(sheet, index, whole[index])) for index in indices
+    ]
     if _total(close) <= width:
         return [_widen(close, whole, width)]
-    numbers = places[sheet.left :]
-    needed = GAP + max((close[place] for place in numbers), default=0)
+    numbers = indices[sheet.left :]
+    needed = GAP + max((close[index] for index in numbers), default=0)
     widths = close
-    label_width = _total([close[place] for place in labels])
-    has_long_names = label_width > width * LABEL_SHARE and max(close[place] for place in labels) > MAX_LABEL
+    label_width = _total([close[index] for index in labels])
+    has_long_names = label_width > width * LABEL_SHARE and max(close[index] for index in labels) > MAX_LABEL
     if has_long_names or width - label_width < needed:
-        joints = [_width(sheet, place, measure_joints) for place in places]
+        joints = [_width(sheet, index, measure_joints) for index in indices]
         widths = _tighten(close, joints, labels, min(int(width * LABEL_SHARE), width - needed))
-        label_width = _total([widths[place] for place in labels])
+        label_width = _total([widths[index] for index in labels])
         if _total(widths) <= width:
             return [_widen(widths, whole, width)]
     room = width - label_width
     if not numbers or room < needed:
         return None
     blocks: list[list[int]] = [[]]
-    for place in numbers:
-        beside = [min(whole[one], room - GAP) for one in (*blocks[-1], place)]
+    for index in numbers:
+        beside = [min(whole[one], room - GAP) for one in (*blocks[-1], index)]
         if blocks[-1] and sum(beside) + GAP * len(beside) > room:
             blocks.append([])
-        blocks[-1].append(place)
-    return [[_Column(place, min(widths[place], width)) for place in labels] + _fit(own, whole, room) for own in blocks]
+        blocks[-1].append(index)
+    return [[_Column(index, min(widths[index], width)) for index in labels] + _fit(own, whole, room) for own in blocks]
 
 
-def _fit(places: Sequence[int], whole: Sequence[int], room: int) -> list[_Column]:
-    return [_Column(place, min(whole[place], room - GAP)) for place in places]
+def _fit(indices: Sequence[int], whole: Sequence[int], room: int) -> list[_Column]:
+    return [_Column(index, min(whole[index], room - GAP)) for index in indices]
 
 
-def _width(sheet: Sheet, place: int, measure: Measure) -> int:
+def _width(sheet: Sheet, index: int, measure: Measure) -> int:
     """Return the width of a column by a measure of its cells; headings of rows stand across all columns."""
-    cells = [row[place] for row in sheet.rows if len(row) > 1]
-    is_label = place < sheet.left
+    cells = [row[index] for row in sheet.rows if len(row) > 1]
+    is_label = index < sheet.left
     widest = max(map(measure, cells), default=0)
     if is_label:
         widest = min(widest, max(MAX_LABEL, max(map(measure_chunks, cells), default=0)))
-    head = sheet.columns[place]
+    head = sheet.columns[index]
     needs = measure(head) if is_label else measure_chunks(head)
     if needs > max(widest, MAX_HEAD) or measure is measure_joints:
         needs = max(min(needs, MAX_HEAD), measure_joints(head))
     return max(widest, needs, 1)
 
 
-def _least_sentence(sheet: Sheet, place: int, whole: int) -> int:
+def _least_sentence(sheet: Sheet, index: int, whole: int) -> int:
     """Return the width of a column of sentences below which they would have a word a line."""
-    return min(whole, LEAST_SENTENCE) if place >= sheet.left and _is_left(sheet, place) else 0
+    return min(whole, LEAST_SENTENCE) if index >= sheet.left and _is_left(sheet, index) else 0
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -116,28 +118,28 @@ def _widen(least: Sequence[int], whole: Sequence[int], width: int) -> list[_Colu
     """Return columns that share what is left of the width: cell by cell, to the one whose texts take most lines."""
     widths = list(least)
     for _ in range(width - _total(widths)):
-        place = max(range(len(widths)), key=lambda one: whole[one] / widths[one])
-        if whole[place] > widths[place]:
-            widths[place] += 1
-    return [_Column(place, needed) for place, needed in enumerate(widths)]
+        index = max(range(len(widths)), key=lambda one: whole[one] / widths[one])
+        if whole[index] > widths[index]:
+            widths[index] += 1
+    return [_Column(index, needed) for index, needed in enumerate(widths)]
 
 
 def _tighten(close: Sequence[int], joints: Sequence[int], labels: Sequence[int], room: int) -> list[int]:
     """Return the widths with names broken at joints, as wide as the room for them allows."""
     widths = list(close)
-    for place in labels:
-        widths[place] = min(close[place], joints[place])
-    spare = room - _total([widths[place] for place in labels])
-    for place in labels:
-        more = max(min(close[place] - widths[place], spare), 0)
-        widths[place] += more
+    for index in labels:
+        widths[index] = min(close[index], joints[index])
+    spare = room - _total([widths[index] for index in labels])
+    for index in labels:
+        more = max(min(close[index] - widths[index], spare), 0)
+        widths[index] += more
         spare -= more
     return widths
 
 
 def _draw(sheet: Sheet, columns: Sequence[_Column], width: int) -> list[Text]:
     """Return the lines of a block: its heads, a rule, and the rows."""
-    heads = [(wrap(_head(sheet.columns[one.place]), one.width), _is_left(sheet, one.place), "") for one in columns]
+    heads = [(wrap(_head(sheet.columns[one.index]), one.width), _is_left(sheet, one.index), "") for one in columns]
     deepest = max(len(lines) for lines, *_ in heads)
     heads = [([""] * (deepest - len(lines)) + lines, left, style) for lines, left, style in heads]
     drawn = _join(heads, columns)
@@ -149,8 +151,8 @@ def _draw(sheet: Sheet, columns: Sequence[_Column], width: int) -> list[Text]:
             continue
         cells = []
         for one in columns:
-            style = "bold" if (number, one.place) in sheet.strong else ""
-            cells.append((wrap(row[one.place], one.width), _is_left(sheet, one.place), style))
+            style = "bold" if (number, one.index) in sheet.strong else ""
+            cells.append((wrap(row[one.index], one.width), _is_left(sheet, one.index), style))
         drawn += _join(cells, columns)
     return drawn
 
@@ -180,8 +182,8 @@ def _list(sheet: Sheet, width: int) -> list[Text]:
             lines += [Text(), *(Text(line, style="italic") for line in wrap(row[0], width))]
             continue
         lines += [Text(line) for line in wrap(", ".join(filter(None, row[: sheet.left])), width)]
-        for place in range(sheet.left, len(row)):
-            entry = f"{' '.join(sheet.columns[place].split())}: {' '.join(row[place].split())}"
+        for index in range(sheet.left, len(row)):
+            entry = f"{' '.join(sheet.columns[index].split())}: {' '.join(row[index].split())}"
             lines += [Text(f"  {line}") for line in wrap(entry, width - 2, "  ")]
     return lines
 
@@ -191,7 +193,7 @@ def _head(name: str) -> str:
     return name.replace(":", ":\n") if ":" in name.strip(":") else name
 
 
-def _is_left(sheet: Sheet, place: int) -> bool:
+def _is_left(sheet: Sheet, index: int) -> bool:
     """Whether a column holds words, which begin at its left."""
-    cells = [row[place] for row in sheet.rows if len(row) > 1]
-    return place < sheet.left or not all(NUMBER.match(cell) for cell in cells)
+    cells = [row[index] for row in sheet.rows if len(row) > 1]
+    return index < sheet.left or not all(NUMBER.match(cell) for cell in cells)

@@ -78,8 +78,8 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     for note in plan.data.notes:
         table.add_row("", Text(note))
     _add_places(table, plan)
-    places = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
-    table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(places):,} texts")
+    rows = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
+    table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(rows):,} texts")
     for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
         size = describe(corner).size
         what = f"{corner.method}, {f'{size}, ' if size else ''}trained on {corner.data.source_set}"
@@ -116,26 +116,24 @@ def print_estimate(
     table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
     source = f"measured here in a trial with {device}" if measured else "as stated"
     table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
-    places, hours = min(capacity(), found.num_trials), found.hours(rate)
-    at_once = f"{places} at once, each with {device} ({min(capacity.num_up, places)} of these places are up)"
+    slots, hours = min(capacity(), found.num_trials), found.hours(rate)
+    at_once = f"{slots} at once, each with {device} ({min(capacity.num_up, slots)} of these places are up)"
     table.add_row("nodes", f"every trial fits; {at_once}")
     unit = f"{'GPU' if share.gpus else 'device'}-hours"
     amount = hours * (share.gpus or 1)
-    table.add_row(
-        "time", f"{format_duration(3600 * hours / places)} with {places} at once; {amount:,.1f} {unit} in all"
-    )
+    table.add_row("time", f"{format_duration(3600 * hours / slots)} with {slots} at once; {amount:,.1f} {unit} in all")
     if price is not None:
         table.add_row("money", f"{amount * price:,.2f} at {price:g} an hour of one {'GPU' if share.gpus else 'device'}")
     if plan.sweep.kind == "search":
         table.add_row("", "at most: what early stopping saves is not known before")
-    table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, places) / 2**20:,.1f} MiB at most")
+    table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, slots) / 2**20:,.1f} MiB at most")
     console.print(table)
 
 
 def _add_places(table: Facts, plan: Plan) -> None:
     """Say what lies elsewhere than where the experiment found it first."""
-    for name, place in plan.places.items():
-        table.add_row("found at", Text(f"{place} (the same content as {name}, whose name stays)"))
+    for name, location in plan.places.items():
+        table.add_row("found at", Text(f"{location} (the same content as {name}, whose name stays)"))
 
 
 def _say_early_stopping(sweep: Search) -> str:

@@ -64,7 +64,7 @@ def _pieces(text: str, width: int) -> Iterator[tuple[str, bool]]:
         for part in parts:
             pieces = [part] if cell_len(part) <= width else list(JOINT.split(part))
             letters = [one for piece in pieces for one in _chop(piece, width)]
-            yield from ((piece, not place) for place, piece in enumerate(letters))
+            yield from ((piece, not index) for index, piece in enumerate(letters))
 
 
 def _split(chunk: str) -> list[str]:

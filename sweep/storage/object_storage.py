@@ -139,14 +139,14 @@ class Bucket:
         return f"{self.base}{path.removeprefix(self.root)}{self.query}"
 
 
-def is_object_storage(place: str) -> bool:
-    """Whether a place is meant to be object storage, and no path."""
-    return "://" in place or NEARLY_URI.match(place) is not None
+def is_object_storage(location: str) -> bool:
+    """Whether a location is meant to be object storage, and no path."""
+    return "://" in location or NEARLY_URI.match(location) is not None
 
 
-def without_query(place: str) -> str:
-    """Return a place without what stands behind the question mark of a URI."""
-    return place.partition("?")[0] if is_object_storage(place) else place
+def without_query(location: str) -> str:
+    """Return a location without what stands behind the question mark of a URI."""
+    return location.partition("?")[0] if is_object_storage(location) else location
 
 
 def connect(uri: str) -> tuple[Bucket, str]:
@@ -172,16 +172,16 @@ def connect(uri: str) -> tuple[Bucket, str]:
     return Bucket(f"s3://{bucket}", bucket, query, region, endpoint, options), path
 
 
-def _read_option(place: str, name: str, text: str) -> Option:
+def _read_option(location: str, name: str, text: str) -> Option:
     if SECRET.search(name):
-        raise InputError(f"storage {place}: leave {name} out of it, keys are taken from {KEYS}")
+        raise InputError(f"storage {location}: leave {name} out of it, keys are taken from {KEYS}")
     if name not in PARAMETERS:
-        raise InputError(f"storage {place}: unknown parameter {name!r}; known are {', '.join(PARAMETERS)}")
+        raise InputError(f"storage {location}: unknown parameter {name!r}; known are {', '.join(PARAMETERS)}")
     read, form = PARAMETERS[name]
     try:
         return read(text)
     except (KeyError, ValueError):
-        raise InputError(f"storage {place}: {name}={text}: must be {form}") from None
+        raise InputError(f"storage {location}: {name}={text}: must be {form}") from None
 
 
 def _connect_other(scheme: str, rest: str, query: str) -> tuple[Bucket, str]:

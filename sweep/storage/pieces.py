@@ -78,10 +78,10 @@ class Pieces:
             self._folder.delete(self._taken_in[-1].name + self._suffix)
             self._taken_in.pop()
 
-    def _read(self, place: int) -> bytes:
-        if place == len(self._pieces) - 1 and self._tail is not None:
+    def _read(self, index: int) -> bytes:
+        if index == len(self._pieces) - 1 and self._tail is not None:
             return self._tail
-        name = self._pieces[place][0].name + self._suffix
+        name = self._pieces[index][0].name + self._suffix
         content = self._folder.read(name)
         if content is None:
             raise InputError(f"{self._folder}: the file {name} has been taken away; start the same command again")

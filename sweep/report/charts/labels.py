@@ -1,6 +1,6 @@
 """Where the labels of a chart's points stand, so that none lies on another or on a point: Vega-Lite has no such thing.
 
-A chart is as wide as the screen lets it be, so a place is good where it is free at all of WIDTHS.
+A chart is as wide as the screen lets it be, so a label stands well where it is free at all of WIDTHS.
 """
 
 import math
@@ -54,14 +54,16 @@ def place_labels(
 ) -> list[Offset]:
     """Return an offset a label, given points in the units of axes with these ranges, on a chart of `height` pixels.
 
-    Labels are placed one after the other, each where it covers least; of equal places the nearest.
+    Labels are placed one after the other, each where it covers least; of equal ones the nearest.
     """
-    places = [[(_share(x, x_range) * width, (1 - _share(y, y_range)) * height) for x, y in points] for width in WIDTHS]
-    taken = [[_box(x, y, 2 * POINT_PIXELS, 2 * POINT_PIXELS) for x, y in at_width] for at_width in places]
+    positions = [
+        [(_share(x, x_range) * width, (1 - _share(y, y_range)) * height) for x, y in points] for width in WIDTHS
+    ]
+    taken = [[_box(x, y, 2 * POINT_PIXELS, 2 * POINT_PIXELS) for x, y in at_width] for at_width in positions]
     offsets = []
     for number, label in enumerate(labels):
         size = (LETTER_PIXELS * len(label) + 4, LINE_PIXELS)
-        here = [at_width[number] for at_width in places]
+        here = [at_width[number] for at_width in positions]
         best = min(_candidates(size[0]), key=lambda offset: _cost(offset, size, here, taken, height))
         offsets.append(best)
         for (x, y), boxes in zip(here, taken, strict=True):

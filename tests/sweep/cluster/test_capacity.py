@@ -49,15 +49,15 @@ CLOUD = {
 def test_a_node_holds_as_many_trials_as_its_scarcest_resource(
     share: Share, node: dict[str, float], expected: int
 ) -> None:
-    assert share.places(node) == expected
+    assert share.slots(node) == expected
 
 
 def test_an_autoscalers_workers_count_up_to_its_limit_with_the_largest_first() -> None:
     autoscaler = _parse(CLOUD)
     assert autoscaler.num_own_machines == 0 and autoscaler.max_workers == 8
-    assert autoscaler.places(Share(1, 1)) == 4 * 4 + 4 * 1
-    assert autoscaler.places(Share(8, 0)) == 4 * 6 + 4 * 1
-    assert autoscaler.places(Share(1, 8)) == 0
+    assert autoscaler.slots(Share(1, 1)) == 4 * 4 + 4 * 1
+    assert autoscaler.slots(Share(8, 0)) == 4 * 6 + 4 * 1
+    assert autoscaler.slots(Share(1, 8)) == 0
 
 
 def test_machines_of_ones_own_are_awaited_and_not_counted_before_they_have_joined() -> None:
@@ -69,7 +69,7 @@ def test_machines_of_ones_own_are_awaited_and_not_counted_before_they_have_joine
     }
     autoscaler = _parse(own)
     assert autoscaler.num_own_machines == 2
-    assert autoscaler.places(Share(1, 0)) == 0
+    assert autoscaler.slots(Share(1, 0)) == 0
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -106,5 +106,5 @@ def test_the_file_of_the_autoscaler_of_this_cluster_is_found_and_that_of_another
             monitor.wait()
 
 
-def test_no_autoscaler_has_no_places() -> None:
-    assert Autoscaler((), 0, 0).places(Share(1, 0)) == 0
+def test_no_autoscaler_has_no_slots() -> None:
+    assert Autoscaler((), 0, 0).slots(Share(1, 0)) == 0

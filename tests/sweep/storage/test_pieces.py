@@ -67,7 +67,7 @@ def test_a_writer_that_comes_late_takes_nothing_from_the_next_one(folder: Folder
     paused.append(b"one\n")
     following = Pieces(folder, ".jsonl")
     following.append(b"two\n")
-    paused._read = lambda place: b"one\n"  # type: ignore[method-assign]  # it had read already, and was about to write
+    paused._read = lambda index: b"one\n"  # type: ignore[method-assign]  # it had read already, and was about to write
     paused.append(b"late\n")
     paused.tidy()
     assert read_pieces(folder, ".jsonl") == b"one\ntwo\n"
