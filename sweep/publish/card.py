@@ -17,6 +17,7 @@ from sweep.publish.numbers import Numbers
 from sweep.publish.snippets import own_command, own_snippet, peft_snippet, say_bundled
 from sweep.publish.wording import count
 from sweep.report.formats import escape_markdown
+from sweep.report.wording import capitalise
 from xpe_core.adapters.peft_readme import INSTALL
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
@@ -98,7 +99,7 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
         pipeline_tag="text-classification",
         language=_language_codes(numbers.sources),
         datasets=datasets or None,
-        metrics=["score"],
+        metrics=[numbers.results.metric],
         tags=list(dict.fromkeys(["xpe-sweep", "cross-lingual", config.method, *describe(config).tags])),
         model_name=card.repo.split("/")[-1],
         eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset),
@@ -116,8 +117,8 @@ def _eval_results(numbers: Numbers, dataset: str) -> list[EvalResult]:
             dataset_name=f"{dataset}, {count(row['num_languages'], 'language')}: {row['group']}",
             dataset_config=row["group"],
             dataset_split="test",
-            metric_type="accuracy",
-            metric_name=f"Accuracy (mean over {count(row['num_seeds'], 'seed')})",
+            metric_type=numbers.results.metric,
+            metric_name=f"{capitalise(numbers.results.metric_title)} (mean over {count(row['num_seeds'], 'seed')})",
             metric_value=round(row["score"], 4),
         )
         for row in numbers.groups.iter_rows(named=True)
@@ -144,6 +145,7 @@ def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, obje
         "labels": ", ".join(map(escape_markdown, card.label_names)),
         "parameters": parameters or "not recorded",
         "groups": wording.describe_groups(numbers),
+        "metric": numbers.results.metric_title,
         "limits": wording.list_limits(numbers, config, card.label_names),
         "license": escape_markdown(card.license),
         "data_license": wording.say_license(config.data.dataset, "datasets/"),

@@ -31,7 +31,8 @@ def group_table(numbers: Numbers) -> str:
         counts = (str(row["num_languages"]), str(row["num_seeds"]))
         value = row["note"] or interval(row["score"], row["low"], row["high"])
         rows.append((name_group(row["group"]), *counts, value, percent(row["spread"])))
-    return _table(("tested on", "languages", "seeds", "accuracy [95 %]", "spread over seeds"), rows, numbers.groups)
+    columns = ("tested on", "languages", "seeds", f"{numbers.results.metric_title} [95 %]", "spread over seeds")
+    return _table(columns, rows, numbers.groups)
 
 
 def seed_table(numbers: Numbers, revisions: Mapping[int, str], reasons: Mapping[int, str]) -> str:
@@ -59,7 +60,8 @@ def language_table(numbers: Numbers) -> str:
         rows.append((name, row["family"] or "–", trained, seen, value, percent(row["spread"]), ends))
     pretraining = numbers.results.rows.facts.pretraining
     of_backbone = f"in {pretraining.title}'s pretraining" if pretraining else "in the pretraining"
-    columns = ("language", "family", "trained on", of_backbone, "accuracy [95 %]", "spread", "seeds from")
+    measured = (f"{numbers.results.metric_title} [95 %]", "spread", "seeds from")
+    columns = ("language", "family", "trained on", of_backbone, *measured)
     return _table(columns, rows, numbers.languages, left=4)
 
 

@@ -99,6 +99,8 @@ def test_the_header_is_valid_and_holds_the_same_figures_in_the_hubs_model_index(
     assert (data.license, data.library_name, data.pipeline_tag) == ("apache-2.0", "peft", "text-classification")
     assert (data.base_model, data.datasets, data.language) == ("org/encoder", ["org/data"], ["eng", "multilingual"])
     assert {"dual", "xpe-sweep", "arxiv:2508.10352"} <= set(data.tags)
+    assert data.metrics == ["accuracy"]
+    assert {result.metric_type for result in data.eval_results} == {"accuracy"}
     main = main_table(read_results([experiment[0]])).filter(arm="dual_30")
     found = {result.dataset_config: result.metric_value for result in data.eval_results}
     assert found == {row["group"]: round(row["score"], 4) for row in main.iter_rows(named=True)}
