@@ -93,8 +93,8 @@ def find_cells(results: Results, name: str) -> list[Cell]:
     `name` is an arm, an experiment (all its arms; of a search its best configuration), `EXPERIMENT:arm`, or the first
     digits of a config_id or run_id, also behind `EXPERIMENT:`.
     """
-    if found := _find(results, name):
-        return found
+    if cells := _find(results, name):
+        return cells
     raise _unknown(name, [one.name for one in results.experiments], results.arms)
 
 
@@ -108,10 +108,10 @@ def find_experiments_of(each: Sequence[Results], first: str, second: str) -> lis
     for name in (first, second):
         experiments = [results.experiments[0].name for results in each]
         named = [one for one in (name, name.rpartition(":")[0]) if one in experiments][:1]
-        found = [results.experiments[0].name for results in each if not named and _find(results, name)]
-        if not named and not found:
+        by_content = [results.experiments[0].name for results in each if not named and _find(results, name)]
+        if not named and not by_content:
             raise _unknown(name, experiments, [arm for results in each for arm in results.arms])
-        homes.append(named or found)
+        homes.append(named or by_content)
     return list(dict.fromkeys(_choose_homes((first, second), homes)))
 
 
@@ -123,9 +123,9 @@ def compare(results: Results, first: str, second: str, groups: Sequence[str] | N
     source sets, these are compared, and `source_set` names both. Holm's correction is over all rows. InputError where
     there is nothing to compare.
     """
-    names, found = (first, second), (find_cells(results, first), find_cells(results, second))
-    homes = _choose_homes(names, [list(dict.fromkeys(cell.experiment for cell in cells)) for cells in found])
-    ones, others = ([c for c in cells if c.experiment == home] for cells, home in zip(found, homes, strict=True))
+    names, both = (first, second), (find_cells(results, first), find_cells(results, second))
+    homes = _choose_homes(names, [list(dict.fromkeys(cell.experiment for cell in cells)) for cells in both])
+    ones, others = ([c for c in cells if c.experiment == home] for cells, home in zip(both, homes, strict=True))
     couples = _couples(names, ones, others)
     pairings = [pair(results, one, other, group) for one, other in couples for group in groups or results.groups]
     if not any(pairing.differences.size for pairing in pairings):
@@ -143,15 +143,15 @@ def _find(results: Results, name: str) -> list[Cell]:
         (results.cells, name),
         ([cell for cell in results.cells if colon and cell.experiment == experiment], rest),
     ):
-        if found := [cell for cell in cells if wanted in (cell.arm, _bare(cell))]:
-            return found
-        if found := [cell for cell in cells if not colon and cell.experiment == wanted]:
+        if matching := [cell for cell in cells if wanted in (cell.arm, _bare(cell))]:
+            return matching
+        if matching := [cell for cell in cells if not colon and cell.experiment == wanted]:
             is_search = any(one.name == wanted and one.sweep.kind == "search" for one in results.experiments)
-            best = rank(replace(results, cells=tuple(found))) if is_search else None
+            best = rank(replace(results, cells=tuple(matching))) if is_search else None
             chosen = None if best is None else best["config_id"].to_list()[:1]
-            return [cell for cell in found if cell.shown] if chosen is None else _of_config(found, chosen)
-        if IDENTIFIER.fullmatch(wanted) and (found := _by_digits(cells, wanted)):
-            return found
+            return [cell for cell in matching if cell.shown] if chosen is None else _of_config(matching, chosen)
+        if IDENTIFIER.fullmatch(wanted) and (matching := _by_digits(cells, wanted)):
+            return matching
     return []
 
 
@@ -208,7 +208,7 @@ def _of_config(cells: Sequence[Cell], config_ids: Sequence[str]) -> list[Cell]:
 
 def _by_digits(cells: Sequence[Cell], digits: str) -> list[Cell]:
     """Return the cell whose config_id begins so, or the one run of a cell whose run_id does."""
-    found = [cell for cell in cells if cell.config_id.startswith(digits)]
+    configurations = [cell for cell in cells if cell.config_id.startswith(digits)]
     runs = [
         replace(
             cell,
@@ -224,7 +224,9 @@ def _by_digits(cells: Sequence[Cell], digits: str) -> list[Cell]:
         for index, seed in enumerate(cell.seeds)
         if cell.config.with_seed(seed).run_id.startswith(digits)
     ]
-    if len(found) + len(runs) > 1:
-        ids = [cell.config_id for cell in found] + [cell.config.with_seed(cell.seeds[0]).run_id for cell in runs]
+    if len(configurations) + len(runs) > 1:
+        ids = [cell.config_id for cell in configurations] + [
+            cell.config.with_seed(cell.seeds[0]).run_id for cell in runs
+        ]
         raise InputError(f"{digits!r} could be {', '.join(ids[:5])}; give more digits")
-    return found + runs
+    return configurations + runs

@@ -72,7 +72,7 @@ class Cell:
             codes = [languages[index] for index in indices if row[index]]
             resized[seed] = [code for code in codes if code in self.resized.get(seed, ())]
             missing[seed] = [code for code in codes if code not in resized[seed]]
-        more = {seed: sorted(foreign.intersection(found)) for seed, found in self.foreign.items()}
+        more = {seed: sorted(foreign.intersection(codes)) for seed, codes in self.foreign.items()}
         parts = [
             f"{_shorten(codes)} {what} {_name_seeds(seeds)}"
             for what, by_seed in (
@@ -168,11 +168,11 @@ class Results:
     @cached_property
     def groups(self) -> dict[str, list[int]]:
         """The rows that have a language here, with the indices of their languages in any source set's."""
-        found: dict[str, set[int]] = {}
+        by_group: dict[str, set[int]] = {}
         for groups in self._indices.values():
             for group, indices in groups.items():
-                found.setdefault(group, set()).update(indices)
-        return {group: sorted(indices) for group, indices in found.items()}
+                by_group.setdefault(group, set()).update(indices)
+        return {group: sorted(indices) for group, indices in by_group.items()}
 
     @cached_property
     def _indices(self) -> dict[str, dict[str, list[int]]]:
@@ -246,10 +246,10 @@ def _by_seeds(by_seed: Mapping[int, Sequence[str]]) -> dict[tuple[int, ...], lis
     for seed in sorted(by_seed):
         for code in by_seed[seed]:
             seeds.setdefault(code, []).append(seed)
-    found: dict[tuple[int, ...], list[str]] = {}
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
     for code in sorted(seeds):
-        found.setdefault(tuple(seeds[code]), []).append(code)
-    return found
+        by_seeds.setdefault(tuple(seeds[code]), []).append(code)
+    return by_seeds
 
 
 def _shorten(codes: Sequence[str], limit: int = 3) -> str:

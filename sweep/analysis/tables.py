@@ -144,16 +144,16 @@ def main_table(results: Results) -> pl.DataFrame:
             config_id=cell.config_id,
             num_seeds=len(cell.seeds),
             num_languages=len(results.language_indices(group, cell.source_set)),
-            score=found.mean,
-            low=found.low,
-            high=found.high,
-            spread=found.spread,
+            score=estimated.mean,
+            low=estimated.low,
+            high=estimated.high,
+            spread=estimated.spread,
             num_failed=cell.states[State.FAILED],
             num_pruned=cell.states[State.PRUNED],
             num_unfinished=cell.states[State.UNFINISHED],
             note=results.differs(cell, group),
         )
-        for (group, cell), found in zip(cells, estimates, strict=True)
+        for (group, cell), estimated in zip(cells, estimates, strict=True)
     ]
     return table_of(MainRow, rows)
 
@@ -184,9 +184,9 @@ def compare_pairs(pairings: Sequence[Pairing]) -> pl.DataFrame:
             baseline=one.baseline,
             num_pairs=one.num_pairs,
             num_languages=one.num_languages,
-            difference=found.mean,
-            low=found.low,
-            high=found.high,
+            difference=estimated.mean,
+            low=estimated.low,
+            high=estimated.high,
             low_languages=test.low_languages,
             high_languages=test.high_languages,
             p=test.p,
@@ -194,7 +194,7 @@ def compare_pairs(pairings: Sequence[Pairing]) -> pl.DataFrame:
             detectable=test.detectable,
             note=one.note,
         )
-        for one, found, test in zip(pairings, estimates, _test(pairings), strict=True)
+        for one, estimated, test in zip(pairings, estimates, _test(pairings), strict=True)
     ]
     table = table_of(DifferenceRow, rows)
     # with fewer pairs no p-value can be small: such a row is no test, and takes nothing from the others

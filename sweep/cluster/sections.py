@@ -9,27 +9,27 @@ Section: TypeAlias = Mapping[str, object]
 
 def section(values: Section, key: str) -> Section:
     """Return the keys under a key, none where it holds something else."""
-    found = values.get(key)
-    return found if isinstance(found, dict) else {}
+    value = values.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def sections(values: Section) -> dict[str, Section]:
     """Return the keys under each of the keys that hold some."""
-    return {name: found for name, found in values.items() if isinstance(found, dict)}
+    return {name: below for name, below in values.items() if isinstance(below, dict)}
 
 
 def texts(values: Section, key: str) -> list[str]:
     """Return the texts of a list, as commands are; none where the key holds something else."""
-    found = values.get(key)
-    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+    value = values.get(key)
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def count(values: Section, key: str, otherwise: int = 0) -> int:
     """Return a whole number, `otherwise` where the key holds something else."""
-    found = values.get(key)
-    return found if isinstance(found, int) else otherwise
+    value = values.get(key)
+    return value if isinstance(value, int) else otherwise
 
 
 def numbers(values: Section, key: str) -> dict[str, float]:
     """Return the numbers under a key by their names."""
-    return {name: found for name, found in section(values, key).items() if isinstance(found, int | float)}
+    return {name: below for name, below in section(values, key).items() if isinstance(below, int | float)}

@@ -36,7 +36,7 @@ LONGEST_TAG = 4000
 
 
 @dataclass
-class _Found:
+class _RemoteRun:
     """What MLflow has of a run."""
 
     id: str
@@ -64,7 +64,7 @@ class MLflowWriter:
         try:
             self._client = MlflowClient(tracking_uri=uri)
             self._experiment_id = self._find_experiment(artifacts)
-            self._found = self._find_runs()
+            self._remote_runs = self._find_runs()
         except BaseException:  # the next try needs the lock
             self.close()
             raise
@@ -96,9 +96,9 @@ class MLflowWriter:
             return str(self._client.create_experiment(name, artifact_location=artifacts))
         return str(known.experiment_id)
 
-    def _find_runs(self) -> dict[str, _Found]:
+    def _find_runs(self) -> dict[str, _RemoteRun]:
         """Return what is there of the experiment's configurations and runs, by their ids."""
-        found: dict[str, _Found] = {}
+        remote_runs: dict[str, _RemoteRun] = {}
         query, token = f"tags.experiment = '{self._experiment}'", None
         while True:
             page = self._client.search_runs([self._experiment_id], query, max_results=PAGE, page_token=token)
@@ -106,67 +106,67 @@ class MLflowWriter:
                 tags = run.data.tags
                 key = tags.get("run_id") or tags.get("config_id")
                 if key is not None:
-                    found[key] = _Found(
+                    remote_runs[key] = _RemoteRun(
                         run.info.run_id, tags.get("digest"), None, tags.get("state"), dict(run.data.metrics)
                     )
             token = page.token
             if not token:
-                return found
+                return remote_runs
 
-    def _find(self, key: str, name: str, tags: dict[str, str], params: FieldValues) -> _Found:
+    def _find(self, key: str, name: str, tags: dict[str, str], params: FieldValues) -> _RemoteRun:
         """Return a run, which is made where there is none."""
-        if key not in self._found:
+        if key not in self._remote_runs:
             tags = {**tags, "experiment": self._experiment, "method": str(params["method"])}
             made = self._client.create_run(self._experiment_id, run_name=name, tags=tags)
-            self._found[key] = _Found(made.info.run_id, step=0)
-        found = self._found[key]
-        if found.state is None:  # a writer that was killed may not have come so far
-            self._client.log_batch(found.id, params=[Param(name, str(value)) for name, value in params.items()])
-        return found
+            self._remote_runs[key] = _RemoteRun(made.info.run_id, step=0)
+        remote = self._remote_runs[key]
+        if remote.state is None:  # a writer that was killed may not have come so far
+            self._client.log_batch(remote.id, params=[Param(name, str(value)) for name, value in params.items()])
+        return remote
 
-    def _write_run(self, found: _Found, run: RunHistory) -> None:
-        if found.step is None:
-            written = [self._client.get_metric_history(found.id, name) for name in _first_names(run)]
-            found.step = max((metric.step for metrics in written for metric in metrics), default=0)
+    def _write_run(self, remote: _RemoteRun, run: RunHistory) -> None:
+        if remote.step is None:
+            written = [self._client.get_metric_history(remote.id, name) for name in _first_names(run)]
+            remote.step = max((metric.step for metrics in written for metric in metrics), default=0)
         metrics = [
             Metric(name, value, int(1000 * point.time), point.step)
             for point in run.points.values()
-            if point.step > found.step
+            if point.step > remote.step
             for name, value in point.metrics.items()
         ]
-        self._log(found, metrics)
-        found.step = run.num_steps
+        self._log(remote, metrics)
+        remote.step = run.num_steps
         if run.has_ended:
             end = max((point.time for point in run.points.values()), default=time.time())
-            self._write_results(found, run.results, run.num_steps, end)
+            self._write_results(remote, run.results, run.num_steps, end)
         if run.error:
-            self._client.set_tag(found.id, "error", run.error.strip().splitlines()[-1][:LONGEST_TAG])
-        self._set_state(found, run.state)
+            self._client.set_tag(remote.id, "error", run.error.strip().splitlines()[-1][:LONGEST_TAG])
+        self._set_state(remote, run.state)
         if run.state != State.RUNNING:
             digest = run.digest()
-            self._client.set_tag(found.id, "digest", digest)
-            found.digest = digest
+            self._client.set_tag(remote.id, "digest", digest)
+            remote.digest = digest
 
-    def _write_results(self, found: _Found, results: dict[str, float], step: int, seconds: float) -> None:
+    def _write_results(self, remote: _RemoteRun, results: dict[str, float], step: int, seconds: float) -> None:
         """Write the results that are not there, or are others."""
-        new = {name: float(value) for name, value in results.items() if found.metrics.get(name) != value}
-        self._log(found, [Metric(name, value, int(1000 * seconds), step) for name, value in new.items()])
+        new = {name: float(value) for name, value in results.items() if remote.metrics.get(name) != value}
+        self._log(remote, [Metric(name, value, int(1000 * seconds), step) for name, value in new.items()])
 
-    def _log(self, found: _Found, metrics: list[Metric]) -> None:
+    def _log(self, remote: _RemoteRun, metrics: list[Metric]) -> None:
         for start in range(0, len(metrics), MAX_METRICS):
-            self._client.log_batch(found.id, metrics=metrics[start : start + MAX_METRICS])
-        found.metrics |= {metric.key: metric.value for metric in metrics}
+            self._client.log_batch(remote.id, metrics=metrics[start : start + MAX_METRICS])
+        remote.metrics |= {metric.key: metric.value for metric in metrics}
 
-    def _set_state(self, found: _Found, state: State) -> None:
-        if found.state == state:
+    def _set_state(self, remote: _RemoteRun, state: State) -> None:
+        if remote.state == state:
             return
         status = STATUS[state]
-        self._client.log_batch(found.id, tags=[RunTag("state", state.value)])
+        self._client.log_batch(remote.id, tags=[RunTag("state", state.value)])
         if status in ("RUNNING", "SCHEDULED"):
-            self._client.update_run(found.id, status=status)
+            self._client.update_run(remote.id, status=status)
         else:
-            self._client.set_terminated(found.id, status=status)
-        found.state = state.value
+            self._client.set_terminated(remote.id, status=status)
+        remote.state = state.value
 
 
 def _first_names(run: RunHistory) -> list[str]:

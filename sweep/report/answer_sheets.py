@@ -42,12 +42,12 @@ def answer_sheets(data: ReportData) -> list[Sheet]:
     if answering_cells(data)["arm"].n_unique() < 2:
         return []
     highest = highest_cells(data)
-    found = _with_differences(data, highest)
-    found = found.with_columns(verdict=pl.Series(_verdicts(found, data), dtype=pl.String))
-    found = found.filter(pl.int_range(pl.len()).over(KEYS) < MAX_EQUAL)
-    has_p = found["p_holm"].drop_nulls().len() > 0
+    highest_rows = _with_differences(data, highest)
+    highest_rows = highest_rows.with_columns(verdict=pl.Series(_verdicts(highest_rows, data), dtype=pl.String))
+    highest_rows = highest_rows.filter(pl.int_range(pl.len()).over(KEYS) < MAX_EQUAL)
+    has_p = highest_rows["p_holm"].drop_nulls().len() > 0
     rows: list[tuple[str, ...]] = []
-    for source_set, part in sections(found, "source_set"):
+    for source_set, part in sections(highest_rows, "source_set"):
         rows.append((f"trained on {source_set}",))
         for row, verdict in zip(rows_of(_Highest, part), part["verdict"], strict=True):
             shown = interval(row.score, row.low, row.high)
@@ -55,7 +55,7 @@ def answer_sheets(data: ReportData) -> list[Sheet]:
             p = [p_value(row.p_holm)] if has_p else []
             said = _say_verdict(row, verdict, data.baseline)
             rows.append((name_group(row.group), row.arm, shown, change, *p, said))
-    ends = " [95 %]" if found["low"].drop_nulls().len() else ""
+    ends = " [95 %]" if highest_rows["low"].drop_nulls().len() else ""
     really = f"really higher than {data.baseline}?"
     columns = (
         "tested on",
@@ -66,9 +66,9 @@ def answer_sheets(data: ReportData) -> list[Sheet]:
         really,
     )
     title = f"The answer: which is highest, and is it really higher than {data.baseline}"
-    notes = [*choice_lines(data), *_equal_lines(highest), *_explain(data, found)]
-    hints = _hints(data, found)
-    return [Sheet("answer", title, columns, tuple(rows), found, tuple(notes), hints, left=2)]
+    notes = [*choice_lines(data), *_equal_lines(highest), *_explain(data, highest_rows)]
+    hints = _hints(data, highest_rows)
+    return [Sheet("answer", title, columns, tuple(rows), highest_rows, tuple(notes), hints, left=2)]
 
 
 def answering_cells(data: ReportData) -> pl.DataFrame:
@@ -112,17 +112,17 @@ def _with_differences(data: ReportData, highest: pl.DataFrame) -> pl.DataFrame:
     if not data.differences.is_empty():
         tested = data.differences.select(*KEYS, "arm", *names)
     table_rows = answering_cells(data).select(KEYS).unique(maintain_order=True)
-    found = table_rows.join(highest, on=KEYS, how="left", maintain_order="left_right")
-    return found.join(tested, on=[*KEYS, "arm"], how="left", suffix="_difference", maintain_order="left")
+    rows = table_rows.join(highest, on=KEYS, how="left", maintain_order="left_right")
+    return rows.join(tested, on=[*KEYS, "arm"], how="left", suffix="_difference", maintain_order="left")
 
 
 def _is_baseline(arm: str, baseline: str) -> bool:
     return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
 
 
-def _verdicts(found: pl.DataFrame, data: ReportData) -> list[str]:
+def _verdicts(highest_rows: pl.DataFrame, data: ReportData) -> list[str]:
     """Return a verdict for each of the highest: one word or two, the same in every version."""
-    rows = list(rows_of(_Highest, found))
+    rows = list(rows_of(_Highest, highest_rows))
     equal_to_baseline = {(row.source_set, row.group) for row in rows if _is_baseline(row.arm, data.baseline)}
     chosen = set(data.results.chosen_arms) & set(answering_cells(data)["arm"])
     return [
@@ -165,28 +165,28 @@ def _equal_lines(highest: pl.DataFrame) -> list[str]:
     return lines
 
 
-def _explain(data: ReportData, found: pl.DataFrame) -> list[str]:
+def _explain(data: ReportData, highest_rows: pl.DataFrame) -> list[str]:
     """Return what must be known to read the table."""
     if data.differences.is_empty():
         return [f"There is no arm {data.baseline} to compare with; --baseline ARM names another."]
     notes = []
-    if lacks_interval(found, "score"):
+    if lacks_interval(highest_rows, "score"):
         notes.append(NO_INTERVAL)
-    if found["p_holm"].drop_nulls().len():
+    if highest_rows["p_holm"].drop_nulls().len():
         notes.append("Holm p: how often chance alone does as much, corrected for all comparisons. yes: at most 0.05.")
     if replicated := [one.name for one in data.results.experiments if one.sweep.kind == "replicate"]:
         group = say_group(data.results.broadest_group)
         count = data.differences["p_holm"].count()
         notes.append(f"Whether {join_names(replicated)} holds is one question, on {group}.")
         notes.append(f"This table asks {count} at once, so its p is larger.")
-    if "not shown" in found["verdict"] and found["p_holm"].drop_nulls().len():
+    if "not shown" in highest_rows["verdict"] and highest_rows["p_holm"].drop_nulls().len():
         notes.append("could be chance: not shown by these seeds, which is no proof of being equal.")
     if impossible := why_impossible(data.differences):
         notes.append(impossible)
     few = data.differences.filter(pl.col("num_pairs").is_between(1, MIN_SEEDS - 1))["num_pairs"].to_list()
     if few:
         notes.append(few_seeds_line(few))
-    if "not replicated" in found["verdict"]:
+    if "not replicated" in highest_rows["verdict"]:
         notes.append("not run on fresh seeds: it was chosen by these very seeds, so it looks better than it is.")
     return notes
 
@@ -205,13 +205,13 @@ def few_seeds_line(counts: Sequence[int]) -> str:
     )
 
 
-def _hints(data: ReportData, found: pl.DataFrame) -> tuple[str, ...]:
+def _hints(data: ReportData, highest_rows: pl.DataFrame) -> tuple[str, ...]:
     """Return what to do next, at the command line."""
     hints = []
     if not data.differences.is_empty() and why_impossible(data.differences):
         hints.append("Fewer comparisons: compare A B --for GROUP.")
     searches = {cell.experiment for cell in data.results.shown if data.results.is_searched(cell)}
     searches -= set(data.curse["search"])
-    if "not replicated" in found["verdict"] and searches:
+    if "not replicated" in highest_rows["verdict"] and searches:
         hints.append(f"Fresh seeds: replicate {' or '.join(sorted(searches))}.")
     return tuple(hints)

@@ -48,7 +48,7 @@ def print_run(console: Console, storage: str, run_id: str) -> None:
 def _find_run(storage: str, run_id: str) -> tuple[Folder, Row]:
     """Return the run and its experiment's folder; InputError where there is none, or are several."""
     name, _, digits = run_id.strip().rpartition(":")
-    found: list[tuple[Folder, Row]] = []
+    matching: list[tuple[Folder, Row]] = []
     for folder in [find_experiment(storage, name)] if name else find_experiments(storage):
         try:
             runs = read_runs(folder).filter(pl.col("run_id").str.starts_with(digits))
@@ -56,17 +56,17 @@ def _find_run(storage: str, run_id: str) -> tuple[Folder, Row]:
             if name:
                 raise
             continue
-        found += [(folder, row) for row in runs.iter_rows(named=True)]
-    if not found:
+        matching += [(folder, row) for row in runs.iter_rows(named=True)]
+    if not matching:
         if not name and digits in [folder.name for folder in find_experiments(storage)]:
             raise InputError(
                 f"{digits!r} is an experiment: status {digits} shows its trials, report {digits} its results"
             )
         raise InputError(f"storage {storage} holds no run {run_id!r}; the column run_id of a table `runs` has them")
-    if len(found) > 1:
-        known = [f"{folder.name}:{row['run_id']}" for folder, row in found[:5]]
+    if len(matching) > 1:
+        known = [f"{folder.name}:{row['run_id']}" for folder, row in matching[:5]]
         raise InputError(f"run {run_id!r} could be {', '.join(known)}; give more digits, or its experiment like this")
-    return found[0]
+    return matching[0]
 
 
 def _print_head(console: Console, folder: Folder, row: Row, tested: pl.DataFrame) -> None:

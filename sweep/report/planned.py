@@ -105,18 +105,18 @@ def print_estimate(
     console: Console, plan: Plan, folder: Folder, share: Share, rate: float, measured: bool, price: float | None
 ) -> None:
     """Print what the experiment takes at most, at a trial's `rate` of operations a second, measured or stated."""
-    found = estimate(plan)
+    needed = estimate(plan)
     capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
     device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
     table = Facts()
-    table.add_row("trials", f"{found.num_trials:,} packs of {plan.pack_size} seeds: {found.num_runs:,} runs")
+    table.add_row("trials", f"{needed.num_trials:,} packs of {plan.pack_size} seeds: {needed.num_runs:,} runs")
     for arm, cells in Counter(arm for arm, _ in plan.sweep.cells).items():
         table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
-    table.add_row("steps", f"{found.num_steps:,}, of {found.num_tokens:,} text tokens")
-    table.add_row("operations", f"{found.num_operations:.3g}, training, validation and test")
+    table.add_row("steps", f"{needed.num_steps:,}, of {needed.num_tokens:,} text tokens")
+    table.add_row("operations", f"{needed.num_operations:.3g}, training, validation and test")
     source = f"measured here in a trial with {device}" if measured else "as stated"
     table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
-    slots, hours = min(capacity(), found.num_trials), found.hours(rate)
+    slots, hours = min(capacity(), needed.num_trials), needed.hours(rate)
     at_once = f"{slots} at once, each with {device} ({min(capacity.num_up, slots)} of these places are up)"
     table.add_row("nodes", f"every trial fits; {at_once}")
     unit = f"{'GPU' if share.gpus else 'device'}-hours"

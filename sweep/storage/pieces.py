@@ -93,9 +93,9 @@ def read_pieces(folder: "Folder", suffix: str) -> bytes:
     for _ in range(TRIES):
         pieces = _leave_out_parts(_find(folder, suffix))
         contents = [folder.read(piece.name + suffix) for piece in pieces]
-        found = [content for content in contents if content is not None]
-        if len(found) == len(contents):
-            return b"".join(found)
+        kept = [content for content in contents if content is not None]
+        if len(kept) == len(contents):
+            return b"".join(kept)
     raise InputError(f"{folder} changes faster than it can be read; try again")
 
 
@@ -106,8 +106,8 @@ def last_piece(folder: "Folder", suffix: str) -> str | None:
 
 
 def _find(folder: "Folder", suffix: str) -> list[Piece]:
-    found = [re.fullmatch(r"(\d{10})-(\d{10})", name.removesuffix(suffix)) for name in folder.names(suffix)]
-    return [Piece(int(match[1]), int(match[2])) for match in found if match]
+    matches = [re.fullmatch(r"(\d{10})-(\d{10})", name.removesuffix(suffix)) for name in folder.names(suffix)]
+    return [Piece(int(match[1]), int(match[2])) for match in matches if match]
 
 
 def _leave_out_parts(pieces: list[Piece]) -> list[Piece]:

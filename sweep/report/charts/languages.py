@@ -51,22 +51,22 @@ class _Point:
 
 def language_chart(data: ReportData) -> Chart | None:
     """Return every language's score with an arm against that with the baseline; the arm is chosen."""
-    found = list(_find_points(data))
-    if not found:
+    marks = list(_find_points(data))
+    if not marks:
         return None
     searched = {cell.arm for cell in data.results.shown if data.results.is_searched(cell)}
     # fresh seeds first: a search's own say more good of what it chose
-    cells = list(dict.fromkeys(point.cell for point in sorted(found, key=lambda point: point.arm in searched)))
-    values = [value for point in found for value in (point.before, point.score)]
+    cells = list(dict.fromkeys(point.cell for point in sorted(marks, key=lambda point: point.arm in searched)))
+    values = [value for point in marks for value in (point.before, point.score)]
     ends = min(values), max(values)
-    facts = _describe_languages(data, {point.language for point in found})
+    facts = _describe_languages(data, {point.language for point in marks})
     chart = _draw(data, cells, [kind for kind in KINDS if any(fact["kind"] == kind for fact in facts)])
     what = f"Each language with an arm (up) and with {data.baseline} (right): above the line it gains"
     return finish(
         "languages",
         what,
         chart,
-        rows=[drawn(point) for point in _place_all(found, cells, ends)],
+        rows=[drawn(point) for point in _place_all(marks, cells, ends)],
         ends=[{"before": end, "score": end} for end in ends],
         facts=facts,
     )
@@ -112,13 +112,13 @@ def _kind(row: LanguageRow) -> str:
     return "low-performing" if row.low_performing else "seen" if row.seen else "unseen"
 
 
-def _place_all(found: Sequence[_Point], cells: Sequence[str], ends: tuple[float, float]) -> list[_Point]:
+def _place_all(marks: Sequence[_Point], cells: Sequence[str], ends: tuple[float, float]) -> list[_Point]:
     """Return the points with where their labels stand: one cell is seen at a time."""
-    placed = list(found)
+    placed = list(marks)
     for name in cells:
-        indices = [index for index, point in enumerate(found) if point.cell == name and point.label]
-        where = [(found[index].before, found[index].score) for index in indices]
-        offsets = place_labels(where, [found[index].label for index in indices], ends, ends, HEIGHT)
+        indices = [index for index, point in enumerate(marks) if point.cell == name and point.label]
+        where = [(marks[index].before, marks[index].score) for index in indices]
+        offsets = place_labels(where, [marks[index].label for index in indices], ends, ends, HEIGHT)
         for index, offset in zip(indices, offsets, strict=True):
             placed[index] = replace(placed[index], dx=offset.dx, dy=offset.dy)
     return placed

@@ -57,22 +57,22 @@ def tradeoff_chart(data: ReportData) -> Chart | None:
     """Return all finished configurations, low-performing against seen languages, and the front."""
     if data.front.is_empty():
         return None
-    found = _find_points(data)
+    marks = _find_points(data)
     legend = [
         f"{point.arm} trained on {point.source_set} (config {point.config}): {point.seen_shown} seen, "
         f"{point.low_shown} low-performing"
-        for point in found
+        for point in marks
         if point.on_front
     ]
-    methods = [method for method in METHOD_NAMES if any(point.method == method for point in found)]
-    return finish("trade-off", TITLE, _draw(methods), legend, rows=[drawn(point) for point in _place_all(found)])
+    methods = [method for method in METHOD_NAMES if any(point.method == method for point in marks)]
+    return finish("trade-off", TITLE, _draw(methods), legend, rows=[drawn(point) for point in _place_all(marks)])
 
 
 def _find_points(data: ReportData) -> list[_Point]:
-    found, num_on_front = [], 0
+    marks, num_on_front = [], 0
     for row in rows_of(FrontRow, data.front):
         num_on_front += row.on_front
-        found.append(
+        marks.append(
             _Point(
                 arm=row.arm,
                 source_set=row.source_set,
@@ -88,18 +88,21 @@ def _find_points(data: ReportData) -> list[_Point]:
                 label=str(num_on_front) if row.on_front else "",
             )
         )
-    return found
+    return marks
 
 
-def _place_all(found: Sequence[_Point]) -> list[_Point]:
+def _place_all(marks: Sequence[_Point]) -> list[_Point]:
     """Return the points with where the front's labels stand."""
-    front = [point for point in found if point.on_front]
-    x_range = min(point.seen for point in found), max(point.seen for point in found)
-    y_range = min(point.low_performing for point in found), max(point.low_performing for point in found)
+    front = [point for point in marks if point.on_front]
+    x_range = min(point.seen for point in marks), max(point.seen for point in marks)
+    y_range = (
+        min(point.low_performing for point in marks),
+        max(point.low_performing for point in marks),
+    )
     where = [(point.seen, point.low_performing) for point in front]
     offsets = iter(place_labels(where, [point.label for point in front], x_range, y_range, HEIGHT))
     placed = []
-    for point in found:
+    for point in marks:
         offset = next(offsets) if point.on_front else None
         placed.append(point if offset is None else replace(point, dx=offset.dx, dy=offset.dy))
     return placed
