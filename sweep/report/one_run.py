@@ -40,7 +40,7 @@ def print_run(console: Console, storage: str, run_id: str) -> None:
     others = [name for name in row if name not in (*FIELDS, *IDENTITY, *RESULTS)]
     _print_values(console, "Measured, and where it ran", {name: row[name] for name in others})
     if len(tested):
-        metric = TASKS[row["task"] or DEFAULT_TASK].metrics[0]
+        metric = TASKS[str(row["task"] or DEFAULT_TASK)].metrics[0]
         console.print(Text(f"\nTest {title_of(metric)} in %, by language", style="bold"))
         console.print(_languages_table(tested))
 
