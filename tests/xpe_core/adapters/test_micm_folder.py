@@ -247,6 +247,12 @@ def test_what_a_config_leaves_out_has_micm_nlps_defaults(folder: Path) -> None:
     assert (prompt.encoder_type, prompt.encoder_num_layers, prompt.encoder_dropout) == ("mlp", 2, 0.0)
 
 
+def test_a_table_of_the_same_prompt_beside_it_changes_nothing(folder: Path) -> None:
+    expected = read_adapter(folder).fingerprint
+    change_tensors(folder, prompt_embeddings=torch.zeros(7, 32))
+    assert read_adapter(folder).fingerprint == expected
+
+
 def test_the_size_of_input_embeddings_is_written_of_an_xpe_alone(places: dict[str, str], tmp_path: Path) -> None:
     for ratio, expected in ((1.0, 32), (0.5, None)):
         adapter = make_adapter(places["xlm-roberta"], encoder_ratio=ratio, encoder_input_size=32)
