@@ -53,8 +53,8 @@ def write_experiment(folder: Path, num_arms: int, seeds: Sequence[int]) -> int:
         opened.append(record.suggestion())
         for report in range(1, NUM_REPORTS + 1):
             step = config.training.max_steps * report // NUM_REPORTS
-            reported = {"trial_id": record.trial_id, "step": step, "selection_accuracy": 0.5 * report / NUM_REPORTS}
-            opened.append({"event": "report", **reported})
+            value = 0.5 * report / NUM_REPORTS
+            opened.append({"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value})
         opened.end(record, State.COMPLETE, None, runs, evaluations)
     opened.close()
     return len(sweep.cells) * len(seeds)

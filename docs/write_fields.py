@@ -16,6 +16,7 @@ from sweep.experiment.base import Sweep
 from sweep.experiment.config import KINDS
 from sweep.experiment.space import Dimension
 from xpe_core.config import CHOICES, RunConfig
+from xpe_core.fields import FieldValue
 
 PAGE = Path(__file__).parent / "fields.md"
 COMMAND = "python -m docs.write_fields"
@@ -53,7 +54,7 @@ ROOTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("A dimension", "Of `space`, by the name of the searched field.", Dimension),
 )
 """The page's chapters: title, where the fields stand, and the model that has them."""
-TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "any value"}
+TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", object: "any value"}
 BOUNDS = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
 
 
@@ -120,6 +121,8 @@ def write_table(fields: dict[str, FieldInfo]) -> str:
 
 def describe_type(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -> str:
     """Return what a field takes, in a person's words."""
+    if annotation == FieldValue:
+        return TYPES[object]
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return describe_type(arguments[0], [*_unpack(arguments[1:]), *metadata])

@@ -13,6 +13,7 @@ import polars as pl
 from sweep.analysis.results import Experiment
 from sweep.analysis.rows import table_of
 from sweep.experiment.search import Search
+from sweep.records.events import trial_of
 from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
 from sweep.records.ranking import rank_trials
 from sweep.records.states import State
@@ -190,7 +191,7 @@ def trial_hours(one: Experiment) -> dict[str, float]:
     since: dict[str, float] = {}
     started: float | None = None
     for event in read_events(one.folder):
-        trial_id = event.get("trial_id")
+        trial_id = trial_of(event)
         if event["event"] == "start":
             since = {}  # what was running is started again: its next event counts from here
             started = event["time"]
@@ -206,7 +207,7 @@ def trial_hours(one: Experiment) -> dict[str, float]:
 def _left(record: TrialRecord) -> float:
     """Return what a stopped trial had left, in units of what it had done."""
     done = max(record.reports)
-    return float(record.config["max_steps"]) / done - 1
+    return record.run_config.training.max_steps / done - 1
 
 
 def _rung_steps(sweep: Search) -> list[int]:

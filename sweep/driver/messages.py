@@ -6,11 +6,13 @@ reads, a message is a single value in them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweep.records.parquet import score_rows
+from sweep.records.rows import EvaluationRow
 from sweep.records.runs import RunKey
 from sweep.records.states import State
+from xpe_core.fields import FieldValues
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -23,7 +25,7 @@ SETTINGS, ORDER, REPORT = "settings", "order", "report"
 DONE = "done"
 """Whether Tune is to end the trial; the scheduler may set it."""
 
-Wire = dict[str, Any]
+Wire = dict[str, object]
 """What Tune carries."""
 
 
@@ -63,7 +65,7 @@ class TrialOrder:
     """What the driver tells a worker of one trial."""
 
     trial_id: str
-    config: Mapping[str, Any]
+    config: FieldValues
     """Values of `RunConfig`: those that are known."""
     runs: tuple[RunKey, ...]
     checkpoint: "ObjectRef | None" = None
@@ -134,7 +136,7 @@ class RunScores:
     split: str
     scores: tuple["LanguageScore", ...]
 
-    def rows(self) -> list[dict[str, str | int | float | None]]:
+    def rows(self) -> list[EvaluationRow]:
         """Return the rows of the table `evaluations`, one a language and metric."""
         return score_rows(self.run_id, self.split, self.scores)
 
@@ -191,6 +193,6 @@ class TrialReport:
         assert isinstance(report, cls)
         return report if report.done == result[DONE] else replace(report, done=bool(result[DONE]))
 
-    def rows(self) -> list[dict[str, str | int | float | None]]:
+    def rows(self) -> list[EvaluationRow]:
         """Return the rows of the table `evaluations`."""
         return [row for scores in self.evaluations for row in scores.rows()]

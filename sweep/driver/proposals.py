@@ -20,6 +20,7 @@ from sweep.records.runs import RunKey, make_runs
 from sweep.records.states import State
 from sweep.records.study import OPTUNA_STATES, add_to_study, build_distributions, start_study
 from xpe_core.config import DEFAULTS, RunConfig
+from xpe_core.fields import FieldValue, FieldValues
 from xpe_core.seeds import stream_seed
 from xpe_core.tunings import TUNINGS
 
@@ -37,7 +38,7 @@ class Proposal:
 
     config: RunConfig
     runs: tuple[RunKey, ...]
-    params: Mapping[str, object]
+    params: FieldValues
     baseline: bool = False
     arm: str | None = None
 
@@ -124,7 +125,7 @@ class Sampler:
         elif self._sweep.sampler == "tpe":
             add_to_study(self._study, self._sweep, self._distributions, record)
 
-    def _draw(self, number: int, attempt: int) -> tuple[dict[str, object], optuna.Trial | None]:
+    def _draw(self, number: int, attempt: int) -> tuple[dict[str, FieldValue], optuna.Trial | None]:
         """Return a point of the space and, where Optuna drew it, the trial to tell."""
         dimensions, seed = self._sweep.dimensions, self._sweep.search_seed
         if self._sweep.sampler == "tpe":
@@ -136,13 +137,13 @@ class Sampler:
         drawn = {name: dimension.at(share) for (name, dimension), share in zip(dimensions.items(), shares, strict=True)}
         return self._keep_searched(drawn), None
 
-    def _keep_searched(self, point: Mapping[str, object]) -> dict[str, object]:
+    def _keep_searched(self, point: FieldValues) -> dict[str, FieldValue]:
         """Return the point without fields that are not searched where the others have these values."""
         values = {**DEFAULTS, **self._sweep.values_at(point)}
         space = self._sweep.space
         return {name: value for name, value in point.items() if name not in space or space[name].is_searched(values)}
 
-    def _ask(self, seed: int, attempt: int) -> tuple[dict[str, object], optuna.Trial]:
+    def _ask(self, seed: int, attempt: int) -> tuple[dict[str, FieldValue], optuna.Trial]:
         startup = optuna.samplers.RandomSampler(seed)
         tpe = optuna.samplers.TPESampler(seed=seed, n_startup_trials=NUM_STARTUP_SAMPLES, constant_liar=True)
         self._study.sampler = startup if attempt >= MAX_TPE_DUPLICATES else tpe
@@ -150,7 +151,7 @@ class Sampler:
             asked = self._study.ask(self._distributions)
             return dict(asked.params), asked
         asked = self._study.ask()
-        point: dict[str, object] = {}
+        point: dict[str, FieldValue] = {}
         for name, dimension in self._sweep.dimensions.items():
             known = {**DEFAULTS, **self._sweep.values_at(point)}
             if dimension.is_searched(known):
@@ -158,7 +159,7 @@ class Sampler:
         return point, asked
 
 
-def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> object:
+def _suggest(asked: optuna.Trial, name: str, distribution: BaseDistribution) -> FieldValue:
     if isinstance(distribution, CategoricalDistribution):
         return asked.suggest_categorical(name, distribution.choices)
     if isinstance(distribution, IntDistribution):

@@ -9,10 +9,8 @@
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray import cloudpickle, tune
@@ -20,12 +18,15 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from sweep.cluster.versions import NodeMismatch
-from sweep.driver.messages import DONE, METRIC, TrialReport, Wire
+from sweep.driver.messages import DONE, METRIC, Provenance, TrialReport, Wire
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped, Stopping
 from sweep.records.adapters import keep_adapters
+from sweep.records.events import Reported
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, Usage
+from sweep.records.parquet import Rows
+from sweep.records.rows import RunRow
 from sweep.records.runs import RunKey
 from sweep.records.states import RUN_ENDS, State
 from xpe_core.errors import InputError
@@ -41,6 +42,8 @@ POLL_SECONDS = 2.0
 SAVE_SECONDS = 60.0
 """How long a worker's checkpoint is waited for."""
 
+SECONDS = "time_this_iter_s"
+"""What Tune says in a result of the time since the last one."""
 KEPT = {METRIC, DONE, "trial_id", "node_ip", "pid", "training_iteration"}
 """What Tune and the scheduler still read of a result."""
 
@@ -91,7 +94,8 @@ class Recorder(tune.Callback):
         """Write a worker's report; `done` without `finished` means that the scheduler stopped the trial."""
         record, report = self._searcher.trials[trial.trial_id], TrialReport.from_wire(result)
         self._first_errors = None  # something works
-        self._count_gpus(result.get("time_this_iter_s", 0.0))
+        if isinstance(seconds := result.get(SECONDS), int | float):
+            self._count_gpus(seconds)
         if not report.tick:
             self._write_report(record, report)
         if report.checkpoint is not None and not report.done:
@@ -110,9 +114,9 @@ class Recorder(tune.Callback):
         record = self._searcher.trials.pop(trial.trial_id)
         cause = _read_cause(trial)
         if isinstance(cause, RayActorError) and self._is_lost(record, cause):
-            reason = {"node": is_lost_with_its_node(cause), "error": str(cause).strip().splitlines()[-1]}
-            self._folder.append({"event": "lost", "trial_id": record.trial_id, **reason})
-            what = "node" if reason["node"] else "worker"
+            has_lost_node, error = is_lost_with_its_node(cause), str(cause).strip().splitlines()[-1]
+            self._folder.append({"event": "lost", "trial_id": record.trial_id, "node": has_lost_node, "error": error})
+            what = "node" if has_lost_node else "worker"
             self._say(f"trial {record.number + 1} lost its {what} and goes on from its last checkpoint")
             self._searcher.retry(record)
         elif isinstance(cause, NodeMismatch):
@@ -126,7 +130,7 @@ class Recorder(tune.Callback):
         if self._listen:
             self._listen(record, None)
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: object) -> None:
         """Write what is due, look at budget and requests, and end where that is asked for and all are saved."""
         self._folder.flush(force=False)
         if time.monotonic() - self._polled >= POLL_SECONDS:
@@ -141,11 +145,14 @@ class Recorder(tune.Callback):
     def finish(self) -> None:
         """Write what GPUs were used for since the last report."""
         if self._unwritten_gpu_seconds:
-            self._folder.append({"event": "stop", **self._take_gpus()})
+            self._folder.append({"event": "stop", "gpu_seconds": self._take_gpus()})
 
     def _write_report(self, record: TrialRecord, report: TrialReport) -> None:
         record.reports[report.step] = report.selection_accuracy
-        self._folder.append({**describe_report(record, report), **self._take_gpus()})
+        event = describe_report(record, report)
+        if gpu_seconds := self._take_gpus():
+            event["gpu_seconds"] = gpu_seconds
+        self._folder.append(event)
 
     def _end(self, record: TrialRecord, report: TrialReport) -> None:
         """Write a trial's rows and, where they are kept, its adapters."""
@@ -157,7 +164,7 @@ class Recorder(tune.Callback):
             ended = {one.trial_id: one for one in self._searcher.records.values() if one.state is not None}
             record.state = state
             keep_adapters(self._folder, self._searcher.sweep, ended, record, report.adapters)
-        self._folder.end(record, state, error, runs, report.rows())
+        self._folder.end(record, state, error, _add_configurations(record, runs), report.rows())
 
     def _save_now(self, record: TrialRecord, trial: Trial) -> None:
         """Fetch a checkpoint from the trial's worker, which has nothing to do until this driver says so."""
@@ -181,8 +188,9 @@ class Recorder(tune.Callback):
     def _judge(self, record: TrialRecord, error: str) -> None:
         record.num_errors += 1
         if record.num_errors < MAX_ERRORS:
-            event = {"event": "failure", "trial_id": record.trial_id, "num_errors": record.num_errors, "error": error}
-            self._folder.append(event)
+            self._folder.append(
+                {"event": "failure", "trial_id": record.trial_id, "num_errors": record.num_errors, "error": error}
+            )
             self._say(f"trial {record.number + 1} is tried once more after an error: {error.splitlines()[-1]}")
             self._searcher.retry(record)
             return
@@ -190,8 +198,8 @@ class Recorder(tune.Callback):
 
     def _give_up(self, record: TrialRecord, state: State, error: str) -> None:
         """Write a trial that has no results as ended, and end the experiment where all die of the same."""
-        rows = [{**identify(record, run), "state": State.FAILED, "error": error} for run in record.runs]
-        self._folder.end(record, state, error, rows, [])
+        runs: list[RunRow] = [{**identify(record, run, State.FAILED), "error": error} for run in record.runs]
+        self._folder.end(record, state, error, _add_configurations(record, runs), [])
         self._searcher.give_up(record)
         if self._first_errors is None:
             return
@@ -216,9 +224,10 @@ class Recorder(tune.Callback):
         self._unwritten_gpu_seconds += seconds * self._gpus
         self._gpu_hours += seconds * self._gpus / 3600
 
-    def _take_gpus(self) -> dict[str, float]:
+    def _take_gpus(self) -> float:
+        """Return the GPUs' seconds that are in no event yet."""
         taken, self._unwritten_gpu_seconds = round(self._unwritten_gpu_seconds, 3), 0.0
-        return {"gpu_seconds": taken} if taken else {}
+        return taken
 
 
 def is_lost_with_its_node(error: RayActorError) -> bool:
@@ -240,26 +249,10 @@ def _read_cause(trial: Trial) -> Exception | None:
     return cause
 
 
-def identify(record: TrialRecord, run: RunKey) -> dict[str, Any]:
-    """Return the columns of a run's row that are known before it has started."""
-    config = record.run_config.with_seed(run.seed)
-    return {
-        **config.known,
-        "run_id": run.run_id(config),
-        "adapted_to": run.adapted_to,
-        "config_id": config.config_id,
-        "trial_id": record.trial_id,
-        "trial_number": record.number,
-        "arm": record.arm,
-        "method": config.method,
-    }
-
-
-def describe_report(record: TrialRecord, report: TrialReport) -> dict[str, Any]:
+def describe_report(record: TrialRecord, report: TrialReport) -> Reported:
     """Return a worker's report as the ledger has it; lists are in the order of the trial's runs.
 
-    A run that ended before the pack has fewer `num_steps` than the report's `step`; its values are those of its end. A
-    mean loss that there is none of is null.
+    A run that ended before the pack has fewer `num_steps` than the report's `step`; its values are those of its end.
     """
     return {
         "event": "report",
@@ -273,11 +266,61 @@ def describe_report(record: TrialRecord, report: TrialReport) -> dict[str, Any]:
     }
 
 
-def describe_run(record: TrialRecord, report: TrialReport, place: int) -> dict[str, Any]:
+def describe_run(record: TrialRecord, report: TrialReport, place: int) -> RunRow:
     """Return the row of `runs` of one of a trial's runs, after its worker's last report."""
     run = report.runs[place]
     # where the scheduler stopped the trial, also a run that had ended by itself was never tested
     state = run.state if report.finished or run.state == State.FAILED else State.PRUNED
-    measured = {**asdict(run), "state": state, "validation_accuracy": run.best_validation_accuracy}
-    provenance = asdict(report.provenance) if report.provenance else {}
-    return {**identify(record, record.runs[place]), **measured, **provenance}
+    row: RunRow = {
+        **identify(record, record.runs[place], state),
+        "error": run.error,
+        "adapter": run.adapter,
+        "adapter_fingerprint": run.adapter_fingerprint,
+        "num_steps": run.num_steps,
+        "best_step": run.best_step,
+        "validation_accuracy": run.best_validation_accuracy,
+        "selection_accuracy": run.selection_accuracy,
+        "train_seconds": run.train_seconds,
+        "tokens_per_second": run.tokens_per_second,
+        "padding_share": run.padding_share,
+        "peak_share": run.peak_share,
+        "num_runs_in_pack": run.num_runs_in_pack,
+        "peak_memory_bytes": run.peak_memory_bytes,
+        "num_trained_parameters": run.num_trained_parameters,
+    }
+    return row if report.provenance is None else _add_provenance(row, report.provenance)
+
+
+def identify(record: TrialRecord, run: RunKey, state: State) -> RunRow:
+    """Return the row of a run that has not started; of its configuration it has the id and the method."""
+    config = record.run_config.with_seed(run.seed)
+    return {
+        "run_id": run.run_id(config),
+        "state": state,
+        "seed": run.seed,
+        "adapted_to": run.adapted_to,
+        "config_id": config.config_id,
+        "trial_id": record.trial_id,
+        "trial_number": record.number,
+        "arm": record.arm,
+        "method": config.method,
+    }
+
+
+def _add_provenance(row: RunRow, provenance: Provenance) -> RunRow:
+    return {
+        **row,
+        "code_version": provenance.code_version,
+        "package_versions": provenance.package_versions,
+        "backbone_fingerprint": provenance.backbone_fingerprint,
+        "host": provenance.host,
+        "device": provenance.device,
+        "data_fingerprint": provenance.data_fingerprint,
+        "num_rows_skipped": provenance.num_rows_skipped,
+    }
+
+
+def _add_configurations(record: TrialRecord, rows: Sequence[RunRow]) -> Rows:
+    """Return the rows of a trial's runs with the known fields of their configurations."""
+    config = record.run_config
+    return [{**config.with_seed(run.seed).known, **row} for run, row in zip(record.runs, rows, strict=True)]

@@ -116,7 +116,7 @@ class LedgerSearcher(Searcher):
             trial_id=digest([run.run_id(config) for run in proposal.runs]),
             number=len(self.records),
             baseline=proposal.baseline,
-            params=dict(proposal.params),
+            params=proposal.params,
             config=config.known,
             runs=proposal.runs,
             arm=proposal.arm,

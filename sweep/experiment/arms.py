@@ -1,7 +1,7 @@
 """Experiments whose configurations are named: grids, replications of the best, and evaluations of adapters."""
 
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -22,7 +22,7 @@ def _split_text(value: object) -> object:
 class ArmSweep(Sweep):
     """What has arms: configurations by their names."""
 
-    arms: dict[str, dict[str, Any]] = {}
+    arms: dict[str, dict[str, object]] = {}
     """The fields of `RunConfig` that make each arm what it is, by the arm's name."""
 
     def _check_kind(self) -> None:

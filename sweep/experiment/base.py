@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -22,7 +22,7 @@ class Sweep(Strict):
     tests_adapters: ClassVar[bool] = False
     """Whether nothing is trained, and runs stand for adapters."""
 
-    base: dict[str, Any] = {}
+    base: dict[str, object] = {}
     """Fields of `RunConfig` that are the same in all trials."""
     seeds: Seeds = (1, 2)
     """The runs of every configuration."""
@@ -40,7 +40,7 @@ class Sweep(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _read(cls, values: Any) -> Any:
+    def _read(cls, values: object) -> object:
         """Read the values of `RunConfig`'s fields in their declared types, and codes for the names of own groups."""
         return expand_groups(read_fields(values) if isinstance(values, Mapping) else values)
 

@@ -5,7 +5,6 @@ look for what a run used.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic.fields import FieldInfo
 
@@ -50,7 +49,7 @@ def make_sweep(**values: object) -> SweepConfig:
     return model(**own)
 
 
-def _choose_kind(values: Mapping[str, object]) -> tuple[type[SweepConfig], dict[str, Any]]:
+def _choose_kind(values: Mapping[str, object]) -> tuple[type[SweepConfig], dict[str, object]]:
     """Return the class of an experiment and the values for it: a key of another kind may be empty, and is left out."""
     kind = values.get("kind", "search")
     if not isinstance(kind, str) or kind not in KINDS:

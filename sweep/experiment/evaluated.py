@@ -45,5 +45,4 @@ def read_evaluation_values(overrides: Sequence[str], **given: str | None) -> dic
             values[key] = read_value(key, read_override(key, text), f"--set {key}")
         except ValueError as error:
             raise InputError(str(error)) from None
-    base: dict[str, object] = make_paths_absolute({"base": values})["base"]
-    return base
+    return make_paths_absolute(values)

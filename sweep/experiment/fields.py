@@ -15,10 +15,10 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from xpe_core.config import FIELDS
-from xpe_core.fields import Float
+from xpe_core.fields import FieldValue, FieldValues, Float
 from xpe_core.validation import explain_problem, show_value
 
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
     "==": operator.eq,
@@ -30,7 +30,7 @@ CONDITION = re.compile(r"(>=|<=|==|!=|>|<)\s*(.+)")
 EQUALITIES = ("==", "!=")
 
 
-def read_fields(values: Mapping[str, object]) -> dict[str, Any]:
+def read_fields(values: Mapping[str, object]) -> dict[str, object]:
     """Return an experiment's values with those of `RunConfig`'s fields read; ValueError names the place of a bad one.
 
     What has not the form of an experiment, and unknown keys, are left as they are: others refuse them.
@@ -54,19 +54,24 @@ def read_fields(values: Mapping[str, object]) -> dict[str, Any]:
     return found
 
 
-def read_params(params: Mapping[str, object]) -> dict[str, Any]:
+def read_params(params: FieldValues) -> dict[str, FieldValue]:
     """Return drawn values in their fields' types: older ledgers hold `5e-3` as text."""
     found = dict(params)
-    for name, value in params.items():
+    for name in params.keys() & FIELDS.keys():
         with suppress(ValueError):  # a range may have been wider once
-            found[name] = read_value(name, value, name)
+            found[name] = _read_known(name, params[name], name)
     return found
 
 
 def read_value(name: str, value: object, place: str) -> object:
-    """Return a field's value in its declared type and range; ValueError that begins with the place."""
-    if name not in FIELDS:
-        return value
+    """Return a field's value in its declared type and range; ValueError that begins with the place.
+
+    The value of what is no field is returned as it is.
+    """
+    return _read_known(name, value, place) if name in FIELDS else value
+
+
+def _read_known(name: str, value: object, place: str) -> FieldValue:
     if value is None and not is_nullable(name):
         raise ValueError(f"{place} is empty: it must have a value (a text that reads null needs quotes)")
     try:
@@ -80,9 +85,9 @@ def holds(name: str, condition: object, value: object) -> bool:
     """Whether a condition of `when`, as `read_fields` returns it, holds of a field's value."""
     if isinstance(condition, str) and (match := CONDITION.fullmatch(condition)):
         sign, limit = match.groups()
-        if value is None:  # no number is more or less than none
-            return sign == "!="
-        return COMPARISONS[sign](value, float(limit) if is_number(name) else limit)
+        if is_number(name) and isinstance(value, int | float):
+            return COMPARISONS[sign](value, float(limit))
+        return value == limit if sign == "==" else sign == "!=" and value != limit  # of text, or of no value
     return value in condition if isinstance(condition, list | tuple) else bool(value == condition)
 
 
@@ -101,7 +106,7 @@ def is_nullable(name: str) -> bool:
     return NoneType in _types(name)
 
 
-def _types(name: str) -> set[Any]:
+def _types(name: str) -> set[object]:
     """Return the types that a field's value may have, without what stands beside them."""
     annotation = FIELDS[name].annotation if name in FIELDS else None
     options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
@@ -109,18 +114,18 @@ def _types(name: str) -> set[Any]:
 
 
 @cache
-def _adapter(name: str) -> TypeAdapter[Any]:
+def _adapter(name: str) -> TypeAdapter[FieldValue]:
     field = FIELDS[name]
     declared: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
     return TypeAdapter(declared, config=ConfigDict(allow_inf_nan=False))
 
 
 @cache
-def _number() -> TypeAdapter[Any]:
+def _number() -> TypeAdapter[float]:
     return TypeAdapter(Float, config=ConfigDict(allow_inf_nan=False))
 
 
-def _read_values(values: Mapping[str, object], where: str) -> dict[str, Any]:
+def _read_values(values: Mapping[str, object], where: str) -> dict[str, object]:
     """Return fields with their values; `where` is the key that they stand under."""
     return {name: read_value(name, value, f"{where}: {name}") for name, value in values.items()}
 

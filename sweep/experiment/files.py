@@ -7,11 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from sweep.experiment.config import KEYS, SweepConfig, build_sweep
 from sweep.experiment.overrides import read_override, split_overrides
-from sweep.experiment.yaml_files import read_mapping
+from sweep.experiment.yaml_files import Tree, read_mapping
 from sweep.storage import split_uri
 from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
@@ -36,16 +35,15 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     stem, content = _read_file(source)
     name, where = normalise_name(stem), f"experiment {source}"
     tree, lines = read_mapping(content, where, "base and space")
-    values: dict[str, Any] = tree
     for key in ("base", "space", "arms", "scheduler", "evaluation", "resources"):
-        if values.get(key) is None:
-            values.pop(key, None)
-        elif not isinstance(values[key], dict):
-            raise InputError(f"{where}: {key} must hold keys of its own, not {show_value(values[key])}")
+        if tree.get(key) is None:
+            tree.pop(key, None)
+        elif not isinstance(tree[key], dict):
+            raise InputError(f"{where}: {key} must hold keys of its own, not {show_value(tree[key])}")
     pairs = split_overrides(overrides)
     for key, text in pairs.items():
-        _apply(values, key, text)
-    values = make_paths_absolute(values)
+        _apply(tree, key, text)
+    values = {**tree, "base": make_paths_absolute(_keys_below(tree, "base"))}
     try:
         sweep = build_sweep(values, where)
     except InputError as error:
@@ -129,46 +127,55 @@ def name_experiment(command: str, source: str) -> str:
     return f"{name}-replication"
 
 
-def _apply(values: dict[str, Any], key: str, text: str) -> None:
-    """Set one `key=value` in the experiment's values, moving a searched field from the space to the base."""
+def _apply(values: dict[str, Tree], key: str, text: str) -> None:
+    """Set one `key=value` in the experiment's values."""
     if key in FIELDS:
-        values["base"] = {**values.get("base", {}), key: read_override(key, text)}
-        values.get("space", {}).pop(key, None)
-        for arm in values.get("arms", {}).values():
-            if isinstance(arm, dict):
-                arm.pop(key, None)
-        for lists in [lists for lists in values.get("zipped") or () if isinstance(lists, dict) and key in lists]:
-            del lists[key]
-            if len(lists) < 2:  # what is left of a pair is an ordinary choice
-                values["zipped"].remove(lists)
-                choices = {name: {"choice": choice} for name, choice in lists.items()}
-                values["space"] = {**values.get("space", {}), **choices}
-        if key == "source_set":
-            values.pop("source_sets", None)
+        _pin(values, key, read_override(key, text))
         return
     first, _, rest = key.partition(".")
     known = [*FIELDS, *(name for name in KEYS if name not in FIELD_PLACES)]
     if first not in KEYS or first in FIELD_PLACES:
         raise InputError(f"--set {key}={text}: {nearest(key, known)}")
     value = read_override(key, text)
-    if rest:
-        values[first] = {**(values[first] if isinstance(values.get(first), dict) else {}), rest: value}
-    else:
-        values[first] = value
+    values[first] = {**_keys_below(values, first), rest: value} if rest else value
 
 
-def make_paths_absolute(values: dict[str, Any]) -> dict[str, Any]:
+def _pin(values: dict[str, Tree], field: str, value: Tree) -> None:
+    """Set a field of `RunConfig` in the base, and take it out of what varies."""
+    values["base"] = {**_keys_below(values, "base"), field: value}
+    varying = [_keys_below(values, "space"), *_keys_below(values, "arms").values()]
+    for fields in varying:
+        if isinstance(fields, dict):
+            fields.pop(field, None)
+    if isinstance(zipped := values.get("zipped"), list):
+        for lists in [lists for lists in zipped if isinstance(lists, dict) and field in lists]:
+            del lists[field]
+            if len(lists) < 2:  # what is left of a pair is an ordinary choice
+                zipped.remove(lists)
+                choices: dict[str, Tree] = {name: {"choice": choice} for name, choice in lists.items()}
+                values["space"] = {**_keys_below(values, "space"), **choices}
+    if field == "source_set":
+        values.pop("source_sets", None)
+
+
+def _keys_below(values: Mapping[str, Tree], key: str) -> dict[str, Tree]:
+    """Return what a key holds, nothing where it holds no keys of its own."""
+    below = values.get(key)
+    return below if isinstance(below, dict) else {}
+
+
+def make_paths_absolute(base: Mapping[str, object]) -> dict[str, object]:
     """Resolve `dataset` and `backbone` where they are paths here: a worker's working folder is another one."""
-    base = dict(values.get("base", {}))
+    resolved = dict(base)
     for key in ("dataset", "backbone"):
         name = base.get(key)
         if not isinstance(name, str) or name in ("", "cldr", "e5-small"):
             continue
         if _exists(name):
-            base[key] = str(Path(name).expanduser().resolve())
+            resolved[key] = str(Path(name).expanduser().resolve())
         elif key == "dataset" and glob.has_magic(name):
-            base[key] = str(Path(name).expanduser().absolute())
-    return {**values, "base": base}
+            resolved[key] = str(Path(name).expanduser().absolute())
+    return resolved
 
 
 def _exists(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -53,12 +53,12 @@ def _without_quotes(text: str) -> str:
     return text
 
 
-def _find_annotation(key: str) -> Any:
+def _find_annotation(key: str) -> object:
     """Return the declared type behind a key with dots, None where there is no such key."""
     first, _, rest = key.partition(".")
     if key in FIELDS:
         return FIELDS[key].annotation
-    annotation: Any = KEYS[first].annotation if first in KEYS else None
+    annotation: object = KEYS[first].annotation if first in KEYS else None
     if not rest:
         return annotation
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -66,7 +66,7 @@ def _find_annotation(key: str) -> Any:
     return get_args(annotation)[-1] if get_origin(annotation) is dict else None
 
 
-def _takes(annotation: Any, *kinds: type) -> bool:
+def _takes(annotation: object, *kinds: type) -> bool:
     """Whether a value of one of these kinds is allowed."""
     options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     origins = [get_origin(option) or option for option in options]

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from sweep.experiment.fields import is_number, is_whole
 from sweep.experiment.space import BACKBONE_SIZE, Dimension, Strict, zip_dimension
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.errors import InputError
-from xpe_core.fields import Float, Int
+from xpe_core.fields import FieldValue, FieldValues, Float, Int
 from xpe_core.validation import build_config
 
 MAX_CORNERS = 4096
@@ -36,7 +36,7 @@ class Search(Sweep):
     """A search, also where nothing is said."""
     space: dict[str, Dimension] = {}
     """Fields of `RunConfig` that vary."""
-    zipped: tuple[dict[str, tuple[Any, ...]], ...] = ()
+    zipped: tuple[dict[str, tuple[FieldValue, ...]], ...] = ()
     """Lists of values of several fields, of which the first go together, the second go together, ..."""
     num_samples: Int = Field(16, ge=1)
     """Configurations in all, SPT and XPE included."""
@@ -56,7 +56,8 @@ class Search(Sweep):
     @property
     def says_source_set(self) -> bool:
         """Whether the experiment says what it trains on."""
-        return any("source_set" in place for place in (self.base, self.space, *self.zipped))
+        places: tuple[Mapping[str, object], ...] = (self.base, self.space, *self.zipped)
+        return any("source_set" in place for place in places)
 
     @property
     def num_runs(self) -> int:
@@ -101,7 +102,7 @@ class Search(Sweep):
                 del waiting[name]
         return tuple(ordered)
 
-    def values_at(self, point: Mapping[str, Any], **pinned: Any) -> dict[str, Any]:
+    def values_at(self, point: FieldValues, **pinned: object) -> dict[str, object]:
         """Return the fields of `RunConfig` at a point of the space; its centre where the point says nothing.
 
         What is `pinned` stays so. A field that is not searched there has its default, and so is absent.
@@ -110,6 +111,7 @@ class Search(Sweep):
         for lists in self.zipped:
             name, dimension = zip_dimension(lists)
             place = point.get(name, dimension.centre)
+            assert isinstance(place, int)
             values |= {field: choices[place] for field, choices in lists.items() if field not in pinned}
         for name in self.order:
             dimension, known = self.space[name], {**DEFAULTS, **values}
@@ -119,17 +121,19 @@ class Search(Sweep):
                 values[name] = point.get(name, dimension.centre)
                 continue
             followed = self._backbone_size if dimension.tied == BACKBONE_SIZE else known[dimension.tied]
-            value = followed * dimension.times if isinstance(followed, int | float) else followed
-            values[name] = max(round(value), 1) if is_whole(name) else value
+            values[name] = followed
+            if isinstance(followed, int | float):
+                value = followed * dimension.times
+                values[name] = max(round(value), 1) if is_whole(name) else value
         return values
 
     @cached_property
     def _backbone_size(self) -> int:
         from xpe_core.backbones.backbone import find_shape  # slow to import, and seldom needed
 
-        return find_shape(self.base.get("backbone", DEFAULTS["backbone"])).hidden_size
+        return find_shape(str(self.base.get("backbone", DEFAULTS["backbone"]))).hidden_size
 
-    def config(self, point: Mapping[str, Any] | None = None, /, **pinned: Any) -> RunConfig:
+    def config(self, point: FieldValues | None = None, /, **pinned: object) -> RunConfig:
         """Return the configuration at a point of the space (its centre where the point says nothing)."""
         given = {**(point or {}), **pinned}
         try:

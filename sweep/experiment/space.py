@@ -5,14 +5,14 @@ are zipped together. `values_at` makes a point into values of `RunConfig`'s fiel
 """
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sweep.experiment.fields import holds
 from xpe_core.config import FIELDS
-from xpe_core.fields import Float, Int, join_names
+from xpe_core.fields import FieldValue, Float, Int, join_names
 from xpe_core.validation import nearest
 
 BACKBONE_SIZE = "hidden_size"
@@ -37,7 +37,7 @@ def join_lists(value: object) -> object:
 class Dimension(Strict):
     """The values of one field: exactly one of `choice`, `uniform`, `log_uniform`, `integers`, `tied`."""
 
-    choice: Annotated[tuple[Any, ...] | None, BeforeValidator(join_lists), Field(min_length=1)] = None
+    choice: Annotated[tuple[FieldValue, ...] | None, BeforeValidator(join_lists), Field(min_length=1)] = None
     """The values, one as likely as the other."""
     uniform: tuple[Float, Float] | None = None
     """The two ends of a range of numbers."""
@@ -51,7 +51,7 @@ class Dimension(Strict):
     """Another field, or `hidden_size` of the backbone, whose value this one follows."""
     times: Float = Field(1.0, gt=0)
     """What the value of `tied` is multiplied with; whole numbers are rounded."""
-    when: dict[str, Any] = {}
+    when: dict[str, object] = {}
     """Where the field is searched at all: other fields and what holds of them (`"> 0"`, a value, or a list of values).
 
     Elsewhere it has its default.
@@ -94,12 +94,12 @@ class Dimension(Strict):
         return bounds
 
     @property
-    def extremes(self) -> tuple[Any, ...]:
+    def extremes(self) -> tuple[FieldValue, ...]:
         """All choices, or the two ends and the centre."""
         return self.choice if self.choice is not None else (*self.bounds, self.centre)
 
     @property
-    def centre(self) -> Any:
+    def centre(self) -> FieldValue:
         """The middle choice, the middle of the range on its grid, or the geometric mean of a logarithmic range."""
         if self.choice is not None:
             return self.choice[len(self.choice) // 2]
@@ -110,7 +110,7 @@ class Dimension(Strict):
         middle = low + ((high - low) / 2 // step * step if step else (high - low) / 2)
         return int(middle) if self.integers else middle
 
-    def at(self, share: float) -> Any:
+    def at(self, share: float) -> FieldValue:
         """Return the value at a `share` in [0, 1) of the way through the choices or the range."""
         if self.choice is not None:
             return self.choice[int(share * len(self.choice))]
@@ -128,6 +128,6 @@ class Dimension(Strict):
         return all(holds(name, condition, values[name]) for name, condition in self.when.items())
 
 
-def zip_dimension(lists: Mapping[str, tuple[Any, ...]]) -> tuple[str, Dimension]:
+def zip_dimension(lists: Mapping[str, Sequence[FieldValue]]) -> tuple[str, Dimension]:
     """Return the name and the choices (places in the lists) of lists that are zipped together."""
     return SEPARATOR.join(lists), Dimension(choice=tuple(range(len(next(iter(lists.values()))))))

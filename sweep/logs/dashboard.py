@@ -22,6 +22,7 @@ from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.fields import read_params
 from sweep.experiment.search import Search
 from sweep.logs.tools import INSTALL
+from sweep.records.events import trial_of
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
 from sweep.records.states import State
 from sweep.records.study import OPTUNA_STATES, build_distribution, lies_in
@@ -140,7 +141,7 @@ def _read_times(folder: Folder) -> dict[str, tuple[datetime, datetime]]:
     """Return when each trial was proposed and when it was last heard of."""
     times: dict[str, tuple[datetime, datetime]] = {}
     for event in read_events(folder):
-        if trial_id := event.get("trial_id"):
+        if trial_id := trial_of(event):
             now = datetime.fromtimestamp(event["time"])
             times[trial_id] = times.get(trial_id, (now, now))[0], now
     return times

@@ -11,7 +11,8 @@ from sweep.analysis import find_rows
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.groups import name_source_set
-from sweep.records.ledger import Event, TrialRecord, read_events
+from sweep.records.events import Reported
+from sweep.records.ledger import TrialRecord, read_events
 from sweep.records.parquet import read_rows
 from sweep.records.states import RUN_ENDS, State
 from sweep.storage import Folder
@@ -23,12 +24,6 @@ from xpe_core.tasks import DEFAULT_TASK, TASKS
 
 SUMMARY = ("best_step", "train_seconds", "num_trained_parameters")
 """Columns of `runs` that are results as they are."""
-REPORTED = {
-    "validation_accuracy": "validation_accuracies",
-    "selection_accuracy": "selection_accuracies",
-    "train_loss": "train_losses",
-}
-"""Metrics of a point, and the lists of a ledger's report that hold them."""
 Row = Mapping[str, object]
 """Of one of the two tables."""
 
@@ -153,15 +148,20 @@ class Histories(dict[str, ConfigurationHistory]):
             run.state, run.error, run.results = State.RUNNING, None, {}
         return record.config_id
 
-    def report(self, event: Event) -> None:
+    def report(self, event: Reported) -> None:
         """Take a report as the ledger has it; what a run had reported before counts as it was then."""
         steps = event.get("num_steps")
+        lists = {
+            "validation_accuracy": event.get("validation_accuracies"),
+            "selection_accuracy": event.get("selection_accuracies"),
+            "train_loss": event.get("train_losses"),
+        }
         for index, run in enumerate(self._trials[event["trial_id"]]):
             has_ended = steps is not None and steps[index] != event["step"]  # before the pack
             if has_ended or event["step"] <= run.num_steps:
                 continue
-            values = {name: event[lists][index] for name, lists in REPORTED.items() if lists in event}
-            metrics = {name: value for name, value in values.items() if value is not None}
+            reported = {name: values[index] for name, values in lists.items() if values}
+            metrics = {name: value for name, value in reported.items() if value is not None}
             run.points[event["step"]] = Point(event["step"], event["time"], metrics)
 
     def end(self, trial_id: str, runs: Iterable[Row], evaluations: Iterable[Row]) -> None:

@@ -149,8 +149,8 @@ def _take_in(histories: Histories, record: TrialRecord, report: TrialReport | No
     if report is None:
         config_id = histories.begin(record)
         if record.state is not None:  # it was given up
-            rows = [{"run_id": run_id, "state": State.FAILED, "error": record.error} for run_id in record.run_ids]
-            histories.end(record.trial_id, rows, [])
+            failed = [{"run_id": run_id, "state": State.FAILED, "error": record.error} for run_id in record.run_ids]
+            histories.end(record.trial_id, failed, [])
         return config_id
     if not report.tick:
         histories.report({**describe_report(record, report), "time": seconds})

@@ -1,7 +1,7 @@
 """What a replication stands for: the best configurations of an experiment, with their baselines, on fresh seeds."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from sweep.experiment.arms import Replication
 from sweep.experiment.files import is_file, load_experiment, make_paths_absolute
@@ -13,6 +13,20 @@ from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.tunings import BASELINES, TUNINGS
 from xpe_core.validation import build_config
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is run again."""
+
+    configs: Mapping[str, RunConfig]
+    """By the names of their arms, the best first."""
+    seeds: set[int]
+    """Those that they have been run with."""
+    evaluation: object
+    """As the experiment's file has it."""
+    groups: object
+    """As the experiment's file has them."""
 
 
 def find_known(of: str, storage: Location, wanted: Mapping[str, str | None]) -> dict[str, str]:
@@ -34,21 +48,13 @@ def resolve_replication(
     """
     assert sweep.of is not None
     if is_file(sweep.of):
-        _, source = load_experiment(sweep.of)
-        if source.kind != "search" or source.varying:
-            raise InputError(f"{sweep.of} holds no single configuration: a replication needs one, or an experiment")
-        named = {name: place for name, place in (places or {}).items() if place is not None}
-        moved = make_paths_absolute({"base": {**source.config().values, **named}})["base"]
-        found, used = {"best": build_config(RunConfig, moved, sweep.of)}, set(source.seeds)
-        evaluation: Any = source.evaluation.model_dump()
-        groups: Any = source.groups
+        source = _read_file(sweep.of, places or {})
     else:
-        folder = _find_experiment(sweep.of, storage)
-        found, used, evaluation = _read_best(folder, sweep.top)
-        groups = read_specification(folder).values.get("groups", {})
-    if stale := sorted(used & set(sweep.seeds)):
-        fresh = f"{max(used) + 1}-{max(used) + 10}"
+        source = _read_best(_find_experiment(sweep.of, storage), sweep.top)
+    if stale := sorted(source.seeds & set(sweep.seeds)):
+        fresh = _name_following(source.seeds, 10)
         raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication needs fresh ones, such as {fresh}")
+    found = dict(source.configs)
     best = next(iter(found.values()))
     for method, values in TUNINGS[best.tuning.tuning].baselines.items():
         if method not in found and not any(config.method == method for config in found.values()):
@@ -56,10 +62,9 @@ def resolve_replication(
     arms = {name: config.settings for name, config in found.items()}
     shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
     own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
-    values = sweep.model_dump(exclude_unset=True)
-    evaluation, groups = values.get("evaluation", evaluation), values.get("groups", groups)
-    values |= {"base": shared, "arms": own, "evaluation": evaluation, "groups": groups}
-    return build_config(Replication, values, f"replication of {sweep.of}")
+    inherited: dict[str, object] = {"evaluation": source.evaluation, "groups": source.groups}
+    asked = {**inherited, **sweep.model_dump(exclude_unset=True), "base": shared, "arms": own}
+    return build_config(Replication, asked, f"replication of {sweep.of}")
 
 
 def fresh_seeds(of: str, storage: Location, count: int = 10) -> str:
@@ -67,8 +72,23 @@ def fresh_seeds(of: str, storage: Location, count: int = 10) -> str:
     if is_file(of):
         used = set(load_experiment(of)[1].seeds)
     else:
-        used = _read_best(_find_experiment(of, storage), 1)[1]
-    return f"{max(used) + 1}-{max(used) + count}"
+        used = _read_best(_find_experiment(of, storage), 1).seeds
+    return _name_following(used, count)
+
+
+def _name_following(seeds: set[int], count: int) -> str:
+    return f"{max(seeds) + 1}-{max(seeds) + count}"
+
+
+def _read_file(file: str, places: Mapping[str, str | None]) -> _Source:
+    """Return the one configuration of a YAML file; its data set and backbone may lie in other places."""
+    _, sweep = load_experiment(file)
+    if sweep.kind != "search" or sweep.varying:
+        raise InputError(f"{file} holds no single configuration: a replication needs one, or an experiment")
+    named = {name: place for name, place in places.items() if place is not None}
+    values = make_paths_absolute({**sweep.config().values, **named})
+    best = build_config(RunConfig, values, file)
+    return _Source({"best": best}, set(sweep.seeds), sweep.evaluation.model_dump(), sweep.groups)
 
 
 def _find_experiment(of: str, storage: Location) -> Folder:
@@ -79,12 +99,13 @@ def _find_experiment(of: str, storage: Location) -> Folder:
     raise InputError(f"there is no experiment {of!r} in {storage}, and no folder of that name holds one")
 
 
-def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int], object]:
-    """Return an experiment's best configurations with the baselines, the seeds it used, and how it evaluated."""
+def _read_best(folder: Folder, top: int) -> _Source:
+    """Return an experiment's best configurations, with the baselines that it ran."""
     from sweep.analysis import asked_runs, rank_configurations, read_runs  # slow to import, and seldom needed
     from sweep.analysis.stored_experiment import read_experiment
 
-    if read_specification(folder).kind == "evaluate":
+    specification = read_specification(folder)
+    if specification.kind == "evaluate":
         raise InputError(f"{folder} {NO_TRAINING}: there is no configuration to replicate")
     runs = read_runs(folder)
     rows = {row["config_id"]: row for row in runs.iter_rows(named=True)}
@@ -96,7 +117,8 @@ def _read_best(folder: Folder, top: int) -> tuple[dict[str, RunConfig], set[int]
         if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
             names[method] = of_method[0]
     found = {name: RunConfig.from_row(rows[best.config_id]).with_seed(1) for name, best in names.items()}
-    return found, set(runs["seed"].to_list()), read_specification(folder).values.get("evaluation")
+    asked = specification.values
+    return _Source(found, set(runs["seed"].to_list()), asked.get("evaluation"), asked.get("groups", {}))
 
 
 def _is_shared(key: str, arms: Mapping[str, Mapping[str, object]]) -> bool:

@@ -19,18 +19,17 @@ Object storage takes longer and counts requests, so events wait longer there. Wi
 with the number of events, not with its square.
 """
 
-import json
 import math
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import yaml
 
 from sweep.experiment.config import SweepConfig
+from sweep.records.events import Event, write_event
 from sweep.records.ledger import LEDGER, TrialRecord, read_ledger
 from sweep.records.parquet import TRIALS_A_FILE, Rows, write_rows
 from sweep.records.specification import FILE, OLDER, refuse_another, specify
@@ -66,7 +65,7 @@ class ExperimentFolder:
         self.folder = Folder(place).with_attempts(PATIENT_ATTEMPTS)
         self.failure: InputError | None = None
         """Why the folder could no longer be written or read, where it could not."""
-        self._events: list[dict[str, Any]] = []
+        self._lines: list[bytes] = []
         self._rows: dict[str, tuple[TrialRecord, Rows, Rows]] = {}
         self._flushed = -math.inf
         self._lock = Lock(self.folder)
@@ -83,9 +82,9 @@ class ExperimentFolder:
             self._lock.release()
             raise
 
-    def append(self, event: Mapping[str, Any]) -> None:
+    def append(self, event: Event) -> None:
         """Add an event to the ledger; it is kept after FLUSH_SECONDS (OBJECT_FLUSH_SECONDS) at most."""
-        self._events.append({**event, "time": round(time.time(), 3)})
+        self._lines.append(write_event(event, time.time()))
         self.flush(force=False)
 
     def end(self, record: TrialRecord, state: State, error: str | None, runs: Rows, evaluations: Rows) -> None:
@@ -97,7 +96,7 @@ class ExperimentFolder:
     def flush(self, force: bool = True) -> None:
         """Write what waits, where it is due or must be."""
         wait = FLUSH_SECONDS if self.folder.path is not None else OBJECT_FLUSH_SECONDS
-        if not self._events or not (force or time.monotonic() - self._flushed >= wait):
+        if not self._lines or not (force or time.monotonic() - self._flushed >= wait):
             return
         parts: dict[int, list[tuple[TrialRecord, Rows, Rows]]] = defaultdict(list)
         for record, runs, evaluations in self._rows.values():
@@ -111,12 +110,12 @@ class ExperimentFolder:
                 with self._writing():
                     write_rows(self.folder, table, part, run_ids, rows)
         with self._writing():
-            self.folder.append(LEDGER, b"".join(json.dumps(event).encode() + b"\n" for event in self._events))
+            self.folder.append(LEDGER, b"".join(self._lines))
         with self._writing():
             self.folder.tidy(LEDGER)
             for trial_id in self._rows:
                 self.folder.delete(_checkpoint(trial_id))
-        self._events, self._rows, self._flushed = [], {}, time.monotonic()
+        self._lines, self._rows, self._flushed = [], {}, time.monotonic()
 
     def write_checkpoint(self, trial_id: str, content: bytes) -> None:
         """Keep a trial's checkpoint in the place of its last one; what was reported before it is in the ledger first.

@@ -1,21 +1,17 @@
 """What an experiment's ledger says: its trials, how far each came, and what they cost."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
+from sweep.records.events import Ended, Event, Failed, Reported, RunEntry, Suggested, parse_event
 from sweep.records.runs import RunKey
 from sweep.records.states import State
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValues
 
 LEDGER = "ledger.jsonl"
-
-Event = Mapping[str, Any]
-"""A line of the ledger; `event` says what it is, and `time` when it was written, in seconds since 1970."""
 
 
 @dataclass
@@ -26,9 +22,9 @@ class TrialRecord:
     number: int
     baseline: bool
     """SPT or XPE beside a search, or runs added to a finished configuration: never stopped early."""
-    params: dict[str, Any]
+    params: FieldValues
     """What was drawn for it, by the names of the space's dimensions."""
-    config: dict[str, Any]
+    config: FieldValues
     runs: tuple[RunKey, ...]
     arm: str | None = None
     state: State | None = None
@@ -60,16 +56,32 @@ class TrialRecord:
         """The last reported selection accuracy."""
         return self.reports[max(self.reports)] if self.reports else None
 
-    def suggestion(self) -> Event:
+    def suggestion(self) -> Suggested:
         """Return the event with which the ledger begins the trial."""
-        names = ("trial_id", "number", "baseline", "params", "config", "arm")
-        runs = [run.to_entry() for run in self.runs]
-        return {"event": "suggested", **{name: getattr(self, name) for name in names}, "runs": runs}
+        return {
+            "event": "suggested",
+            "trial_id": self.trial_id,
+            "number": self.number,
+            "baseline": self.baseline,
+            "params": dict(self.params),
+            "config": dict(self.config),
+            "arm": self.arm,
+            "runs": [run.to_entry() for run in self.runs],
+        }
+
+    def take(self, event: Reported | Failed | Ended) -> None:
+        """Take note of a later event of the trial."""
+        if event["event"] == "report":
+            self.reports[event["step"]] = event["selection_accuracy"]
+        elif event["event"] == "failure":
+            self.num_errors = event["num_errors"]
+        else:
+            self.state, self.error = event["state"], event.get("error")
 
     @classmethod
-    def from_suggestion(cls, event: Event) -> "TrialRecord":
+    def from_suggestion(cls, event: Suggested) -> "TrialRecord":
         """Read the event with which the ledger begins a trial; older ledgers name the seeds of its runs."""
-        entries = event["runs"] if "runs" in event else [{"seed": seed} for seed in event["seeds"]]
+        entries: list[RunEntry] = event["runs"] if "runs" in event else [{"seed": seed} for seed in event["seeds"]]
         return cls(
             trial_id=event["trial_id"],
             number=event["number"],
@@ -99,10 +111,7 @@ def read_events(place: Location) -> list[Event]:
     events: list[Event] = []
     for number, line in enumerate(Folder(place).read_appended(LEDGER).split(b"\n")[:-1], start=1):
         try:
-            event = json.loads(line)
-            if not isinstance(event, dict) or not {"event", "time"} <= event.keys():
-                raise ValueError("no event")
-            events.append(event)
+            events.append(parse_event(line))
         except ValueError:
             raise InputError(f"{place}: line {number} of {LEDGER} is damaged; restore the file from a copy") from None
     return events
@@ -112,17 +121,14 @@ def read_ledger(place: Location) -> dict[str, TrialRecord]:
     """Return the trials that an experiment's ledger knows, by trial_id, in the order of their numbers."""
     records: dict[str, TrialRecord] = {}
     for event in read_events(place):
-        kind, trial_id = event["event"], event.get("trial_id", "")
-        if kind in ("report", "failure", "end") and trial_id not in records:
-            raise InputError(f"{place}: {LEDGER} knows no beginning of trial {trial_id}; restore the file from a copy")
-        if kind == "suggested":
-            records[trial_id] = TrialRecord.from_suggestion(event)
-        elif kind == "report":
-            records[trial_id].reports[event["step"]] = event["selection_accuracy"]
-        elif kind == "failure":
-            records[trial_id].num_errors = event["num_errors"]
-        elif kind == "end":
-            records[trial_id].state, records[trial_id].error = State(event["state"]), event["error"]
+        if event["event"] == "suggested":
+            records[event["trial_id"]] = TrialRecord.from_suggestion(event)
+        elif event["event"] == "report" or event["event"] == "failure" or event["event"] == "end":
+            record = records.get(event["trial_id"])
+            if record is None:
+                lost = f"{LEDGER} knows no beginning of trial {event['trial_id']}"
+                raise InputError(f"{place}: {lost}; restore the file from a copy")
+            record.take(event)
     for record in records.values():
         if record.state == State.CRASHED:
             record.state, record.error, record.num_errors = None, None, 0
@@ -136,5 +142,6 @@ def read_usage(place: Location) -> Usage:
         if event["event"] == "start" or not last:
             seconds, started = seconds + last - started, event["time"]
         last = event["time"]
-        gpu_seconds += event.get("gpu_seconds", 0.0)
+        if event["event"] == "report" or event["event"] == "stop":
+            gpu_seconds += event.get("gpu_seconds", 0.0)
     return Usage((seconds + last - started) / 3600, gpu_seconds / 3600)

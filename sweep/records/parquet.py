@@ -7,12 +7,13 @@ ends, so that a trial that ends twice is counted once, and a reader never sees h
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet
 
+from sweep.records.rows import EvaluationRow
 from sweep.storage import Folder
 from xpe_core.config import FIELDS, RunConfig
 from xpe_core.errors import InputError
@@ -26,13 +27,13 @@ TRIALS_A_FILE = 128
 Rows = Sequence[Mapping[str, object]]
 
 
-def _arrow_type(annotation: Any) -> pa.DataType:
+def _arrow_type(annotation: object) -> pa.DataType:
     """Return the column type of a `RunConfig` field; all it holds are strings, integers and floats."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
-    return {int: pa.int64(), float: pa.float64()}.get(annotation, pa.string())
+    return pa.int64() if annotation is int else pa.float64() if annotation is float else pa.string()
 
 
 RUN_SCHEMA = pa.schema(
@@ -132,7 +133,7 @@ def read_rows(folder: Folder, table: str) -> pa.Table | None:
     return pa.concat_tables(found) if found else None
 
 
-def score_rows(run_id: str, split: str, scores: Iterable["LanguageScore"]) -> list[dict[str, str | int | float | None]]:
+def score_rows(run_id: str, split: str, scores: Iterable["LanguageScore"]) -> list[EvaluationRow]:
     """Return a run's rows of the table `evaluations`: one a language and metric."""
     return [
         {

@@ -2,17 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
 
+from sweep.records.events import RunEntry
 from xpe_core.config import RunConfig
 from xpe_core.digests import digest
-
-
-class RunEntry(TypedDict):
-    """A run of a trial, as the ledger has it."""
-
-    seed: int
-    adapted_to: NotRequired[str]
 
 
 @dataclass(frozen=True, order=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import cloudpickle
@@ -19,7 +20,7 @@ from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped, Stopping
 from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder, request_stop
-from sweep.records.ledger import Event, TrialRecord, Usage, read_events, read_ledger
+from sweep.records.ledger import TrialRecord, Usage, read_events, read_ledger
 from sweep.records.states import State
 from xpe_core.errors import InputError
 from xpe_core.tasks.scores import LanguageScore
@@ -74,9 +75,9 @@ class Driver:
         self.recorder.on_trial_error(0, [], trial)
         return record
 
-    def events(self, kind: str) -> list[Event]:
+    def events(self, kind: str) -> list[dict[str, Any]]:
         self.folder.flush()
-        return [event for event in read_events(self.folder.folder) if event["event"] == kind]
+        return [dict(event) for event in read_events(self.folder.folder) if event["event"] == kind]
 
 
 @pytest.fixture

@@ -58,8 +58,9 @@ def end(searcher: LedgerSearcher, tune_id: str, state: str, reports: dict[int, f
     """Do what the driver does when a trial ends: write to the ledger, then let Tune tell the searcher."""
     record = searcher.trials[tune_id]
     for step, value in reports.items():
-        event = {"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value}
-        searcher.folder.append(event)
+        searcher.folder.append(
+            {"event": "report", "trial_id": record.trial_id, "step": step, "selection_accuracy": value}
+        )
         record.reports[step] = value
     searcher.folder.end(record, State(state), None, [], [])
     searcher.on_trial_complete(tune_id)
@@ -180,8 +181,9 @@ def test_what_is_proposed_while_other_trials_run_is_not_near_them(tmp_path: Path
     for number in range(12):
         suggestion = searcher.suggest(f"done{number}")
         assert isinstance(suggestion, dict)
-        value = 0.9 - (TrialOrder.from_wire(suggestion).config["encoder_dropout"] - 0.4) ** 2
-        end(searcher, f"done{number}", "complete", {10: value})
+        dropout = TrialOrder.from_wire(suggestion).config["encoder_dropout"]
+        assert isinstance(dropout, float)
+        end(searcher, f"done{number}", "complete", {10: 0.9 - (dropout - 0.4) ** 2})
     suggestions = [searcher.suggest(f"runs{number}") for number in range(12)]
     rates = [config["encoder_dropout"] for config in configs_of(suggestions)]
     # running trials that TPE does not hear of would all be proposed within a tenth of the range

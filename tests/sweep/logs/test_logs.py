@@ -83,17 +83,18 @@ def logged(
 def expect(folder: Folder) -> dict[str, Values]:
     """Return what tools must hold of every run, out of ledger and tables."""
     expected: dict[str, Values] = {}
-    seeds = {record.trial_id: record.run_ids for record in read_ledger(folder).values()}
+    run_ids = {record.trial_id: record.run_ids for record in read_ledger(folder).values()}
     for event in read_events(folder):
         if event["event"] == "report":
-            for place, run_id in enumerate(seeds[event["trial_id"]]):
+            for place, run_id in enumerate(run_ids[event["trial_id"]]):
                 values = expected.setdefault(run_id, {name: {} for name in CURVES})
-                for name, lists in (
-                    ("validation_accuracy", "validation_accuracies"),
-                    ("selection_accuracy", "selection_accuracies"),
-                    ("train_loss", "train_losses"),
+                for name, reported in (
+                    ("validation_accuracy", event["validation_accuracies"]),
+                    ("selection_accuracy", event["selection_accuracies"]),
+                    ("train_loss", event["train_losses"]),
                 ):
-                    values[name][event["step"]] = event[lists][place]
+                    if (value := reported[place]) is not None:
+                        values[name][event["step"]] = value
     for row in read_runs(folder).iter_rows(named=True):
         for name, value in (
             ("best_step", row["best_step"]),

@@ -10,6 +10,7 @@ import yaml
 
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.config import make_sweep
+from sweep.records.events import Reported
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger, read_usage
 from sweep.records.parquet import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows
@@ -188,9 +189,8 @@ def test_hours_are_counted_over_starts_without_the_time_between(
     for start in (1_000.0, 900_000.0):
         folder = open_folder(tmp_path / "x")
         for now in (start, start + 3600.0, start + 5400.0):
-            kind = "start" if now == start else "report"
-            event = {"event": kind, "trial_id": "t0", "step": 1, "selection_accuracy": 0.5, "gpu_seconds": 900.0}
-            folder.append(event)
+            reported: Reported = {"event": "report", "trial_id": "t0", "step": 1, "selection_accuracy": 0.5}
+            folder.append({"event": "start"} if now == start else {**reported, "gpu_seconds": 1350.0})
             folder.flush()
         folder.close()
     usage = read_usage(tmp_path / "x")

@@ -6,12 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from sweep.records.ledger import TrialRecord, read_ledger
+from sweep.records.events import Event, parse_event, write_event
+from sweep.records.ledger import LEDGER, TrialRecord, read_events, read_ledger, read_usage
 from sweep.records.parquet import read_rows, write_rows
 from sweep.records.runs import RunKey, make_runs
 from sweep.storage import Folder
 from tests.golden.cases import OLD
 from xpe_core.config import RunConfig
+from xpe_core.errors import InputError
 
 ADAPTED = RunKey(2, "kat_Geor")
 
@@ -50,3 +52,32 @@ def test_a_run_of_an_older_table_is_adapted_to_nothing(tmp_path: Path) -> None:
     write_rows(Folder(tmp_path), "runs", 0, [], rows)
     again = read_rows(Folder(tmp_path), "runs")
     assert again is not None and again.equals(pa.Table.from_pylist(rows, schema=old.schema))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "report", "time": 1, "trial_id": "t0", "step": 1},
+        {"event": "failure", "time": 1, "trial_id": "t0", "num_errors": "many"},
+        {"event": "start"},
+        {"event": ["start"], "time": 1},
+        ["start"],
+    ],
+)
+def test_an_event_that_lacks_what_is_read_of_it_is_damaged(tmp_path: Path, event: object) -> None:
+    (tmp_path / LEDGER).write_text('{"event": "start", "time": 1}\n' + json.dumps(event) + "\n")
+    with pytest.raises(InputError, match=f"line 2 of {LEDGER} is damaged"):
+        read_ledger(tmp_path)
+
+
+def test_of_an_event_of_another_version_only_the_time_is_read(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_text(
+        '{"event": "start", "time": 0}\n{"event": "note", "trial_id": 3, "time": 3600}\n', encoding="utf-8"
+    )
+    assert read_events(tmp_path) == [{"event": "start", "time": 0.0}, {"event": "other", "time": 3600.0}]
+    assert read_ledger(tmp_path) == {} and read_usage(tmp_path).hours == 1.0
+
+
+def test_an_error_that_is_no_valid_text_is_kept_as_it_is() -> None:
+    event: Event = {"event": "failure", "trial_id": "t0", "num_errors": 1, "error": "no file \udcff"}
+    assert parse_event(write_event(event, 1.5)) == {**event, "time": 1.5}

@@ -6,8 +6,10 @@ import polars as pl
 import pytest
 
 from sweep.analysis import read_evaluations
-from sweep.records.parquet import read_rows, score_rows, write_rows
+from sweep.records.parquet import EVALUATION_SCHEMA, RUN_SCHEMA, read_rows, score_rows, write_rows
+from sweep.records.rows import EvaluationRow, RunRow
 from sweep.storage import Folder
+from xpe_core.config import FIELDS
 from xpe_core.errors import InputError
 from xpe_core.tasks.scores import LanguageScore
 
@@ -57,3 +59,8 @@ def test_rows_are_put_into_an_older_file_beside_those_of_its_other_runs(tmp_path
     table = read_evaluations(tmp_path)
     assert table.select("run_id", "score").rows() == [("a", 0.75), ("b", 1.0)]
     assert read_evaluations(tmp_path, "macro_f1")["run_id"].to_list() == ["a"]
+
+
+def test_a_rows_type_and_its_table_have_the_same_columns() -> None:
+    assert {*RunRow.__annotations__, *FIELDS} == {*RUN_SCHEMA.names}
+    assert list(EvaluationRow.__annotations__) == EVALUATION_SCHEMA.names

@@ -24,8 +24,7 @@ def storage(tmp_path: Path) -> str:
     folder = ExperimentFolder(tmp_path / "mine", make_sweep(base={"max_steps": 100}), {})
     for number, ratio in enumerate((0.0, 0.3)):
         config = RunConfig(max_steps=100, encoder_ratio=ratio)
-        params = {"encoder_ratio": ratio}
-        record = TrialRecord(f"t{number}", number, False, params, config.values, make_runs([1, 2]))
+        record = TrialRecord(f"t{number}", number, False, {"encoder_ratio": ratio}, config.values, make_runs([1, 2]))
         folder.append(record.suggestion())
         folder.append({"event": "report", "trial_id": f"t{number}", "step": 50, "selection_accuracy": 0.25})
         if number == 0:
