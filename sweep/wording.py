@@ -1,6 +1,6 @@
 """Numbers, times and lists as a person reads them."""
 
-from typing import Any
+from collections.abc import Sequence
 
 from xpe_core.errors import InputError
 
@@ -26,7 +26,7 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def shorten(values: Any, limit: int = 7) -> str:
+def shorten(values: Sequence[object], limit: int = 7) -> str:
     """Return the first values, and how many more there are."""
     more = f" and {len(values) - limit} more" if len(values) > limit else ""
     return ", ".join(map(str, values[:limit])) + more

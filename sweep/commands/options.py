@@ -86,7 +86,7 @@ def spread_options(command: Callable[..., None]) -> Callable[..., None]:
     fields = sorted(dataclasses.fields(kind), key=lambda field: ORDER.index(field.name))
     field_hints = get_type_hints(kind, include_extras=True)
 
-    def spread(**values: Any) -> None:
+    def spread(**values: object) -> None:
         options = kind(**{field.name: values.pop(field.name) for field in fields})
         command(**values, options=options)
 
@@ -109,7 +109,7 @@ def spread_options(command: Callable[..., None]) -> Callable[..., None]:
 class Command(TyperCommand):
     """A command that is run on a cluster where `--cluster` stands before it."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         """Run it here or there."""
         if ctx.obj is None:
             return super().invoke(ctx)
@@ -121,7 +121,7 @@ class Command(TyperCommand):
 class LocalCommand(TyperCommand):
     """A command that reads what is here."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def invoke(self, ctx: Any) -> object:
         """Run it here; InputError where it is asked for on a cluster."""
         if ctx.obj is not None:
             raise InputError(

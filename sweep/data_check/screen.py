@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 from rich.box import SIMPLE_HEAD
@@ -212,9 +211,9 @@ def _print_search(console: Console, facts: DataFacts, config: RunConfig) -> None
         _print_item(console, sentence)
 
 
-def _say_settings(config: RunConfig) -> dict[str, Any]:
+def _say_settings(config: RunConfig) -> dict[str, str]:
     """Return what was said of how the data are read."""
-    return {name: config.values[name] for name in DATA_SETTINGS if config.values[name] != DEFAULTS[name]}
+    return {name: str(config.values[name]) for name in DATA_SETTINGS if config.values[name] != DEFAULTS[name]}
 
 
 def _understand(code: str) -> str | None:

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal was closed"}
 """What each signal is to a person; all are answered alike."""
@@ -44,7 +43,7 @@ def answered(
 
     there, here = socket.socketpair()
     there.setblocking(False)
-    before: dict[int, Any] = {number: signal.signal(number, handle) for number in numbers}
+    before = {number: signal.signal(number, handle) for number in numbers}
     descriptor = signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(
         target=_wait, args=(here, set(numbers), say, answer, patience_seconds), name="signals", daemon=True

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 from pydantic import model_validator
 
@@ -12,8 +12,27 @@ from sweep.experiment.parts import EvaluationConfig, ResourcesConfig
 from sweep.experiment.seeds import Seeds
 from sweep.experiment.space import Strict
 from xpe_core.config import DATA_FIELDS, FIELDS, RunConfig
-from xpe_core.errors import InputError
 from xpe_core.validation import nearest
+
+
+class Asked(Protocol):
+    """What each kind of experiment says of itself in its own way."""
+
+    @property
+    def corners(self) -> Sequence[RunConfig]:
+        """Configurations that stand for all of the experiment's."""
+
+    @property
+    def num_runs(self) -> int:
+        """Runs in all, if nothing was added to the experiment."""
+
+    @property
+    def base(self) -> dict[str, object]:
+        """Fields of `RunConfig` that are the same in all trials."""
+
+    @property
+    def longest(self) -> int:
+        """The most steps that a trial may take."""
 
 
 class Sweep(Strict):
@@ -50,10 +69,6 @@ class Sweep(Strict):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} holds a seed twice")
         self._check_kind()
-        try:
-            _ = self.longest
-        except InputError as error:
-            raise ValueError(str(error)) from None
         return self
 
     def _check_kind(self) -> None:
@@ -88,27 +103,17 @@ class Sweep(Strict):
         """The arms of what has arms, each with each source set."""
         return []
 
-    @cached_property
-    def corners(self) -> Sequence[RunConfig]:
-        """Configurations that stand for all of the experiment's."""
-        raise NotImplementedError
-
-    @property
-    def num_runs(self) -> int:
-        """Runs in all, if nothing was added to the experiment."""
-        raise NotImplementedError
-
     @property
     def says_source_set(self) -> bool:
         """Whether the experiment says what it trains on."""
         return "source_set" in self.base
 
     @cached_property
-    def longest(self) -> int:
+    def longest(self: Asked) -> int:
         """The most steps that a trial may take; 0 for a replication whose arms are not known yet."""
         return max((corner.training.max_steps for corner in self.corners), default=0)
 
-    def has_full_length(self, values: Mapping[str, object]) -> bool:
+    def has_full_length(self: Asked, values: Mapping[str, object]) -> bool:
         """Whether a configuration has the experiment's number of steps; before it was extended there were fewer."""
         return "max_steps" not in self.base or bool(values["max_steps"] == self.longest)
 
@@ -117,7 +122,7 @@ class Sweep(Strict):
         return name_source_set(source_set, self.groups)
 
     @property
-    def used_source_sets(self) -> tuple[str, ...]:
+    def used_source_sets(self: Asked) -> tuple[str, ...]:
         """All source sets that a trial may train on."""
         return tuple(dict.fromkeys(corner.data.source_set for corner in self.corners))
 

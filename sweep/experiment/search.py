@@ -49,6 +49,10 @@ class Search(Sweep):
 
     def _check_kind(self) -> None:
         self._check_space()
+        try:
+            _ = self.corners
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
     def _list_varying(self) -> list[tuple[str, str]]:
         return merge_places(*(("zipped", lists) for lists in self.zipped), ("space", self.space))

@@ -6,6 +6,6 @@ its tool to what a configuration's history says (`sweep.logs.history`), and know
 Written live (`sweep.logs.live`) or afterwards, once or five times, it comes to the same.
 
 Ray's own callbacks (`ray.air.integrations`, its TensorBoard logger) are not used: they know a Tune trial and its last
-result. A trial here is a pack of several seeds, its per-language counts come once at its end and leave the result as
+result. A trial here is a pack of several runs, its per-language counts come once at its end and leave the result as
 soon as they are written, and a trial that goes on after a restart is a new one to them: its steps would count twice.
 """

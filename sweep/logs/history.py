@@ -82,7 +82,7 @@ class ConfigurationHistory:
     name: str
     """Short and fit for a folder: the number of its first trial, its arm or method, and digits of its id."""
     params: FieldValues
-    """As a run's, without what is a seed's own."""
+    """As a run's, without what is a run's own."""
     runs: dict[str, RunHistory] = field(default_factory=dict)
     """By run_id."""
 

@@ -1,4 +1,4 @@
-"""MLflow: a parent run a configuration, with the means over its complete seeds, and below it a run a seed.
+"""MLflow: a parent run a configuration, with the means over its complete runs, and below it each of these.
 
 Runs are found again by their tags `experiment` and `run_id` (a parent by `config_id`). Without MLFLOW_TRACKING_URI they
 go to an SQLite file: MLflow 3 has given up its store of plain files.
@@ -80,7 +80,7 @@ class MLflowWriter:
                 self._write_run(child, run)
         complete = configuration.complete
         means = {**configuration.mean_results(), "num_complete_seeds": float(len(complete))}
-        self._write_results(parent, means, len(complete), time.time())  # its steps: more seeds make a newer value
+        self._write_results(parent, means, len(complete), time.time())  # its steps: more runs make a newer value
         self._set_state(parent, configuration.state)
 
     def close(self) -> None:

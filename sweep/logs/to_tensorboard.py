@@ -1,7 +1,7 @@
-"""TensorBoard: a folder a configuration, in it a folder a seed with its event file.
+"""TensorBoard: a folder a configuration, in it a folder a run with its event file.
 
 The event files are written with tensorboardX, which Ray brings; its record writer and not its SummaryWriter, whose
-thread keeps a full disk to itself. The HParams page compares configurations: seeds of one are a group there.
+thread keeps a full disk to itself. The HParams page compares configurations: runs of one are a group there.
 """
 
 import socket
@@ -16,7 +16,7 @@ from sweep.logs.history import ConfigurationHistory, RunHistory
 from sweep.logs.marks import empty, is_written, mark, take
 from sweep.records.states import State
 
-OF_A_SEED = ("seed", "run_id")
+OF_A_RUN = ("seed", "run_id")
 
 
 class TensorBoardWriter:
@@ -74,7 +74,7 @@ class _EventFile:
             for name, value in run.results.items():
                 scalar = summary.scalar(name, value)
                 self._write(Event(wall_time=end, step=run.num_steps, summary=scalar))
-            params = {name: value for name, value in run.params.items() if name not in OF_A_SEED}
+            params = {name: value for name, value in run.params.items() if name not in OF_A_RUN}
             last = run.points[run.num_steps].metrics if run.points else {}
             for part in summary.hparams({**params, "state": run.state.value}, {**last, **run.results}):
                 self._write(Event(wall_time=end, summary=part))

@@ -1,4 +1,4 @@
-"""Weights & Biases: a group a configuration, in it a run a seed; W&B itself shows a group's means.
+"""Weights & Biases: a group a configuration, in it its runs; W&B itself shows a group's means.
 
 Sent to the server where one is logged in, else written for `wandb sync`; WANDB_MODE decides over both. A run's id at
 W&B derives from the experiment's name and its run_id. On the server it is resumed, and steps it has are not sent again;
@@ -88,7 +88,7 @@ class WandbWriter:
         settings = wandb.Settings(
             console="off",
             silent=True,
-            reinit="create_new",  # runs of several seeds are open at once
+            reinit="create_new",  # several runs are open at once
             x_disable_stats=True,  # of this machine, not of the workers'
             x_disable_meta=True,
             disable_git=True,

@@ -1,7 +1,7 @@
 """What is checked before a start and by a dry run, nodes and room for results; and how data reach other nodes."""
 
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING
 
 import ray
 
@@ -15,6 +15,9 @@ from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location
 from xpe_core.pack import count_trained_parameters
+
+if TYPE_CHECKING:
+    from ray import ObjectRef
 
 ROW_BYTES = 100
 """Of a row of `evaluations` on the disk; compressed it is less."""
@@ -51,7 +54,7 @@ def check_room(plan: Plan, folder: Folder, num_running: int) -> None:
 def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
     ended = sum(record.state is not None for record in read_ledger(folder).values())
-    num_runs = max(plan.num_trials - ended, 0) * len(plan.sweep.seeds)
+    num_runs = max(plan.num_trials - ended, 0) * len(plan.runs)
     if plan.sweep.kind == "evaluate":
         return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
     validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
@@ -60,12 +63,12 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     num_classes = len(plan.data.label_names)
     most = max(count_trained_parameters(corner, shape, num_classes) for corner in plan.sweep.corners)
     running = min(num_running, max(plan.num_trials - ended, 0))
-    checkpoints = running * len(plan.sweep.seeds) * most * CHECKPOINT_COPIES * 4
-    num_kept = {"all": num_runs, "best": 2 * len(plan.sweep.seeds), "none": 0}[plan.sweep.keep]
+    checkpoints = running * len(plan.runs) * most * CHECKPOINT_COPIES * 4
+    num_kept = {"all": num_runs, "best": 2 * len(plan.runs), "none": 0}[plan.sweep.keep]
     return rows * ROW_BYTES + num_runs * RUN_BYTES + checkpoints + num_kept * most * 4
 
 
-def send_data(plan: Plan, capacity: Capacity) -> dict[int, Any]:
+def send_data(plan: Plan, capacity: Capacity) -> dict[int, "ObjectRef"]:
     """Put the tokenised data into Ray's object store where nodes may lack the files; return references by `max_length`.
 
     A data set that is given by a path is on this machine; any other one every node finds for itself.

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 import ray
@@ -16,6 +15,7 @@ from transformers import PreTrainedConfig
 
 from sweep.cluster.capacity import Share, is_up
 from sweep.planning.plan import Plan
+from sweep.records.runs import RunKey
 from xpe_core.backbones.backbone import load_backbone, read_config
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
@@ -30,6 +30,9 @@ CALIBRATION_STEPS = 3
 """Measured training steps at most, after a first one that is not."""
 CALIBRATION_SECONDS = 20.0
 """Time after which no other step is begun."""
+
+Measure = Callable[[tuple[str, ...], str, int | None], tuple[int, float]]
+"""Takes languages, a split and a limit; returns how many examples there are, and their mean length in tokens."""
 
 
 @dataclass(frozen=True)
@@ -55,36 +58,34 @@ def estimate(plan: Plan) -> Estimate:
 
     Of a search the configurations are not known yet: the corners of its space stand for them.
     """
-    sweep, corners = plan.sweep, plan.sweep.corners
+    corners = plan.sweep.corners
     shape = read_config(corners[0].backbone)
 
     @cache
-    def measure(languages: tuple[str, ...], split: str, max_examples: int | None = None) -> tuple[int, float]:
+    def measure(languages: tuple[str, ...], split: str, max_examples: int | None) -> tuple[int, float]:
         """Return how many examples there are, and their mean length."""
         lengths = plan.data.lengths[plan.data.select(languages, split, max_examples)]
         return len(lengths), float(np.mean(lengths))
 
     parts = [_cost(plan, corner, shape, measure) for corner in corners]
     share = plan.num_configurations / len(corners)
-    num_runs = plan.num_configurations * len(sweep.seeds)
-    steps, tokens, operations = (len(sweep.seeds) * share * sum(values) for values in zip(*parts, strict=True))
+    num_runs = plan.num_configurations * len(plan.runs)
+    steps, tokens, operations = (len(plan.runs) * share * sum(values) for values in zip(*parts, strict=True))
     return Estimate(plan.num_trials, num_runs, round(steps), round(tokens), operations)
 
 
-def _cost(
-    plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Callable[..., tuple[int, float]]
-) -> tuple[float, float, float]:
+def _cost(plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measure) -> tuple[float, float, float]:
     """Return steps, text tokens and operations of one run."""
     only_first = reads(config) == "first"
 
-    def forward(*examples: Any) -> tuple[int, float, float]:
+    def forward(languages: tuple[str, ...], split: str, max_examples: int | None) -> tuple[int, float, float]:
         """Return examples, mean tokens, and operations of a forward pass over them."""
-        num_examples, mean_tokens = measure(*examples)
+        num_examples, mean_tokens = measure(languages, split, max_examples)
         width = round(mean_tokens) + count_tokens(config)
         return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
 
     sources = plan.data.sources(config.data.source_set)
-    num_examples, mean_tokens, once = forward(sources, "train")
+    num_examples, mean_tokens, once = forward(sources, "train", None)
     seen = config.training.max_steps * min(config.training.batch_size, num_examples)
     eval_steps = config.training.eval_steps or max(1, num_examples // config.training.batch_size)
     validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
@@ -108,21 +109,21 @@ def measure_rate(plan: Plan, share: Share) -> float:
             "--tflops 60 for half of what an A100 does in float16"
         )
     config = plan.sweep.corners[0]
-    seeds = plan.sweep.seeds[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
+    runs = plan.runs[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
     data = ray.put(plan.data.in_memory())
     remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
-    return float(ray.get(remote.remote(config.values, seeds, data, share, plan.places)))
+    return float(ray.get(remote.remote(config.values, runs, data, share, plan.places)))
 
 
 @ray.remote(max_calls=1)
 def _measure_rate(
-    values: Mapping[str, object], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
+    values: Mapping[str, object], runs: Sequence[RunKey], data: TokenisedData, share: Share, places: Mapping[str, str]
 ) -> float:
     use_locations(places)
     torch.set_num_threads(share.cpus)
     short = RunConfig(**{**values, "max_steps": CALIBRATION_STEPS + 2, "eval_steps": None, "warmup_ratio": 0.0})
     backbone = load_backbone(short.backbone, "cuda" if share.gpus else "cpu")
-    packed = [short.with_seed(seed) for seed in seeds]
+    packed = [short.with_seed(run.seed) for run in runs]
     pack = Pack(backbone, packed, len(data.label_names))
     if not pack.tuning.inserts:
         return _measure_states(pack, data, share)

@@ -16,6 +16,7 @@ import torch
 
 from sweep.cluster.capacity import Share, find_nodes
 from sweep.planning.plan import Plan
+from sweep.records.runs import RunKey
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
@@ -33,7 +34,7 @@ def size_packs(plan: Plan, share: Share) -> Plan:
     if plan.sweep.kind == "search" or plan.sweep.resources.seeds_per_trial != "auto":
         return plan
     widest = max(plan.sweep.corners, key=lambda config: (count_tokens(config), config.training.batch_size))
-    num_runs = len(plan.sweep.seeds)
+    num_runs = len(plan.runs)
     limit, one = _measure(plan, widest, share, 1)
     _, two = _measure(plan, widest, share, 2)
     size = even_size(num_runs, count_fitting(one, two, limit))
@@ -57,7 +58,7 @@ def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tupl
     values = {**config.values, "max_steps": 2, "eval_steps": 2, "warmup_ratio": 0.0, "max_validation_examples": 1}
     data = ray.put(keep_longest(plan.data.in_memory(), config))
     remote = _measure_memory.options(num_cpus=share.cpus, num_gpus=share.gpus)
-    limit, used = ray.get(remote.remote(values, plan.sweep.seeds[:1] * num_runs, data, share, plan.places))
+    limit, used = ray.get(remote.remote(values, plan.runs[:1] * num_runs, data, share, plan.places))
     nodes = [node for node in find_nodes() if share.slots(node)]
     on_cpu = min((int(node.get("memory", sys.maxsize) // share.slots(node)) for node in nodes), default=sys.maxsize)
     return limit or on_cpu, used
@@ -65,14 +66,14 @@ def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tupl
 
 @ray.remote(max_calls=1)
 def _measure_memory(
-    values: Mapping[str, object], seeds: Sequence[int], data: TokenisedData, share: Share, places: Mapping[str, str]
+    values: Mapping[str, object], runs: Sequence[RunKey], data: TokenisedData, share: Share, places: Mapping[str, str]
 ) -> tuple[int | None, int]:
     """Return a GPU's bytes for a trial (None on a CPU), and those in use at the peak of two steps of a pack."""
     use_locations(places)
     torch.set_num_threads(share.cpus)
     config = RunConfig(**values)
     device = "cuda" if share.gpus else "cpu"
-    packed = [config.with_seed(seed) for seed in seeds]
+    packed = [config.with_seed(run.seed) for run in runs]
     training = Training(Pack(load_backbone(config.backbone, device), packed, len(data.label_names)), data)
     training.advance(0)  # on a GPU its first pass holds one run, to see what that takes
     if device == "cpu":

@@ -7,6 +7,7 @@ from functools import cached_property
 from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
 from sweep.planning.languages import fit_to_data
+from sweep.records.runs import RunKey, make_runs
 from xpe_core.backbones.backbone import find_shape
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.cache import explain_stand_in
@@ -73,10 +74,15 @@ class Plan:
         return sum(-(-len(self.sweep.seeds_of(arm)) // self.pack_size) for arm, _ in self.sweep.cells)
 
     @property
+    def runs(self) -> tuple[RunKey, ...]:
+        """The runs of every configuration."""
+        return make_runs(self.sweep.seeds)
+
+    @property
     def pack_size(self) -> int:
         """Runs that train together at most: all runs of a configuration, unless a grid says otherwise."""
         size = self.sweep.resources.seeds_per_trial
-        return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.sweep.seeds)
+        return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.runs)
 
 
 def prepare(name: str, sweep: SweepConfig, open_keys: Collection[str] = frozenset()) -> Plan:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -124,7 +124,7 @@ class AnswerLines:
         return buffer.getvalue()
 
 
-def _to_value(cell: Cell) -> Any:
+def _to_value(cell: Cell) -> object:
     """Return what a cell was before it was text, where that is known."""
     if isinstance(cell, Nested):
         return json.loads(cell)

@@ -174,7 +174,7 @@ def _tabulate(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, obje
     recipe_table, num_differing = tables.recipe_table(config)
     return {
         "group_table": tables.group_table(numbers),
-        "seed_table": tables.seed_table(numbers, card.revisions, card.reasons),
+        "run_table": tables.run_table(numbers, card.revisions, card.reasons),
         "difference_table": tables.difference_table(numbers),
         "num_languages": count(len(numbers.languages), "language"),
         "num_trained": len(numbers.languages.filter("trained")),

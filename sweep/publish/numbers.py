@@ -23,7 +23,7 @@ from xpe_core.tunings import BASELINES
 
 
 @dataclass(frozen=True)
-class Seed:
+class PublishedRun:
     """One run of the configuration."""
 
     seed: int
@@ -47,7 +47,7 @@ class Numbers:
     cell: Cell
     results: Results
     """Of the experiment, with this cell and those that it is compared with only."""
-    seeds: tuple[Seed, ...]
+    runs: tuple[PublishedRun, ...]
     """All that were asked for, ascending."""
     sources: tuple[str, ...]
     """Languages trained on."""
@@ -61,8 +61,8 @@ class Numbers:
     """Of this cell to each it is compared with, paired by seed, as `analysis.differences`; may be empty."""
 
     def values(self, column: str) -> list[str]:
-        """Return the different values of a column of `runs` among the complete seeds, in their order."""
-        found = (one.facts.get(column) for one in self.seeds if one.state == State.COMPLETE)
+        """Return the different values of a column of `runs` among the complete runs, in their order."""
+        found = (one.facts.get(column) for one in self.runs if one.state == State.COMPLETE)
         return list(dict.fromkeys(str(value) for value in found if value is not None))
 
     @property
@@ -98,7 +98,7 @@ def read_numbers(folder: Folder, config_id: str, exclude: str | None = None) -> 
         experiment=whole.experiments[0],
         cell=cell,
         results=results,
-        seeds=_find_seeds(folder, alone, cell),
+        runs=_find_runs(folder, alone, cell),
         sources=sources,
         groups=main_table(alone),
         languages=_describe_languages(alone, cell, sources),
@@ -106,18 +106,18 @@ def read_numbers(folder: Folder, config_id: str, exclude: str | None = None) -> 
     )
 
 
-def _find_seeds(folder: Folder, results: Results, cell: Cell) -> tuple[Seed, ...]:
-    runs = read_runs(folder).filter(pl.col("config_id") == cell.config_id).unique("run_id", keep="first")
-    rows = {row["seed"]: row for row in runs.iter_rows(named=True)}
+def _find_runs(folder: Folder, results: Results, cell: Cell) -> tuple[PublishedRun, ...]:
+    table = read_runs(folder).filter(pl.col("config_id") == cell.config_id).unique("run_id", keep="first")
+    rows = {row["seed"]: row for row in table.iter_rows(named=True)}
     means = {
         group: results.group_means(cell, group) for group in results.groups if results.differs(cell, group) is None
     }
-    seeds = []
+    runs = []
     for seed in sorted({*results.experiments[0].sweep.seeds, *rows}):
         row, is_complete = rows.get(seed, {}), seed in cell.seeds
         scores = {group: float(of_group[cell.seeds.index(seed)]) for group, of_group in means.items() if is_complete}
-        seeds.append(
-            Seed(
+        runs.append(
+            PublishedRun(
                 seed=seed,
                 run_id=cell.config.with_seed(seed).run_id,
                 state=str(row["state"]) if row else UNFINISHED,
@@ -127,7 +127,7 @@ def _find_seeds(folder: Folder, results: Results, cell: Cell) -> tuple[Seed, ...
                 scores=scores,
             )
         )
-    return tuple(seeds)
+    return tuple(runs)
 
 
 def _find_sources(folder: Folder, results: Results, cell: Cell) -> tuple[str, ...]:

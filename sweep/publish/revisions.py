@@ -59,7 +59,7 @@ def build_revisions(numbers: Numbers, request: Request, target: Path) -> dict[in
     """
     adapters, reasons = _read_adapters(numbers, request)
     revisions = {seed: name_revision(seed) for seed in adapters}
-    validated = {one.seed: one.validation for one in numbers.seeds}
+    validated = {one.seed: one.validation for one in numbers.runs}
     main_seed = choose_seed({seed: validated[seed] for seed in adapters})
     sentence = ""
     for seed, adapter in adapters.items():
@@ -108,7 +108,7 @@ def _read_adapters(numbers: Numbers, request: Request) -> tuple[dict[int, Adapte
     adapters: dict[int, Adapter] = {}
     reasons: dict[int, str] = {}
     first_error: InputError | None = None
-    for one in numbers.seeds:
+    for one in numbers.runs:
         if one.state != State.COMPLETE:
             reasons[one.seed] = explain_missing(one)
         elif request.seeds is not None and one.seed not in request.seeds:

@@ -9,7 +9,7 @@ import polars as pl
 from sweep.analysis.rows import rows_of
 from sweep.analysis.tables import DifferenceRow
 from sweep.publish.naming import without_paths
-from sweep.publish.numbers import Numbers, Seed
+from sweep.publish.numbers import Numbers, PublishedRun
 from sweep.records.states import State
 from sweep.report.difference_sheets import difference_cells, explain_differences
 from sweep.report.formats import to_markdown
@@ -35,11 +35,11 @@ def group_table(numbers: Numbers) -> str:
     return _table(columns, rows, numbers.groups)
 
 
-def seed_table(numbers: Numbers, revisions: Mapping[int, str], reasons: Mapping[int, str]) -> str:
-    """Return what each seed reached and in which revision it is; under the table, why others are in none."""
-    groups = [group for group in numbers.groups["group"].to_list() if any(group in s.scores for s in numbers.seeds)]
+def run_table(numbers: Numbers, revisions: Mapping[int, str], reasons: Mapping[int, str]) -> str:
+    """Return what each run reached and in which revision it is; under the table, why others are in none."""
+    groups = [group for group in numbers.groups["group"].to_list() if any(group in s.scores for s in numbers.runs)]
     rows: list[tuple[str, ...]] = []
-    for one in numbers.seeds:
+    for one in numbers.runs:
         best = "–" if one.best_step is None else f"{one.best_step:,}"
         scores = [percent(score) for score in (one.validation, *map(one.scores.get, groups))]
         rows.append((str(one.seed), revisions.get(one.seed, "none"), one.run_id, best, *scores))
@@ -118,8 +118,8 @@ def provenance_table(numbers: Numbers, fingerprints: Mapping[str, str]) -> str:
     return _table(("what", "value"), rows, pl.DataFrame(), left=2)
 
 
-def explain_missing(one: Seed) -> str:
-    """Return why a seed has no adapter, in a few words and without paths of the machine."""
+def explain_missing(one: PublishedRun) -> str:
+    """Return why a run has no adapter, in a few words and without paths of the machine."""
     if one.state == State.COMPLETE:
         return "its adapter was not kept"
     error = str(one.facts.get("error") or "").strip()

@@ -76,9 +76,9 @@ def warn(numbers: Numbers, num_published: int) -> list[str]:
             f"This configuration is the best of {numbers.cell.num_tried} that a search tried, chosen by validation "
             "accuracy with these very seeds: its figures look better than fresh seeds would."
         )
-    asked, complete = len(numbers.seeds), len(numbers.cell.seeds)
+    asked, complete = len(numbers.runs), len(numbers.cell.seeds)
     if complete < asked:
-        said.append(f"{asked - complete} of {asked} seeds did not come to a result: they are in no mean (see Seeds).")
+        said.append(f"{asked - complete} of {asked} runs did not come to a result: they are in no mean (see Seeds).")
     if num_published < complete:
         said.append(f"{num_published} of {complete} seeds with results are published; the means are over all of them.")
     if complete < FEW_SEEDS:

@@ -194,7 +194,7 @@ def _describe(plan: Plan, results: Results, cell: Cell) -> str:
     """Return what a method's best configuration is, and how many were tried."""
     searched = " ".join(f"{name}={format_number(cell.config.values[name])}" for name in plan.sweep.varying)
     num_failed = cell.states[State.FAILED]
-    failed = f"; {num_failed} of {num_failed + len(cell.seeds)} seeds failed" if num_failed else ""
+    failed = f"; {num_failed} of {num_failed + len(cell.seeds)} runs failed" if num_failed else ""
     tried = sum(other.method == cell.method for other in results.cells)
     number = f"best of {tried}" if tried > 1 else "the only one"
     return f"{searched or 'as the experiment says'} ({number}){failed}"

@@ -61,7 +61,7 @@ def print_status(console: Console, storage: str, name: str) -> None:
         columns = ("trial", "state", "step", "validation", "configuration")
         print_rows(console, columns, _trial_rows(folder, records, running), left=2)
         console.print()
-        explained = "validation: accuracy in %, mean over the trial's seeds; * the best configuration."
+        explained = "validation: accuracy in %, mean over the trial's runs; * the best configuration."
         print_lines(console, explained, "  ", style="dim")
     failed = [
         record for record in records.values() if record.state in (State.FAILED, State.INFEASIBLE) and record.error

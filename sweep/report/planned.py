@@ -109,9 +109,9 @@ def print_estimate(
     capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
     device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
     table = Facts()
-    table.add_row("trials", f"{needed.num_trials:,} packs of {plan.pack_size} seeds: {needed.num_runs:,} runs")
+    table.add_row("trials", f"{needed.num_trials:,} packs of {plan.pack_size} runs: {needed.num_runs:,} runs in all")
     for arm, cells in Counter(arm for arm, _ in plan.sweep.cells).items():
-        table.add_row("", f"{arm}: {cells * len(plan.sweep.seeds)} runs")
+        table.add_row("", f"{arm}: {cells * len(plan.runs)} runs")
     table.add_row("steps", f"{needed.num_steps:,}, of {needed.num_tokens:,} text tokens")
     table.add_row("operations", f"{needed.num_operations:.3g}, training, validation and test")
     source = f"measured here in a trial with {device}" if measured else "as stated"

@@ -226,7 +226,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(values: dict[str, Any], tm
     output = run_here("search", str(file), "--storage", str(tmp_path / "results"), "--dry-run", "--seeds", "1-10")
     words = " ".join(output.split())
     assert "search of 8 configurations, seeds 1, 2, 3, 4, 5, 6, 7 and 3 more" in words
-    assert "trials 8 packs of 10 seeds: 80 runs" in words and "steps 4,800, of" in words
+    assert "trials 8 packs of 10 runs: 80 runs in all" in words and "steps 4,800, of" in words
     assert "every trial fits" in words and "storage can be written" in words
     assert not (tmp_path / "results").exists()
 

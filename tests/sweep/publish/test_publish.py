@@ -189,7 +189,7 @@ def test_a_seed_that_failed_or_was_not_kept_is_said_to_be_missing(backbone: str,
     text = (tmp_path / "out" / "main" / "README.md").read_text()
     assert "Seed 1 is not published: its adapter was not kept." in text
     assert "Seed 3 is not published: failed (the loss is not finite at step 7 of run.py)." in text
-    assert "> 1 of 4 seeds did not come to a result" in text
+    assert "> 1 of 4 runs did not come to a result" in text
     assert "`main` is seed 2" in text
     assert "With 3 seeds no difference to another method can be shown at 5 %." in text
 
