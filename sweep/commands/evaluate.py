@@ -9,33 +9,36 @@ from sweep.commands.start import check_tools, start
 from sweep.experiment.evaluated import OF_EVALUATIONS, name_evaluation, read_evaluation_values
 from xpe_core.steps import long_step
 
+Adapters = Annotated[
+    list[str],
+    typer.Argument(help="Files or folders: of export, peft or micm-nlp, with folders seed-NN; or hub:USER/NAME@REV."),
+]
+Languages = Annotated[
+    str, typer.Option("--languages", callback=tidy_list, help="A group, family, script, code, or several.")
+]
+Dataset = Annotated[str | None, typer.Option("--dataset", help="What to test on (where it was trained).")]
+MaxExamples = Annotated[int | None, typer.Option("--max-examples", min=1, help="Test examples a language at most.")]
+SourceSet = Annotated[
+    str | None,
+    typer.Option("--source-set", callback=tidy_list, help="What the adapters were trained on, if they do not say."),
+]
+Backbone = Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")]
+Classes = Annotated[
+    str | None,
+    typer.Option("--classes", help="Names of unnamed classes in the order of the logits: a,b,c, @FILE, or: dataset."),
+]
+Fields = Annotated[list[str] | None, typer.Option("--set", help=f"One of {', '.join(OF_EVALUATIONS)}.")]
+
 
 def evaluate(
-    adapters: Annotated[
-        list[str],
-        typer.Argument(
-            help="Files or folders: of export, peft or micm-nlp, with folders seed-NN; or hub:USER/NAME@REV."
-        ),
-    ],
-    languages: Annotated[
-        str, typer.Option("--languages", callback=tidy_list, help="A group, family, script, code, or several.")
-    ] = "all",
-    dataset: Annotated[str | None, typer.Option("--dataset", help="What to test on (where it was trained).")] = None,
-    max_examples: Annotated[
-        int | None, typer.Option("--max-examples", min=1, help="Test examples a language at most.")
-    ] = None,
-    source_set: Annotated[
-        str | None,
-        typer.Option("--source-set", callback=tidy_list, help="What the adapters were trained on, if they do not say."),
-    ] = None,
-    backbone: Annotated[str | None, typer.Option("--backbone", help="Where the backbone is, if not there.")] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            "--classes", help="Names of unnamed classes in the order of the logits: a,b,c, @FILE, or: dataset."
-        ),
-    ] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help=f"One of {', '.join(OF_EVALUATIONS)}.")] = None,
+    adapters: Adapters,
+    languages: Languages = "all",
+    dataset: Dataset = None,
+    max_examples: MaxExamples = None,
+    source_set: SourceSet = None,
+    backbone: Backbone = None,
+    classes: Classes = None,
+    overrides: Fields = None,
     *,
     options: RunOptions,
 ) -> None:

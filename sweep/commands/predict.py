@@ -8,33 +8,44 @@ import typer
 
 from sweep.commands.options import Storage
 
+Adapter = Annotated[
+    str, typer.Argument(help="An adapter: a file, a folder, hub:USER/NAME; or an experiment, for its best.")
+]
+OneText = Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", help="One text a line, or a table: .tsv, .csv, .jsonl, .json, .parquet; also .gz."),
+]
+Column = Annotated[
+    str | None, typer.Option("--column", help="The table's column with the texts (text, or what else says so).")
+]
+To = Annotated[Path | None, typer.Option("--to", help="File for the answers (standard output).")]
+Form = Annotated[str | None, typer.Option("--format", help="tsv, csv or jsonl (as --to ends, else tsv).")]
+Probabilities = Annotated[bool, typer.Option("--probabilities", help="Those of all classes, too.")]
+Backbone = Annotated[
+    str | None, typer.Option("--backbone", help="The adapter's backbone in another place: a folder or hub name.")
+]
+Classes = Annotated[
+    str | None, typer.Option("--classes", help="Names of unnamed classes in logits' order: a,b,c or @FILE.")
+]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1 (a GPU, if any).")]
+Precision = Annotated[
+    str | None, typer.Option("--precision", help="float32 or bfloat16 (as trained, where the device has it).")
+]
+
 
 def predict(
-    adapter: Annotated[
-        str,
-        typer.Argument(help="An adapter: a file, a folder, hub:USER/NAME; or an experiment, for its best."),
-    ],
-    text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", help="One text a line, or a table: .tsv, .csv, .jsonl, .json, .parquet; also .gz."),
-    ] = None,
-    column: Annotated[
-        str | None, typer.Option("--column", help="The table's column with the texts (text, or what else says so).")
-    ] = None,
-    to: Annotated[Path | None, typer.Option("--to", help="File for the answers (standard output).")] = None,
-    form: Annotated[str | None, typer.Option("--format", help="tsv, csv or jsonl (as --to ends, else tsv).")] = None,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Those of all classes, too.")] = False,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="The adapter's backbone in another place: a folder or hub name.")
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option("--classes", help="Names of unnamed classes in logits' order: a,b,c or @FILE.")
-    ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda or cuda:1 (a GPU, if any).")] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="float32 or bfloat16 (as trained, where the device has it).")
-    ] = None,
+    adapter: Adapter,
+    text: OneText = None,
+    file: File = None,
+    column: Column = None,
+    to: To = None,
+    form: Form = None,
+    probabilities: Probabilities = False,
+    backbone: Backbone = None,
+    classes: Classes = None,
+    device: Device = None,
+    precision: Precision = None,
     storage: Storage = "results",
 ) -> None:
     """Classify texts with a trained adapter: label, probability and text, a line each, in the order of the texts.
@@ -50,7 +61,7 @@ def predict(
         from sweep.analysis.chosen_adapter import locate_adapter  # slow to import, and seldom needed
 
         adapter = locate_adapter(adapter, storage)
-    status = prediction.predict(
-        adapter, text or [], file, column, to, form, probabilities, backbone, device, precision, names
+    request = prediction.Request(
+        adapter, text or (), file, column, to, form, probabilities, backbone, device, precision, names
     )
-    raise typer.Exit(status)
+    raise typer.Exit(prediction.predict(request))

@@ -96,6 +96,7 @@ def _run_trials(
     trainable: type[tune.Trainable],
     say: Callable[[str], None],
 ) -> None:
+    """Run what is left of the experiment, and raise the cause of an end before its time."""
     share = check_start(plan, folder.folder)
     searcher.repack(size_packs(plan, share).sweep)
     searcher.places = capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
@@ -105,34 +106,47 @@ def _run_trials(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what went wrong is in the tables and on the screen
     recorder = Recorder(folder, searcher, stopping, listen, say, share.gpus, read_usage(folder.folder), limits)
     folder.append({"event": "start"})
-    with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
-        try:
-            # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
-            tune.run(
-                trainable,
-                config=_build_settings(plan, share, capacity).to_wire(),
-                resources_per_trial={"cpu": share.cpus, "gpu": share.gpus},
-                num_samples=-1,  # the searcher says when it is finished
-                search_alg=searcher,
-                scheduler=_Asha(plan.sweep, searcher) if plan.sweep.kind == "search" else FIFOScheduler(),
-                metric=METRIC,
-                mode="max",
-                reuse_actors=True,
-                max_failures=0,  # what failed is handed out again by the searcher
-                raise_on_failed_trial=False,
-                callbacks=[recorder],
-                stop=stopping,
-                storage_path=scratch,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-                verbose=0,
-            )
-        except Exception:  # Tune wraps what its callbacks raise
-            if folder.failure:
-                raise folder.failure from None
-            raise
+    try:
+        _tune(trainable, _build_settings(plan, share, capacity), share, searcher, recorder, stopping)
+    except Exception:  # Tune wraps what its callbacks raise
+        if folder.failure:
+            raise folder.failure from None
+        raise
     recorder.finish()
     if stopping.cause:
         raise stopping.cause
+
+
+def _tune(
+    trainable: type[tune.Trainable],
+    settings: TrialSettings,
+    share: Share,
+    searcher: LedgerSearcher,
+    recorder: Recorder,
+    stopping: Stopping,
+) -> None:
+    """Let Tune run the trials that the searcher hands out, each with its share of a node."""
+    sweep = searcher.sweep
+    with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
+        # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
+        tune.run(
+            trainable,
+            config=settings.to_wire(),
+            resources_per_trial={"cpu": share.cpus, "gpu": share.gpus},
+            num_samples=-1,  # the searcher says when it is finished
+            search_alg=searcher,
+            scheduler=_Asha(sweep, searcher) if sweep.kind == "search" else FIFOScheduler(),
+            metric=METRIC,
+            mode="max",
+            reuse_actors=True,
+            max_failures=0,  # what failed is handed out again by the searcher
+            raise_on_failed_trial=False,
+            callbacks=[recorder],
+            stop=stopping,
+            storage_path=scratch,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+            verbose=0,
+        )
 
 
 def _build_settings(plan: Plan, share: Share, capacity: Capacity) -> TrialSettings:

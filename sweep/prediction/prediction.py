@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -21,43 +22,45 @@ BROKEN_PIPE = 141
 """The exit status where nobody reads on, as a shell gives it to a process that the signal ends."""
 
 
-def predict(
-    adapter: str,
-    texts: Sequence[str],
-    file: Path | None,
-    column: str | None,
-    to: Path | None,
-    form: str | None,
-    with_probabilities: bool,
-    backbone: str | None,
-    device: str | None,
-    precision: str | None,
-    label_names: Sequence[str] | None,
-) -> int:
+@dataclass(frozen=True)
+class Request:
+    """Which texts an adapter classifies, and how the answers are written, as the command line has it."""
+
+    adapter: str
+    texts: Sequence[str] = ()
+    file: Path | None = None
+    """Texts, or a table with them; without it and `texts` these come from standard input, as from `-`."""
+    column: str | None = None
+    """The table's column with the texts; None: what its name or content says."""
+    to: Path | None = None
+    """The answers' file; None: standard output."""
+    form: str | None = None
+    """tsv, csv or jsonl; None: as `to` ends."""
+    with_probabilities: bool = False
+    backbone: str | None = None
+    device: str | None = None
+    precision: str | None = None
+    label_names: Sequence[str] | None = None
+
+    @property
+    def table(self) -> Path | None:
+        """The file, None where that is standard input."""
+        return None if self.file == Path("-") else self.file
+
+    @property
+    def on_screen(self) -> bool:
+        """Whether the answers go to a terminal."""
+        return self.to is None and sys.stdout.isatty()
+
+
+def predict(request: Request) -> int:
     """Answer texts as they come and return the exit status."""
-    if texts and file is not None:
-        raise InputError("--text and --file cannot be given together")
-    file = None if file == Path("-") else file
-    if column is not None and file is None:
-        raise InputError(f"--column {column}: only a --file has columns")
-    shown = choose_format(form, to)
-    if file is not None and to is not None and to.exists() and file.exists() and to.samefile(file):
-        raise InputError(f"--to {to}: is the file that is read; the answers need another name")
-    on_screen = to is None and sys.stdout.isatty()
+    form = _check(request)
     # a bar beside answers on the same screen would be in their way
-    shows_steps = nullcontext() if file is None or on_screen else show_steps(Console(stderr=True))
+    hides_steps = request.table is None or request.on_screen
     try:
-        with shows_steps:
-            table = None if file is None else _open(file, column)
-            with open_output(to) as write:
-                classifier = load(read_with_classes(adapter, label_names), device, precision, backbone)
-                if texts and form is None and on_screen:
-                    _print_table(classifier, texts, with_probabilities)
-                    return 0
-                columns = None if table is None else table.columns
-                lines = AnswerLines(shown, classifier.label_names, with_probabilities, columns)
-                _say([*(table.notes if table else ()), *lines.notes])
-                _answer(classifier, texts, table, lines, write)
+        with nullcontext() if hides_steps else show_steps(Console(stderr=True)):
+            _classify(request, form)
     except BrokenPipeError:
         # what is still buffered has nowhere to go when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,6 +68,34 @@ def predict(
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _check(request: Request) -> str:
+    """Return the form of the answers; InputError where options contradict one another."""
+    file, to = request.table, request.to
+    if request.texts and request.file is not None:
+        raise InputError("--text and --file cannot be given together")
+    if request.column is not None and file is None:
+        raise InputError(f"--column {request.column}: only a --file has columns")
+    form = choose_format(request.form, to)
+    if file is not None and to is not None and to.exists() and file.exists() and to.samefile(file):
+        raise InputError(f"--to {to}: is the file that is read; the answers need another name")
+    return form
+
+
+def _classify(request: Request, form: str) -> None:
+    """Write the answers; to a few texts on a terminal in a table."""
+    table = None if request.table is None else _open(request.table, request.column)
+    with open_output(request.to) as write:
+        adapter = read_with_classes(request.adapter, request.label_names)
+        classifier = load(adapter, request.device, request.precision, request.backbone)
+        if request.texts and request.form is None and request.on_screen:
+            _print_table(classifier, request.texts, request.with_probabilities)
+            return
+        columns = None if table is None else table.columns
+        lines = AnswerLines(form, classifier.label_names, request.with_probabilities, columns)
+        _say([*(table.notes if table else ()), *lines.notes])
+        _answer(classifier, request.texts, table, lines, write)
 
 
 def _open(file: Path, column: str | None) -> Texts:
