@@ -123,7 +123,7 @@ def trial_of(event: Event) -> str | None:
 def parse_event(line: bytes) -> Event:
     """Return an event; ValueError where a line is none."""
     values = json.loads(line)
-    if not isinstance(values, dict) or not {"event", "time"} <= values.keys():
+    if not isinstance(values, dict) or "time" not in values or not isinstance(values.get("event"), str):
         raise ValueError("no event")
     known = values if values["event"] in NAMES else {**values, "event": "other"}
     return READER.validate_python(known)

@@ -72,9 +72,9 @@ def test_an_event_that_lacks_what_is_read_of_it_is_damaged(tmp_path: Path, event
 
 def test_of_an_event_of_another_version_only_the_time_is_read(tmp_path: Path) -> None:
     (tmp_path / LEDGER).write_text(
-        '{"event": "start", "time": 0}\n{"event": "note", "trial_id": 3, "time": 3600}\n', encoding="utf-8"
+        '{"event": "start", "time": 100}\n{"event": "note", "trial_id": 3, "time": 3700}\n', encoding="utf-8"
     )
-    assert read_events(tmp_path) == [{"event": "start", "time": 0.0}, {"event": "other", "time": 3600.0}]
+    assert read_events(tmp_path) == [{"event": "start", "time": 100.0}, {"event": "other", "time": 3700.0}]
     assert read_ledger(tmp_path) == {} and read_usage(tmp_path).hours == 1.0
 
 
