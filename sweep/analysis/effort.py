@@ -43,7 +43,7 @@ class CurveRow:
     """None before its end."""
     step: int
     score: float
-    """Selection accuracy, the mean over the trial's seeds."""
+    """Selection accuracy, the mean over the trial's runs."""
     is_last: bool
     """Whether the trial reported nothing later: with state `pruned` it was stopped here."""
 

@@ -23,7 +23,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 REDIRECTS = (">", "|")
 OTHER_TOOLS = {
     *("--logdir", "--backend-store-uri"),  # tensorboard's, mlflow's
-    *("--quick", "--toy", "--help"),  # the benchmarks', of every command
+    *("--quick", "--toy", "--other", "--help"),  # the benchmarks', of every command
 }
 """Options in the pages that are no command's of ours."""
 
