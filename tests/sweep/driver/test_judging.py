@@ -113,7 +113,7 @@ def test_a_report_is_written_with_the_numbers_of_every_run_and_a_tick_is_not(dri
     driver.report(trial, TrialReport(step=4, tick=True), seconds=3)
     assert driver.record_of(trial).reports == {}
     runs = (make_run("training"), make_run("failed", "step 3: loss nan"))
-    driver.report(trial, TrialReport(step=5, selection_accuracy=0.5, runs=runs), seconds=4)
+    driver.report(trial, TrialReport(step=5, selection_accuracy=0.5, runs=runs), seconds=4.0003)
     (event,) = driver.events("report")
     assert {name: event[name] for name in event if name not in ("trial_id", "time")} == {
         "event": "report",
@@ -123,7 +123,7 @@ def test_a_report_is_written_with_the_numbers_of_every_run_and_a_tick_is_not(dri
         "validation_accuracies": [0.25, 0.25],
         "selection_accuracies": [0.75, 0.75],
         "train_losses": [1.5, 1.5],
-        "gpu_seconds": 3.5,  # of half a GPU, the tick's seconds included
+        "gpu_seconds": 3.5,  # of half a GPU, with the tick's seconds, to a thousandth
     }
     assert driver.record_of(trial).reports == {5: 0.5}
 
