@@ -198,6 +198,7 @@ def test_no_configuration_is_proposed_twice_and_an_exhausted_space_ends_the_sear
     configs = run(searcher, 6)
     assert len({(config["num_virtual_tokens"], config["encoder_num_layers"]) for config in configs}) == 6
     assert searcher.suggest("more") == Searcher.FINISHED
+    assert not searcher.has_work
 
 
 def test_the_search_ends_at_its_number_of_samples(tmp_path: Path, build_searcher: Build) -> None:
@@ -301,6 +302,15 @@ def test_a_longer_search_runs_the_best_first(tmp_path: Path, build_searcher: Bui
     assert configs_of(found) == [{**one, "max_steps": 200} for one in expected]
 
 
+def test_a_longer_search_counts_what_it_runs_again_among_its_samples(tmp_path: Path, build_searcher: Build) -> None:
+    searcher = build_searcher(tmp_path, num_samples=6)
+    run(searcher, 5)  # the third is pruned
+    searcher.folder.close()
+    longer = build_searcher(tmp_path, num_samples=6, base={"max_steps": 200})
+    suggestions = [longer.suggest(f"longer{number}") for number in range(7)]
+    assert len(configs_of(suggestions)) == 6
+
+
 def test_a_search_over_the_number_of_steps_remembers_its_short_trials(tmp_path: Path, build_searcher: Build) -> None:
     values = {"base": {}, "space": {"max_steps": {"choice": [50, 100]}, "learning_rate": SPACE["learning_rate"]}}
     searcher = build_searcher(tmp_path, **values)
@@ -371,6 +381,7 @@ def test_a_grid_is_cut_into_packs_of_the_seeds_that_are_missing(tmp_path: Path, 
     assert [order.runs for order in orders] == [make_runs([1, 2]), make_runs([3, 4])]
     assert [record.arm for record in searcher.records.values()] == ["spt", "spt"]
     searcher.repack(make_sweep(**grid, resources={"seeds_per_trial": 4}))
+    assert searcher.sweep.resources.seeds_per_trial == 4
     orders = orders_of([searcher.suggest(f"b{number}") for number in range(4)])
     assert [order.runs for order in orders] == [make_runs([5]), make_runs([1, 2, 3, 4]), make_runs([5])]
     assert [order.config["encoder_ratio"] for order in orders] == [0.0, 1.0, 1.0]
