@@ -1,6 +1,7 @@
 """The best configuration for a purpose, and two compared."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -127,6 +128,7 @@ def test_a_run_taken_by_itself_has_its_own_numbers_and_flaws_alone(tmp_path: Pat
     results = read_results([Folder(tmp_path / "made")])
     whole = results.cells[0]
     assert (whole.foreign, whole.resized) == ({2: ("deu_Latn",)}, {3: ("yor_Latn",)})
+    results = replace(results, cells=(replace(whole, disputed=(1, 3)),))
     for place, seed in enumerate((1, 2, 3)):
         (run,) = find_cells(results, config.with_seed(seed).run_id[:12])
         assert (run.arm, run.seeds) == (f"xpe seed {seed}", (seed,))
@@ -134,6 +136,7 @@ def test_a_run_taken_by_itself_has_its_own_numbers_and_flaws_alone(tmp_path: Pat
         assert len(run.scores) == len(run.selection_scores) == 1
         assert run.foreign == ({2: ("deu_Latn",)} if seed == 2 else {})
         assert run.resized == ({3: ("yor_Latn",)} if seed == 3 else {})
+        assert run.disputed == (() if seed == 2 else (seed,))
 
 
 def test_digits_that_several_runs_begin_with_are_refused(tmp_path: Path) -> None:

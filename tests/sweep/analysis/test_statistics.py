@@ -143,6 +143,14 @@ def test_up_to_twenty_seeds_every_pattern_is_counted_once(num_seeds: int) -> Non
 def test_beyond_twenty_seeds_the_pattern_that_was_seen_is_counted_too() -> None:
     assert sign_flip(np.eye(1, 21))[0] == 1.0  # the only difference is as far in every pattern
     assert sign_flip(np.ones((1, 40)))[0] == 1 / (2**20 + 1)  # no drawn pattern of 2^40 is as far
+    assert sign_flip(np.ones((1, 21)))[0] in [count / (2**20 + 1) for count in (1, 2, 3, 4)]  # not 2 / 2^21
+
+
+def test_resamples_that_all_lie_on_one_side_of_the_mean_give_an_interval() -> None:
+    values = np.random.default_rng(0).normal(size=(50, 4))
+    resampled = values @ draw_weights(4, 2, 0).T < values.mean(axis=1, keepdims=True)
+    assert {tuple(row) for row in resampled.tolist()} >= {(True, True), (False, False)}
+    assert all(np.isfinite(ends).all() for ends in seed_interval(values, num_resamples=2))
 
 
 def test_many_cells_are_as_each_is_alone() -> None:
