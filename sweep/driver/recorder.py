@@ -9,7 +9,7 @@
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import ray
@@ -18,16 +18,14 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from sweep.cluster.versions import NodeMismatch
-from sweep.driver.messages import DONE, METRIC, Provenance, TrialReport, Wire
+from sweep.driver.entries import add_configurations, describe_report, describe_run, identify
+from sweep.driver.messages import DONE, METRIC, TrialReport, Wire
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped, Stopping
 from sweep.records.adapters import keep_adapters
-from sweep.records.events import Reported
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, Usage
-from sweep.records.parquet import Rows
 from sweep.records.rows import RunRow
-from sweep.records.runs import RunKey
 from sweep.records.states import RUN_ENDS, State
 from xpe_core.errors import InputError
 
@@ -156,7 +154,7 @@ class Recorder(tune.Callback):
 
     def _end(self, record: TrialRecord, report: TrialReport) -> None:
         """Write a trial's rows and, where they are kept, its adapters."""
-        runs = [describe_run(record, report, place) for place in range(len(record.runs))]
+        runs = [describe_run(record, report, index) for index in range(len(record.runs))]
         states = {run["state"] for run in runs}
         error = next((run["error"] for run in runs if run["error"]), None)
         state = next(name for name in RUN_ENDS if name in states)
@@ -164,7 +162,7 @@ class Recorder(tune.Callback):
             ended = {one.trial_id: one for one in self._searcher.records.values() if one.state is not None}
             record.state = state
             keep_adapters(self._folder, self._searcher.sweep, ended, record, report.adapters)
-        self._folder.end(record, state, error, _add_configurations(record, runs), report.rows())
+        self._folder.end(record, state, error, add_configurations(record, runs), report.rows())
 
     def _save_now(self, record: TrialRecord, trial: Trial) -> None:
         """Fetch a checkpoint from the trial's worker, which has nothing to do until this driver says so."""
@@ -199,7 +197,7 @@ class Recorder(tune.Callback):
     def _give_up(self, record: TrialRecord, state: State, error: str) -> None:
         """Write a trial that has no results as ended, and end the experiment where all die of the same."""
         runs: list[RunRow] = [{**identify(record, run, State.FAILED), "error": error} for run in record.runs]
-        self._folder.end(record, state, error, _add_configurations(record, runs), [])
+        self._folder.end(record, state, error, add_configurations(record, runs), [])
         self._searcher.give_up(record)
         if self._first_errors is None:
             return
@@ -247,80 +245,3 @@ def _read_cause(trial: Trial) -> Exception | None:
     error = cloudpickle.loads(file.read_bytes())
     cause: Exception = error.cause if isinstance(error, RayTaskError) else error
     return cause
-
-
-def describe_report(record: TrialRecord, report: TrialReport) -> Reported:
-    """Return a worker's report as the ledger has it; lists are in the order of the trial's runs.
-
-    A run that ended before the pack has fewer `num_steps` than the report's `step`; its values are those of its end.
-    """
-    return {
-        "event": "report",
-        "trial_id": record.trial_id,
-        "step": report.step,
-        "selection_accuracy": report.selection_accuracy,
-        "num_steps": [run.num_steps for run in report.runs],
-        "validation_accuracies": [run.validation_accuracy for run in report.runs],
-        "selection_accuracies": [run.selection_accuracy for run in report.runs],
-        "train_losses": [run.train_loss for run in report.runs],
-    }
-
-
-def describe_run(record: TrialRecord, report: TrialReport, place: int) -> RunRow:
-    """Return the row of `runs` of one of a trial's runs, after its worker's last report."""
-    run = report.runs[place]
-    # where the scheduler stopped the trial, also a run that had ended by itself was never tested
-    state = run.state if report.finished or run.state == State.FAILED else State.PRUNED
-    row: RunRow = {
-        **identify(record, record.runs[place], state),
-        "error": run.error,
-        "adapter": run.adapter,
-        "adapter_fingerprint": run.adapter_fingerprint,
-        "num_steps": run.num_steps,
-        "best_step": run.best_step,
-        "validation_accuracy": run.best_validation_accuracy,
-        "selection_accuracy": run.selection_accuracy,
-        "train_seconds": run.train_seconds,
-        "tokens_per_second": run.tokens_per_second,
-        "padding_share": run.padding_share,
-        "peak_share": run.peak_share,
-        "num_runs_in_pack": run.num_runs_in_pack,
-        "peak_memory_bytes": run.peak_memory_bytes,
-        "num_trained_parameters": run.num_trained_parameters,
-    }
-    return row if report.provenance is None else _add_provenance(row, report.provenance)
-
-
-def identify(record: TrialRecord, run: RunKey, state: State) -> RunRow:
-    """Return the row of a run that has not started; of its configuration it has the id and the method."""
-    config = record.run_config.with_seed(run.seed)
-    return {
-        "run_id": run.run_id(config),
-        "state": state,
-        "seed": run.seed,
-        "adapted_to": run.adapted_to,
-        "config_id": config.config_id,
-        "trial_id": record.trial_id,
-        "trial_number": record.number,
-        "arm": record.arm,
-        "method": config.method,
-    }
-
-
-def _add_provenance(row: RunRow, provenance: Provenance) -> RunRow:
-    return {
-        **row,
-        "code_version": provenance.code_version,
-        "package_versions": provenance.package_versions,
-        "backbone_fingerprint": provenance.backbone_fingerprint,
-        "host": provenance.host,
-        "device": provenance.device,
-        "data_fingerprint": provenance.data_fingerprint,
-        "num_rows_skipped": provenance.num_rows_skipped,
-    }
-
-
-def _add_configurations(record: TrialRecord, rows: Sequence[RunRow]) -> Rows:
-    """Return the rows of a trial's runs with the known fields of their configurations."""
-    config = record.run_config
-    return [{**config.with_seed(run.seed).known, **row} for run, row in zip(record.runs, rows, strict=True)]

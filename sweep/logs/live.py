@@ -14,8 +14,8 @@ from pathlib import Path
 from shlex import quote
 from types import TracebackType
 
+from sweep.driver.entries import describe_report, describe_run
 from sweep.driver.messages import TrialReport
-from sweep.driver.recorder import describe_report, describe_run
 from sweep.logs.history import Histories
 from sweep.logs.secrets import describe_failure
 from sweep.logs.tools import Writer, open_writer

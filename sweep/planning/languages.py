@@ -6,7 +6,6 @@ languages holds where the data has them all; else the experiment trains on the l
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig, build_sweep
 from sweep.experiment.parts import EvaluationConfig
@@ -83,7 +82,7 @@ def adapt_to_data(
             f"trained on {largest}, {which} with the most rows to train on ({most:,}): the "
             f"data set lacks some of {' and '.join(sweep.used_source_sets)}; --set source_set=... chooses others"
         )
-        values = _set_source_set(values, largest)
+        values = _set_source_set(sweep, values, largest)
     if TARGETS in open_keys and not _has_all(sweep.evaluation.languages, counts, "test", facts):
         values["evaluation"] = EvaluationConfig(**{**sweep.evaluation.model_dump(), "languages": "all"})
         notes.append("tested on all languages with a test split: the data set lacks some that the experiment names")
@@ -177,19 +176,20 @@ def _find_largest(counts: Counts) -> str:
     return min(sizes, key=lambda language: (-sizes[language], language))
 
 
-def _set_source_set(values: Mapping[str, Any], source_set: str) -> dict[str, object]:
+def _set_source_set(sweep: SweepConfig, values: Mapping[str, object], source_set: str) -> dict[str, object]:
     """Return an experiment's values with one source set, wherever others stood."""
     changed = {name: value for name, value in values.items() if name != "source_sets"}
-    changed["base"] = {**values.get("base", {}), SOURCES: source_set}
-    space = {name: dimension for name, dimension in values.get("space", {}).items() if name != SOURCES}
-    arms = values.get("arms", {}).items()
-    changed["arms"] = {arm: {key: one for key, one in own.items() if key != SOURCES} for arm, own in arms}
-    zipped = [{key: one for key, one in lists.items() if key != SOURCES} for lists in values.get("zipped", ())]
-    changed["zipped"] = tuple(lists for lists in zipped if len(lists) > 1)
-    for lists in zipped:
-        if len(lists) == 1:  # what is left of a pair is an ordinary choice
-            space |= {name: Dimension(choice=choice) for name, choice in lists.items()}
-    changed["space"] = space
+    changed["base"] = {**sweep.base, SOURCES: source_set}
+    if sweep.kind == "search":
+        space = {name: dimension for name, dimension in sweep.space.items() if name != SOURCES}
+        zipped = [{key: one for key, one in lists.items() if key != SOURCES} for lists in sweep.zipped]
+        for lists in zipped:
+            if len(lists) == 1:  # what is left of a pair is an ordinary choice
+                space |= {name: Dimension(choice=choice) for name, choice in lists.items()}
+        changed |= {"space": space, "zipped": tuple(lists for lists in zipped if len(lists) > 1)}
+    else:
+        arms = sweep.arms.items()
+        changed["arms"] = {arm: {key: one for key, one in own.items() if key != SOURCES} for arm, own in arms}
     return {name: value for name, value in changed.items() if value or name in values}
 
 

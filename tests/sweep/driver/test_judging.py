@@ -14,8 +14,9 @@ from ray.tune.experiment import Trial
 from sweep.analysis import read_evaluations, read_runs
 from sweep.cluster.versions import NodeMismatch
 from sweep.driver import recorder
+from sweep.driver.entries import describe_run
 from sweep.driver.messages import METRIC, Provenance, RunResult, RunScores, TrialReport, Wire
-from sweep.driver.recorder import Recorder, describe_run, is_lost_with_its_node
+from sweep.driver.recorder import Recorder, is_lost_with_its_node
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped, Stopping
 from sweep.experiment.config import make_sweep

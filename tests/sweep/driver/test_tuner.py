@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from sweep.analysis import read_evaluations
+from sweep.driver.entries import describe_run
 from sweep.driver.messages import RunResult, TrialReport
-from sweep.driver.recorder import describe_run
 from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import make_sweep
 from sweep.planning.plan import prepare
