@@ -77,8 +77,8 @@ class Lost(_Timed):
 
     event: Literal["lost"]
     trial_id: str
-    node: bool
-    """Whether the node was lost with it."""
+    node: NotRequired[bool]
+    """Whether the node was lost with it; older ledgers do not say it."""
     error: str
 
 

@@ -78,6 +78,12 @@ def test_of_an_event_of_another_version_only_the_time_is_read(tmp_path: Path) ->
     assert read_ledger(tmp_path) == {} and read_usage(tmp_path).hours == 1.0
 
 
+def test_an_older_ledger_does_not_say_whether_a_node_was_lost(tmp_path: Path) -> None:
+    lost = {"event": "lost", "time": 1.0, "trial_id": "t0", "error": "The actor died."}
+    (tmp_path / LEDGER).write_text(json.dumps(lost) + "\n", encoding="utf-8")
+    assert read_events(tmp_path) == [lost] and read_ledger(tmp_path) == {}
+
+
 def test_an_error_that_is_no_valid_text_is_kept_as_it_is() -> None:
     event: Event = {"event": "failure", "trial_id": "t0", "num_errors": 1, "error": "no file \udcff"}
     assert parse_event(write_event(event, 1.5)) == {**event, "time": 1.5}
