@@ -45,6 +45,23 @@ def test_an_array_in_a_file_called_jsonl_is_read(tmp_path: Path, indent: int | N
     assert count(load_dataset(str(tmp_path / "news.jsonl"))) == WHOLE
 
 
+@pytest.mark.parametrize("beside", [{"sources": [{"name": "x"}]}, {"train": [{"x": 1}], "test": [{"x": 1}]}])
+def test_rows_of_cells_are_read_whatever_tables_stand_beside_them(tmp_path: Path, beside: dict[str, Any]) -> None:
+    table = {"columns": list(ROWS[0]), "data": [list(row.values()) for row in ROWS]}
+    (tmp_path / "news.json").write_text(json.dumps({**table, **beside}))
+    assert count(load_dataset(str(tmp_path / "news.json"))) == WHOLE
+    (tmp_path / "news.json").write_text(json.dumps({**table, "columns": dict.fromkeys(ROWS[0], "string")}))
+    assert count(load_dataset(str(tmp_path / "news.json"))) == WHOLE
+
+
+@pytest.mark.parametrize("names", [[0, 1, None, True], [["text", "x"], ["label", "x"], "language", "split"]])
+def test_columns_whose_names_are_no_texts_are_named(tmp_path: Path, names: list[object]) -> None:
+    table = {"columns": names, "data": [list(row.values()) for row in ROWS]}
+    (tmp_path / "news.json").write_text(json.dumps(table))
+    with pytest.raises(InputError, match="no column 'text', 'label'.*its columns are "):
+        load_dataset(str(tmp_path / "news.json"))
+
+
 def test_a_language_whose_name_has_a_comma_is_trained_on_under_a_name_without(tmp_path: Path) -> None:
     names = {"eng_Latn": "Chinese, Traditional", "deu_Latn": "German"}
     path = write_csv(tmp_path / "news.csv", [{**row, "language": names[row["language"]]} for row in ROWS])

@@ -128,11 +128,19 @@ def _find_records(path: Path, value: object) -> Sequence[object]:
     """Return the records of a JSON value in any of the shapes that tables have."""
     records = value if isinstance(value, list) else None
     if isinstance(value, dict) and value:
-        records = _find_tables(value)
-        records = _find_columns(value) if records is None else records
+        finders = (_find_named_columns, _find_tables, _find_columns)
+        records = next((found for find in finders if (found := find(value)) is not None), None)
     if records is None:
         raise InputError(f"{path}: holds no table that is known: allowed are {SHAPES}")
     return records
+
+
+def _find_named_columns(value: Mapping[str, object]) -> list[Record] | None:
+    """Return the records of an object that holds rows of cells, and the names of their columns beside them."""
+    names, rows = value.get("columns"), value.get("data")
+    if isinstance(names, list | dict) and isinstance(rows, list) and all(isinstance(row, list) for row in rows):
+        return [dict(zip(map(str, names), row, strict=False)) for row in rows]
+    return None
 
 
 def _find_tables(value: Mapping[str, object]) -> list[Record] | None:
@@ -156,10 +164,7 @@ def _find_tables(value: Mapping[str, object]) -> list[Record] | None:
 
 
 def _find_columns(value: Mapping[str, object]) -> list[Record] | None:
-    """Return the records of an object that holds columns, in any of the three shapes that pandas writes."""
-    names, rows = value.get("columns"), value.get("data")
-    if isinstance(names, list) and isinstance(rows, list) and all(isinstance(row, list) for row in rows):
-        return [dict(zip(names, row, strict=False)) for row in rows]
+    """Return the records of an object that holds columns, whose cells are listed or have an index each."""
     indexed = {name: cells for name, cells in value.items() if isinstance(cells, dict)}
     if len(indexed) == len(value):  # column -> index -> cell
         indices = dict.fromkeys(index for cells in indexed.values() for index in cells)
