@@ -37,7 +37,7 @@ def join_lists(value: object) -> object:
 class Dimension(Strict):
     """The values of one field: exactly one of `choice`, `uniform`, `log_uniform`, `integers`, `tied`."""
 
-    choice: Annotated[tuple[FieldValue, ...] | None, BeforeValidator(join_lists), Field(min_length=1)] = None
+    choice: Annotated[Annotated[tuple[FieldValue, ...], Field(min_length=1)] | None, BeforeValidator(join_lists)] = None
     """The values, one as likely as the other."""
     uniform: tuple[Float, Float] | None = None
     """The two ends of a range of numbers."""

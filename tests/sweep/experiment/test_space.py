@@ -86,6 +86,7 @@ def test_zipped_lists_go_together() -> None:
         ({"space": {"learning_rate": {"tied": "lerning_rate"}}}, "did you mean 'learning_rate'"),
         ({"space": {"learning_rate": {"choice": [1e-3], "when": {"ratio": 1}}}}, "when: unknown key 'ratio'"),
         ({"space": {"learning_rate": {"choice": [1e-3], "times": 2}}}, "times goes with tied"),
+        ({"space": {"learning_rate": {"choice": None}}}, "needs exactly one of choice, uniform"),
     ],
 )
 def test_a_mistake_is_said(values: dict[str, Any], message: str) -> None:
