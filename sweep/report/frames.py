@@ -15,8 +15,8 @@ from xpe_core.config import list_settings
 from xpe_core.language_facts import Facts
 
 CELL = ("arm", "source_set")
-SCORES = ("score", "search_score", "replication_score")
-"""Columns that are called by the metric in a file: `accuracy`, `search_accuracy`."""
+OF_MEASURES = {"search_score": "search_accuracy", "replication_score": "replication_accuracy"}
+"""What columns are called in a file whose `measure` says of each row what its scores are of, by any metric."""
 IDS = ("experiment", "config_id", "method", "seeds")
 
 
@@ -33,7 +33,7 @@ def with_ids(sheet: Sheet, data: ReportData) -> Sheet:
     frame = frame.join(known.select(*keys, *wanted), on=keys, how="left", maintain_order="left")
     if "baseline" in frame.columns and "source_set" in frame.columns:
         frame = _with_baseline(frame, known if keys == list(CELL) else _identify(data))
-    frame = frame.rename({name: name.replace("score", data.results.metric) for name in SCORES}, strict=False)
+    frame = frame.rename({"score": data.results.metric, **OF_MEASURES}, strict=False)
     if "joshi_class" in frame.columns:
         frame = _name_facts(frame, data.results.rows.facts)
     return replace(sheet, frame=frame)
