@@ -162,7 +162,7 @@ def _check_node_types(config: Section) -> Iterator[str]:
         yield "available_node_types is missing: it must describe the head and the workers"
         return
     head = config.get("head_node_type")
-    if head not in types:
+    if not isinstance(head, str) or head not in types:
         yield f"head_node_type: must be one of available_node_types, {', '.join(types)}, not {head!r}"
     for name in types:
         values = section(types, name)

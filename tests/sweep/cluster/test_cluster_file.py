@@ -83,6 +83,11 @@ AWS_MISTAKES = {
     "a region": ("region: us-east-1", "region: us-eats-1", "provider.region: 'us-eats-1' is unknown"),
     "another region's zones": ("region: us-east-1", "region: us-east-2", "us-east-1a is not in the region us-east-2"),
     "no head": ("head_node_type: head", "", "head_node_type: must be one of available_node_types, head, gpu"),
+    "several heads": (
+        "head_node_type: head",
+        "head_node_type: [head]",
+        "head_node_type: must be one of available_node_types, head, gpu",
+    ),
     "min above max": ("min_workers: 0", "min_workers: 9", "gpu: min_workers=9 is more than max_workers=8"),
     "a mount": ('/xpe_core": xpe_core', '/xpe_core": xpe_cor', "file_mounts.~/xpe-sweep/xpe_core: there is no xpe_cor"),
     "an AWS key": ("# Spot prices", "# AKIA" + "A" * 16, "line 26 looks like an AWS access key"),
