@@ -140,6 +140,7 @@ def test_no_space_left_in_the_middle_is_said_and_after_room_is_made_nothing_is_l
     assert read_runs(folder).drop(MEASURED).sort("run_id").equals(first.drop(MEASURED).sort("run_id"))
 
 
+@pytest.mark.usefixtures("preloaded_commands")
 def test_a_killed_search_goes_on_with_the_same_command(
     one_at_a_time: dict[str, Any], tmp_path: Path, undisturbed: Folder, capsys: pytest.CaptureFixture[str]
 ) -> None:
