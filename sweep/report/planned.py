@@ -117,7 +117,7 @@ def print_estimate(
     source = f"measured here in a trial with {device}" if measured else "as stated"
     table.add_row("rate", f"{rate / 1e12:.3g} x 10^12 operations a second, {source}")
     slots, hours = min(capacity(), needed.num_trials), needed.hours(rate)
-    at_once = f"{slots} at once, each with {device} ({min(capacity.num_up, slots)} of these places are up)"
+    at_once = f"{slots} at once, each with {device} ({min(capacity.num_up, slots)} of {slots} up now)"
     table.add_row("nodes", f"every trial fits; {at_once}")
     unit = f"{'GPU' if share.gpus else 'device'}-hours"
     amount = hours * (share.gpus or 1)

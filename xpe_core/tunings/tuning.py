@@ -29,8 +29,8 @@ class TuningConfig(Part):
 
     @property
     def method(self) -> str:
-        """The name in tables."""
-        raise NotImplementedError
+        """The name in tables: the tuning's, where it is one method."""
+        return self.tuning
 
     @property
     def shares(self) -> Mapping[str, float]:

@@ -11,8 +11,3 @@ class Ia3Config(TuningConfig):
 
     tuning: Annotated[Literal["ia3"], Mark.SHARED] = "ia3"
     """Keys, values and inner states of the feed-forward layers are scaled."""
-
-    @property
-    def method(self) -> str:
-        """`ia3`."""
-        return "ia3"

@@ -40,11 +40,6 @@ class LoraConfig(TuningConfig):
         return ",".join(role for role in ROLES if role in roles)
 
     @property
-    def method(self) -> str:
-        """`lora`."""
-        return "lora"
-
-    @property
     def roles(self) -> tuple[str, ...] | None:
         """The roles of the updated layers; None: whatever roles the backbone has."""
         return None if self.target_modules == ALL else tuple(split_list(self.target_modules))
