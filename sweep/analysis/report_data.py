@@ -14,7 +14,7 @@ from sweep.analysis.results import Experiment, Results
 from sweep.analysis.rows import table_of
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
 from sweep.analysis.tradeoff import CurseRow, name_search, pareto_front, winners_curse
-from sweep.records.specification import read_specification
+from sweep.records.specification import FILE, read_specification
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 
@@ -118,13 +118,13 @@ def _other_halves(one: Experiment) -> list[Folder]:
     beside = one.folder.parent
     if one.sweep.kind == "replicate":
         search = beside / name_search(one.sweep.of)
-        return [search] if search.read("experiment.yaml") is not None else []
+        return [search] if search.read(FILE) is not None else []
     return [beside / name for name in beside.folders()] if one.sweep.kind == "search" else []
 
 
 def _replicates(folder: Folder, name: str) -> bool:
     """Whether an experiment is a replication of the search of that name."""
-    content = folder.read("experiment.yaml")
+    content = folder.read(FILE)
     if content is None or b"kind: replicate" not in content:
         return False
     return name_search(read_specification(folder).values.get("of")) == name

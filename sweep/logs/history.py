@@ -14,6 +14,7 @@ from sweep.experiment.groups import name_source_set
 from sweep.records.events import Reported
 from sweep.records.ledger import TrialRecord, read_events
 from sweep.records.parquet import read_rows
+from sweep.records.specification import FILE
 from sweep.records.states import RUN_ENDS, State
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
@@ -183,7 +184,7 @@ class Histories(dict[str, ConfigurationHistory]):
 
     def _by_language(self, run: RunHistory, accuracies: Mapping[str, float]) -> dict[str, float]:
         """Return a run's test accuracies by row of the tables, each the mean of its languages, and by language."""
-        if self._sweep is None and self._folder is not None and self._folder.read("experiment.yaml") is not None:
+        if self._sweep is None and self._folder is not None and self._folder.read(FILE) is not None:
             self._sweep = read_experiment(self._folder).sweep
         sweep, source_set = self._sweep, str(run.params["source_set"])
         asked = (source_set,) if sweep is None else sweep.used_source_sets
