@@ -146,7 +146,7 @@ class Pack:
             text = torch.cat([tokens.to(text.dtype), text], dim=2)
         embeddings = text.flatten(0, 1)  # [RB, P + T, H]
         mask = self._mask(lengths, len(embeddings), embeddings.shape[1])
-        hidden = self.backbone(embeddings, mask, self.configs[0].precision, self.reads_first, insertion.deltas).float()
+        hidden = self.backbone(embeddings, mask, self.configs[0].precision, self.reads_first, insertion).float()
         pooled = hidden[:, 0] if self.reads_first else _average(hidden, mask)  # [RB, H]
         return pooled.unflatten(0, (num_runs, num_examples))
 

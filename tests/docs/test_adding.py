@@ -1,6 +1,7 @@
 """What the manual says of protocols: every member is there, and what it quotes stands in the code."""
 
 import re
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from textwrap import dedent
@@ -26,7 +27,9 @@ def list_rows(page: str, title: str) -> list[str]:
 
 
 def list_members(protocol: type) -> set[str]:
-    """Return what a protocol or a data class asks for."""
+    """Return what a protocol asks for, or the fields of a data class."""
+    if is_dataclass(protocol):
+        return {field.name for field in fields(protocol)}
     names = {*vars(protocol), *protocol.__annotations__}
     return {name for name in names if not name.startswith("_")}
 

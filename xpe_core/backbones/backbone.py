@@ -9,7 +9,6 @@ N sequences, T text tokens, L tokens of prompt and text, H hidden size.
 
 import hashlib
 import inspect
-from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from transformers import (
 from xpe_core.backbones.files import find_folder, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
 from xpe_core.backbones.hub_model import HubModel
-from xpe_core.backbones.insertion import NOTHING, Delta
+from xpe_core.backbones.insertion import NOTHING, Insertion
 from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
 from xpe_core.backbones.shape import Shape, find_linears, measure_linears
 from xpe_core.errors import InputError
@@ -83,13 +82,13 @@ class Backbone(nn.Module):
         attention_mask: Tensor | None,
         precision: str = "float32",
         only_first: bool = False,
-        deltas: Mapping[str, Delta] = NOTHING,
+        insertion: Insertion = NOTHING,
     ) -> Tensor:
         """Return last hidden states [N, L, H] of embeddings [N, L, H] and mask [N, L] (None where nothing is padding).
 
         With `only_first`, those at the first position alone: [N, 1, H]. Positions count from the first row on through
         prompt and text, so padding belongs at the end. In precision `bfloat16` matrix products and what passes between
-        them are of that type. `deltas` are what is added to linear layers, by `layer.role`.
+        them are of that type. Of `insertion`, what is for the layers is put in here; its tokens are in the embeddings.
         """
         if embeddings.shape[1] > self.max_positions:
             raise InputError(
@@ -97,10 +96,10 @@ class Backbone(nn.Module):
                 f"which has {self.max_positions} positions"
             )
         if self._hub_model is not None:
-            hidden = self._hub_model(embeddings, attention_mask, precision, deltas)
+            hidden = self._hub_model(embeddings, attention_mask, precision, insertion)
             return hidden[:, :1] if only_first else hidden
         self.prepare(precision)
-        return self._encoders[precision](embeddings, attention_mask, only_first, deltas)
+        return self._encoders[precision](embeddings, attention_mask, only_first, insertion)
 
     def prepare(self, precision: str) -> None:
         """Cast the layers' weights to a precision, if that has not been done: the first `forward` would."""

@@ -9,7 +9,6 @@ S sequences, L tokens, H hidden size, A attention heads, D = H / A.
 """
 
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from transformers import PreTrainedModel
 
 from xpe_core.backbones.changed_layer import mask_scores, run_changed_layer
 from xpe_core.backbones.cpu_attention import append_column, attend, differentiate_attention, join_heads, split_heads
-from xpe_core.backbones.insertion import NOTHING, Delta
+from xpe_core.backbones.insertion import NOTHING, Insertion
 from xpe_core.backbones.layer import Layer
 from xpe_core.backbones.packed_layer import PackedLayer, can_pack
 
@@ -48,16 +47,16 @@ class FrozenEncoder:
         embeddings: Tensor,
         mask: Tensor | None,
         only_first: bool = False,
-        deltas: Mapping[str, Delta] = NOTHING,
+        insertion: Insertion = NOTHING,
     ) -> Tensor:
         """Return last hidden states [S, L, H] of embeddings [S, L, H], or [S, 1, H] of the first position.
 
-        `mask` is [S, L], 0 at padding, or None where there is none; `deltas` are by `layer.role`.
+        `mask` is [S, L], 0 at padding, or None where there is none; tokens of `insertion` are in the embeddings.
         """
         hidden = self._embeddings(inputs_embeds=embeddings).to(self.dtype)
         on_cpu = hidden.device.type == "cpu"
         packed = self._pack() if on_cpu and torch.is_inference_mode_enabled() else []
-        changes = _by_layer(deltas)
+        changes = insertion.by_layer()
         needs_bias = mask is not None and (changes or not on_cpu)
         bias = mask_scores(mask, self.dtype, MASKED) if mask is not None and needs_bias else None
         for number, layer in enumerate(self._layers):
@@ -183,15 +182,6 @@ def _differentiate_norm(
     weight, bias, _ = norm
     shape, wanted = [values.shape[-1]], [True, False, False]
     return torch.ops.aten.native_layer_norm_backward(gradient, values, shape, mean, scale, weight, bias, wanted)[0]
-
-
-def _by_layer(deltas: Mapping[str, Delta]) -> dict[int, dict[str, Delta]]:
-    """Return deltas by the number of the layer, then by role."""
-    changes: dict[int, dict[str, Delta]] = {}
-    for name, delta in deltas.items():
-        number, role = name.split(".")
-        changes.setdefault(int(number), {})[role] = delta
-    return changes
 
 
 def _read_layer(layer: Any, dtype: torch.dtype) -> Layer:

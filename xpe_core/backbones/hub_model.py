@@ -7,14 +7,14 @@ S = R * B sequences, L tokens, H hidden size.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from xpe_core.backbones.changed_layer import change_linear
-from xpe_core.backbones.insertion import Delta
+from xpe_core.backbones.insertion import NOTHING, Insertion
 from xpe_core.backbones.shape import find_linears
 
 
@@ -28,36 +28,36 @@ class HubModel:
         for name, (_, linear) in find_linears(model).items():
             linear.register_forward_hook(self._make_hook(name))
 
-    def __call__(self, embeddings: Tensor, mask: Tensor | None, precision: str, deltas: Mapping[str, Delta]) -> Tensor:
+    def __call__(self, embeddings: Tensor, mask: Tensor | None, precision: str, insertion: Insertion) -> Tensor:
         """Return last hidden states [S, L, H] of embeddings [S, L, H]; mask is [S, L], or None without padding.
 
-        With deltas, each run has a pass of its own: a model may use a layer for more than the texts, as DeBERTa does
-        for its relative positions.
+        With something in its layers, each run has a pass of its own: a model may use a layer for more than the texts,
+        as DeBERTa does for its relative positions.
         """
-        num_runs = max((delta.num_runs for delta in deltas.values()), default=1)
+        num_runs = insertion.num_runs_in_layers
         if num_runs == 1:
-            return self._run(embeddings, mask, precision, deltas)
+            return self._run(embeddings, mask, precision, insertion)
         masks = [None] * num_runs if mask is None else mask.chunk(num_runs)
         return torch.cat(
             [
-                self._run(part, own_mask, precision, {name: delta.take(run) for name, delta in deltas.items()})
+                self._run(part, own_mask, precision, insertion.take_layers(run))
                 for run, (part, own_mask) in enumerate(zip(embeddings.chunk(num_runs), masks, strict=True))
             ]
         )
 
-    def _run(self, embeddings: Tensor, mask: Tensor | None, precision: str, deltas: Mapping[str, Delta]) -> Tensor:
+    def _run(self, embeddings: Tensor, mask: Tensor | None, precision: str, insertion: Insertion) -> Tensor:
         mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-        self._pass.deltas = deltas
+        self._pass.insertion = insertion
         try:
             with mixed:
                 hidden: Tensor = self._model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
         finally:
-            self._pass.deltas = {}
+            self._pass.insertion = NOTHING
         return hidden
 
     def _make_hook(self, name: str) -> Callable[..., Tensor | None]:
         def change(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            delta = getattr(self._pass, "deltas", {}).get(name)
+            delta = getattr(self._pass, "insertion", NOTHING).deltas.get(name)
             if delta is None:
                 return None
             weight = module.get_parameter("weight").to(output.dtype)

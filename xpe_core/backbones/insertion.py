@@ -5,7 +5,6 @@ R runs, B examples, P virtual tokens, H hidden size; O and I are the numbers out
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from torch import Tensor
 
@@ -58,6 +57,23 @@ class Insertion:
     deltas: Mapping[str, Delta] = field(default_factory=dict)
     """By `layer.role`, such as `3.query`: what is added to a linear layer."""
 
+    @property
+    def num_runs_in_layers(self) -> int:
+        """R of what is put into the layers; 1 where nothing is."""
+        return max((delta.num_runs for delta in self.deltas.values()), default=1)
 
-NOTHING: Mapping[str, Delta] = MappingProxyType({})
-"""Added to no layer."""
+    def take_layers(self, run: int) -> "Insertion":
+        """Return what is put into the layers in one run, with R = 1."""
+        return Insertion(deltas={name: delta.take(run) for name, delta in self.deltas.items()})
+
+    def by_layer(self) -> dict[int, dict[str, Delta]]:
+        """Return the deltas by the number of the layer, then by role."""
+        layers: dict[int, dict[str, Delta]] = {}
+        for name, delta in self.deltas.items():
+            number, role = name.split(".")
+            layers.setdefault(int(number), {})[role] = delta
+        return layers
+
+
+NOTHING = Insertion()
+"""No insertion: the backbone as it is."""
