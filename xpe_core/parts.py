@@ -30,6 +30,11 @@ class DataConfig(Part):
         str, BeforeValidator(join_names), Field(min_length=1), Published(("eng", "enarzho", "joshi5", "xlmr_seen"))
     ] = "enarzho"
     """Languages trained on: a group, family, script or code, or several separated by commas."""
+    max_train_examples: Annotated[Int | None, Mark.SHARED, Mark.LATER] = Field(None, ge=1)
+    """Training examples a language at most, drawn with the run's seed; null is all.
+
+    Classes take turns in giving one: 56 are 8 of each of 7 classes. A higher number only adds examples.
+    """
     max_length: SharedInt = Field(164, ge=3)
     """Tokens of a text at most, special tokens included; longer texts are truncated (recipe: 164)."""
 

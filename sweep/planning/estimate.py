@@ -85,7 +85,7 @@ def _cost(plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measu
         return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
 
     sources = plan.data.sources(config.data.source_set)
-    num_examples, mean_tokens, once = forward(sources, "train", None)
+    num_examples, mean_tokens, once = forward(sources, "train", config.data.max_train_examples)
     seen = config.training.max_steps * min(config.training.batch_size, num_examples)
     eval_steps = config.training.eval_steps or max(1, num_examples // config.training.batch_size)
     validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))

@@ -80,7 +80,8 @@ class RunProgress:
     """In the pack."""
     config: RunConfig
     source_languages: tuple[str, ...]
-    num_examples: int
+    rows: np.ndarray
+    """Of the data, what it trains on."""
     batches: Iterator[np.ndarray]
     state: str = "training"
     error: str | None = None

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from xpe_core.config import RunConfig
+from xpe_core.data.few import draw_train_rows
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, Parameters
@@ -64,14 +65,14 @@ class Training:
         self._selection_languages = selection_languages
         self._runs = [_start_run(index, config, data) for index, config in enumerate(model.configs)]
         self._config = model.configs[0].training
-        if len({run.num_examples for run in self._runs}) > 1:
+        if len({len(run.rows) for run in self._runs}) > 1:
             raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
-        once_an_epoch = max(1, self._runs[0].num_examples // self._config.batch_size)
+        once_an_epoch = max(1, len(self._runs[0].rows) // self._config.batch_size)
         self._eval_steps = self._config.eval_steps or once_an_epoch
         self._optimizer = StackedOptimizer(model.parameters, model.configs)
         self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
         self._outputs = Outputs(model, data)
-        self._outputs.prepare(np.concatenate([data.select(run.source_languages, "train") for run in self._runs]))
+        self._outputs.prepare(np.concatenate([run.rows for run in self._runs]))
         self._passes = Passes(model.device, model.num_tokens)
 
     @property
@@ -232,9 +233,8 @@ def _score(
 
 def _start_run(index: int, config: RunConfig, data: TokenisedData) -> RunProgress:
     source_languages = data.sources(config.data.source_set)
-    indices = data.select(source_languages, "train")
-    batches = draw_batches(indices, data.lengths[indices], config)
-    return RunProgress(index, config, source_languages, len(indices), batches)
+    rows = draw_train_rows(data, source_languages, config.seed, config.data.max_train_examples)
+    return RunProgress(index, config, source_languages, rows, draw_batches(rows, data.lengths[rows], config))
 
 
 def _prefix(prefix: str, tensors: Parameters) -> Parameters:

@@ -64,3 +64,12 @@ def test_the_rate_is_measured_where_a_trial_would_run(values: dict[str, Any]) ->
     assert 1e6 < measure_rate(plan, Share(cpus=1, gpus=0.0)) < 1e14
     with pytest.raises(InputError, match="no node that is up can hold a trial.*--tflops"):
         measure_rate(plan, Share(cpus=64, gpus=0.0))
+
+
+def test_an_estimate_counts_the_examples_that_there_are(values: dict[str, Any]) -> None:
+    values["base"] |= {"eval_steps": None, "max_train_examples": 8}
+    few, more = (
+        estimate(prepare("few", make_sweep(**{**values, "base": {**values["base"], "max_train_examples": cap}})))
+        for cap in (8, None)
+    )
+    assert few.num_operations > more.num_operations  # an epoch is shorter, so there are more evaluations

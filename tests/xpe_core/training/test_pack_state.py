@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,14 +106,14 @@ def test_a_damaged_checkpoint_is_refused(base: dict[str, Any], damage: Any) -> N
 )
 def test_a_run_ends_with_its_last_step_or_its_patience(num_steps: int, evaluations_since_best: int, state: str) -> None:
     config = RunConfig(max_steps=40, patience=2, early_stopping_after=0.5)
-    run = RunProgress(0, config, ("eng_Latn",), 8, iter([]), num_steps=num_steps)
+    run = RunProgress(0, config, ("eng_Latn",), np.arange(8), iter([]), num_steps=num_steps)
     run.evaluations_since_best = evaluations_since_best
     run.decide()
     assert run.state == state
 
 
 def test_a_run_that_has_not_been_evaluated_reports_no_score() -> None:
-    report = RunProgress(0, RunConfig(seed=7), ("eng_Latn",), 8, iter([])).report()
+    report = RunProgress(0, RunConfig(seed=7), ("eng_Latn",), np.arange(8), iter([])).report()
     assert (report.seed, report.state, report.error, report.num_steps) == (7, "training", None, 0)
     assert math.isnan(report.train_loss) and report.validation_scores == ()
     assert report.validation_accuracy == report.best_validation_accuracy == report.selection_accuracy == 0
