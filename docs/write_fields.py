@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from sweep.experiment.base import Sweep
 from sweep.experiment.config import KINDS
 from sweep.experiment.space import Dimension
+from sweep.experiment.study import MethodConfig
 from xpe_core.config import CHOICES, RunConfig
 from xpe_core.fields import FieldValue
 
@@ -51,10 +52,13 @@ ROOTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
         (f"`kind: {name}`", f"{tidy(kind.__doc__)} These fields stand beside those of every experiment.", kind)
         for name, kind in KINDS.items()
     ),
+    ("A method", "Of a study's `methods`, by the method's name.", MethodConfig),
     ("A dimension", "Of `space`, by the name of the searched field.", Dimension),
 )
 """The page's chapters: title, where the fields stand, and the model that has them."""
 TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", object: "any value"}
+NAMED = {Dimension: "a dimension", MethodConfig: "a method"}
+"""Models that have a chapter of their own."""
 BOUNDS = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
 
 
@@ -137,8 +141,8 @@ def describe_type(annotation: Any, metadata: list[Any] | tuple[Any, ...] = ()) -
         return f"list, each: {describe_type(arguments[0])}"
     if origin is dict:
         return f"keys, each: {describe_type(arguments[1])}"
-    if annotation is Dimension:
-        return "a dimension"
+    if annotation in NAMED:
+        return NAMED[annotation]
     return TYPES[annotation] + _describe_bounds(metadata)
 
 

@@ -20,6 +20,7 @@ def describe_report(record: TrialRecord, report: TrialReport) -> Reported:
         "event": "report",
         "trial_id": record.trial_id,
         "step": report.step,
+        "seconds": round(record.seconds, 3),
         "selection_accuracy": report.selection_accuracy,
         "num_steps": [run.num_steps for run in report.runs],
         "validation_accuracies": [run.validation_accuracy for run in report.runs],
@@ -65,6 +66,7 @@ def identify(record: TrialRecord, run: RunKey, state: State) -> RunRow:
         "trial_id": record.trial_id,
         "trial_number": record.number,
         "arm": record.arm,
+        "stage": record.stage,
         "method": config.method,
     }
 

@@ -70,6 +70,8 @@ class TrialOrder:
     runs: tuple[RunKey, ...]
     checkpoint: "ObjectRef | None" = None
     """The file that the trial goes on from; None: it begins."""
+    tested: bool = True
+    """Whether its runs are tested at their end, and what they trained may be kept."""
 
     def to_wire(self) -> Wire:
         """Return the part of a trial's Tune config that is its own."""

@@ -4,7 +4,7 @@ Every proposal is drawn with a seed of its own, so an experiment that is taken u
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +13,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from scipy.stats import qmc
 
-from sweep.experiment.config import SweepConfig
 from sweep.experiment.search import Search
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import RunKey, make_runs
+from sweep.records.stages import Stage
 from sweep.records.states import State
 from sweep.records.study import OPTUNA_STATES, add_to_study, build_distributions, start_study
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.fields import FieldValue, FieldValues
 from xpe_core.seeds import stream_seed
-from xpe_core.tunings import TUNINGS
 
 NUM_STARTUP_SAMPLES = 5
 """Random proposals before TPE has enough to go by."""
@@ -41,9 +40,10 @@ class Proposal:
     params: FieldValues
     baseline: bool = False
     arm: str | None = None
+    stage: Stage | None = None
 
 
-def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:
+def propose_missing(sweep: Search, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:
     """Yield what more runs or steps of a search ask for: configurations that came to their end before.
 
     Where there are more steps, the best come first.
@@ -66,23 +66,24 @@ def propose_missing(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> I
             yield Proposal(record.run_config, missing, record.params, baseline=True, arm=record.arm)
 
 
-def propose_cells(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:
-    """Yield a grid's cells that are not in the ledger, in packs of `seeds_per_trial`."""
-    known = {run_id for record in records.values() for run_id in record.run_ids}
-    for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True):
-        missing = [run for run in make_runs(sweep.seeds_of(arm)) if run.run_id(config) not in known]
-        asked = sweep.resources.seeds_per_trial
-        size = asked if isinstance(asked, int) else max(len(missing), 1)
-        for start in range(0, len(missing), size):
-            yield Proposal(config, tuple(missing[start : start + size]), {}, arm=arm)
+def propose_cells(
+    cells: Iterable[tuple[str, RunConfig, Sequence[RunKey]]], records: Iterable[TrialRecord], size: int | None
+) -> Iterator[Proposal]:
+    """Yield the runs of arms' configurations that are not in the ledger, in packs of `size` (None: all of a cell)."""
+    known = {run_id for record in records for run_id in record.run_ids}
+    for arm, config, runs in cells:
+        missing = [run for run in runs if run.run_id(config) not in known]
+        step = size or max(len(missing), 1)
+        for start in range(0, len(missing), step):
+            yield Proposal(config, tuple(missing[start : start + step]), {}, arm=arm)
 
 
 class Sampler:
-    """Draws a search's configurations: the tuning's baselines, then points of the space, no configuration twice."""
+    """Draws a search's configurations: those that come first, then points of the space, no configuration twice."""
 
-    def __init__(self, sweep: Search, records: Mapping[str, TrialRecord]) -> None:
-        """Start from what the ledger knows."""
-        self._sweep = sweep
+    def __init__(self, sweep: Search, records: Mapping[str, TrialRecord], first: Sequence[FieldValues] = ()) -> None:
+        """Start from what the ledger knows; `first` are values of searched fields that others are compared with."""
+        self._sweep, self._first = sweep, first
         self._distributions = build_distributions(sweep)
         self._study = start_study()
         self._asked: dict[str, optuna.Trial] = {}
@@ -94,8 +95,8 @@ class Sampler:
     def propose(self, number: int, known: set[str]) -> Proposal | None:
         """Return trial `number`'s configuration, none of the `known` config_ids; None where the space is exhausted."""
         sweep = self._sweep
-        for values in TUNINGS[sweep.config().tuning.tuning].baselines.values():
-            if not values.keys() <= sweep.space.keys():
+        for values in self._first:
+            if not values.keys() <= set(sweep.varying):
                 continue
             config = sweep.config(**values)
             if config.config_id not in known:

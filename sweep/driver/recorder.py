@@ -94,6 +94,7 @@ class Recorder(tune.Callback):
         self._first_errors = None  # something works
         if isinstance(seconds := result.get(SECONDS), int | float):
             self._count_gpus(seconds)
+            record.seconds += seconds
         if not report.tick:
             self._write_report(record, report)
         if report.checkpoint is not None and not report.done:

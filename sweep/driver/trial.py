@@ -121,17 +121,17 @@ class PackTrainable(tune.Trainable):
 
     def _test(self, training: Training, trained: TrialReport) -> TrialReport:
         """Return the last report, with the complete runs' scores on the target languages and their adapters."""
-        settings = self._assignment.settings
+        settings, is_tested = self._assignment.settings, self._assignment.order.tested
         complete = [place for place, run in enumerate(trained.runs) if run.state == State.COMPLETE]
         tested: tuple[RunScores, ...] = ()
-        if complete:
+        if complete and is_tested:
             languages = list(settings.target_languages)
             scores = evaluate(training.model, training.data, "test", languages, settings.max_examples, complete)
             tested = tuple(
                 RunScores(trained.runs[place].run_id, "test", tuple(run_scores))
                 for place, run_scores in zip(complete, scores, strict=True)
             )
-        kept = complete if settings.keeps_adapters else []
+        kept = complete if settings.keeps_adapters and is_tested else []
         return replace(
             trained,
             evaluations=(*trained.evaluations, *tested),

@@ -8,23 +8,20 @@ import logging
 import math
 import tempfile
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import ray
 from ray import tune
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from sweep.analysis import best_experiment
 from sweep.cluster.capacity import Capacity, Share
 from sweep.cluster.start import start_ray
 from sweep.cluster.versions import package_versions
-from sweep.driver.messages import METRIC, TrialReport, TrialSettings, Wire
+from sweep.driver.asha import build_scheduler
+from sweep.driver.messages import METRIC, TrialSettings
 from sweep.driver.recorder import Listener, Recorder
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import GRACE_SECONDS, Stopping
 from sweep.driver.trial import TICK_SECONDS, PackTrainable
-from sweep.experiment.search import Search
 from sweep.planning.checks import check_start, send_data
 from sweep.planning.packing import size_packs
 from sweep.planning.plan import Plan
@@ -135,7 +132,7 @@ def _tune(
             resources_per_trial={"cpu": share.cpus, "gpu": share.gpus},
             num_samples=-1,  # the searcher says when it is finished
             search_alg=searcher,
-            scheduler=_Asha(sweep, searcher) if sweep.kind == "search" else FIFOScheduler(),
+            scheduler=build_scheduler(sweep, searcher),
             metric=METRIC,
             mode="max",
             reuse_actors=True,
@@ -167,50 +164,3 @@ def _build_settings(plan: Plan, share: Share, capacity: Capacity) -> TrialSettin
         keeps_adapters=plan.sweep.keep != "none",
         adapters={run_id: ray.put(content) for run_id, content in plan.adapters.items()},
     )
-
-
-class _Asha(ASHAScheduler):
-    """ASHA among the searched trials, remembered over restarts; SPT and XPE are no competitors but what they are
-    compared with, so they are neither stopped nor counted in a rung.
-    """
-
-    def __init__(self, sweep: Search, searcher: LedgerSearcher) -> None:
-        """Start with what the ledger knows of trials that have ended."""
-        super().__init__(
-            time_attr="step",
-            max_t=sweep.longest,
-            grace_period=sweep.grace_period,
-            reduction_factor=sweep.scheduler.reduction_factor,
-            stop_last_trials=False,
-        )
-        self._searcher = searcher
-        for record in searcher.records.values():
-            if record.state is not None and not record.baseline:
-                for step, value in sorted(record.reports.items()):
-                    self._decide(record.trial_id, step, value)
-
-    def on_trial_add(self, tune_controller: object, trial: Trial) -> None:
-        """Do nothing: there is one bracket for all."""
-
-    def on_trial_result(self, tune_controller: object, trial: Trial, result: Wire) -> str:
-        """Record the result in its rung and say whether the trial goes on."""
-        record, report = self._searcher.trials[trial.trial_id], TrialReport.from_wire(result)
-        if record.baseline or report.tick or report.trained:
-            return str(TrialScheduler.CONTINUE)  # what is trained is tested; its last value counts when it ends
-        for step, value in sorted(record.reports.items()):
-            if step <= report.restored_step:  # reported before the checkpoint that it goes on from
-                self._decide(record.trial_id, step, value)
-        return self._decide(record.trial_id, report.step, report.selection_accuracy)
-
-    def on_trial_complete(self, tune_controller: object, trial: Trial, result: Wire) -> None:
-        """Record the last report of a trial that ended by itself, which the recorder has taken out of the result."""
-        record = self._searcher.trials.get(trial.trial_id)
-        if record is not None and not record.baseline and record.reports:
-            step = max(record.reports)
-            self._decide(record.trial_id, step, record.reports[step])
-
-    def on_trial_remove(self, tune_controller: object, trial: Trial) -> None:
-        """Do nothing: what was recorded stays."""
-
-    def _decide(self, trial_id: str, step: int, value: float) -> str:
-        return str(self._brackets[0].on_result(SimpleNamespace(trial_id=trial_id), step, value))

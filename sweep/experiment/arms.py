@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from sweep.experiment.base import Sweep, merge_places
 from sweep.experiment.seeds import Seed
 from sweep.experiment.space import join_lists
+from sweep.experiment.workload import Workload
 from xpe_core.config import RunConfig
 from xpe_core.fields import Int
 from xpe_core.lists import split_list
@@ -56,9 +57,12 @@ class ArmSweep(Sweep):
         ]
 
     @property
-    def num_runs(self) -> int:
-        """Runs in all, if nothing was added to the experiment."""
-        return sum(len(self.seeds_of(arm)) for arm, _ in self.cells)
+    def workloads(self) -> list[Workload]:
+        """All that is asked for, if nothing was added to the experiment."""
+        return [
+            Workload(arm, [config], 1, self.seeds_of(arm), is_cut=True)
+            for (arm, _), config in zip(self.cells, self.corners, strict=True)
+        ]
 
 
 class TrainedArms(ArmSweep):

@@ -11,6 +11,7 @@ from sweep.experiment.groups import expand_groups, name_source_set
 from sweep.experiment.parts import EvaluationConfig, ResourcesConfig
 from sweep.experiment.seeds import Seeds
 from sweep.experiment.space import Strict
+from sweep.experiment.workload import Workload
 from xpe_core.config import DATA_FIELDS, FIELDS, RunConfig
 from xpe_core.validation import nearest
 
@@ -23,8 +24,8 @@ class Asked(Protocol):
         """Configurations that stand for all of the experiment's."""
 
     @property
-    def num_runs(self) -> int:
-        """Runs in all, if nothing was added to the experiment."""
+    def workloads(self) -> Sequence[Workload]:
+        """All that is asked for, if nothing was added to the experiment."""
 
     @property
     def base(self) -> dict[str, object]:
@@ -40,6 +41,8 @@ class Sweep(Strict):
 
     tests_adapters: ClassVar[bool] = False
     """Whether nothing is trained, and runs stand for adapters."""
+    is_searched: ClassVar[bool] = False
+    """Whether configurations are drawn, and compared by the same languages."""
 
     base: dict[str, object] = {}
     """Fields of `RunConfig` that are the same in all trials."""
@@ -107,6 +110,11 @@ class Sweep(Strict):
     def says_source_set(self) -> bool:
         """Whether the experiment says what it trains on."""
         return "source_set" in self.base
+
+    @property
+    def num_runs(self: Asked) -> int:
+        """Runs in all, if nothing was added to the experiment."""
+        return sum(workload.num_runs for workload in self.workloads)
 
     @cached_property
     def longest(self: Asked) -> int:

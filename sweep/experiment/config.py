@@ -10,10 +10,11 @@ from pydantic.fields import FieldInfo
 
 from sweep.experiment.arms import Evaluation, Grid, Replication
 from sweep.experiment.search import Search
+from sweep.experiment.study import Study
 from xpe_core.errors import InputError
 from xpe_core.validation import build_config, show_value
 
-SweepConfig = Search | Grid | Replication | Evaluation
+SweepConfig = Search | Grid | Replication | Evaluation | Study
 """An experiment; `kind` says which."""
 
 KINDS: dict[str, type[SweepConfig]] = {
@@ -21,9 +22,10 @@ KINDS: dict[str, type[SweepConfig]] = {
     "grid": Grid,
     "replicate": Replication,
     "evaluate": Evaluation,
+    "study": Study,
 }
 """`search` proposes configurations, `grid` runs the named ones, `replicate` the best of another experiment; `evaluate`
-trains nothing and tests adapters.
+trains nothing and tests adapters; `study` searches several methods and runs their winners again.
 """
 UNKNOWN_SOURCES = "unknown"
 """The source set of an adapter that does not say what it was trained on."""

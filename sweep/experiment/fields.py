@@ -35,18 +35,30 @@ def read_fields(values: Mapping[str, object]) -> dict[str, object]:
 
     What has not the form of an experiment, and unknown keys, are left as they are: others refuse them.
     """
-    found = dict(values)
-    if isinstance(base := found.get("base"), Mapping):
-        found["base"] = _read_values(base, "base")
+    found = _read_parts(values, "")
     if isinstance(arms := found.get("arms"), Mapping):
         found["arms"] = {
             arm: _read_values(own, f"arms.{arm}") if isinstance(own, Mapping) else own for arm, own in arms.items()
         }
+    if isinstance(methods := found.get("methods"), Mapping):
+        found["methods"] = {
+            name: _read_parts(own, f"methods.{name}.") if isinstance(own, Mapping) else own
+            for name, own in methods.items()
+        }
+    return found
+
+
+def _read_parts(values: Mapping[str, object], where: str) -> dict[str, object]:
+    """Return values with those of `base`, `default`, `space` and `zipped` read; `where` stands before these keys."""
+    found = dict(values)
+    for key in ("base", "default"):
+        if isinstance(own := found.get(key), Mapping):
+            found[key] = _read_values(own, f"{where}{key}")
     if isinstance(space := found.get("space"), Mapping):
-        found["space"] = {name: _read_dimension(name, dimension) for name, dimension in space.items()}
+        found["space"] = {name: _read_dimension(name, dimension, where) for name, dimension in space.items()}
     if isinstance(zipped := found.get("zipped"), list | tuple):
         found["zipped"] = [
-            {name: _read_list(name, one, f"zipped[{place}].{name}") for name, one in lists.items()}
+            {name: _read_list(name, one, f"{where}zipped[{place}].{name}") for name, one in lists.items()}
             if isinstance(lists, Mapping)
             else lists
             for place, lists in enumerate(zipped)
@@ -136,14 +148,14 @@ def _read_list(name: str, values: object, place: str) -> object:
     return [read_value(name, value, f"{place}[{number}]") for number, value in enumerate(values)]
 
 
-def _read_dimension(name: str, dimension: object) -> object:
+def _read_dimension(name: str, dimension: object, where: str) -> object:
     if not isinstance(dimension, Mapping):
         return dimension
     found = dict(dimension)
     if "choice" in found:
-        found["choice"] = _read_list(name, found["choice"], f"space.{name}.choice")
+        found["choice"] = _read_list(name, found["choice"], f"{where}space.{name}.choice")
     if isinstance(when := found.get("when"), Mapping):
-        found["when"] = {other: _read_condition(other, one, f"space.{name}.when") for other, one in when.items()}
+        found["when"] = {other: _read_condition(other, one, f"{where}space.{name}.when") for other, one in when.items()}
     return found
 
 

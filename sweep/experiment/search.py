@@ -4,13 +4,14 @@ import itertools
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from sweep.experiment.base import Sweep, merge_places
 from sweep.experiment.fields import is_number, is_whole
 from sweep.experiment.space import BACKBONE_SIZE, Dimension, Strict, zip_dimension
+from sweep.experiment.workload import Workload
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue, FieldValues, Float, Int
@@ -31,6 +32,8 @@ class SchedulerConfig(Strict):
 
 class Search(Sweep):
     """Configurations are proposed out of a space, and the best of them is what is asked for."""
+
+    is_searched: ClassVar[bool] = True
 
     kind: Literal["search"] = "search"
     """A search, also where nothing is said."""
@@ -64,9 +67,9 @@ class Search(Sweep):
         return any("source_set" in place for place in places)
 
     @property
-    def num_runs(self) -> int:
-        """Runs in all, if nothing was added to the experiment."""
-        return self.num_samples * len(self.seeds)
+    def workloads(self) -> list[Workload]:
+        """All that is asked for, if nothing was added to the experiment."""
+        return [Workload(None, self.corners, self.num_samples, self.seeds, is_cut=False)]
 
     def _check_space(self) -> None:
         for name, dimension in self.space.items():

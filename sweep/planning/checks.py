@@ -1,5 +1,6 @@
 """What is checked before a start and by a dry run, nodes and room for results; and how data reach other nodes."""
 
+import math
 import shutil
 from typing import TYPE_CHECKING
 
@@ -54,18 +55,27 @@ def check_room(plan: Plan, folder: Folder, num_running: int) -> None:
 def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
     ended = sum(record.state is not None for record in read_ledger(folder).values())
-    num_runs = max(plan.num_trials - ended, 0) * len(plan.runs)
+    share_left = max(plan.num_trials - ended, 0) / max(plan.num_trials, 1)
+    workloads = plan.sweep.workloads
+    num_runs = math.ceil(share_left * sum(workload.num_runs for workload in workloads))
     if plan.sweep.kind == "evaluate":
         return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
     validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
-    shape = find_shape(plan.sweep.corners[0].backbone)
-    num_classes = len(plan.data.label_names)
-    most = max(count_trained_parameters(corner, shape, num_classes) for corner in plan.sweep.corners)
+    shape, num_classes = find_shape(plan.sweep.corners[0].backbone), len(plan.data.label_names)
+    sized = [
+        (one, 4 * max(count_trained_parameters(config, shape, num_classes) for config in one.configs))
+        for one in workloads
+    ]
     running = min(num_running, max(plan.num_trials - ended, 0))
-    checkpoints = running * len(plan.runs) * most * CHECKPOINT_COPIES * 4
-    num_kept = {"all": num_runs, "best": 2 * len(plan.runs), "none": 0}[plan.sweep.keep]
-    return rows * ROW_BYTES + num_runs * RUN_BYTES + checkpoints + num_kept * most * 4
+    largest = max(min(len(one.seeds), plan.pack_size) * size for one, size in sized)
+    kept = [(one, size) for one, size in sized if one.is_tested]
+    bytes_kept = {
+        "all": math.ceil(share_left * sum(one.num_runs * size for one, size in kept)),
+        "best": 2 * max((len(one.seeds) * size for one, size in kept), default=0),
+        "none": 0,
+    }[plan.sweep.keep]
+    return rows * ROW_BYTES + num_runs * RUN_BYTES + running * CHECKPOINT_COPIES * largest + bytes_kept
 
 
 def send_data(plan: Plan, capacity: Capacity) -> dict[int, "ObjectRef"]:

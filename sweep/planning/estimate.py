@@ -67,14 +67,17 @@ def estimate(plan: Plan) -> Estimate:
         lengths = plan.data.lengths[plan.data.select(languages, split, max_examples)]
         return len(lengths), float(np.mean(lengths))
 
-    parts = [_cost(plan, corner, shape, measure) for corner in corners]
-    share = plan.num_configurations / len(corners)
-    num_runs = plan.num_configurations * len(plan.runs)
-    steps, tokens, operations = (len(plan.runs) * share * sum(values) for values in zip(*parts, strict=True))
-    return Estimate(plan.num_trials, num_runs, round(steps), round(tokens), operations)
+    totals = np.zeros(3)
+    for workload in plan.sweep.workloads:
+        costs = [_cost(plan, config, shape, measure, workload.is_tested) for config in workload.configs]
+        totals += workload.num_runs * np.mean(costs, axis=0)
+    steps, tokens, operations = totals.tolist()
+    return Estimate(plan.num_trials, plan.sweep.num_runs, round(steps), round(tokens), operations)
 
 
-def _cost(plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measure) -> tuple[float, float, float]:
+def _cost(
+    plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measure, is_tested: bool
+) -> tuple[float, float, float]:
     """Return steps, text tokens and operations of one run."""
     only_first = reads(config) == "first"
 
@@ -90,7 +93,7 @@ def _cost(plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measu
     eval_steps = config.training.eval_steps or max(1, num_examples // config.training.batch_size)
     validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
     _, _, validation = forward(validated, "validation", config.training.max_validation_examples)
-    _, _, test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)
+    test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)[2] if is_tested else 0.0
     if not find_parts(config)[0].inserts:  # every text goes through the backbone once, whatever is trained on it
         return config.training.max_steps, seen * mean_tokens, once + validation + test
     operations = 2 * once * seen / num_examples + validation * -(-config.training.max_steps // eval_steps) + test
@@ -108,7 +111,7 @@ def measure_rate(plan: Plan, share: Share) -> float:
             "no node that is up can hold a trial, so nothing can be measured: state a rate with --tflops, such as "
             "--tflops 60 for half of what an A100 does in float16"
         )
-    config = plan.sweep.corners[0]
+    config = max(plan.sweep.corners, key=lambda corner: find_parts(corner)[0].inserts)  # the first that inserts
     runs = plan.runs[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
     data = ray.put(plan.data.in_memory())
     remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)

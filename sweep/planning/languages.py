@@ -109,7 +109,7 @@ def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
         return ChosenLanguages((), targets, _explain(sweep, data, targets))
     source_sets = [data.sources(source_set) for source_set in sweep.used_source_sets]
     every_source = [language for source_set in source_sets for language in source_set]
-    chosen_by = sweep.selection_languages or (every_source if sweep.kind == "search" else ())
+    chosen_by = sweep.selection_languages or (every_source if sweep.is_searched else ())
     selection = data.resolve(chosen_by, ("validation",)) if chosen_by else ()
     task = TASKS[sweep.corners[0].task]
     for source_set in source_sets:
@@ -187,7 +187,7 @@ def _set_source_set(sweep: SweepConfig, values: Mapping[str, object], source_set
             if len(lists) == 1:  # what is left of a pair is an ordinary choice
                 space |= {name: Dimension(choice=choice) for name, choice in lists.items()}
         changed |= {"space": space, "zipped": tuple(lists for lists in zipped if len(lists) > 1)}
-    else:
+    elif sweep.kind != "study":  # all methods of a study have the base's
         arms = sweep.arms.items()
         changed["arms"] = {arm: {key: one for key, one in own.items() if key != SOURCES} for arm, own in arms}
     return {name: value for name, value in changed.items() if value or name in values}

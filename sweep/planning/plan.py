@@ -64,23 +64,22 @@ class Plan:
     @property
     def num_configurations(self) -> int:
         """Configurations in all."""
-        return self.sweep.num_samples if self.sweep.kind == "search" else len(self.sweep.corners)
+        return sum(workload.num_configurations for workload in self.sweep.workloads)
 
     @property
     def num_trials(self) -> int:
         """Trials in all, where nothing was added to the experiment: a grid's cells may be several packs each."""
-        if self.sweep.kind == "search":
-            return self.num_configurations
-        return sum(-(-len(self.sweep.seeds_of(arm)) // self.pack_size) for arm, _ in self.sweep.cells)
+        return sum(workload.num_trials(self.pack_size) for workload in self.sweep.workloads)
 
     @property
     def runs(self) -> tuple[RunKey, ...]:
-        """The runs of every configuration."""
-        return make_runs(self.sweep.seeds)
+        """The runs of a configuration, where most are asked for."""
+        workloads = self.sweep.workloads
+        return make_runs(max(workloads, key=lambda one: len(one.seeds)).seeds if workloads else self.sweep.seeds)
 
     @property
     def pack_size(self) -> int:
-        """Runs that train together at most: all runs of a configuration, unless a grid says otherwise."""
+        """Runs that train together at most: all runs of a configuration, unless it is said otherwise."""
         size = self.sweep.resources.seeds_per_trial
         return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.runs)
 

@@ -45,6 +45,8 @@ class Suggested(_Timed):
     runs: NotRequired[list[RunEntry]]
     seeds: NotRequired[list[int]]
     """Of its runs, in an older ledger, which has no `runs`."""
+    stage: NotRequired[str | None]
+    """What it is for, in an experiment of several stages."""
 
 
 class Reported(_Timed):
@@ -61,6 +63,8 @@ class Reported(_Timed):
     train_losses: NotRequired[list[float | None]]
     gpu_seconds: NotRequired[float]
     """Of GPUs that trials had to themselves since this was last written."""
+    seconds: NotRequired[float]
+    """That the trial has taken so far."""
 
 
 class Failed(_Timed):

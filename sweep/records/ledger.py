@@ -5,6 +5,7 @@ from functools import cached_property
 
 from sweep.records.events import Ended, Event, Failed, Reported, RunEntry, Suggested, parse_event
 from sweep.records.runs import RunKey
+from sweep.records.stages import Stage
 from sweep.records.states import State
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
@@ -34,6 +35,10 @@ class TrialRecord:
     """How often its code or data failed."""
     reports: dict[int, float] = field(default_factory=dict)
     """Selection accuracy by step."""
+    stage: Stage | None = None
+    """What it is for, in an experiment of several stages."""
+    seconds: float = 0.0
+    """That its workers have taken so far, also for what they did twice."""
 
     @property
     def run_config(self) -> RunConfig:
@@ -58,7 +63,7 @@ class TrialRecord:
 
     def suggestion(self) -> Suggested:
         """Return the event with which the ledger begins the trial."""
-        return {
+        suggested: Suggested = {
             "event": "suggested",
             "trial_id": self.trial_id,
             "number": self.number,
@@ -68,11 +73,15 @@ class TrialRecord:
             "arm": self.arm,
             "runs": [run.to_entry() for run in self.runs],
         }
+        if self.stage:
+            suggested["stage"] = self.stage
+        return suggested
 
     def take(self, event: Reported | Failed | Ended) -> None:
         """Take note of a later event of the trial."""
         if event["event"] == "report":
             self.reports[event["step"]] = event["selection_accuracy"]
+            self.seconds = event.get("seconds", self.seconds)
         elif event["event"] == "failure":
             self.num_errors = event["num_errors"]
         else:
@@ -90,6 +99,7 @@ class TrialRecord:
             config=event["config"],
             runs=tuple(map(RunKey.from_entry, entries)),
             arm=event.get("arm"),
+            stage=Stage(stage) if (stage := event.get("stage")) else None,
         )
 
 

@@ -42,7 +42,8 @@ RUN_SCHEMA = pa.schema(
         ("config_id", pa.string()),
         ("trial_id", pa.string()),
         ("trial_number", pa.int64()),
-        ("arm", pa.string()),  # of a grid or a replication
+        ("arm", pa.string()),  # of a grid or a replication; of a study the method
+        ("stage", pa.string()),  # of a study: search or replication
         ("method", pa.string()),
         ("state", pa.string()),  # complete, pruned, failed
         ("error", pa.string()),

@@ -13,6 +13,7 @@ class RunRow(TypedDict, total=False):
     trial_id: str
     trial_number: int
     arm: str | None
+    stage: str | None
     method: str
     seed: int
     adapted_to: str | None

@@ -17,10 +17,12 @@ from xpe_core.errors import InputError
 from xpe_core.fields import Mark, is_marked
 
 FILE = "experiment.yaml"
-MAY_CHANGE = ("num_samples", "resources", "keep", "groups")
+MAY_CHANGE = ("num_samples", "budget", "resources", "keep", "groups")
 """Keys that may differ when an experiment is started again; seeds and steps may grow."""
-MAY_GAIN = ("adapters", "arms")
-"""Keys below which an evaluation may have more when it is started again."""
+MAY_GROW = ("seeds", "replication_seeds")
+"""Keys whose lists may have more when an experiment is started again."""
+MAY_GAIN = {"evaluate": ("adapters", "arms"), "study": ("methods",)}
+"""By the kind of experiment: keys below which there may be more when it is started again."""
 OLDER = "older_data"
 """Among an experiment's fingerprints: what older versions called the same data."""
 NO_VALUE = object()
@@ -53,6 +55,8 @@ class Specification:
 def specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> Specification:
     """Return what makes an experiment the same one, with numbers as they are read: 5e-3, 0.005 and '5e-3' are one."""
     values = {"kind": sweep.kind, **sweep.model_dump(mode="json")}
+    if sweep.kind == "study":  # a method may have another value than the base
+        return Specification(sweep.kind, values, fingerprints)
     first = sweep.corners[0].values
     values["base"] = {name: first[name] for name in sweep.base}
     if sweep.kind != "search":
@@ -155,15 +159,28 @@ def _compare_contents(old: Mapping[str, object], new: Mapping[str, object]) -> d
 def _may_differ(key: str, old: Mapping[str, object], new: Mapping[str, object], kind: str) -> bool:
     """Whether an experiment is the same one with both values of a dotted key."""
     before, now, first = old.get(key), new.get(key), key.split(".")[0]
-    if before == now or (kind == "evaluate" and key not in old and first in MAY_GAIN):
+    if before == now or (first in MAY_GAIN.get(kind, ()) and _is_new(key, old, kind)):
         return True
-    if first in ("base", "arms") and key not in old and now == _had_then(key):
+    if first in ("base", "arms", "methods") and key not in old and now == _had_then(key):
         return True
-    if key == "seeds":
+    if key in MAY_GROW:
         return isinstance(before, list) and isinstance(now, list) and set(before) <= set(now)
-    if key == "base.max_steps":
+    if key.startswith("methods.") and key.split(".")[2:3] == ["default"] and old.get(_above(key)) is None:
+        return not any(other.startswith(f"{_above(key)}.") for other in old)  # there was no default setting
+    if key == "base.max_steps" or (key.startswith("methods.") and key.endswith(".base.max_steps")):
         return isinstance(before, int) and isinstance(now, int) and before <= now
     return first in MAY_CHANGE
+
+
+def _above(key: str) -> str:
+    """Return the key of a method's default setting that a dotted key is, or is below."""
+    return ".".join(key.split(".")[:3])
+
+
+def _is_new(key: str, old: Mapping[str, object], kind: str) -> bool:
+    """Whether what a dotted key says is new in an experiment: of a study, the whole method."""
+    above = key if kind == "evaluate" else ".".join(key.split(".")[:2])
+    return not any(other == above or other.startswith(f"{above}.") for other in old)
 
 
 def _had_then(key: str) -> object:

@@ -10,6 +10,7 @@ from sweep.cluster.machine import describe_machine
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.search import Search
 from sweep.experiment.space import Dimension
+from sweep.experiment.study import Study
 from sweep.planning.checks import estimate_bytes
 from sweep.planning.estimate import estimate
 from sweep.planning.plan import Plan
@@ -28,8 +29,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     if sweep.kind == "evaluate":
         print_evaluation(console, plan, folder)
         return
-    seeds = f"seeds {shorten(sweep.seeds)}"
-    table.add_row("experiment", f"{plan.name}: {sweep.kind} of {plan.num_configurations} configurations, {seeds}")
+    table.add_row("experiment", f"{plan.name}: {_say_size(plan)}")
     table.add_row("backbone", Text(config.backbone))
     table.add_row("data", Text(f"{config.data.dataset} ({_count(plan.data)})"))
     for note in plan.data.notes:
@@ -41,7 +41,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
     table.add_row("tested on", count_nouns(len(plan.target_languages), "language"))
     if plan.chosen_by_targets:
         table.add_row("not zero-shot", f"{shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
-    early = _say_early_stopping(sweep) if sweep.kind == "search" else ""
+    early = _say_early_stopping(sweep) if isinstance(sweep, Search | Study) else ""
     for source_set, count in plan.trained_on_targets.items():
         table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
     for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
@@ -55,11 +55,41 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
 
 def _add_varying(table: Facts, sweep: SweepConfig) -> None:
     """Say what differs between the configurations."""
+    if sweep.kind == "study":
+        for name, method in sweep.methods.items():
+            fixed = " ".join(f"{key}={format_number(value)}" for key, value in method.base.items())
+            table.add_row("method", Text(f"{name}: {fixed or 'as in base'}"))
+            _add_space(table, sweep.searches[name])
+        return
     if sweep.kind != "search":
         for arm, values in sweep.arms.items():
             shown = " ".join(f"{name}={format_number(value)}" for name, value in values.items())
             table.add_row("arm", Text(f"{arm}: {shown}"))
         return
+    _add_space(table, sweep)
+
+
+def _say_size(plan: Plan) -> str:
+    """Return what kind of experiment it is, how large, and with which seeds."""
+    sweep = plan.sweep
+    if sweep.kind != "study":
+        return f"{sweep.kind} of {plan.num_configurations} configurations, seeds {shorten(sweep.seeds)}"
+    budget = sweep.budget
+    most = (
+        count_nouns(budget.trials, "configuration")
+        if budget.trials
+        else f"{budget.steps:,} steps"
+        if budget.steps
+        else f"{budget.device_hours:g} device-hours"
+    )
+    return (
+        f"study of {count_nouns(len(sweep.methods), 'method')}, each searched with {most} (seeds "
+        f"{shorten(sweep.seeds)}); winners and default settings on seeds {shorten(sweep.replication_seeds)}"
+    )
+
+
+def _add_space(table: Facts, sweep: Search) -> None:
+    """Say what a search varies."""
     for name, dimension in sweep.space.items():
         table.add_row("searched", f"{name} {_describe(dimension)}")
     for lists in sweep.zipped:
@@ -110,8 +140,12 @@ def print_estimate(
     device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
     table = Facts()
     table.add_row("trials", f"{needed.num_trials:,} packs of {plan.pack_size} runs: {needed.num_runs:,} runs in all")
-    for arm, cells in Counter(arm for arm, _ in plan.sweep.cells).items():
-        table.add_row("", f"{arm}: {cells * len(plan.runs)} runs")
+    runs_of: Counter[str] = Counter()
+    for workload in plan.sweep.workloads:
+        if workload.name is not None:
+            runs_of[workload.name] += workload.num_runs
+    for arm, num_runs in runs_of.items():
+        table.add_row("", f"{arm}: {num_runs} runs")
     table.add_row("steps", f"{needed.num_steps:,}, of {needed.num_tokens:,} text tokens")
     table.add_row("operations", f"{needed.num_operations:.3g}, training, validation and test")
     source = f"measured here in a trial with {device}" if measured else "as stated"
@@ -124,7 +158,7 @@ def print_estimate(
     table.add_row("time", f"{format_duration(3600 * hours / slots)} with {slots} at once; {amount:,.1f} {unit} in all")
     if price is not None:
         table.add_row("money", f"{amount * price:,.2f} at {price:g} an hour of one {'GPU' if share.gpus else 'device'}")
-    if plan.sweep.kind == "search":
+    if plan.sweep.is_searched:
         table.add_row("", "at most: what early stopping saves is not known before")
     table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, slots) / 2**20:,.1f} MiB at most")
     console.print(table)
@@ -136,7 +170,7 @@ def _add_places(table: Facts, plan: Plan) -> None:
         table.add_row("found at", Text(f"{location} (the same content as {name}, whose name stays)"))
 
 
-def _say_early_stopping(sweep: Search) -> str:
+def _say_early_stopping(sweep: Search | Study) -> str:
     if sweep.scheduler.grace_period < sweep.longest:
         return "; the worse trials end early (ASHA)"
     return f"; no trial ends early: ASHA leaves each its first {sweep.scheduler.grace_period:,} steps"

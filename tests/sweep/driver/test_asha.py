@@ -8,9 +8,9 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
+from sweep.driver.asha import Asha as Scheduler
 from sweep.driver.messages import TrialReport
 from sweep.driver.searcher import LedgerSearcher
-from sweep.driver.tuner import _Asha
 from sweep.experiment.search import Search
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
@@ -47,7 +47,7 @@ class Asha:
     def __init__(self, folder: ExperimentFolder, *records: TrialRecord) -> None:
         searcher = LedgerSearcher(SWEEP, folder, {record.trial_id: record for record in records})
         searcher.trials.update({record.trial_id: record for record in records if record.state is None})
-        self.asha = _Asha(SWEEP, searcher)
+        self.asha = Scheduler({None: SWEEP}, searcher)
 
     def report(self, record: TrialRecord, step: int, value: float, restored_step: int = 0, kind: str = "") -> str:
         """Report as a worker does: the ledger has it before the scheduler."""

@@ -119,6 +119,7 @@ def test_a_report_is_written_with_the_numbers_of_every_run_and_a_tick_is_not(dri
     assert {name: event[name] for name in event if name not in ("trial_id", "time")} == {
         "event": "report",
         "step": 5,
+        "seconds": 7.0,
         "selection_accuracy": 0.5,
         "num_steps": [7, 7],
         "validation_accuracies": [0.25, 0.25],

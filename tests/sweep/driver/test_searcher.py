@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 from sweep.driver import proposals
 from sweep.driver.messages import TrialOrder, Wire
 from sweep.driver.searcher import LedgerSearcher
+from sweep.driver.sources import SearchSource
 from sweep.experiment.config import make_sweep
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, read_ledger
@@ -45,8 +46,8 @@ def build_searcher() -> Iterator[Build]:
 
 
 def trials_of(searcher: LedgerSearcher) -> list[FrozenTrial]:
-    assert searcher._sampler is not None
-    return searcher._sampler._study.trials
+    assert isinstance(searcher._source, SearchSource)
+    return searcher._source._sampler._study.trials
 
 
 def value_of(config: dict[str, Any]) -> float:

@@ -1,0 +1,71 @@
+"""A study's searches as the ledger has them: what each has spent, whether it is over, and what it chose."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from sweep.experiment.study import Study, name_default
+from sweep.records.ledger import TrialRecord
+from sweep.records.ranking import rank_trials
+from sweep.records.stages import Stage
+from sweep.records.states import State
+from xpe_core.config import RunConfig
+
+
+def search_records(records: Iterable[TrialRecord], method: str) -> list[TrialRecord]:
+    """Return the trials of a method's search."""
+    return [record for record in records if record.stage == Stage.SEARCH and record.arm == method]
+
+
+def spent(study: Study, records: Iterable[TrialRecord], method: str) -> float:
+    """Return which share of its budget a method's search has spent; 1 or more: nothing is left.
+
+    A running trial counts with all that it may take, so that a budget is not exceeded by more than it was estimated.
+    """
+    own, budget = search_records(records, method), study.budget
+    if budget.trials is not None:
+        return len({record.config_id for record in own}) / budget.trials
+    if budget.steps is not None:
+        return sum(map(_count_steps, own)) / budget.steps
+    assert budget.device_hours is not None
+    ended = [record.seconds for record in own if record.state is not None]
+    expected = sum(ended) / len(ended) if ended else 0.0
+    running = [max(record.seconds, expected) for record in own if record.state is None]
+    return (sum(ended) + sum(running)) / 3600 / budget.device_hours
+
+
+def _count_steps(record: TrialRecord) -> int:
+    """Return the optimizer steps of a trial's runs: those reported or, while it runs, all that it may take."""
+    most = record.run_config.training.max_steps
+    return len(record.runs) * (most if record.state is None else max(record.reports, default=0))
+
+
+def is_over(records: Iterable[TrialRecord], method: str) -> bool:
+    """Whether all trials of a method's search have ended."""
+    return all(record.state is not None for record in search_records(records, method))
+
+
+def find_winner(study: Study, records: Iterable[TrialRecord], method: str) -> RunConfig | None:
+    """Return the configuration that a method's search chose so far; None where none is complete."""
+    own = search_records(records, method)
+    ranked = rank_trials(study.searches[method], own)
+    by_id = {record.config_id: record for record in own if record.state == State.COMPLETE}
+    return next((by_id[one.subject].run_config for one in ranked if one.subject in by_id), None)
+
+
+def find_winners(study: Study, records: Collection[TrialRecord], methods: Iterable[str]) -> dict[str, RunConfig]:
+    """Return what is run again of some methods, by the names of the arms: winners, each with its default setting.
+
+    A configuration stands once: a default setting that won has no arm of its own, nor has a winner that is another
+    method's, too.
+    """
+    arms: dict[str, RunConfig] = {}
+    known: set[str] = set()
+    for method in methods:
+        found: Mapping[str, RunConfig | None] = {
+            method: find_winner(study, records, method),
+            name_default(method): study.defaults.get(method),
+        }
+        for arm, config in found.items():
+            if config is not None and config.config_id not in known:
+                known.add(config.config_id)
+                arms[arm] = config
+    return arms
