@@ -1,4 +1,4 @@
-"""A trained adapter at work: texts in any language in, labels and probabilities out.
+"""A trained adapter at work: texts, or pairs of texts, in any language in, labels and probabilities out.
 
 Texts are tokenised as in training and classified in windows: within one, every text is computed once, those of similar
 length together. What is held in memory is a window, however many texts there are.
@@ -20,8 +20,10 @@ from xpe_core.adapters import Adapter, build_classifier, read_adapter
 from xpe_core.backbones.backbone import Backbone, count_embeddings, load_backbone, load_tokenizer
 from xpe_core.backbones.packed_layer import has_bfloat16
 from xpe_core.config import RunConfig
-from xpe_core.data.tokenising import check_inserted_tokens, check_token_ids, choose_pad_token_id
+from xpe_core.data.tokenising import check_inserted_tokens, check_token_ids, choose_pad_token_id, has_types
 from xpe_core.errors import InputError
+from xpe_core.tasks import TASKS
+from xpe_core.tasks.texts import Text, TextField
 from xpe_core.training.batches import run_in_batches
 from xpe_core.validation import build_config
 
@@ -30,7 +32,7 @@ WINDOW = 4_096
 FIRST_WINDOW = 256
 """Texts of a stream's first window, so that its first predictions come soon; each next one has twice as many."""
 
-Text = TypeVar("Text")
+Item = TypeVar("Item")
 _TOKENIZING = threading.Lock()
 """A tokenizer keeps the length at which it cuts, and cannot be told it by two threads at once."""
 
@@ -51,6 +53,8 @@ class TextClassifier:
         self.adapter = adapter
         self.label_names = adapter.label_names
         """The C classes in the order of the probabilities."""
+        self.texts = TASKS[adapter.config.task].texts
+        """What is classified: one text, or a pair."""
         self._tokenizer = load_tokenizer(backbone.name)
         self._num_embeddings = count_embeddings(backbone.name)
         check_inserted_tokens(backbone.name, self._tokenizer, self._num_embeddings)
@@ -68,11 +72,11 @@ class TextClassifier:
         """Where it computes."""
         return self._model.device
 
-    def predict(self, texts: Iterable[str]) -> list[Prediction]:
-        """Return the most probable label of every text, in their order; InputError where one is no string."""
+    def predict(self, texts: Iterable[Text]) -> list[Prediction]:
+        """Return the most probable label of every text, in their order; InputError where one is no string or pair."""
         return self.choose(self.probabilities(texts))
 
-    def probabilities(self, texts: Iterable[str]) -> np.ndarray:
+    def probabilities(self, texts: Iterable[Text]) -> np.ndarray:
         """Return the probabilities of all classes [N, C], float32; InputError where a text is no string."""
         parts = [np.empty((0, len(self.label_names)), dtype=np.float32)]
         start = 0
@@ -81,7 +85,7 @@ class TextClassifier:
             start += len(window)
         return np.concatenate(parts)
 
-    def stream(self, texts: Iterable[str]) -> Iterator[Prediction]:
+    def stream(self, texts: Iterable[Text]) -> Iterator[Prediction]:
         """Yield the predictions of texts of any number, in their order, reading no further than a window ahead.
 
         Raises InputError where one is no string; those of all windows before it have been given then.
@@ -100,12 +104,12 @@ class TextClassifier:
             for label, probability in zip(labels.tolist(), chosen.tolist(), strict=True)
         ]
 
-    def _classify(self, texts: Sequence[str], start: int) -> np.ndarray:
+    def _classify(self, texts: Sequence[Text], start: int) -> np.ndarray:
         """Return the probabilities [N, C] of one window, before whose first text `start` others stood."""
-        _check_texts(texts, start)
-        indices: dict[str, int] = {}
+        _check_texts(texts, start, self.texts)
+        indices: dict[Text, int] = {}
         which = [indices.setdefault(text, len(indices)) for text in texts]
-        rows = self._tokenize(list(indices), texts, start)
+        rows, row_types = self._tokenize(list(indices), texts, start)
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         order = np.argsort(lengths, kind="stable")
         probabilities = np.empty((len(rows), len(self.label_names)), dtype=np.float32)
@@ -114,38 +118,48 @@ class TextClassifier:
         def classify(batch: slice) -> None:
             chosen = order[batch]
             token_ids = self._pad([rows[row] for row in chosen], lengths[chosen])[None]  # [1, B, T]
-            parameters = self._model.parameters
-            logits = self._model.outputs(parameters, self._insertion, token_ids, lengths[chosen])  # [1, B, C]
+            types = None
+            if row_types is not None:
+                types = self._fill([row_types[row] for row in chosen], lengths[chosen], 0)[None]
+            model, insertion = self._model, self._insertion
+            logits = model.outputs(model.parameters, insertion, token_ids, lengths[chosen], (), types)  # [1, B, C]
             probabilities[chosen] = logits[0].softmax(-1).cpu().numpy()
 
         run_in_batches(lengths[order] + self._model.num_tokens, classify, self.device)
         return probabilities[which]
 
-    def _tokenize(self, distinct: list[str], texts: Sequence[str], start: int) -> list[list[int]]:
-        """Return the token ids of every distinct text, cut off as in training."""
-        max_length = self.adapter.config.data.max_length
+    def _tokenize(
+        self, distinct: list[Text], texts: Sequence[Text], start: int
+    ) -> tuple[list[list[int]], list[list[int]] | None]:
+        """Return the token ids of every distinct text, cut off as in training, and where it says so, their types."""
+        columns = [list(column) for column in zip(*map(_as_tuple, distinct), strict=True)]
+        with_types = len(columns) > 1 and has_types(self._tokenizer)
         try:
             with _TOKENIZING:
                 encoded = self._tokenizer(
-                    distinct,
+                    *columns,
                     truncation=True,
-                    max_length=max_length,
+                    max_length=self.adapter.config.data.max_length,
                     return_attention_mask=False,
-                    return_token_type_ids=False,
+                    return_token_type_ids=with_types,
                 )
         except (UnicodeEncodeError, TypeError):
             _check_characters(texts, start)
             raise
-        rows: list[list[int]] = encoded["input_ids"]
-        return rows
+        return encoded["input_ids"], encoded["token_type_ids"] if with_types else None
 
     def _pad(self, rows: Sequence[Sequence[int]], lengths: np.ndarray) -> torch.Tensor:
         """Return token ids [B, T]; InputError where one has no embedding."""
-        inside = np.arange(int(lengths.max())) < lengths[:, None]
-        token_ids = np.full(inside.shape, choose_pad_token_id(self._tokenizer), dtype=np.int64)
-        token_ids[inside] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+        token_ids = self._fill(rows, lengths, choose_pad_token_id(self._tokenizer))
         check_token_ids(self._model.backbone.name, self._tokenizer, int(token_ids.max()), self._num_embeddings)
-        return torch.from_numpy(token_ids).to(self.device)
+        return token_ids
+
+    def _fill(self, rows: Sequence[Sequence[int]], lengths: np.ndarray, padding: int) -> torch.Tensor:
+        """Return rows [B, T] with padding at their ends."""
+        inside = np.arange(int(lengths.max())) < lengths[:, None]
+        padded = np.full(inside.shape, padding, dtype=np.int64)
+        padded[inside] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+        return torch.from_numpy(padded).to(self.device)
 
 
 def load(
@@ -179,7 +193,7 @@ def window_sizes(first: int = FIRST_WINDOW) -> Iterator[int]:
         first *= 2
 
 
-def cut_windows(texts: Iterable[Text], first: int = FIRST_WINDOW) -> Iterator[list[Text]]:
+def cut_windows(texts: Iterable[Item], first: int = FIRST_WINDOW) -> Iterator[list[Item]]:
     """Yield texts, or rows that hold them, in lists of the sizes that `window_sizes` yields."""
     if isinstance(texts, str | bytes):
         raise InputError("texts: must be a list, or another iterable, of strings; this is a single one")
@@ -215,16 +229,27 @@ def choose_precision(config: RunConfig, device: torch.device) -> str:
     return config.precision
 
 
-def _check_texts(texts: Sequence[str], start: int) -> None:
+def _as_tuple(text: Text) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else text
+
+
+def _check_texts(texts: Sequence[Text], start: int, fields: Sequence[TextField]) -> None:
+    names = ", ".join(field.name for field in fields)
     for number, text in enumerate(texts, start=start + 1):
-        if not isinstance(text, str):
+        if len(fields) == 1 and not isinstance(text, str):
             raise InputError(f"text {number} is no string but of the type {type(text).__name__}")
+        if len(fields) > 1 and not _is_tuple_of(text, len(fields)):
+            raise InputError(f"text {number} is no pair ({names}) of strings but {text!r:.60}")
 
 
-def _check_characters(texts: Sequence[str], start: int) -> None:
+def _is_tuple_of(text: object, number: int) -> bool:
+    return isinstance(text, tuple) and len(text) == number and all(isinstance(part, str) for part in text)
+
+
+def _check_characters(texts: Sequence[Text], start: int) -> None:
     """Refuse what has no UTF-8, the one thing that a tokenizer cannot take."""
     for number, text in enumerate(texts, start=start + 1):
         try:
-            text.encode()
+            "".join(_as_tuple(text)).encode()
         except UnicodeEncodeError:
             raise InputError(f"text {number} holds half a character (a lone surrogate), which no text may") from None

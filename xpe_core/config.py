@@ -19,7 +19,7 @@ from xpe_core.locations import find_location
 from xpe_core.parts import DataConfig, TrainingConfig
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.readout import ReadoutConfig
-from xpe_core.tasks import DEFAULT_TASK, TaskName
+from xpe_core.tasks import DEFAULT_TASK, TASKS, TaskName
 from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.tuning import TuningConfig
 from xpe_core.validation import nearest
@@ -70,7 +70,8 @@ class RunConfig(Part):
     def source(self) -> DataSource:
         """Where the data are read from, and how."""
         data = self.data
-        return DataSource(find_location(data.dataset), data.dataset_config, data.columns, data.on_bad_rows)
+        texts = TASKS[self.task].texts
+        return DataSource(find_location(data.dataset), data.dataset_config, data.columns, data.on_bad_rows, texts)
 
     @property
     def method(self) -> str:

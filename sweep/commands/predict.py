@@ -11,7 +11,9 @@ from sweep.commands.options import Storage
 Adapter = Annotated[
     str, typer.Argument(help="An adapter: a file, a folder, hub:USER/NAME; or an experiment, for its best.")
 ]
-OneText = Annotated[list[str] | None, typer.Option("--text", help="A text; may be given several times.")]
+OneText = Annotated[
+    list[str] | None, typer.Option("--text", help="A text; may be given several times, two for a pair.")
+]
 File = Annotated[
     Path | None,
     typer.Option("--file", help="One text a line, or a table: .tsv, .csv, .jsonl, .json, .parquet; also .gz."),
@@ -51,7 +53,7 @@ def predict(
     """Classify texts with a trained adapter: label, probability and text, a line each, in the order of the texts.
 
     A table's rows keep all their columns, behind the answer. Without --text and --file: standard input, one text a
-    line.
+    line. Of a task about pairs: two columns, or two texts a line with a tab between them.
     """
     from sweep.experiment.classes import read_classes
     from sweep.prediction import prediction

@@ -1,6 +1,6 @@
 """What can be said of a data set before anything is trained: counts, classes, duplicates and lengths.
 
-All tables are polars frames over one frame of examples with the columns language, split, label, text and id.
+All tables are polars frames over one frame of examples with the columns language, split, label, text, pair and id.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,8 @@ from xpe_core.data import Dataset
 from xpe_core.data.examples import SPLITS, Example
 
 SPLIT = pl.Enum(SPLITS)
+TEXTS = ("text", "pair")
+"""What an example is known by; `pair` is null where it has one text."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,32 +42,34 @@ class DataFacts:
 
     @cached_property
     def repeated(self) -> pl.DataFrame:
-        """Texts that stand several times in one split of a language: language, split, text, count, ids."""
-        groups = self.frame.group_by("language", "split", "text", maintain_order=True)
+        """Texts that stand several times in one split of a language: language, split, text, pair, count, ids."""
+        groups = self.frame.group_by("language", "split", *TEXTS, maintain_order=True)
         return groups.agg(count=pl.len(), ids=pl.col("id")).filter(pl.col("count") > 1)
 
     @cached_property
     def leaks(self) -> pl.DataFrame:
         """Texts of validation and test that the same language trains on: language, split, text, label, id."""
-        trained = self.frame.filter(pl.col("split") == "train").select("language", "text").unique()
+        trained = self.frame.filter(pl.col("split") == "train").select("language", *TEXTS).unique()
         tested = self.frame.filter(pl.col("split") != "train")
-        return tested.join(trained, on=["language", "text"], how="semi", maintain_order="left")
+        return tested.join(trained, on=["language", *TEXTS], how="semi", nulls_equal=True, maintain_order="left")
 
     @cached_property
     def contradictions(self) -> pl.DataFrame:
-        """Texts of a language that have several classes: language, text, labels."""
-        groups = self.frame.group_by("language", "text", maintain_order=True)
+        """Texts of a language that have several classes: language, text, pair, labels."""
+        groups = self.frame.group_by("language", *TEXTS, maintain_order=True)
         return groups.agg(labels=pl.col("label").unique(maintain_order=True)).filter(pl.col("labels").list.len() > 1)
 
     @cached_property
     def num_characters(self) -> pl.Series:
-        """Length of every text, in characters."""
-        return self.frame["text"].str.len_chars()
+        """Length of every text, or of both of a pair, in characters."""
+        lengths = self.frame.select(pl.sum_horizontal(pl.col(*TEXTS).str.len_chars()).alias("length"))
+        return lengths["length"]
 
-    def draw(self, num_texts: int) -> Sequence[str]:
-        """Return so many texts at most, drawn at random, the same ones every time."""
-        texts = self.frame["text"]
-        return (texts if len(texts) <= num_texts else texts.sample(num_texts, seed=0)).to_list()
+    def draw(self, num_texts: int) -> tuple[Sequence[str], Sequence[str] | None]:
+        """Return so many texts at most, drawn at random, the same ones every time, and the second ones of pairs."""
+        texts = self.frame.select(TEXTS)
+        drawn = texts if len(texts) <= num_texts else texts.sample(num_texts, seed=0)
+        return drawn["text"].to_list(), None if drawn["pair"].has_nulls() else drawn["pair"].to_list()
 
     def _count(self, column: str) -> pl.DataFrame:
         counts = [(pl.col("split") == split).sum().alias(split) for split in SPLITS]
@@ -81,6 +85,7 @@ def find_facts(dataset: Dataset) -> DataFacts:
         "language": pl.String(),
         "split": SPLIT,
         "id": pl.String(),
+        "pair": pl.String(),
     }
     fields = Example._fields  # in the order of the columns
     values = list(zip(*dataset.examples, strict=True)) or [()] * len(fields)

@@ -90,7 +90,7 @@ def _duplicates(facts: DataFacts) -> list[str]:
     contradictions = facts.contradictions
     if contradictions.height:
         where = [
-            f"{row['language']} {_quote(row['text'])} ({' and '.join(row['labels'][:NUM_NAMED])})"
+            f"{row['language']} {_quote(_join(row['text'], row['pair']))} ({' and '.join(row['labels'][:NUM_NAMED])})"
             for row in contradictions.head(NUM_NAMED + 1).iter_rows(named=True)
         ]
         found.append(
@@ -103,6 +103,10 @@ def _duplicates(facts: DataFacts) -> list[str]:
 def _name_ids(named: Sequence[str], number: int) -> str:
     more = f" and {number - NUM_NAMED:,} more" if number > NUM_NAMED else ""
     return "; ".join(named[:NUM_NAMED]) + more
+
+
+def _join(text: str, pair: str | None) -> str:
+    return text if pair is None else f"{text} | {pair}"
 
 
 def _quote(text: str, limit: int = 40) -> str:

@@ -21,7 +21,7 @@ from xpe_core.languages import find_language
 from xpe_core.steps import long_step
 from xpe_core.validation import build_config, nearest
 
-DATA_SETTINGS = ("columns", "dataset_config", "on_bad_rows")
+DATA_SETTINGS = ("task", "columns", "dataset_config", "on_bad_rows")
 SETTINGS = (*DATA_SETTINGS, "max_length")
 """Fields of `RunConfig` that `--set` takes here."""
 MAX_ROWS = 12
@@ -171,9 +171,11 @@ def _print_lengths(console: Console, facts: DataFacts, config: RunConfig | None)
         return
     from xpe_core.backbones.backbone import load_tokenizer
 
-    texts = facts.draw(TOKENISED_TEXTS)
+    texts, pairs = facts.draw(TOKENISED_TEXTS)
     with long_step("Tokenising"):
-        encoded = load_tokenizer(config.backbone)(texts, return_attention_mask=False, return_token_type_ids=False)
+        encoded = load_tokenizer(config.backbone)(
+            texts, pairs, return_attention_mask=False, return_token_type_ids=False
+        )
     lengths = pl.Series([len(row) for row in encoded["input_ids"]])
     share = (lengths > config.data.max_length).sum() / len(texts)
     drawn = f" of {len(texts):,} texts drawn at random" if len(texts) < facts.frame.height else " of the texts"

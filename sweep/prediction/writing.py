@@ -50,14 +50,19 @@ class AnswerLines:
     """
 
     def __init__(
-        self, form: str, label_names: Sequence[str], with_probabilities: bool, columns: Sequence[str] | None = None
+        self,
+        form: str,
+        label_names: Sequence[str],
+        with_probabilities: bool,
+        columns: Sequence[str] | None = None,
+        texts: Sequence[str] = ("text",),
     ) -> None:
-        """Set them up for rows of `columns`; None: texts that stood in no table."""
+        """Set them up for rows of `columns`; None: `texts` that stood in no table."""
         self._form = form
         self._label_names = label_names
         self._with_probabilities = with_probabilities
         self._in_table = columns is not None
-        self._columns = ("text",) if columns is None else tuple(columns)
+        self._columns = tuple(texts if columns is None else columns)
         classes = label_names if with_probabilities and form != "jsonl" else ()
         others = ("probabilities",) if with_probabilities and form == "jsonl" else ()
         self._names: dict[str, str] = {}

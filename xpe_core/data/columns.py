@@ -11,20 +11,16 @@ from xpe_core.data.opening import find_kind
 from xpe_core.data.source import SHARES, DataSource
 from xpe_core.data.table import EMPTY_LINE, Table
 from xpe_core.errors import InputError, Setting
+from xpe_core.tasks.texts import TEXT, TextField
 
 OWN_NAMES = {
-    "text": ("text",),
     "label": ("label", "category"),
     "language": ("language",),
     "split": ("split",),
     "id": ("index_id", "id"),
 }
-"""Names that are taken without a word, the first that is there."""
+"""Names that are taken without a word, the first that is there; a text has its own alone."""
 SYNONYMS = {
-    "text": (
-        *("sentence", "utt", "utterance", "review_body", "review", "tweet", "content", "document", "headline_text"),
-        *("premise", "query", "message", "body"),
-    ),
     "label": (
         *("intent", "topic", "class", "labels", "categories", "target", "label_text", "sentiment", "stars", "genre"),
         *("news_category", "label_name"),
@@ -34,12 +30,13 @@ SYNONYMS = {
     "id": (),
 }
 """Names that are taken, and said, where one of them stands alone."""
-NEEDED = ("text", "label", "language", "split")
+NEEDED = ("label", "language", "split")
+"""Beside the texts."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the rows of a file become examples: for each of text, label, ... a column or the value of every row."""
+    """How the rows of a file become examples: for each text, label, ... a column or the value of every row."""
 
     columns: dict[str, str]
     constants: dict[str, str]
@@ -55,7 +52,8 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
     notes: list[str] = []
     guessed: list[str] = []
     missing: list[str] = []
-    for name in (*NEEDED, "id"):
+    texts = {field.name: field for field in source.texts}
+    for name in (*texts, *NEEDED, "id"):
         said = source.said.get(name)
         if said is not None:
             if not said.constant and (column := _match(said.value, table.columns)):
@@ -69,7 +67,7 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
             constants[name] = value
         elif column := _find_own(name, table, file):
             columns[name] = column
-        elif column := _find_synonym(name, table):
+        elif column := _find_synonym(name, table, texts.get(name)):
             columns[name] = column
             guessed.append(f"{name}={column}")
         elif name == "language" and file.language:
@@ -77,7 +75,7 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
         elif name != "id":
             missing.append(name)
     if missing:
-        raise _miss(table, file, missing)
+        raise _miss(table, file, missing, list(texts))
     for name, column in columns.items():
         if column in table.twice:
             raise InputError(f"{table.path}: the column {column!r} stands twice, and {name} is read from it; keep one")
@@ -89,18 +87,21 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
     return Reading(columns, constants, tuple(notes), draws)
 
 
-def find_text(table: Table, column: str | None = None) -> str:
-    """Return the column of a table that holds its texts; InputError where it is missing or stands twice."""
+def find_text(table: Table, column: str | None = None, field: TextField = TEXT, alone: bool = True) -> str:
+    """Return the column of a table that holds a text; InputError where it is missing or stands twice.
+
+    `alone`: the only column of a table is that of the text, whatever its name.
+    """
     own = _match(column, table.columns) if column is not None else None
     if column is not None and own is None and table.columns:
         raise InputError(f"{table.path}: no column {column!r}; its columns are {_list(table.columns)}")
-    found = own or _find_own("text", table, None) or _find_synonym("text", table)
-    if found is None and len(table.columns) == 1:
+    found = own or _find_own(field.name, table, None) or _find_synonym(field.name, table, field)
+    if found is None and alone and len(table.columns) == 1:
         found = table.columns[0]
     if found is None and not table.columns:
         raise InputError(_say_empty(table))
     if found is None:
-        raise InputError(f"{table.path}: no column 'text'; its columns are {_list(table.columns)}")
+        raise InputError(f"{table.path}: no column {field.name!r}; its columns are {_list(table.columns)}")
     if found in table.twice:
         raise InputError(f"{table.path}: the column {found!r} stands twice; keep one of them")
     return found
@@ -129,7 +130,7 @@ def _is_value(name: str, value: str) -> bool:
 
 
 def _find_own(name: str, table: Table, file: DataFile | None) -> str | None:
-    names = OWN_NAMES[name]
+    names = OWN_NAMES.get(name, (name,))
     if name == "label" and file is not None and file.sure:
         names = names[::-1]  # SIB-200's files have `category`, and may have a `label` beside it
     return next((own for own in names if own in table.columns), None) or _fold(names, table)
@@ -141,8 +142,9 @@ def _fold(names: Sequence[str], table: Table) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _find_synonym(name: str, table: Table) -> str | None:
-    found = [column for column in table.columns if column.strip().lower().replace(" ", "_") in SYNONYMS[name]]
+def _find_synonym(name: str, table: Table, field: TextField | None) -> str | None:
+    synonyms = SYNONYMS[name] if field is None else field.synonyms
+    found = [column for column in table.columns if column.strip().lower().replace(" ", "_") in synonyms]
     if len(found) > 1:
         raise InputError(
             f"{table.path}: {name} may be in {' or '.join(found)}",
@@ -164,10 +166,10 @@ def _miss_said(table: Table, name: str, said: str) -> str:
     return f"{table.path}: no column {said!r}, as columns says ({name}={said}); {has}{way}"
 
 
-def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> InputError:
+def _miss(table: Table, file: DataFile, missing: Sequence[str], texts: Sequence[str]) -> InputError:
     """Return the error that names all missing columns, and the setting that says where they are."""
     if not table.columns:
-        return InputError(_say_empty(table), f"needed are the columns {', '.join(NEEDED)}")
+        return InputError(_say_empty(table), f"needed are the columns {', '.join((*texts, *NEEDED))}")
     names = [repr("category" if name == "label" and file.sure else name) for name in missing]
     lacking = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
     lacking = f", and its name says {lacking}" if lacking else ""
@@ -177,7 +179,7 @@ def _miss(table: Table, file: DataFile, missing: Sequence[str]) -> InputError:
     ways = [f"{name}={value} for all rows" for name, value in examples.items() if name in missing]
     ways += ["split=80/10/10 to draw the splits"] if "split" in missing else []
     way = "say where with {}" + (f" (or {', '.join(ways)})" if ways else "")
-    has = f"its columns{' by its first line' * (table.has_header and 'text' in missing)} are {_list(table.columns)}"
+    has = f"its columns{' by its first line' * (table.has_header and texts[0] in missing)} are {_list(table.columns)}"
     setting = Setting("columns", ",".join(f"{name}=NAME" for name in missing))
     return InputError(f"{table.path}: no column {', '.join(names)}{lacking}", has, way, (setting,))
 

@@ -1,4 +1,4 @@
-"""Text classification data in many languages, read into one list of examples."""
+"""Texts, or pairs of texts, with labels in many languages, read into one list of examples."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +16,6 @@ from xpe_core.data.splitting import draw_splits
 from xpe_core.data.table import EMPTY_LINE, Nested, Row
 from xpe_core.errors import InputError, Setting
 
-EMPTY = ("text", "label", "language", "split")
 SHOWN_ROWS = 3
 """Bad rows that are named."""
 
@@ -141,9 +140,12 @@ class _Reader:
     ) -> Callable[[Row], tuple[Example, str | None]]:
         """Return a function that makes an example of a row, and says what is wrong with it."""
         columns, constants, unify = reading.columns, reading.constants, self._labels.unify
-        text_column, label_column, id_column = columns["text"], columns.get("label", ""), columns.get("id", "")
+        names = [field.name for field in self._source.texts]
+        text_column, pair_column = (columns[name] if name else "" for name in (*names, "")[:2])
+        label_column, id_column = columns.get("label", ""), columns.get("id", "")
         language_column, split_column = columns.get("language", ""), columns.get("split", "")
         one_label, one_language = constants.get("label", ""), constants.get("language", "")
+        single = [column for column in (text_column, pair_column, label_column) if column]
         one_split = "train" if reading.draws else constants.get("split", "")
 
         def make(row: Row) -> tuple[Example, str | None]:
@@ -159,11 +161,12 @@ class _Reader:
                     f"unknown split {split!r}; allowed are {', '.join(SPLITS)}" if not known else None
                 )
                 split = known or split
-            example = Example(text, unify(label), language, split, _take(values, id_column) or str(row.number))
-            if not (text and example.label and language and split):
-                problem = f"empty {next(name for name, value in zip(EMPTY, example, strict=False) if not value)}"
-            elif may_nest and any(isinstance(values.get(column), Nested) for column in (text_column, label_column)):
-                problem = "text and label must be single values, and one is a list or an object"
+            pair = _take(values, pair_column) if pair_column else None
+            example = Example(text, unify(label), language, split, _take(values, id_column) or str(row.number), pair)
+            if not (text and example.label and language and split and pair != ""):
+                problem = f"empty {_find_empty(example, names)}"
+            elif may_nest and any(isinstance(values.get(column), Nested) for column in single):
+                problem = f"{', '.join(names)} and label must be single values, and one is a list or an object"
             return example, problem
 
         return make
@@ -220,6 +223,14 @@ def _name_class(label: str, class_names: Sequence[str]) -> tuple[str, str | None
         label,
         None if label in class_names or not label else f"label {label!r} is none of the {len(class_names)} classes",
     )
+
+
+def _find_empty(example: Example, names: Sequence[str]) -> str:
+    """Return the name of the first thing that an example lacks."""
+    values = (example.text, *([] if example.text_pair is None else [example.text_pair]))
+    needed = dict(zip(names, values, strict=True))
+    needed |= {"label": example.label, "language": example.language, "split": example.split}
+    return next(name for name, value in needed.items() if not value)
 
 
 def _take(values: Mapping[str, str | None], column: str) -> str:

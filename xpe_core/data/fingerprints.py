@@ -11,6 +11,7 @@ from xpe_core.data.locating import find_sources
 from xpe_core.data.opening import find_kind
 from xpe_core.data.rows import open_rows
 from xpe_core.data.source import DataSource, as_source
+from xpe_core.tasks.texts import TEXT
 
 BLOCK_BYTES = 1 << 20
 OLDER_CLDR = {(1, "2.18.0"): "6f93a6eb72669ee1"}
@@ -48,6 +49,8 @@ def _finish(sha: "hashlib._Hash", source: DataSource) -> str:
             sha.update(f"\0{name}={value}".encode())
     if source.on_bad_rows != "refuse":
         sha.update(f"\0on_bad_rows={source.on_bad_rows}".encode())
+    if source.texts != (TEXT,):
+        sha.update(f"\0texts={','.join(field.name for field in source.texts)}".encode())
     return sha.hexdigest()[:16]
 
 

@@ -113,20 +113,21 @@ def load_labels(source: DataSource | str, backbone: str | None = None, task: str
 
     `backbone` is the name of the one that reads it, for groups that are facts of it and of the task.
     """
+    source = as_source(source, task)
     fingerprint = fingerprint_dataset(source)
     folder = cache_folder() / "labels" / digest([FORMAT, READER, fingerprint])
     data = read_built(
         folder,
         lambda target: write_labels(target, read_once(source, fingerprint), {}),
-        lambda target: read_labels(target, as_source(source).name)[0],
+        lambda target: read_labels(target, source.name)[0],
     )
     return data if backbone is None else replace(data, facts=find_facts(backbone, task))
 
 
 @lru_cache(maxsize=1)
-def read_once(source: DataSource | str, fingerprint: str) -> Dataset:
+def read_once(source: DataSource, fingerprint: str) -> Dataset:
     """Read a data set that is needed twice, for its labels and for its tokens; `fingerprint` is of its content."""
-    with long_step(f"Reading {as_source(source).name}"):
+    with long_step(f"Reading {source.name}"):
         return load_dataset(source)
 
 

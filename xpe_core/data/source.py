@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from xpe_core.errors import InputError
+from xpe_core.tasks import DEFAULT_TASK, TASKS
+from xpe_core.tasks.texts import TEXT, TextField
 
-COLUMNS = ("text", "label", "language", "split", "id")
-"""What a row says; only text and label must be columns, and `id` need not be said at all."""
+TEXTS = tuple(dict.fromkeys(field.name for task in TASKS.values() for field in task.texts))
+"""The texts of all tasks."""
+COLUMNS = (*TEXTS, "label", "language", "split", "id")
+"""What a row says; only its texts and its label must be columns, and `id` need not be said at all."""
 OnBadRows = Literal["refuse", "skip"]
 SHARES = re.compile(r"\d+(/\d+){2}")
 """`split=80/10/10`: percentages that are drawn for train, validation and test."""
@@ -36,6 +40,8 @@ class DataSource:
     columns: str | None = None
     """`text=sentence,label=intent`, as `RunConfig.columns`."""
     on_bad_rows: OnBadRows = "refuse"
+    texts: tuple[TextField, ...] = (TEXT,)
+    """Those of an example, as its task has them."""
 
     @property
     def is_path(self) -> bool:
@@ -46,14 +52,20 @@ class DataSource:
     def said(self) -> dict[str, Said]:
         """What `columns` says, by the names in COLUMNS; InputError where it says something else."""
         try:
-            return parse_columns(self.columns) if self.columns else {}
+            said = parse_columns(self.columns) if self.columns else {}
         except ValueError as error:
             raise InputError(f"columns={self.columns!r}: {error}") from None
+        names = [field.name for field in self.texts]
+        if other := [name for name in said if name in TEXTS and name not in names]:
+            raise InputError(
+                f"columns={self.columns!r}: {other[0]} is no text of this task; it has {' and '.join(names)}"
+            )
+        return said
 
 
-def as_source(source: DataSource | str) -> DataSource:
-    """Return a data set's source; a name alone is one with nothing said."""
-    return DataSource(source) if isinstance(source, str) else source
+def as_source(source: DataSource | str, task: str = DEFAULT_TASK) -> DataSource:
+    """Return a data set's source; a name alone is one with nothing said, and with the texts of a task."""
+    return DataSource(source, texts=TASKS[task].texts) if isinstance(source, str) else source
 
 
 def join_columns(value: object) -> object:
@@ -85,7 +97,7 @@ def parse_columns(columns: str) -> dict[str, Said]:
             raise ValueError(f"{name} stands twice")
         constant = len(value) > 2 and value[0] == value[-1] and value[0] in "'\""
         said[name] = Said(value[1:-1] if constant else value, constant)
-    if constant := [name for name in ("text", "id") if name in said and said[name].constant]:
+    if constant := [name for name in (*TEXTS, "id") if name in said and said[name].constant]:
         raise ValueError(f"{constant[0]} cannot be the same in every row")
     return said
 

@@ -28,14 +28,26 @@ class Tokens(NamedTuple):
     """int64, tokens of each text."""
     num_cut: int
     """Texts that were longer than allowed."""
+    token_types: np.ndarray | None = None
+    """uint8, which text of a pair each token is of; None where the tokenizer does not say it to the backbone."""
 
 
-def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Iterator[Tokens]:
-    """Yield the tokens of texts, in batches, cut to `max_length` with the special tokens kept."""
+def tokenise(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, pairs: Sequence[str] | None = None
+) -> Iterator[Tokens]:
+    """Yield the tokens of texts, or of texts and `pairs`, in batches, cut to `max_length` with the special tokens kept.
+
+    Of a pair the longer text is cut first, token by token, as `truncation=True` does in transformers.
+    """
     is_fast = isinstance(tokenizer, PreTrainedTokenizerFast)
     for start in range(0, len(texts), BATCH_SIZE):
-        batch = texts[start : start + BATCH_SIZE]
-        yield (_encode_fast if is_fast else _encode)(tokenizer, batch, max_length)
+        rows = slice(start, start + BATCH_SIZE)
+        yield (_encode_fast if is_fast else _encode)(tokenizer, texts[rows], pairs and pairs[rows], max_length)
+
+
+def has_types(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether a tokenizer says which text of a pair a token is of, in what it makes for its backbone."""
+    return "token_type_ids" in tokenizer.model_input_names
 
 
 def choose_pad_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -63,8 +75,10 @@ def check_inserted_tokens(name: str, tokenizer: PreTrainedTokenizerBase, num_emb
     check_token_ids(name, tokenizer, max(inserted), num_embeddings)
 
 
-def _encode_fast(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_length: int) -> Tokens:
-    """Encode without offsets, masks and types, which nobody reads.
+def _encode_fast(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
+) -> Tokens:
+    """Encode without offsets, masks and types that nobody reads.
 
     The model's cache of words takes no more when it is full, so it is emptied for what may be another language.
     """
@@ -79,17 +93,24 @@ def _encode_fast(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], max_l
     backend = tokenizer.backend_tokenizer
     if hasattr(backend.model, "_clear_cache"):
         backend.model._clear_cache()
-    encoded = backend.encode_batch_fast(list(texts))
-    return _join([encoding.ids for encoding in encoded], sum(bool(encoding.overflowing) for encoding in encoded))
+    encoded = backend.encode_batch_fast(list(texts) if pairs is None else list(zip(texts, pairs, strict=True)))
+    num_cut = sum(bool(encoding.overflowing) for encoding in encoded)
+    types = [encoding.type_ids for encoding in encoded] if pairs is not None and has_types(tokenizer) else None
+    return _join([encoding.ids for encoding in encoded], num_cut, types)
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Tokens:
-    rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+def _encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], pairs: Sequence[str] | None, max_length: int
+) -> Tokens:
+    encoded = tokenizer(list(texts), None if pairs is None else list(pairs), truncation=True, max_length=max_length)
+    rows = encoded["input_ids"]
     num_cut = sum(len(row) >= max_length for row in rows)  # a tokenizer in Python does not say which it cut
-    return _join(rows, num_cut)
+    return _join(rows, num_cut, encoded["token_type_ids"] if pairs is not None and has_types(tokenizer) else None)
 
 
-def _join(rows: Sequence[Sequence[int]], num_cut: int) -> Tokens:
+def _join(rows: Sequence[Sequence[int]], num_cut: int, types: Sequence[Sequence[int]] | None) -> Tokens:
     lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-    token_ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
-    return Tokens(token_ids, lengths, num_cut)
+    num_tokens = int(lengths.sum())
+    token_ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=num_tokens)
+    token_types = None if types is None else np.fromiter(chain.from_iterable(types), dtype=np.uint8, count=num_tokens)
+    return Tokens(token_ids, lengths, num_cut, token_types)

@@ -28,6 +28,7 @@ from xpe_core.steps import long_step
 from xpe_core.tasks import DEFAULT_TASK
 
 FORMAT = 1
+TYPES = "token_types.npy"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,28 +50,40 @@ class TokenisedData(LabelledData):
     """The largest that occurs, which was seen to have an embedding; None where the cache does not say."""
     older_fingerprints: tuple[str, ...] = ()
     """What older versions called the same data: an experiment that has one of these is of this data set."""
+    token_types: np.ndarray | None = None
+    """uint8, which text of a pair each token is of; None where the tokenizer does not say it."""
 
     def pad(self, indices: np.ndarray, width: int | None = None) -> Tensor:
         """Return token ids [len(indices), T], int64; T is `width`, or the length of the longest."""
+        return self._fill(self.token_ids, self.pad_token_id, indices, width)
+
+    def pad_types(self, indices: np.ndarray, width: int | None = None) -> Tensor | None:
+        """Return which text of a pair the tokens that `pad` returns are of, likewise; None where it is not said."""
+        return None if self.token_types is None else self._fill(self.token_types, 0, indices, width)
+
+    def _fill(self, values: np.ndarray, padding: int, indices: np.ndarray, width: int | None) -> Tensor:
         lengths = self.lengths[indices]
         columns = np.arange(width or int(lengths.max()))
         inside = columns < lengths[:, None]
-        token_ids = np.full(inside.shape, self.pad_token_id, dtype=np.int64)
-        token_ids[inside] = self.token_ids[(self.offsets[indices][:, None] + columns)[inside]]
-        return torch.from_numpy(token_ids)
+        rows = np.full(inside.shape, padding, dtype=np.int64)
+        rows[inside] = values[(self.offsets[indices][:, None] + columns)[inside]]
+        return torch.from_numpy(rows)
 
     def in_memory(self) -> "TokenisedData":
         """Return the same data without files behind it, to be sent to another machine."""
-        return replace(self, token_ids=np.array(self.token_ids))
+        types = None if self.token_types is None else np.array(self.token_types)
+        return replace(self, token_ids=np.array(self.token_ids), token_types=types)
 
 
 def load_tokens(source: DataSource | str, backbone: str, max_length: int, task: str = DEFAULT_TASK) -> TokenisedData:
     """Return a data set tokenised for a backbone, from the cache where it is there.
 
-    `task` is the name of what is asked of it, for groups of languages that are facts of it.
+    `task` is the name of what is asked of it: it says which texts an example of `source` has, where that is a name
+    alone, and groups of languages are facts of it.
 
     Raises InputError as `load_dataset` and `load_tokenizer` do, and where a token has no embedding in the backbone.
     """
+    source = as_source(source, task)
     (of_data, current), *older = [
         (one, fingerprint_tokens(one, backbone, max_length)) for one in dataset_fingerprints(source)
     ]
@@ -80,7 +93,7 @@ def load_tokens(source: DataSource | str, backbone: str, max_length: int, task: 
 
     def read(folder: Path) -> TokenisedData:
         older_prints = tuple(fingerprint for _, fingerprint in older)
-        return _open(folder, as_source(source).name, current, older_prints, find_facts(backbone, task))
+        return _open(folder, source.name, current, older_prints, find_facts(backbone, task))
 
     data = read_built(cache_folder() / "tokens" / digest([READER, current]), build, read)
     if data.max_token_id is None:  # tokenised by an older version
@@ -93,20 +106,23 @@ def fingerprint_tokens(data: str, backbone: str, max_length: int) -> str:
     return digest([FORMAT, data, fingerprint_files(backbone), max_length])
 
 
-def _build(folder: Path, source: DataSource | str, of_data: str, backbone: str, max_length: int) -> None:
+def _build(folder: Path, source: DataSource, of_data: str, backbone: str, max_length: int) -> None:
     dataset = read_once(source, of_data)
     tokenizer, num_embeddings = load_tokenizer(backbone), count_embeddings(backbone)
     check_inserted_tokens(backbone, tokenizer, num_embeddings)
     texts = [example.text for example in dataset.examples]
+    pairs = [example.text_pair or "" for example in dataset.examples] if len(source.texts) > 1 else None
     parts: list[Tokens] = []
     largest = 0
     with long_step("Tokenising", len(texts), "texts") as step:
-        for part in tokenise(tokenizer, texts, max_length):
+        for part in tokenise(tokenizer, texts, max_length, pairs):
             largest = max(largest, int(part.token_ids.max(initial=0)))
             check_token_ids(backbone, tokenizer, largest, num_embeddings)
             parts.append(part)
             step.done += len(part.lengths)
     np.save(folder / "token_ids.npy", np.concatenate([part.token_ids for part in parts]))
+    if types := [part.token_types for part in parts if part.token_types is not None]:
+        np.save(folder / TYPES, np.concatenate(types))
     np.save(folder / "offsets.npy", np.cumsum([0, *chain.from_iterable(part.lengths for part in parts)]))
     num_cut = sum(part.num_cut for part in parts)
     facts = {"pad_token_id": choose_pad_token_id(tokenizer), "num_cut": num_cut, "max_token_id": largest}
@@ -130,4 +146,5 @@ def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...], fac
         num_cut=meta.get("num_cut"),
         max_token_id=meta.get("max_token_id"),
         older_fingerprints=() if anew else older,
+        token_types=np.load(folder / TYPES, mmap_mode="r") if (folder / TYPES).is_file() else None,
     )

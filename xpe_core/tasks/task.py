@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from xpe_core.tasks.low_performing import LowPerforming
+from xpe_core.tasks.texts import TextField
 
 if TYPE_CHECKING:
     from xpe_core.data.labelled_data import LabelledData
@@ -44,6 +45,8 @@ class Task(Protocol):
 
     title: ClassVar[str]
     """What people call it."""
+    texts: ClassVar[tuple[TextField, ...]]
+    """The texts of an example in the order in which a tokenizer takes them: one, or a pair."""
     metrics: ClassVar[tuple[str, ...]]
     """Names in `METRICS` that every run is scored by; the first one selects."""
 

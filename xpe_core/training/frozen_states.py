@@ -91,7 +91,9 @@ def compute_states(pack: Pack, data: TokenisedData, rows: np.ndarray) -> np.ndar
     def compute(batch: slice) -> None:
         chosen = order[batch]
         token_ids = data.pad(rows[chosen])[None].to(pack.device)  # [1, B, T]
-        states[chosen] = pack.read(Insertion(), token_ids, lengths[chosen], 1)[0].cpu().numpy()
+        types = data.pad_types(rows[chosen])
+        types = None if types is None else types[None].to(pack.device)
+        states[chosen] = pack.read(Insertion(), token_ids, lengths[chosen], 1, types)[0].cpu().numpy()
 
     run_in_batches(lengths[order], compute, pack.device)
     return states

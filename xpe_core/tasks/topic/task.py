@@ -6,9 +6,10 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, ClassVar
 
-from xpe_core.errors import InputError
+from xpe_core.tasks.classes import check_classes
 from xpe_core.tasks.low_performing import LowPerforming
 from xpe_core.tasks.task import Figure, Published
+from xpe_core.tasks.texts import TEXT, TextField
 
 if TYPE_CHECKING:
     from xpe_core.data.labelled_data import LabelledData
@@ -20,6 +21,7 @@ class TopicTask:
     """See `Task`."""
 
     title: ClassVar[str] = "topic classification"
+    texts: ClassVar[tuple[TextField, ...]] = (TEXT,)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
     data_sets: ClassVar[Mapping[str, str]] = {
         "sib200": "SIB-200 holds sentences out of news, travel guides and children's books, each with one of seven "
@@ -31,17 +33,7 @@ class TopicTask:
         self, data: "LabelledData", train: Collection[str], validation: Iterable[str], test: Iterable[str]
     ) -> None:
         """Raise InputError where a language lacks a split it needs, or is scored on labels training never saw."""
-        seen: set[str] = set().union(*(data.labels_of(language, "train") for language in train))
-        for split, languages in (("train", train), ("validation", validation), ("test", test)):
-            for language in languages:
-                labels = data.labels_of(language, split)
-                if not labels:
-                    raise InputError(f"dataset {data.name}: language {language!r} has no {split} split")
-                if labels - seen:
-                    raise InputError(
-                        f"dataset {data.name}: label {min(labels - seen)!r} of {language} ({split}) stands in no train "
-                        f"split of the source languages {', '.join(train)}; they have {', '.join(sorted(seen))}"
-                    )
+        check_classes(data, train, validation, test)
 
     def low_performing(self) -> LowPerforming | None:
         """Return the languages below 60 % where all of XLM-R large is trained on SIB-200 (arXiv:2508.10352)."""

@@ -1,0 +1,1 @@
+"""Natural language inference: one label a pair of texts."""
