@@ -9,7 +9,7 @@ R runs, B examples of each, P virtual tokens, T text tokens, H hidden size, C cl
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from xpe_core.backbones.backbone import Backbone
+from xpe_core.backbones.backbone_dropout import BackboneDropout
 from xpe_core.backbones.insertion import Insertion
 from xpe_core.backbones.shape import Shape
 from xpe_core.config import SHARED_FIELDS, RunConfig
+from xpe_core.dropout import NO_DROPOUT, Dropout, Masks, draw_mask, draw_seeds
 from xpe_core.errors import InputError
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.readout import Readout
@@ -36,26 +38,6 @@ _MODULES = threading.Lock()
 
 Parameters = dict[str, Tensor]
 """Parameters of several runs by name, each [R, ...]."""
-Masks = Sequence[Tensor]
-"""What dropout multiplies its inputs with: 0, or 1 / (1 - probability); none in evaluation."""
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """The masks of one training step, each [R, B, ...]; none where nothing is dropped in any run."""
-
-    tuning: Masks = ()
-    readout: Masks = ()
-    seeds: Tensor | None = None
-    """[R, B]: what layers of the backbone draw their dropout from."""
-
-    def take(self, runs: slice, examples: slice) -> "Dropout":
-        """Return those of some runs and examples."""
-        tuning, readout = ([mask[runs, examples] for mask in masks] for masks in (self.tuning, self.readout))
-        return Dropout(tuning, readout, None if self.seeds is None else self.seeds[runs, examples])
-
-
-NO_DROPOUT = Dropout()
 
 
 class Pack:
@@ -98,11 +80,19 @@ class Pack:
         def draw(part: Tuning | Readout) -> Masks:
             rates = [part.dropout_rate(self.configs[run]) for run in runs]
             shapes = part.mask_shapes(config, num_examples, shape) if any(rates) else []
-            return [_draw_mask(shape, rates, streams) for shape in shapes]
+            return [draw_mask(shape, rates, streams) for shape in shapes]
 
         tuning, readout = draw(self.tuning), draw(self.readout)
-        needs_seeds = self.tuning.drops_in_layers and any(self.tuning.dropout_rate(self.configs[run]) for run in runs)
-        return Dropout(tuning, readout, _draw_seeds(num_examples, streams) if needs_seeds else None)
+        rates = [self.tuning.dropout_rate(self.configs[run]) * self.tuning.drops_in_layers for run in runs]
+        seeds = draw_seeds(num_examples, rates, streams) if any(rates) else None
+        return Dropout(tuning, readout, seeds, self._draw_backbone(num_examples, streams))
+
+    def _draw_backbone(self, num_examples: int, streams: Sequence[torch.Generator]) -> BackboneDropout | None:
+        """Draw what the backbone drops in one training step of runs with these streams."""
+        if not (rate := self.configs[0].training.backbone_dropout):
+            return None
+        seeds = draw_seeds(num_examples, [rate] * len(streams), streams)
+        return BackboneDropout(rate, seeds, seeds[:, 0])
 
     def dropout_states(self) -> dict[str, Tensor]:
         """Return where every run's stream of dropout masks stands, for a checkpoint."""
@@ -117,7 +107,8 @@ class Pack:
         """Return what `runs`, whose `parameters` are given, put into the backbone."""
         name = self.configs[0].tuning.tuning
         output = _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, dropout.tuning)
-        return self.tuning.insert(output, [self.configs[run] for run in runs], dropout.seeds)
+        insertion = self.tuning.insert(output, [self.configs[run] for run in runs], dropout.seeds)
+        return replace(insertion, dropout=dropout.backbone)
 
     def outputs(
         self,
@@ -219,10 +210,20 @@ def rate_and_decay(name: str, config: RunConfig) -> tuple[float, float]:
     return (tuning if part == config.tuning.tuning else readout).rate_and_decay(parameter, config)
 
 
+def trains_on_states(config: RunConfig) -> bool:
+    """Return whether a text's states are the same in all training steps, and are computed once."""
+    return not find_parts(config)[0].inserts and not config.training.backbone_dropout
+
+
 def check_config(config: RunConfig, shape: Shape) -> None:
     """Raise InputError where a run cannot be built on a backbone of this shape."""
     tuning, _ = find_parts(config)
     tuning.check(config, shape)
+    if config.training.backbone_dropout and not shape.drops:
+        raise InputError(
+            f"backbone_dropout={config.training.backbone_dropout:g}: must be 0 with {shape.name}, whose dropout cannot "
+            "be drawn for each run"
+        )
     num_tokens, max_length = tuning.num_tokens(config), config.data.max_length
     if num_tokens + max_length > shape.max_positions:
         raise InputError(
@@ -256,26 +257,6 @@ def _call_stacked(module: nn.Module, prefix: str, parameters: Parameters, *input
     with _MODULES:
         stacked: Output = vmap(call)(own, *inputs)
     return stacked
-
-
-def _draw_mask(shape: tuple[int, ...], rates: Sequence[float], generators: Sequence[torch.Generator]) -> Tensor:
-    """Return a dropout mask [R, *shape]: per run 0 at its `rate` of the numbers, 1 / (1 - rate) at the others.
-
-    Each run's numbers come from its own generator, so that they do not depend on who else is trained.
-    """
-    mask = torch.ones((len(rates), *shape), device=generators[0].device)
-    for index, (rate, generator) in enumerate(zip(rates, generators, strict=True)):
-        if rate:
-            mask[index].bernoulli_(1 - rate, generator=generator).div_(1 - rate)
-    return mask
-
-
-def _draw_seeds(num_examples: int, generators: Sequence[torch.Generator]) -> Tensor:
-    """Return one seed an example of each run [R, B], from the run's own generator."""
-    device = generators[0].device
-    size, most = (num_examples,), 2**31 - 1
-    rows = [torch.randint(most, size, generator=one, device=device, dtype=torch.int32) for one in generators]
-    return torch.stack(rows)
 
 
 def _average(hidden: Tensor, mask: Tensor | None) -> Tensor:

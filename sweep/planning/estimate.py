@@ -21,7 +21,7 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
-from xpe_core.pack import Pack, count_tokens, find_parts, reads
+from xpe_core.pack import Pack, count_tokens, reads, trains_on_states
 from xpe_core.training.frozen_states import compute_states
 from xpe_core.training.meter import count_operations
 from xpe_core.training.training import Training
@@ -94,7 +94,7 @@ def _cost(
     validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
     _, _, validation = forward(validated, "validation", config.training.max_validation_examples)
     test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)[2] if is_tested else 0.0
-    if not find_parts(config)[0].inserts:  # every text goes through the backbone once, whatever is trained on it
+    if trains_on_states(config):  # every text goes through the backbone once, whatever is trained on it
         return config.training.max_steps, seen * mean_tokens, once + validation + test
     operations = 2 * once * seen / num_examples + validation * -(-config.training.max_steps // eval_steps) + test
     return config.training.max_steps, seen * mean_tokens, operations
@@ -111,7 +111,7 @@ def measure_rate(plan: Plan, share: Share) -> float:
             "no node that is up can hold a trial, so nothing can be measured: state a rate with --tflops, such as "
             "--tflops 60 for half of what an A100 does in float16"
         )
-    config = max(plan.sweep.corners, key=lambda corner: find_parts(corner)[0].inserts)  # the first that inserts
+    config = min(plan.sweep.corners, key=trains_on_states)  # the first that needs the backbone in a step
     runs = plan.runs[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
     data = ray.put(plan.data.in_memory())
     remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
@@ -128,7 +128,7 @@ def _measure_rate(
     backbone = load_backbone(short.backbone, "cuda" if share.gpus else "cpu")
     packed = [short.with_seed(run.seed) for run in runs]
     pack = Pack(backbone, packed, len(data.label_names))
-    if not pack.tuning.inserts:
+    if trains_on_states(short):
         return _measure_states(pack, data, share)
     training = Training(pack, data)
     training.advance(0)  # the first step takes memory and reads caches

@@ -1,5 +1,6 @@
 """A pack's forward pass: what a run sees, and what it does not."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -177,11 +178,13 @@ OTHER: dict[str, Any] = {
     "encoder_num_heads": 4,
     "encoder_input_size": 16,
     "optimizer": "adafactor",
+    "backbone_dropout": 0.1,
     "batch_size": 4,
     "max_steps": 61,
     "eval_steps": 10,
     "max_validation_examples": 3,
     "max_length": 15,
+    "max_train_examples": 5,
     "precision": "bfloat16",
     "pooling": "first",
 }
@@ -202,6 +205,36 @@ def test_what_a_pack_shares_is_all_covered_here() -> None:
 def test_runs_may_differ_in_rates_and_dropout(config: RunConfig) -> None:
     other = {"learning_rate": 0.1, "head_dropout": 0.3, "max_grad_norm": 2.0, "schedule": "linear", "patience": 3}
     assert len(build_pack([config, RunConfig(**{**config.values, **other})]).configs) == 2
+
+
+def test_a_run_that_drops_nothing_in_layers_draws_the_same_beside_one_that_does(config: RunConfig) -> None:
+    values = {name: value for name, value in config.values.items() if name in ("backbone", "dataset", "max_length")}
+    still = RunConfig(**values, tuning="lora", head_dropout=0.3)
+    packs = [build_pack([still]), build_pack([still, still.with_values(lora_dropout=0.2, seed=2)])]
+    for _ in range(3):
+        alone, together = (pack.draw_dropout(range(len(pack.configs)), 4) for pack in packs)
+        assert all(torch.equal(one[0], other[0]) for one, other in zip(alone.readout, together.readout, strict=True))
+    assert alone.seeds is None and together.seeds is not None and bool(together.seeds[1].any())
+
+
+def test_dropout_of_the_backbone_changes_no_other_masks_of_a_step_and_differs_by_step(config: RunConfig) -> None:
+    rates = {"encoder_dropout": 0.2, "head_dropout": 0.5}
+    plain, dropping = (build_pack([config.with_values(**rates, backbone_dropout=rate)]) for rate in (0.0, 0.1))
+    first, second = plain.draw_dropout([0], 4), dropping.draw_dropout([0], 4)
+    for masks, others in ((first.tuning, second.tuning), (first.readout, second.readout)):
+        assert masks and all(map(torch.equal, masks, others))
+    next_step = dropping.draw_dropout([0], 4)
+    assert first.backbone is None and second.backbone is not None and next_step.backbone is not None
+    assert second.backbone.rate == 0.1
+    assert not torch.equal(second.backbone.seeds, next_step.backbone.seeds)
+
+
+def test_a_backbone_whose_dropout_cannot_be_drawn_is_refused_in_a_sentence(config: RunConfig) -> None:
+    shape = replace(load_backbone(config.backbone).shape, name="tiny", drops=False)
+    check_config(config, shape)
+    expected = "backbone_dropout=0.1: must be 0 with tiny, whose dropout cannot be drawn for each run"
+    with pytest.raises(InputError, match=f"^{expected}$"):
+        check_config(config.with_values(backbone_dropout=0.1), shape)
 
 
 def test_streams_of_a_seed_are_told_apart_and_never_change() -> None:

@@ -26,6 +26,7 @@ from transformers import (
 
 from xpe_core.backbones.files import find_folder, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
+from xpe_core.backbones.hub_dropout import reaches_dropout
 from xpe_core.backbones.hub_model import HubModel
 from xpe_core.backbones.insertion import NOTHING, Insertion
 from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
@@ -35,7 +36,7 @@ from xpe_core.steps import long_step
 
 
 class Backbone(nn.Module):
-    """A frozen encoder: no weight has a gradient, and dropout is off whatever mode is asked for."""
+    """A frozen encoder: no weight has a gradient, and it drops what an insertion says, whatever mode is asked for."""
 
     def __init__(self, name: str, model: PreTrainedModel) -> None:
         """Freeze `model` in place and drop its pooler."""
@@ -172,7 +173,8 @@ def find_module_names(name: str) -> dict[str, str]:
 
 def measure(name: str, model: PreTrainedModel) -> Shape:
     """Return the sizes of a model."""
-    return Shape(name, model.config.hidden_size, count_positions(model), measure_linears(model))
+    drops = can_encode(model) or reaches_dropout(model)
+    return Shape(name, model.config.hidden_size, count_positions(model), measure_linears(model), drops)
 
 
 def count_embeddings(name: str) -> int | None:

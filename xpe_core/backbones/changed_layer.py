@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xpe_core.backbones.backbone_dropout import LayerPlaces, attend_at, drop_at
 from xpe_core.backbones.counted_dropout import drop
 from xpe_core.backbones.insertion import Delta
 from xpe_core.backbones.layer import Layer
@@ -18,11 +19,17 @@ ROLES = ("query", "key", "value", "attention_output", "up", "down")
 
 
 def run_changed_layer(
-    layer: Layer, hidden: Tensor, num_queried: int, bias: Tensor | None, num_heads: int, deltas: Mapping[str, Delta]
+    layer: Layer,
+    hidden: Tensor,
+    num_queried: int,
+    bias: Tensor | None,
+    num_heads: int,
+    deltas: Mapping[str, Delta],
+    places: LayerPlaces | None = None,
 ) -> Tensor:
     """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H].
 
-    `bias` [S, 1, 1, L] is added to the scores; `deltas` are by role.
+    `bias` [S, 1, 1, L] is added to the scores; `deltas` are by role; `places` are where the layer drops, if it does.
     """
     size = hidden.shape[-1]
     queried = hidden if num_queried == hidden.shape[1] else hidden[:, :num_queried]
@@ -34,14 +41,23 @@ def run_changed_layer(
         for (role, weight, bias_of, scale) in zip(inputs, weights, biases, (layer.query_scale, 1.0, 1.0), strict=True)
     ]
     query, key, value = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in projected)
-    if bias is not None:
-        bias = bias.expand(-1, num_heads, query.shape[2], -1)
-    attended = functional.scaled_dot_product_attention(query, key, value, bias, scale=1.0).transpose(1, 2).flatten(2)
-    mixed = _run(layer.attention_out, layer.attention_out_bias, attended, deltas.get("attention_output")) + queried
+    attended = _attend(query, key, value, bias, places).transpose(1, 2).flatten(2)
+    added = _run(layer.attention_out, layer.attention_out_bias, attended, deltas.get("attention_output"))
+    mixed = drop_at(places.attention_output if places else None, added) + queried
     mixed = functional.layer_norm(mixed, [size], *layer.attention_norm)
     wide = functional.gelu(_run(layer.widen, layer.widen_bias, mixed, deltas.get("up")))
-    out = _run(layer.narrow, layer.narrow_bias, wide, deltas.get("down")) + mixed
+    added = _run(layer.narrow, layer.narrow_bias, wide, deltas.get("down"))
+    out = drop_at(places.output if places else None, added) + mixed
     return functional.layer_norm(out, [size], *layer.out_norm)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, places: LayerPlaces | None) -> Tensor:
+    """Return [S, A, Q, D] of queries [S, A, Q, D], keys and values [S, A, L, D]."""
+    if places:
+        return attend_at(places.attention, query, key, value, bias, 1.0)
+    if bias is not None:
+        bias = bias.expand(-1, query.shape[1], query.shape[2], -1)
+    return functional.scaled_dot_product_attention(query, key, value, bias, scale=1.0)
 
 
 def change_linear(

@@ -38,7 +38,7 @@ def drop(inputs: Tensor, dropout: LayerDropout) -> Tensor:
     num_examples = dropout.seeds.shape[1]
     if len(inputs) != dropout.seeds.numel():
         return inputs
-    seeds = _mix(dropout.seeds.flatten() ^ dropout.salt)
+    seeds = mix(dropout.seeds.flatten() ^ dropout.salt)
     dropped: Tensor = _Drop.apply(inputs, seeds, dropout.rates.repeat_interleave(num_examples))
     return dropped
 
@@ -47,7 +47,7 @@ def draw_keep(shape: torch.Size, seeds: Tensor, rates: Tensor, dtype: torch.dtyp
     """Return a mask [S, L, I]: 0, or 1 / (1 - rate)."""
     _, num_tokens, size = shape
     indices = torch.arange(num_tokens * size, dtype=torch.int32, device=seeds.device).view(num_tokens, size)
-    hashes = _mix(_mix(indices) ^ seeds[:, None, None])
+    hashes = mix(mix(indices) ^ seeds[:, None, None])
     limits = (rates * 2**BITS).to(torch.int32)[:, None, None]
     keep = (hashes >> (32 - BITS) & (2**BITS - 1)) >= limits
     return keep.to(dtype) / (1 - rates)[:, None, None].to(dtype)
@@ -71,8 +71,8 @@ class _Drop(torch.autograd.Function):
         return gradient * draw_keep(gradient.shape, seeds, rates, gradient.dtype), None, None
 
 
-def _mix(values: Tensor) -> Tensor:
-    """Return a hash of int32 values, each by itself."""
+def mix(values: Tensor) -> Tensor:
+    """Return hashes of int32 values, each by itself."""
     values = values ^ _shift(values, 16)
     values = values * FIRST
     values = values ^ _shift(values, 15)

@@ -17,10 +17,12 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from xpe_core.backbones.backbone_dropout import EMBEDDINGS, drop_at
 from xpe_core.backbones.changed_layer import mask_scores, run_changed_layer
 from xpe_core.backbones.cpu_attention import append_column, attend, differentiate_attention, join_heads, split_heads
+from xpe_core.backbones.dropped_layer import DroppedLayer
 from xpe_core.backbones.insertion import NOTHING, Insertion
-from xpe_core.backbones.layer import Layer
+from xpe_core.backbones.layer import Layer, differentiate_norm
 from xpe_core.backbones.packed_layer import PackedLayer, can_pack
 
 MODEL_TYPES = ("bert", "camembert", "roberta", "xlm-roberta")
@@ -54,15 +56,21 @@ class FrozenEncoder:
         `mask` is [S, L], 0 at padding, or None where there is none; tokens of `insertion` are in the embeddings.
         """
         hidden = self._embeddings(inputs_embeds=embeddings).to(self.dtype)
-        on_cpu = hidden.device.type == "cpu"
-        packed = self._pack() if on_cpu and torch.is_inference_mode_enabled() else []
+        on_cpu, dropout = hidden.device.type == "cpu", insertion.dropout
+        if dropout is not None:
+            hidden = drop_at(dropout.at(EMBEDDINGS), hidden)
+        packed = self._pack() if on_cpu and torch.is_inference_mode_enabled() and dropout is None else []
         changes = insertion.by_layer()
         needs_bias = mask is not None and (changes or not on_cpu)
         bias = mask_scores(mask, self.dtype, MASKED) if mask is not None and needs_bias else None
         for number, layer in enumerate(self._layers):
             num_queried = 1 if only_first and number == len(self._layers) - 1 else hidden.shape[1]
-            if change := changes.get(number):
-                hidden = run_changed_layer(layer, hidden, num_queried, bias, self.num_heads, change)
+            places = None if dropout is None else dropout.in_layer(number)
+            change = changes.get(number)
+            if change or (places and not on_cpu):
+                hidden = run_changed_layer(layer, hidden, num_queried, bias, self.num_heads, change or {}, places)
+            elif places:
+                hidden = DroppedLayer.apply(hidden, layer, mask, self.num_heads, num_queried, places)
             elif packed:
                 hidden = packed[number](hidden, mask, self.num_heads, num_queried)
             elif on_cpu:
@@ -157,11 +165,11 @@ class _CpuLayer(torch.autograd.Function):
         query, key, value, weights, attended, sums, *rest = ctx.saved_tensors
         mixed, mixed_mean, mixed_scale, wide, out, out_mean, out_scale = rest
         layer, num_heads, size = ctx.layer, ctx.num_heads, ctx.shape[-1]
-        of_out = _differentiate_norm(gradient.flatten(0, 1), out, out_mean, out_scale, layer.out_norm)
+        of_out = differentiate_norm(gradient.flatten(0, 1), out, out_mean, out_scale, layer.out_norm)
         of_wide = torch.mm(of_out, layer.narrow)
         torch.ops.aten.gelu_backward.grad_input(of_wide, wide, grad_input=of_wide)
         of_normed = of_out.addmm_(of_wide, layer.widen)
-        of_mixed = _differentiate_norm(of_normed, mixed, mixed_mean, mixed_scale, layer.attention_norm)
+        of_mixed = differentiate_norm(of_normed, mixed, mixed_mean, mixed_scale, layer.attention_norm)
         of_attended = torch.mm(of_mixed, layer.attention_out)
         of_query, *of_key_value = differentiate_attention(
             of_attended, query, key, value, weights, attended, sums, ctx.is_padded
@@ -173,15 +181,6 @@ class _CpuLayer(torch.autograd.Function):
         of_queried = of_mixed.addmm_(join_heads([of_query], num_heads), layer.projection[:size])
         of_hidden[:, : query.shape[1]] += of_queried.unflatten(0, (ctx.shape[0], -1))
         return of_hidden, None, None, None, None
-
-
-def _differentiate_norm(
-    gradient: Tensor, values: Tensor, mean: Tensor, scale: Tensor, norm: tuple[Tensor, Tensor, float]
-) -> Tensor:
-    """Return the gradient of a layer norm's input."""
-    weight, bias, _ = norm
-    shape, wanted = [values.shape[-1]], [True, False, False]
-    return torch.ops.aten.native_layer_norm_backward(gradient, values, shape, mean, scale, weight, bias, wanted)[0]
 
 
 def _read_layer(layer: Any, dtype: torch.dtype) -> Layer:

@@ -8,12 +8,14 @@ S = R * B sequences, L tokens, H hidden size.
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from xpe_core.backbones.changed_layer import change_linear
+from xpe_core.backbones.hub_dropout import HubDropout, make_places
 from xpe_core.backbones.insertion import NOTHING, Insertion
 from xpe_core.backbones.shape import find_linears
 
@@ -23,6 +25,7 @@ class HubModel:
 
     def __init__(self, model: PreTrainedModel) -> None:
         """Put a hook on every linear layer that has a role."""
+        make_places(model)
         self._model = model
         self._pass = threading.local()
         for name, (_, linear) in find_linears(model).items():
@@ -49,7 +52,7 @@ class HubModel:
         mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
         self._pass.insertion = insertion
         try:
-            with mixed:
+            with mixed, nullcontext() if insertion.dropout is None else HubDropout(insertion.dropout):
                 hidden: Tensor = self._model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
         finally:
             self._pass.insertion = NOTHING

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from xpe_core.backbones.backbone_dropout import BackboneDropout
 from xpe_core.backbones.counted_dropout import LayerDropout
 
 
@@ -56,15 +57,20 @@ class Insertion:
     """[R, B, P, H] or [R, 1, P, H]: embeddings before the text."""
     deltas: Mapping[str, Delta] = field(default_factory=dict)
     """By `layer.role`, such as `3.query`: what is added to a linear layer."""
+    dropout: BackboneDropout | None = None
+    """What the backbone drops; None in evaluation, and where it drops nothing."""
 
     @property
     def num_runs_in_layers(self) -> int:
         """R of what is put into the layers; 1 where nothing is."""
+        if self.dropout is not None:
+            return len(self.dropout.seeds)
         return max((delta.num_runs for delta in self.deltas.values()), default=1)
 
     def take_layers(self, run: int) -> "Insertion":
         """Return what is put into the layers in one run, with R = 1."""
-        return Insertion(deltas={name: delta.take(run) for name, delta in self.deltas.items()})
+        deltas = {name: delta.take(run) for name, delta in self.deltas.items()}
+        return Insertion(deltas=deltas, dropout=self.dropout and self.dropout.take(slice(run, run + 1)))
 
     def by_layer(self) -> dict[int, dict[str, Delta]]:
         """Return the deltas by the number of the layer, then by role."""

@@ -1,7 +1,8 @@
-"""The weights of one frozen layer of a BERT-shaped encoder."""
+"""The weights of one frozen layer of a BERT-shaped encoder, and the gradient of its norms."""
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,12 @@ class Layer:
     narrow: Tensor
     narrow_bias: Tensor
     out_norm: tuple[Tensor, Tensor, float]
+
+
+def differentiate_norm(
+    gradient: Tensor, values: Tensor, mean: Tensor, scale: Tensor, norm: tuple[Tensor, Tensor, float]
+) -> Tensor:
+    """Return the gradient of a layer norm's input."""
+    weight, bias, _ = norm
+    shape, wanted = [values.shape[-1]], [True, False, False]
+    return torch.ops.aten.native_layer_norm_backward(gradient, values, shape, mean, scale, weight, bias, wanted)[0]

@@ -18,6 +18,8 @@ class Shape:
     """Most tokens of prompt and text together."""
     linears: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Numbers in and out of the blocks' linear layers, by `layer.role`, such as `3.query`, in the model's order."""
+    drops: bool = True
+    """Whether the dropout that the model has of its own can be drawn for each run."""
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from xpe_core.backbones.insertion import Insertion
 from xpe_core.data.tokens import TokenisedData
-from xpe_core.pack import NO_DROPOUT, Dropout, Pack, Parameters
+from xpe_core.dropout import NO_DROPOUT, Dropout
+from xpe_core.pack import Pack, Parameters, trains_on_states
 from xpe_core.training.frozen_states import FrozenStates
 
 
@@ -18,16 +19,17 @@ class Outputs:
     def __init__(self, pack: Pack, data: TokenisedData) -> None:
         """Nothing is computed yet."""
         self._pack, self._data = pack, data
+        self._trains_on_states = trains_on_states(pack.configs[0])
         self._states = None if pack.tuning.inserts else FrozenStates(pack, data)
 
     @property
-    def from_states(self) -> bool:
-        """Whether no pass of the backbone is needed, once the states of the rows are there."""
-        return self._states is not None
+    def trains_on_states(self) -> bool:
+        """Whether a training step needs no pass of the backbone, once the states of the rows are there."""
+        return self._trains_on_states
 
-    def prepare(self, rows: np.ndarray) -> None:
+    def prepare(self, rows: np.ndarray, in_training: bool = False) -> None:
         """Compute the states of rows that will be asked for, all at once; does nothing where the backbone is needed."""
-        if self._states is not None:
+        if self._states is not None and (self._trains_on_states or not in_training):
             self._states.take(rows)
 
     def __call__(
@@ -43,7 +45,7 @@ class Outputs:
         `width` is that of the padded texts (default: the longest).
         """
         pack, data = self._pack, self._data
-        if self._states is not None:
+        if self._states is not None and insertion.dropout is None:
             num_runs = len(next(iter(parameters.values())))
             return pack.answer(parameters, self._states.take(rows).expand(num_runs, -1, -1), dropout.readout)
         token_ids = data.pad(rows.ravel(), width).unflatten(0, rows.shape).to(pack.device)  # [R, B, T]

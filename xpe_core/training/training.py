@@ -72,7 +72,7 @@ class Training:
         self._optimizer = StackedOptimizer(model.parameters, model.configs)
         self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
         self._outputs = Outputs(model, data)
-        self._outputs.prepare(np.concatenate([run.rows for run in self._runs]))
+        self._outputs.prepare(np.concatenate([run.rows for run in self._runs]), in_training=True)
         self._passes = Passes(model.device, model.num_tokens)
 
     @property
@@ -180,7 +180,7 @@ class Training:
             gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
             return losses.detach(), dict(zip(parameters, gradients, strict=True))
 
-        cut = cut_nothing if self._outputs.from_states else self._passes.run
+        cut = cut_nothing if self._outputs.trains_on_states else self._passes.run
         done = cut(data.lengths[indices], differentiate)
         gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
         losses = torch.zeros(len(model.configs), device=model.device)
@@ -192,7 +192,7 @@ class Training:
         norms = self._optimizer.step(gradients, self._progress.step + 1, self._progress.is_sound(losses))
         self._progress.record(losses, norms)
         for part, _ in done:
-            self._work.count(model, data.lengths[indices[part.runs, part.examples]], not self._outputs.from_states)
+            self._work.count(model, data.lengths[indices[part.runs, part.examples]], not self._outputs.trains_on_states)
 
 
 def _catch_up(active: Sequence[RunProgress], progress: PackProgress) -> None:

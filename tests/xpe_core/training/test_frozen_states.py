@@ -112,3 +112,28 @@ def test_data_of_which_rows_were_left_out_have_states_of_their_own(config: RunCo
     split_ids[rows[::2]] = -1
     fewer = replace(data, split_ids=split_ids)
     torch.testing.assert_close(FrozenStates(pack, fewer).take(rows[1::2]), whole[1::2], atol=1e-5, rtol=0)
+
+
+def test_training_with_dropout_in_the_backbone_takes_no_states_and_testing_does(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropping = config.with_values(backbone_dropout=0.3)
+    found, reports, scores = train_and_test(dropping)
+    assert reports[-1].work.num_operations > 0
+    plain, _, _ = train_and_test(config)
+    assert not torch.equal(found["head.dense.weight"], plain["head.dense.weight"])
+    pack, data = build(dropping)
+    pack.parameters.update(found)
+    monkeypatch.setattr(NoTuning, "inserts", True)
+    for own, other in zip(scores, evaluate(pack, data, "test", LANGUAGES), strict=True):
+        assert [score.score_sums for score in own] == [score.score_sums for score in other]
+        assert [score.loss for score in own] == pytest.approx([score.loss for score in other], abs=1e-5)
+
+
+def test_training_with_dropout_in_the_backbone_computes_no_states_of_the_training_texts(
+    config: RunConfig, own_cache: Path
+) -> None:
+    pack, data = build(config.with_values(backbone_dropout=0.3))
+    list(train(pack, data))
+    kept = sum(len(np.load(file)) for file in (own_cache / "states").glob(f"*/{FILE}"))
+    assert kept == len(data.select(LANGUAGES[:2], "validation"))

@@ -9,8 +9,11 @@ import torch
 
 from tests.making.encoders import build_deberta
 from tests.xpe_core.training.test_training import train_pack
-from xpe_core.backbones.backbone import load_tokenizer
+from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.config import RunConfig
+from xpe_core.data.tokens import load_tokens
+from xpe_core.pack import Pack
+from xpe_core.training.training import Training
 from xpe_core.tunings import TUNINGS
 
 CASES: dict[str, dict[str, Any]] = {
@@ -41,10 +44,12 @@ def encoder(request: pytest.FixtureRequest, backbone: str, tmp_path: Path) -> st
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("optimizer", ["adafactor", "adamw"])
+@pytest.mark.parametrize("rate", [0.0, 0.2], ids=["no dropout in the backbone", "dropout in the backbone"])
 def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
-    base: dict[str, Any], encoder: str, case: str, optimizer: str
+    base: dict[str, Any], encoder: str, case: str, optimizer: str, rate: float
 ) -> None:
     values = {**{name: base[name] for name in SHARED}, **CASES[case], "pooling": "mean", "optimizer": optimizer}
+    values["backbone_dropout"] = rate
     config = RunConfig(**{**values, "backbone": encoder})
     alone, _, _ = train_pack([config.with_seed(3)])
     pack, _, _ = train_pack([config.with_seed(seed) for seed in (1, 2, 3, 4)])
@@ -54,10 +59,37 @@ def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_batch_in_parts_gives_the_same_weights(base: dict[str, Any], case: str, monkeypatch: Any) -> None:
-    config = RunConfig(**{**{name: base[name] for name in SHARED}, **CASES[case], "backbone": base["backbone"]})
+@pytest.mark.parametrize("rate", [0.0, 0.2], ids=["no dropout in the backbone", "dropout in the backbone"])
+def test_a_batch_in_parts_gives_the_same_weights(
+    base: dict[str, Any], encoder: str, case: str, rate: float, monkeypatch: Any
+) -> None:
+    values = {**{name: base[name] for name in SHARED}, **CASES[case], "backbone_dropout": rate}
+    config = RunConfig(**{**values, "backbone": encoder})
     whole, _, _ = train_pack([config])
     monkeypatch.setattr("xpe_core.training.passes.CPU_POSITIONS", 40)
     parts, _, _ = train_pack([config])
     for name, value in whole.run_parameters(0).items():
         assert (value - parts.run_parameters(0)[name]).abs().max() <= 1e-5, name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_training_with_dropout_in_the_backbone_goes_on_from_a_checkpoint(
+    base: dict[str, Any], encoder: str, case: str
+) -> None:
+    values = {**{name: base[name] for name in SHARED}, **CASES[case], "backbone_dropout": 0.2}
+    config = RunConfig(**{**values, "backbone": encoder, "max_steps": 9, "eval_steps": 9})
+    data = load_tokens(config.source, config.backbone, config.data.max_length)
+
+    def build() -> Training:
+        runs = [config.with_seed(seed) for seed in (1, 2)]
+        return Training(Pack(load_backbone(config.backbone), runs, len(data.label_names)), data)
+
+    whole, left, resumed = build(), build(), build()
+    for _ in range(4):
+        left.advance(0)
+    resumed.restore(left.save())
+    for training in (whole, resumed):
+        while not training.ended:
+            training.advance()
+    for name, value in whole.model.parameters.items():
+        assert torch.equal(value, resumed.model.parameters[name]), name

@@ -1,0 +1,166 @@
+"""One frozen layer of a BERT-shaped encoder on a CPU, with the dropout that the encoder has of its own.
+
+Masks are drawn again for the backward pass. Weights that are dropped no longer sum to 1, so the bias of the values is
+not folded away here.
+
+S sequences, L tokens, Q of them queried, H hidden size, A attention heads, D = H / A.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+from torch.nn import functional
+
+from xpe_core.backbones.backbone_dropout import LayerPlaces, Place
+from xpe_core.backbones.cpu_attention import LARGE, join_heads, split_heads
+from xpe_core.backbones.layer import Layer, differentiate_norm
+
+
+class _Context(FunctionCtx):
+    """What a layer's forward pass keeps for its backward pass."""
+
+    saved_tensors: tuple[Tensor, ...]
+    layer: Layer
+    places: LayerPlaces
+    num_heads: int
+    shape: torch.Size
+
+
+class DroppedLayer(torch.autograd.Function):
+    """The layer for CPUs: buffers are reused, and the scale of what is kept goes into products and sums."""
+
+    @staticmethod
+    def forward(
+        ctx: _Context,
+        hidden: Tensor,
+        layer: Layer,
+        mask: Tensor | None,
+        num_heads: int,
+        num_queried: int,
+        places: LayerPlaces,
+    ) -> Tensor:
+        """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L]."""
+        size = hidden.shape[-1]
+        queried = hidden[:, :num_queried].flatten(0, 1)  # [SQ, H]
+        query, key, value = (
+            split_heads(part, num_heads).flatten(0, 1) for part in _project(hidden, layer, num_queried)
+        )
+        weights, sums = _weigh(query, key, mask, num_heads)
+        weighed = torch.bmm(weights * _draw_for(weights, places, num_heads), value)
+        attended = join_heads([weighed.div_(sums * (1 - places.attention.rate))], num_heads)  # [SQ, H]
+        added = torch.addmm(layer.attention_out_bias, attended, layer.attention_out.T)
+        mixed = _drop_and_add(added, queried, places.attention_output, hidden.shape[0])
+        normed, *mixed_moments = torch.native_layer_norm(mixed, [size], *layer.attention_norm)
+        wide = torch.addmm(layer.widen_bias, normed, layer.widen.T)
+        added = torch.addmm(layer.narrow_bias, functional.gelu(wide), layer.narrow.T)
+        out = _drop_and_add(added, normed, places.output, hidden.shape[0])
+        result, *out_moments = torch.native_layer_norm(out, [size], *layer.out_norm)
+        of_attention = query, key, value, weights, attended, sums
+        ctx.save_for_backward(*of_attention, mixed, *mixed_moments, wide, out, *out_moments)
+        ctx.layer, ctx.places, ctx.num_heads, ctx.shape = layer, places, num_heads, hidden.shape
+        return result.unflatten(0, (hidden.shape[0], -1))
+
+    @staticmethod
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient at `hidden`."""
+        query, key, value, weights, attended, sums, *rest = ctx.saved_tensors
+        mixed, mixed_mean, mixed_scale, wide, out, out_mean, out_scale = rest
+        layer, places, num_heads, size = ctx.layer, ctx.places, ctx.num_heads, ctx.shape[-1]
+        of_out = differentiate_norm(gradient.flatten(0, 1), out, out_mean, out_scale, layer.out_norm)
+        of_wide = torch.mm(_drop(of_out, places.output, ctx.shape[0]), layer.narrow)
+        torch.ops.aten.gelu_backward.grad_input(of_wide, wide, grad_input=of_wide)
+        of_normed = of_out.addmm_(of_wide, layer.widen, alpha=places.output.scale)
+        of_mixed = differentiate_norm(of_normed, mixed, mixed_mean, mixed_scale, layer.attention_norm)
+        of_attended = torch.mm(_drop(of_mixed, places.attention_output, ctx.shape[0]), layer.attention_out)
+        of_attended *= places.attention_output.scale
+        kept = _draw_for(weights, places, num_heads)
+        of_query, *of_key_value = _differentiate_attention(
+            of_attended, query, key, value, weights, attended, sums, kept, 1 - places.attention.rate
+        )
+        if query.shape[1] == ctx.shape[1]:
+            of_projected = join_heads([of_query, *of_key_value], num_heads)
+            return of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape), *[None] * 5
+        of_hidden = torch.mm(join_heads(of_key_value, num_heads), layer.projection[size:]).view(ctx.shape)
+        of_queried = of_mixed.addmm_(join_heads([of_query], num_heads), layer.projection[:size])
+        of_hidden[:, : query.shape[1]] += of_queried.unflatten(0, (ctx.shape[0], -1))
+        return of_hidden, *[None] * 5
+
+
+def _project(hidden: Tensor, layer: Layer, num_queried: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries [S, Q, H], keys and values [S, L, H]; the bias of keys, which shifts all scores alike, is out."""
+    size = hidden.shape[-1]
+    bias = torch.cat([layer.projection_bias[: 2 * size], layer.value_bias])
+    if num_queried == hidden.shape[1]:
+        query, key, value = functional.linear(hidden, layer.projection, bias).chunk(3, dim=-1)
+    else:
+        query = functional.linear(hidden[:, :num_queried], layer.projection[:size], bias[:size])
+        key, value = functional.linear(hidden, layer.projection[size:], bias[size:]).chunk(2, dim=-1)
+    return query, key, value
+
+
+def _weigh(query: Tensor, key: Tensor, mask: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+    """Return exponentials of the scores [SA, Q, L], 0 at padding (`mask` [S, L]), and their sums [SA, Q, 1].
+
+    The greatest score is subtracted only where the sums would come near the ends of float32's range.
+    """
+    seen = None if mask is None else mask.to(query.dtype).repeat_interleave(num_heads, 0)[:, None]  # [SA, 1, L]
+    weights = torch.bmm(query, key.mT).exp_()
+    if seen is not None:
+        weights *= seen
+    sums = weights.sum(-1, keepdim=True)
+    least, greatest = sums.aminmax()
+    if not (least > 1 / LARGE and greatest < LARGE):
+        scores = torch.bmm(query, key.mT)
+        if seen is not None:
+            scores.masked_fill_(seen == 0, -math.inf)
+        weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
+        sums = weights.sum(-1, keepdim=True)
+    return weights, sums
+
+
+def _differentiate_attention(
+    gradient: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    weights: Tensor,
+    attended: Tensor,
+    sums: Tensor,
+    kept: Tensor,
+    share: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of queries [SA, Q, D], keys and values [SA, L, D], given that of the output [SQ, H].
+
+    `kept` [SA, Q, L] is what was dropped, with 0 and 1; `share` is what is kept on average.
+    """
+    num_heads = attended.shape[1] // query.shape[-1]
+
+    def by_head(rows: Tensor) -> Tensor:
+        """Return rows [SQ, ...] of all heads as [SA, Q, ...]."""
+        return split_heads(rows.unflatten(0, (-1, query.shape[1])), num_heads).flatten(0, 1)
+
+    of_sums = by_head((gradient * attended).unflatten(-1, (num_heads, -1)).sum(-1)).div_(sums).neg_()
+    of_weighed = by_head(gradient).div_(sums * share)
+    of_scores = torch.bmm(of_weighed, value.mT).mul_(kept).add_(of_sums).mul_(weights)
+    of_value = torch.bmm(kept.mul_(weights).mT, of_weighed)
+    return torch.bmm(of_scores, key), torch.bmm(of_scores.mT, query), of_value
+
+
+def _drop_and_add(added: Tensor, rows: Tensor, place: Place, num_sequences: int) -> Tensor:
+    """Return rows [SQ, H] with what is kept of `added` [SQ, H]."""
+    kept = place.draw((num_sequences, len(rows) // num_sequences, rows.shape[1]), rows.dtype).flatten(0, 1)
+    return torch.addcmul(rows, added, kept, value=place.scale, out=kept)
+
+
+def _drop(rows: Tensor, place: Place, num_sequences: int) -> Tensor:
+    """Return what is kept of rows [SQ, H], not scaled."""
+    shape = num_sequences, len(rows) // num_sequences, rows.shape[1]
+    return place.draw(shape, rows.dtype).flatten(0, 1).mul_(rows)
+
+
+def _draw_for(weights: Tensor, places: LayerPlaces, num_heads: int) -> Tensor:
+    """Return what is kept of attention's weights [SA, Q, L]."""
+    shape = len(weights) // num_heads, num_heads, *weights.shape[1:]
+    return places.attention.draw(shape, weights.dtype).flatten(0, 1)
