@@ -25,6 +25,7 @@ IDS = {
     "sib200-e5": ("0930ba6e68bc0762", "2008430f86e504a1", "1c48c84df5752f8f"),
     "sib200-dual": ("9553f179c5023ff6", "bd3ec5de4c133da1", "c7cc4a9947c9a01c"),
     "table1": ("bebd745f070b7d6c", "a5408f854ba20ce3", "a4b7579af0cf6aef"),
+    "nli-e5": ("fc40d2a769718dba", "9e5b7d6a5e1f3f50", "157b545b12f4e188"),
     "table1-e5": ("0d8c6c70f5b432b4", "53af1696bd0531e6", "5a93a3f53d91d8c2"),
 }
 """Of each shipped experiment, as it was when YAML's guesses decided: the first corner, all corners, all runs.

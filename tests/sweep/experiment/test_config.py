@@ -18,7 +18,7 @@ def write_experiment(folder: Path, **values: Any) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "sib200-e5", "sib200-dual", "table1", "table1-e5"])
+@pytest.mark.parametrize("name", ["quickstart", "sib200-e5", "sib200-dual", "table1", "table1-e5", "nli-e5"])
 def test_every_shipped_experiment_is_valid(name: str) -> None:
     assert load_experiment(name)[0] == name
 
@@ -151,7 +151,7 @@ def test_a_mistake_in_a_set_value_is_said(tmp_path: Path, override: str, message
 
 
 def test_an_unknown_experiment_is_refused_with_what_is_shipped() -> None:
-    with pytest.raises(InputError, match="unknown experiment 'quikstart'; shipped are quickstart, sib200-dual"):
+    with pytest.raises(InputError, match="unknown experiment 'quikstart'; shipped are nli-e5, quickstart, sib200-dual"):
         load_experiment("quikstart")
 
 
