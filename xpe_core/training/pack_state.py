@@ -83,6 +83,7 @@ class RunProgress:
     rows: np.ndarray
     """Of the data, what it trains on."""
     batches: Iterator[np.ndarray]
+    run_id: str
     state: str = "training"
     error: str | None = None
     num_steps: int = 0
@@ -105,7 +106,7 @@ class RunProgress:
     def report(self) -> RunReport:
         """Return what others need to know."""
         return RunReport(
-            run_id=self.config.run_id,
+            run_id=self.run_id,
             seed=self.config.seed,
             state=self.state,
             error=self.error,

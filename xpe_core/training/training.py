@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 import safetensors.torch
@@ -29,6 +29,7 @@ from xpe_core.pack import Pack, Parameters
 from xpe_core.seeds import stream_seed
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
+from xpe_core.training.further import Further, place_parameters
 from xpe_core.training.meter import Work
 from xpe_core.training.optimizers import StackedOptimizer
 from xpe_core.training.outputs import Outputs
@@ -55,15 +56,27 @@ def train(model: Pack, data: TokenisedData, selection_languages: Sequence[str] |
 class Training:
     """A pack's training, that can be left at any step and taken up again."""
 
-    def __init__(self, model: Pack, data: TokenisedData, selection_languages: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        model: Pack,
+        data: TokenisedData,
+        selection_languages: Sequence[str] | None = None,
+        further: Sequence[Further] | None = None,
+    ) -> None:
         """Stand before the first step; InputError where the runs have no epochs in common.
 
         `selection_languages` are what `selection_accuracy` averages over (default: each run's own source languages). A
-        run whose loss or gradient is not finite is marked failed with its step, and the others go on.
+        run whose loss or gradient is not finite is marked failed with its step, and the others go on. With `further`,
+        one a run, the runs are trained on a language each, and start where that says.
         """
         self.model, self.data = model, data
         self._selection_languages = selection_languages
-        self._runs = [_start_run(index, config, data) for index, config in enumerate(model.configs)]
+        if further is not None:
+            place_parameters(model, further)
+        self._runs = [
+            _start_run(index, config, data, further[index] if further else None)
+            for index, config in enumerate(model.configs)
+        ]
         self._config = model.configs[0].training
         if len({len(run.rows) for run in self._runs}) > 1:
             raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
@@ -123,7 +136,7 @@ class Training:
     def save(self) -> bytes:
         """Return all that `restore` needs, in safetensors' format: weights, optimizer, random numbers, progress."""
         state = {
-            "run_ids": [config.run_id for config in self.model.configs],
+            "run_ids": [run.run_id for run in self._runs],
             "step": self.step,
             "work": asdict(self._work),
             "runs": [run.facts() for run in self._runs],
@@ -146,7 +159,7 @@ class Training:
             state = json.loads(bytes(tensors["state"].tolist()))
         except (safetensors.SafetensorError, KeyError, ValueError) as error:
             raise InputError(f"checkpoint cannot be read ({error})") from None
-        if state["run_ids"] != [config.run_id for config in self.model.configs]:
+        if state["run_ids"] != [run.run_id for run in self._runs]:
             raise InputError("checkpoint is of other runs")
         for name, value in _with_prefix("parameters", tensors).items():
             self.model.parameters[name].copy_(value)
@@ -215,8 +228,22 @@ def _score(
     selection_languages: Sequence[str] | None,
 ) -> None:
     """Evaluate the active runs and keep the checkpoint of those that are better than before."""
-    wanted = {language for run in active for language in run.source_languages} | set(selection_languages or ())
-    languages = [language for language in data.languages if language in wanted]
+    for languages, runs in groupby(sorted(active, key=_languages_of), _languages_of):
+        wanted = {*languages, *(selection_languages or ())}
+        _score_alike(
+            outputs, model, data, list(runs), [one for one in data.languages if one in wanted], selection_languages
+        )
+
+
+def _score_alike(
+    outputs: Outputs,
+    model: Pack,
+    data: TokenisedData,
+    active: Sequence[RunProgress],
+    languages: Sequence[str],
+    selection_languages: Sequence[str] | None,
+) -> None:
+    """Evaluate runs that train on the same languages."""
     max_examples = model.configs[0].training.max_validation_examples
     scores = evaluate(model, data, "validation", languages, max_examples, [run.index for run in active], outputs)
     for run, run_scores in zip(active, scores, strict=True):
@@ -231,10 +258,15 @@ def _score(
             run.evaluations_since_best = 0
 
 
-def _start_run(index: int, config: RunConfig, data: TokenisedData) -> RunProgress:
-    source_languages = data.sources(config.data.source_set)
+def _languages_of(run: RunProgress) -> tuple[str, ...]:
+    return run.source_languages
+
+
+def _start_run(index: int, config: RunConfig, data: TokenisedData, further: Further | None) -> RunProgress:
+    source_languages = data.sources(config.data.source_set) if further is None else (further.language,)
     rows = draw_train_rows(data, source_languages, config.seed, config.data.max_train_examples)
-    return RunProgress(index, config, source_languages, rows, draw_batches(rows, data.lengths[rows], config))
+    batches = draw_batches(rows, data.lengths[rows], config)
+    return RunProgress(index, config, source_languages, rows, batches, further.run_id if further else config.run_id)
 
 
 def _prefix(prefix: str, tensors: Parameters) -> Parameters:

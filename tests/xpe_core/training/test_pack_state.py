@@ -106,18 +106,18 @@ def test_a_damaged_checkpoint_is_refused(base: dict[str, Any], damage: Any) -> N
 )
 def test_a_run_ends_with_its_last_step_or_its_patience(num_steps: int, evaluations_since_best: int, state: str) -> None:
     config = RunConfig(max_steps=40, patience=2, early_stopping_after=0.5)
-    run = RunProgress(0, config, ("eng_Latn",), np.arange(8), iter([]), num_steps=num_steps)
+    run = RunProgress(0, config, ("eng_Latn",), np.arange(8), iter([]), "0123", num_steps=num_steps)
     run.evaluations_since_best = evaluations_since_best
     run.decide()
     assert run.state == state
 
 
 def test_a_run_that_has_not_been_evaluated_reports_no_score() -> None:
-    report = RunProgress(0, RunConfig(seed=7), ("eng_Latn",), np.arange(8), iter([])).report()
+    report = RunProgress(0, RunConfig(seed=7), ("eng_Latn",), np.arange(8), iter([]), "0123").report()
     assert (report.seed, report.state, report.error, report.num_steps) == (7, "training", None, 0)
     assert math.isnan(report.train_loss) and report.validation_scores == ()
     assert report.validation_accuracy == report.best_validation_accuracy == report.selection_accuracy == 0
-    assert report.best_step == 0 and report.run_id == RunConfig(seed=7).run_id
+    assert report.best_step == 0 and report.run_id == "0123"
 
 
 def test_means_of_losses_are_over_the_sound_steps_since_they_were_last_read() -> None:
