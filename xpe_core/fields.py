@@ -31,6 +31,8 @@ class Mark(Enum):
     """Told in the summary of an experiment, also where it has its default."""
     DATA = "data"
     """Says how the data set is read."""
+    DROPOUT = "dropout"
+    """A share of numbers that training drops, and none when a trained run is trained further (recipe)."""
     IDENTITY = "identity"
     """Tells runs of the same settings apart, and is no setting."""
 

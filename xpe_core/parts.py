@@ -59,7 +59,9 @@ class TrainingConfig(Part):
     """Share of `max_steps` in which the rates rise from 0 (recipe: 0.1)."""
     max_grad_norm: Float = Field(1.0, gt=0)
     """A run's gradient is scaled down to this norm (recipe: 1.0)."""
-    backbone_dropout: Annotated[Float, Mark.SHARED, Mark.LATER, Published((0.1,))] = Field(0.0, ge=0, lt=1)
+    backbone_dropout: Annotated[Float, Mark.SHARED, Mark.LATER, Mark.DROPOUT, Published((0.1,))] = Field(
+        0.0, ge=0, lt=1
+    )
     """Dropout of the frozen backbone's own, on hidden states and attention's weights, in training (recipe: 0.1)."""
     batch_size: Annotated[SharedInt, Mark.SAID] = Field(32, ge=1)
     """Examples a step and run (recipe: 32)."""

@@ -74,6 +74,7 @@ def first_error(runs: pl.DataFrame) -> str:
 def asked_runs(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
     """Return the runs that an experiment asks for now, as it may have had fewer steps, or other arms, before."""
     asked = asked_config_ids(sweep)
+    runs = runs.filter(pl.col("adapted_to").is_null())  # a target's runs are judged on that target alone
     if asked is not None:
         return runs.filter(pl.col("config_id").is_in(sorted(asked)))
     return runs.filter(pl.col("max_steps") == sweep.longest) if "max_steps" in sweep.base else runs

@@ -58,7 +58,9 @@ def read_score_tables(experiments: Sequence[Experiment], metric: str | None, pro
 
     InputError where there are no results, no test results of complete runs, or impossible ones.
     """
-    runs, rows = (_read_table(experiments, table) for table in ("runs", "evaluations"))
+    every, rows = (read_tables(experiments, table) for table in ("runs", "evaluations"))
+    runs = every.filter(pl.col("adapted_to").is_null())  # those of a target have tables of their own
+    rows = rows.join(every.filter(pl.col("adapted_to").is_not_null()).select(RUN), on=RUN, how="anti")
     if runs.is_empty():
         raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet")
     runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
@@ -79,7 +81,8 @@ def read_score_tables(experiments: Sequence[Experiment], metric: str | None, pro
     return ScoreTables(runs, validated, tested, _most_frequent(rows), metric)
 
 
-def _read_table(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
+def read_tables(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
+    """Return all rows of a table of several experiments, with their names as `experiment`."""
     frames = []
     for one in experiments:
         rows = read_rows(one.folder, table)

@@ -37,7 +37,7 @@ PROJECT = ("sweep", "xpe_core", "constraints.txt")
 """What a job needs of the checkout."""
 RESULTS = "~/xpe-sweep-results"
 """On the head: the storage of what is started with `--cluster`."""
-RUNS = ("search", "grid", "replicate", "evaluate")
+RUNS = ("search", "grid", "replicate", "transfer", "evaluate")
 BROUGHT_FIELDS = ("dataset", "backbone")
 """Fields of `RunConfig` that may be a path."""
 EMBEDDED = ("cldr", "e5-small")
@@ -175,7 +175,7 @@ def _wake(console: Console, head: Head, name: str, may_start: bool) -> None:
     with console.status(f"Looking for cluster {name}"):
         is_up = head.is_up()
     if not is_up and not may_start:
-        raise InputError(f"cluster {name} is not up; search, grid, replicate and evaluate start it")
+        raise InputError(f"cluster {name} is not up; search, grid, replicate, transfer and evaluate start it")
     if not is_up:
         console.print(f"Cluster {name} is not up: starting it (ray up), which takes minutes the first time.")
         with console.status("ray up"):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sweep.driver.messages import Provenance, TrialReport
 from sweep.records.events import Reported
+from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.parquet import Rows
 from sweep.records.rows import RunRow
@@ -62,6 +63,7 @@ def identify(record: TrialRecord, run: RunKey, state: State) -> RunRow:
         "state": state,
         "seed": run.seed,
         "adapted_to": run.adapted_to,
+        "parent_run_id": run.parent_run_id,
         "config_id": config.config_id,
         "trial_id": record.trial_id,
         "trial_number": record.number,
@@ -82,6 +84,12 @@ def _add_provenance(row: RunRow, provenance: Provenance) -> RunRow:
         "data_fingerprint": provenance.data_fingerprint,
         "num_rows_skipped": provenance.num_rows_skipped,
     }
+
+
+def end_unrun(folder: ExperimentFolder, record: TrialRecord, state: State, error: str) -> None:
+    """Write a trial that has no results as ended."""
+    runs: list[RunRow] = [{**identify(record, run, State.FAILED), "error": error} for run in record.runs]
+    folder.end(record, state, error, add_configurations(record, runs), [])
 
 
 def add_configurations(record: TrialRecord, rows: Sequence[RunRow]) -> Rows:

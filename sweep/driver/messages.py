@@ -72,6 +72,8 @@ class TrialOrder:
     """The file that the trial goes on from; None: it begins."""
     tested: bool = True
     """Whether its runs are tested at their end, and what they trained may be kept."""
+    parents: Mapping[str, "ObjectRef"] = field(default_factory=dict)
+    """The adapters' files of runs that its runs start from, by run_id; none where it goes on from a checkpoint."""
 
     def to_wire(self) -> Wire:
         """Return the part of a trial's Tune config that is its own."""

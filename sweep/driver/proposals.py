@@ -41,6 +41,8 @@ class Proposal:
     baseline: bool = False
     arm: str | None = None
     stage: Stage | None = None
+    error: str | None = None
+    """Why it cannot be run, where that is known; None: it can be."""
 
 
 def propose_missing(sweep: Search, records: Mapping[str, TrialRecord]) -> Iterator[Proposal]:

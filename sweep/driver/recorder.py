@@ -18,14 +18,13 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
 from sweep.cluster.versions import NodeMismatch
-from sweep.driver.entries import add_configurations, describe_report, describe_run, identify
+from sweep.driver.entries import add_configurations, describe_report, describe_run, end_unrun
 from sweep.driver.messages import DONE, METRIC, TrialReport, Wire
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped, Stopping
 from sweep.records.adapters import keep_adapters
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord, Usage
-from sweep.records.rows import RunRow
 from sweep.records.states import RUN_ENDS, State
 from xpe_core.errors import InputError
 
@@ -197,8 +196,7 @@ class Recorder(tune.Callback):
 
     def _give_up(self, record: TrialRecord, state: State, error: str) -> None:
         """Write a trial that has no results as ended, and end the experiment where all die of the same."""
-        runs: list[RunRow] = [{**identify(record, run, State.FAILED), "error": error} for run in record.runs]
-        self._folder.end(record, state, error, add_configurations(record, runs), [])
+        end_unrun(self._folder, record, state, error)
         self._searcher.give_up(record)
         if self._first_errors is None:
             return

@@ -6,26 +6,38 @@ were added; then new configurations.
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ray
 from ray.tune.search import Searcher
 
+from sweep.driver.entries import end_unrun
 from sweep.driver.messages import METRIC, TrialOrder, Wire
 from sweep.driver.proposals import Proposal
 from sweep.driver.sources import build_source
 from sweep.experiment.config import SweepConfig
+from sweep.records.adapters import read_content
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.stages import Stage
+from sweep.records.states import State
 from xpe_core.digests import digest
 
 
 class LedgerSearcher(Searcher):
     """Hands out trials until every one of the experiment's has ended."""
 
-    def __init__(self, sweep: SweepConfig, folder: ExperimentFolder, records: dict[str, TrialRecord]) -> None:
-        """Start from what the ledger knows, `records`, which is kept up to date."""
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        folder: ExperimentFolder,
+        records: dict[str, TrialRecord],
+        target_sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        """Start from what the ledger knows, `records`, which is kept up to date.
+
+        `target_sizes` are the train examples of each language that a transfer goes on to.
+        """
         super().__init__(metric=METRIC, mode="max")
         self.sweep = sweep
         self.folder = folder
@@ -37,12 +49,17 @@ class LedgerSearcher(Searcher):
         self.places: Callable[[], int] = lambda: sys.maxsize
         """Says how many trials may run at once."""
         self._waiting = deque(record for record in records.values() if record.state is None)
-        self._source = build_source(sweep, records)
+        self._source = build_source(sweep, records, folder, target_sizes or {})
 
     @property
     def has_work(self) -> bool:
         """Whether some trial has not ended, or is still to be proposed."""
         return bool(self._waiting) or self._source.has_more
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every trial has ended for good, so that the next start has nothing to do."""
+        return not self.has_work and all(record.state not in (None, State.CRASHED) for record in self.records.values())
 
     def suggest(self, trial_id: str) -> Wire | str | None:
         """Return what a worker needs to know of the next trial, None where there may be one later, or FINISHED."""
@@ -55,7 +72,8 @@ class LedgerSearcher(Searcher):
         saved = self.folder.read_checkpoint(record.trial_id)
         checkpoint = None if saved is None else ray.put(saved)
         tested = record.stage != Stage.SEARCH
-        return TrialOrder(record.trial_id, record.config, record.runs, checkpoint, tested).to_wire()
+        parents = self._send_parents(record) if saved is None else {}
+        return TrialOrder(record.trial_id, record.config, record.runs, checkpoint, tested, parents).to_wire()
 
     def repack(self, sweep: SweepConfig) -> None:
         """Cut what is left into packs of the size that `sweep` says by now."""
@@ -84,8 +102,18 @@ class LedgerSearcher(Searcher):
         """Read nothing: the ledger has it all."""
 
     def _propose(self) -> TrialRecord | None:
-        proposal = self._source.propose()
-        return None if proposal is None else self._record(proposal)
+        while (proposal := self._source.propose()) is not None:
+            record = self._record(proposal)
+            if proposal.error is None:
+                return record
+            end_unrun(self.folder, record, State.INFEASIBLE, proposal.error)
+        return None
+
+    def _send_parents(self, record: TrialRecord) -> dict[str, "ray.ObjectRef"]:
+        """Put the adapters that a trial's runs start from into Ray's object store."""
+        run_ids = sorted({run.parent_run_id for run in record.runs if run.parent_run_id is not None})
+        contents = {run_id: read_content(self.folder.folder, run_id) for run_id in run_ids}
+        return {run_id: ray.put(content) for run_id, content in contents.items() if content is not None}
 
     def _record(self, proposal: Proposal) -> TrialRecord:
         """Write a proposal to the ledger and return it."""

@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from sweep.driver.proposals import Proposal, Sampler, propose_cells, propose_missing
+from sweep.driver.transfers import FurtherPacks
 from sweep.experiment.arms import Evaluation, Grid, Replication
 from sweep.experiment.search import Search
 from sweep.experiment.study import Study
+from sweep.experiment.transfer import Transfer
+from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
 from sweep.records.stages import Stage
@@ -40,7 +43,7 @@ class Source(Protocol):
 class CellSource:
     """The cells of what has arms."""
 
-    def __init__(self, sweep: Grid | Replication | Evaluation, records: Records) -> None:
+    def __init__(self, sweep: Grid | Replication | Transfer | Evaluation, records: Records) -> None:
         """Propose what the records lack."""
         self._sweep, self._records = sweep, records
         self.cut(_pack_size(sweep.resources.seeds_per_trial))
@@ -112,6 +115,31 @@ class SearchSource:
         return proposal
 
 
+class TransferSource:
+    """The cells of a transfer's first stage, then the packs of the second whose runs have something to start from."""
+
+    def __init__(self, cells: CellSource, further: FurtherPacks) -> None:
+        """Take what is left of both stages."""
+        self._cells, self._further = cells, further
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a cell or a pack is left."""
+        return self._cells.has_more or self._further.has_more
+
+    def propose(self) -> Proposal | None:
+        """Return the next cell, or a pack that can start or cannot any more; None where all wait for what runs."""
+        return self._cells.propose() or self._further.take()
+
+    def tell(self, record: TrialRecord) -> None:
+        """Do nothing: the records say what has ended."""
+
+    def cut(self, size: int | None) -> None:
+        """Propose packs of so many runs in both stages."""
+        self._cells.cut(size)
+        self._further.cut(size)
+
+
 class StudySource:
     """The searches of a study's methods in turns, and what is run again as soon as a method's search is over."""
 
@@ -163,13 +191,23 @@ class StudySource:
             yield replace(proposal, stage=Stage.REPLICATION, baseline=True)
 
 
-def build_source(sweep: Search | Grid | Replication | Evaluation | Study, records: Records) -> Source:
-    """Return where the trials of an experiment come from."""
+def build_source(
+    sweep: Search | Grid | Replication | Transfer | Evaluation | Study,
+    records: Records,
+    folder: ExperimentFolder,
+    target_sizes: Mapping[str, int],
+) -> Source:
+    """Return where the trials of an experiment come from.
+
+    `target_sizes` are the train examples of each language that a transfer goes on to, from adapters in its `folder`.
+    """
     if isinstance(sweep, Study):
         return StudySource(sweep, records)
     if isinstance(sweep, Search):
         baselines = tuple(TUNINGS[sweep.config().tuning.tuning].baselines.values())
         return SearchSource(sweep, records.values(), baselines, {record.config_id for record in records.values()})
+    if isinstance(sweep, Transfer):
+        return TransferSource(CellSource(sweep, records), FurtherPacks(sweep, target_sizes, folder, records))
     return CellSource(sweep, records)
 
 

@@ -12,6 +12,7 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,18 +22,20 @@ import torch
 from ray import tune
 
 from sweep.cluster.versions import NodeMismatch, check_versions, code_version, package_versions
-from sweep.driver.messages import Assignment, Provenance, RunResult, RunScores, TrialReport, Wire
+from sweep.driver.messages import Assignment, Provenance, RunResult, RunScores, TrialOrder, TrialReport, Wire
 from sweep.records.states import State
 from xpe_core.adapters import take_adapter
-from xpe_core.adapters.safetensors_file import to_bytes
+from xpe_core.adapters.safetensors_file import from_bytes, to_bytes
 from xpe_core.backbones.backbone import Backbone, load_backbone
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
+from xpe_core.json_types import JsonObject
 from xpe_core.locations import use_locations
 from xpe_core.pack import Pack
 from xpe_core.training.evaluation import evaluate
+from xpe_core.training.further import Further
 from xpe_core.training.meter import measure_peak
 from xpe_core.training.pack_state import Report
 from xpe_core.training.training import Training
@@ -91,7 +94,9 @@ class PackTrainable(tune.Trainable):
         settings, checkpoint = self._assignment.settings, self._assignment.order.checkpoint
         configs, data, backbone = load_inputs(self._assignment)
         model = Pack(backbone, configs, len(data.label_names))
-        self._training = Training(model, data, list(settings.selection_languages) or None)
+        further = find_further(self._assignment.order)
+        chosen_by = list(settings.selection_languages) if further is None else []  # else by its own target
+        self._training = Training(model, data, chosen_by or None, further)
         if checkpoint is not None:
             self._training.restore(ray.get(checkpoint))
             self._restored_step = self._training.step
@@ -123,35 +128,56 @@ class PackTrainable(tune.Trainable):
         """Return the last report, with the complete runs' scores on the target languages and their adapters."""
         settings, is_tested = self._assignment.settings, self._assignment.order.tested
         complete = [place for place, run in enumerate(trained.runs) if run.state == State.COMPLETE]
-        tested: tuple[RunScores, ...] = ()
-        if complete and is_tested:
-            languages = list(settings.target_languages)
-            scores = evaluate(training.model, training.data, "test", languages, settings.max_examples, complete)
-            tested = tuple(
+        tested: list[RunScores] = []
+        for languages, places in self._tested_together(complete if is_tested else []):
+            scores = evaluate(training.model, training.data, "test", languages, settings.max_examples, places)
+            tested += [
                 RunScores(trained.runs[place].run_id, "test", tuple(run_scores))
-                for place, run_scores in zip(complete, scores, strict=True)
-            )
+                for place, run_scores in zip(places, scores, strict=True)
+            ]
         kept = complete if settings.keeps_adapters and is_tested else []
         return replace(
             trained,
             evaluations=(*trained.evaluations, *tested),
-            adapters={trained.runs[place].run_id: _take_adapter(training, trained, place) for place in kept},
+            adapters={trained.runs[place].run_id: self._take_adapter(training, trained, place) for place in kept},
             finished=True,
             done=True,
         )
+
+    def _tested_together(self, places: Sequence[int]) -> list[tuple[list[str], list[int]]]:
+        """Return the target languages of some runs with these runs: what is trained further is tested there alone."""
+        every, runs = self._assignment.settings.target_languages, self._assignment.order.runs
+        together: dict[tuple[str, ...], list[int]] = {}
+        for place in places:
+            target = runs[place].adapted_to
+            together.setdefault(every if target is None else (target,), []).append(place)
+        return [(list(languages), alike) for languages, alike in together.items()]
+
+    def _take_adapter(self, training: Training, trained: TrialReport, place: int) -> bytes:
+        """Return the file of a complete run's trained parts."""
+        run, key, provenance = trained.runs[place], self._assignment.order.runs[place], trained.provenance
+        assert provenance is not None
+        facts: JsonObject = {
+            "run_id": run.run_id,
+            "num_steps": run.num_steps,
+            "best_step": run.best_step,
+            "selection_accuracy": run.selection_accuracy,
+            "validation_accuracy": run.best_validation_accuracy,
+            "code_version": provenance.code_version,
+            "data_fingerprint": provenance.data_fingerprint,
+        }
+        further = {"adapted_to": key.adapted_to, "parent_run_id": key.parent_run_id} if key.adapted_to else {}
+        return to_bytes(take_adapter(training.model, place, training.data.label_names, {**facts, **further}))
 
 
 def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData, Backbone]:
     """Return a trial's configurations, one a run, and data and backbone as this process caches them.
 
-    NodeMismatch where this node has other packages, another backbone or other data than the driver; InputError where a
-    run is to be adapted to a language, which no trial can do.
+    NodeMismatch where this node has other packages, another backbone or other data than the driver.
     """
     settings, order = assignment.settings, assignment.order
     check_versions(platform.node(), package_versions(), settings.versions)
     configs = [RunConfig(**order.config).with_seed(run.seed) for run in order.runs]
-    if adapted := [run.adapted_to for run in order.runs if run.adapted_to is not None]:
-        raise InputError(f"adapted_to={adapted[0]}: a trial trains on source languages alone")
     first = configs[0]
     use_locations(settings.places)
     sent = settings.data.get(first.data.max_length)
@@ -166,6 +192,21 @@ def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData,
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.set_per_process_memory_fraction(min(settings.gpus, 1.0))  # Ray does not see to it
     return configs, data, load_backbone(first.backbone, settings.device)
+
+
+def find_further(order: TrialOrder) -> list[Further] | None:
+    """Return what each of a trial's runs is trained further on, and from where; None where it is a trial of sources."""
+    if order.runs[0].adapted_to is None:
+        return None
+    config = RunConfig(**order.config)
+    starts = {run_id: from_bytes(ray.get(content), run_id).parameters for run_id, content in order.parents.items()}
+    further = []
+    for run in order.runs:
+        assert run.adapted_to is not None
+        if run.parent_run_id is not None and run.parent_run_id not in starts and order.checkpoint is None:
+            raise InputError(f"the adapter of run {run.parent_run_id}, which it starts from, is not there")
+        further.append(Further(run.run_id(config), run.adapted_to, starts.get(run.parent_run_id or "")))
+    return further
 
 
 def _describe_run(report: Report, place: int, model: Pack) -> RunResult:
@@ -188,22 +229,6 @@ def _describe_run(report: Report, place: int, model: Pack) -> RunResult:
         num_trained_parameters=sum(value.numel() for value in model.run_parameters(place).values()),
         peak_memory_bytes=measure_memory_bytes(model.device),
     )
-
-
-def _take_adapter(training: Training, trained: TrialReport, place: int) -> bytes:
-    """Return the file of a complete run's trained parts."""
-    run, provenance = trained.runs[place], trained.provenance
-    assert provenance is not None
-    facts = {
-        "run_id": run.run_id,
-        "num_steps": run.num_steps,
-        "best_step": run.best_step,
-        "selection_accuracy": run.selection_accuracy,
-        "validation_accuracy": run.best_validation_accuracy,
-        "code_version": provenance.code_version,
-        "data_fingerprint": provenance.data_fingerprint,
-    }
-    return to_bytes(take_adapter(training.model, place, training.data.label_names, facts))
 
 
 def measure_memory_bytes(device: torch.device) -> int:

@@ -25,6 +25,7 @@ from sweep.driver.trial import TICK_SECONDS, PackTrainable
 from sweep.planning.checks import check_start, send_data
 from sweep.planning.packing import size_packs
 from sweep.planning.plan import Plan
+from sweep.records.adapters import drop_adapters
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import Usage, read_ledger, read_usage
 from sweep.storage import Folder, Location
@@ -56,12 +57,14 @@ def run_experiment(
     older = (*plan.older_fingerprints, *plan.data.older_fingerprints)
     folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints, plan.places, older)
     try:
-        searcher = LedgerSearcher(plan.sweep, folder, read_ledger(folder.folder))
+        searcher = LedgerSearcher(plan.sweep, folder, read_ledger(folder.folder), plan.further_sizes)
         if searcher.has_work:
             # Ray has handlers of its own, so this one comes after
             with start_ray(), stopping.on_signals(say, lambda: _describe_wait(plan, searcher)):
                 _run_trials(plan, folder, searcher, stopping, listen, limits, trainable, say)
         folder.flush()
+        if plan.sweep.kind == "transfer" and plan.sweep.keep == "none" and searcher.is_finished:
+            drop_adapters(folder)
         best = best_experiment(folder.folder, plan.sweep)
         if best is not None:
             comment = f"# The best configuration of {plan.name}, by validation accuracy.\n"
@@ -161,6 +164,6 @@ def _build_settings(plan: Plan, share: Share, capacity: Capacity) -> TrialSettin
         data=send_data(plan, capacity),
         max_length=plan.sweep.corners[0].data.max_length,
         checkpoint_seconds=plan.sweep.resources.checkpoint_seconds,
-        keeps_adapters=plan.sweep.keep != "none",
+        keeps_adapters=plan.sweep.keep != "none" or plan.sweep.kind == "transfer",  # others start from them
         adapters={run_id: ray.put(content) for run_id, content in plan.adapters.items()},
     )

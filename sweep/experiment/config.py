@@ -11,21 +11,24 @@ from pydantic.fields import FieldInfo
 from sweep.experiment.arms import Evaluation, Grid, Replication
 from sweep.experiment.search import Search
 from sweep.experiment.study import Study
+from sweep.experiment.transfer import Transfer
 from xpe_core.errors import InputError
 from xpe_core.validation import build_config, show_value
 
-SweepConfig = Search | Grid | Replication | Evaluation | Study
+SweepConfig = Search | Grid | Replication | Transfer | Evaluation | Study
 """An experiment; `kind` says which."""
 
 KINDS: dict[str, type[SweepConfig]] = {
     "search": Search,
     "grid": Grid,
     "replicate": Replication,
+    "transfer": Transfer,
     "evaluate": Evaluation,
     "study": Study,
 }
-"""`search` proposes configurations, `grid` runs the named ones, `replicate` the best of another experiment; `evaluate`
-trains nothing and tests adapters; `study` searches several methods and runs their winners again.
+"""`search` proposes configurations, `grid` runs the named ones, `replicate` the best of another experiment;
+`transfer` trains what a grid has trained further on target languages; `evaluate` trains nothing and tests adapters;
+`study` searches several methods and runs their winners again.
 """
 UNKNOWN_SOURCES = "unknown"
 """The source set of an adapter that does not say what it was trained on."""

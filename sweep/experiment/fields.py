@@ -40,6 +40,8 @@ def read_fields(values: Mapping[str, object]) -> dict[str, object]:
         found["arms"] = {
             arm: _read_values(own, f"arms.{arm}") if isinstance(own, Mapping) else own for arm, own in arms.items()
         }
+    if isinstance(targets := found.get("targets"), Mapping):
+        found["targets"] = _read_parts(targets, "targets.")
     if isinstance(methods := found.get("methods"), Mapping):
         found["methods"] = {
             name: _read_parts(own, f"methods.{name}.") if isinstance(own, Mapping) else own

@@ -35,7 +35,7 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     stem, content = _read_file(source)
     name, where = normalise_name(stem), f"experiment {source}"
     tree, lines = read_mapping(content, where, "base and space")
-    for key in ("base", "space", "arms", "scheduler", "evaluation", "resources"):
+    for key in ("base", "space", "arms", "scheduler", "evaluation", "resources", "targets"):
         if tree.get(key) is None:
             tree.pop(key, None)
         elif not isinstance(tree[key], dict):
@@ -137,7 +137,13 @@ def _apply(values: dict[str, Tree], key: str, text: str) -> None:
     if first not in KEYS or first in FIELD_PLACES:
         raise InputError(f"--set {key}={text}: {nearest(key, known)}")
     value = read_override(key, text)
-    values[first] = {**_keys_below(values, first), rest: value} if rest else value
+    values[first] = _set_below(_keys_below(values, first), rest, value) if rest else value
+
+
+def _set_below(values: Mapping[str, Tree], key: str, value: Tree) -> dict[str, Tree]:
+    """Return keys of an experiment file with one of them set, by its name with dots."""
+    first, _, rest = key.partition(".")
+    return {**values, first: _set_below(_keys_below(values, first), rest, value) if rest else value}
 
 
 def _pin(values: dict[str, Tree], field: str, value: Tree) -> None:

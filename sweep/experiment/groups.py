@@ -37,6 +37,8 @@ def expand_groups(values: object) -> object:
         changed["source_sets"] = [_expand(one, groups) for one in sets]
     if isinstance(evaluation := values.get("evaluation"), Mapping) and "languages" in evaluation:
         changed["evaluation"] = {**evaluation, "languages": _expand(evaluation["languages"], groups)}
+    if isinstance(targets := values.get("targets"), Mapping) and "languages" in targets:
+        changed["targets"] = {**targets, "languages": _expand(targets["languages"], groups)}
     if values.get("selection_languages") is not None:
         changed["selection_languages"] = _expand(values["selection_languages"], groups)
     return changed

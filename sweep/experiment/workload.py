@@ -20,6 +20,8 @@ class Workload:
     """Whether a configuration's runs may be cut into packs; those that are judged together may not."""
     is_tested: bool = True
     """Whether runs that end are tested on the target languages."""
+    adapted_to: str | None = None
+    """The language that runs are trained on, chosen by and tested on; None: it is the configurations' source set."""
 
     @property
     def num_runs(self) -> int:

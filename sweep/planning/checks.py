@@ -56,24 +56,29 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
     ended = sum(record.state is not None for record in read_ledger(folder).values())
     share_left = max(plan.num_trials - ended, 0) / max(plan.num_trials, 1)
-    workloads = plan.sweep.workloads
+    workloads = plan.workloads
     num_runs = math.ceil(share_left * sum(workload.num_runs for workload in workloads))
     if plan.sweep.kind == "evaluate":
         return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
     validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
     rows = num_runs * (len(plan.target_languages) + len(validated))
     shape, num_classes = find_shape(plan.sweep.corners[0].backbone), len(plan.data.label_names)
-    sized = [
+    first = [
         (one, 4 * max(count_trained_parameters(config, shape, num_classes) for config in one.configs))
-        for one in workloads
+        for one in plan.sweep.workloads
     ]
+    of_arm = {one.name: size for one, size in first}  # what is trained further has the size of what it starts from
+    sized = [*first, *((one, of_arm[one.name]) for one in workloads[len(first) :])]
     running = min(num_running, max(plan.num_trials - ended, 0))
-    largest = max(min(len(one.seeds), plan.pack_size) * size for one, size in sized)
+    largest = max(
+        (min(len(one.seeds), plan.pack_size) if one.adapted_to is None else plan.largest_pack) * size
+        for one, size in sized
+    )
     kept = [(one, size) for one, size in sized if one.is_tested]
     bytes_kept = {
         "all": math.ceil(share_left * sum(one.num_runs * size for one, size in kept)),
         "best": 2 * max((len(one.seeds) * size for one, size in kept), default=0),
-        "none": 0,
+        "none": sum(one.num_runs * size for one, size in first) if plan.sweep.kind == "transfer" else 0,  # for a while
     }[plan.sweep.keep]
     return rows * ROW_BYTES + num_runs * RUN_BYTES + running * CHECKPOINT_COPIES * largest + bytes_kept
 

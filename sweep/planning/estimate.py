@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from sweep.cluster.capacity import Share, is_up
+from sweep.experiment.workload import Workload
 from sweep.planning.plan import Plan
 from sweep.records.runs import RunKey
 from xpe_core.backbones.backbone import load_backbone, read_config
@@ -68,15 +69,15 @@ def estimate(plan: Plan) -> Estimate:
         return len(lengths), float(np.mean(lengths))
 
     totals = np.zeros(3)
-    for workload in plan.sweep.workloads:
-        costs = [_cost(plan, config, shape, measure, workload.is_tested) for config in workload.configs]
+    for workload in plan.workloads:
+        costs = [_cost(plan, config, shape, measure, workload) for config in workload.configs]
         totals += workload.num_runs * np.mean(costs, axis=0)
     steps, tokens, operations = totals.tolist()
-    return Estimate(plan.num_trials, plan.sweep.num_runs, round(steps), round(tokens), operations)
+    return Estimate(plan.num_trials, plan.num_runs, round(steps), round(tokens), operations)
 
 
 def _cost(
-    plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measure, is_tested: bool
+    plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measure, workload: Workload
 ) -> tuple[float, float, float]:
     """Return steps, text tokens and operations of one run."""
     only_first = reads(config) == "first"
@@ -87,13 +88,15 @@ def _cost(
         width = round(mean_tokens) + count_tokens(config)
         return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
 
-    sources = plan.data.sources(config.data.source_set)
+    target = workload.adapted_to
+    sources = plan.data.sources(config.data.source_set) if target is None else (target,)
+    tested = plan.target_languages if target is None else (target,)
     num_examples, mean_tokens, once = forward(sources, "train", config.data.max_train_examples)
     seen = config.training.max_steps * min(config.training.batch_size, num_examples)
     eval_steps = config.training.eval_steps or max(1, num_examples // config.training.batch_size)
-    validated = tuple(dict.fromkeys([*sources, *plan.selection_languages]))
+    validated = tuple(dict.fromkeys([*sources, *(plan.selection_languages if target is None else ())]))
     _, _, validation = forward(validated, "validation", config.training.max_validation_examples)
-    test = forward(plan.target_languages, "test", plan.sweep.evaluation.max_examples)[2] if is_tested else 0.0
+    test = forward(tested, "test", plan.sweep.evaluation.max_examples)[2] if workload.is_tested else 0.0
     if trains_on_states(config):  # every text goes through the backbone once, whatever is trained on it
         return config.training.max_steps, seen * mean_tokens, once + validation + test
     operations = 2 * once * seen / num_examples + validation * -(-config.training.max_steps // eval_steps) + test

@@ -17,7 +17,9 @@ from xpe_core.languages import explain_languages, resolve_languages, resolves_fu
 from xpe_core.tasks import TASKS
 
 SOURCES, TARGETS, SELECTION = "source_set", "evaluation.languages", "selection_languages"
+FURTHER = "targets.languages"
 TRAINED_SPLITS = ("train", "validation")
+EVERY_SPLIT = (*TRAINED_SPLITS, "test")
 
 Counts = Mapping[str, Mapping[str, int]]
 """Rows by language and split; a split that a language lacks is absent."""
@@ -31,6 +33,8 @@ class ChosenLanguages:
     targets: tuple[str, ...]
     notes: tuple[str, ...]
     """What a person should know of them, in sentences."""
+    further: tuple[str, ...] = ()
+    """What a transfer goes on to."""
 
 
 def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
@@ -114,7 +118,21 @@ def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
     task = TASKS[sweep.corners[0].task]
     for source_set in source_sets:
         task.check(data, train=source_set, validation={*selection, *source_set}, test=targets)
-    return ChosenLanguages(selection, targets, _explain(sweep, data, targets))
+    further = _choose_further(sweep.targets.languages, data, targets) if sweep.kind == "transfer" else ()
+    return ChosenLanguages(selection, targets, _explain(sweep, data, targets), further)
+
+
+def _choose_further(names: str | Sequence[str], data: LabelledData, tested: Sequence[str]) -> tuple[str, ...]:
+    """Return the languages that a transfer goes on to; InputError where one lacks a split, or a zero-shot score."""
+    languages = data.resolve(names, EVERY_SPLIT)
+    for language in languages:
+        if lacking := [split for split in EVERY_SPLIT if split not in data.counts[language]]:
+            raise InputError(f"{FURTHER}: {language} has no {' and no '.join(lacking)} split to be trained further on")
+    if untested := sorted(set(languages) - set(tested)):
+        raise InputError(
+            f"{FURTHER}: {_shorten(untested)} must be among evaluation.languages, for the score before it is trained on"
+        )
+    return languages
 
 
 def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> tuple[str, ...]:
@@ -155,6 +173,8 @@ def _names(sweep: SweepConfig) -> Iterator[tuple[str, str | Sequence[str]]]:
         if source_set != UNKNOWN_SOURCES:
             yield SOURCES, source_set
     yield TARGETS, sweep.evaluation.languages
+    if sweep.kind == "transfer":
+        yield FURTHER, sweep.targets.languages
     if sweep.selection_languages is not None:
         yield SELECTION, sweep.selection_languages
 

@@ -6,7 +6,9 @@ from functools import cached_property
 
 from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
+from sweep.experiment.workload import Workload
 from sweep.planning.languages import fit_to_data
+from sweep.records.further import FurtherCell, find_pack_size, list_cells, make_packs
 from sweep.records.runs import RunKey, make_runs
 from xpe_core.backbones.backbone import find_shape
 from xpe_core.backbones.files import fingerprint_files
@@ -36,6 +38,8 @@ class Plan:
     older_fingerprints: tuple[str, ...] = ()
     """What older versions called the same data."""
 
+    further_languages: tuple[str, ...] = ()
+    """What a transfer goes on to, each by itself."""
     notes: tuple[str, ...] = ()
     """What a person should know of data and languages, in sentences."""
 
@@ -69,7 +73,44 @@ class Plan:
     @property
     def num_trials(self) -> int:
         """Trials in all, where nothing was added to the experiment: a grid's cells may be several packs each."""
-        return sum(workload.num_trials(self.pack_size) for workload in self.sweep.workloads)
+        return sum(workload.num_trials(self.pack_size) for workload in self.sweep.workloads) + self._num_further_packs
+
+    @property
+    def workloads(self) -> list[Workload]:
+        """All that is asked for; of a transfer each target of its second stage by itself."""
+        further = [
+            Workload(cell.arm, [cell.config], 1, cell.seeds, is_cut=True, adapted_to=language)
+            for cell in self.further_cells
+            for language in cell.languages
+        ]
+        return [*self.sweep.workloads, *further]
+
+    @property
+    def num_runs(self) -> int:
+        """Runs in all, if nothing was added to the experiment."""
+        return sum(workload.num_runs for workload in self.workloads)
+
+    @property
+    def largest_pack(self) -> int:
+        """Runs of the largest trial."""
+        return max(self.pack_size, find_pack_size(self.sweep) if self.sweep.kind == "transfer" else 0)
+
+    @cached_property
+    def further_cells(self) -> tuple[FurtherCell, ...]:
+        """The second stage of a transfer; nothing of any other experiment."""
+        return tuple(list_cells(self.sweep, self.further_languages)) if self.sweep.kind == "transfer" else ()
+
+    @property
+    def further_sizes(self) -> dict[str, int]:
+        """The train examples of each language that a transfer goes on to."""
+        return {language: self.data.counts[language]["train"] for language in self.further_languages}
+
+    @cached_property
+    def _num_further_packs(self) -> int:
+        if self.sweep.kind != "transfer":
+            return 0
+        sizes, most = self.further_sizes, find_pack_size(self.sweep)
+        return sum(1 for cell in self.further_cells for _ in make_packs(cell, cell.keys, sizes, most))
 
     @property
     def runs(self) -> tuple[RunKey, ...]:
@@ -98,7 +139,8 @@ def prepare(name: str, sweep: SweepConfig, open_keys: Collection[str] = frozense
     data = load_tokens(config.source, config.backbone, config.data.max_length, config.task)
     fingerprints = {"backbone": fingerprint_files(config.backbone), "data": data.fingerprint}
     notes = (*chosen.notes, *explain_machine(data, config.data.max_length))
-    return Plan(name, sweep, data, fingerprints, chosen.selection, chosen.targets, notes=notes)
+    languages = (chosen.selection, chosen.targets)
+    return Plan(name, sweep, data, fingerprints, *languages, further_languages=chosen.further, notes=notes)
 
 
 def explain_machine(data: TokenisedData, max_length: int) -> tuple[str, ...]:

@@ -31,12 +31,20 @@ def keep_adapters(
 
     `records` are all trials that have ended, without this one or with it.
     """
+    if sweep.keep == "none" and record.runs[0].adapted_to is not None:
+        return  # nothing starts from it
     for run_id, content in adapters.items():
         opened.write_file(f"{ADAPTERS}/{run_id}{SUFFIX}", content)
     if sweep.keep == "best":
         beaten = find_beaten_runs(sweep, {**records, record.trial_id: record})
         for run_id in sorted(kept_run_ids(opened.folder) & beaten):
             opened.delete_file(f"{ADAPTERS}/{run_id}{SUFFIX}")
+
+
+def drop_adapters(opened: ExperimentFolder) -> None:
+    """Delete all files: those of an experiment that keeps none, after the last run that starts from one."""
+    for run_id in sorted(kept_run_ids(opened.folder)):
+        opened.delete_file(f"{ADAPTERS}/{run_id}{SUFFIX}")
 
 
 def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> set[str]:
@@ -57,9 +65,14 @@ def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> 
     return {run_id for record in (*beaten, *shorter) for run_id in record.run_ids}
 
 
+def read_content(folder: Folder, run_id: str) -> bytes | None:
+    """Return the file of a run's adapter; None where it is not there."""
+    return (folder / ADAPTERS).read(f"{run_id}{SUFFIX}")
+
+
 def read_kept(folder: Folder, run_id: str) -> Adapter:
     """Return a finished run's adapter; InputError where it was not kept, or is damaged."""
-    content = (folder / ADAPTERS).read(f"{run_id}{SUFFIX}")
+    content = read_content(folder, run_id)
     if content is None:
         raise InputError(
             f"{folder} holds no adapter of run {run_id} ({ADAPTERS}/{run_id}{SUFFIX}): it was not kept "

@@ -19,6 +19,7 @@ class RunEntry(TypedDict):
 
     seed: int
     adapted_to: NotRequired[str]
+    parent_run_id: NotRequired[str]
 
 
 class _Timed(TypedDict):

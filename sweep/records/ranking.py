@@ -57,6 +57,8 @@ def rank_trials(sweep: SweepConfig, records: Iterable[TrialRecord]) -> list[Cand
     asked = asked_config_ids(sweep)
     trials: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.number):
+        if record.runs[0].adapted_to is not None:
+            continue  # chosen by its target alone
         if record.state in (State.COMPLETE, State.FAILED) and sweep.has_full_length(record.config):
             trials[record.config_id].append(record)
     return rank_candidates(

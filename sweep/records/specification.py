@@ -19,9 +19,11 @@ from xpe_core.fields import Mark, is_marked
 FILE = "experiment.yaml"
 MAY_CHANGE = ("num_samples", "budget", "resources", "keep", "groups")
 """Keys that may differ when an experiment is started again; seeds and steps may grow."""
-MAY_GROW = ("seeds", "replication_seeds")
+MAY_GROW = ("seeds", "replication_seeds", "targets.max_train_examples")
 """Keys whose lists may have more when an experiment is started again."""
-MAY_GAIN = {"evaluate": ("adapters", "arms"), "study": ("methods",)}
+MAY_NAME_MORE = {"transfer": ("source_sets", "targets.languages")}
+"""By the kind of experiment: keys whose languages may be more then."""
+MAY_GAIN = {"evaluate": ("adapters", "arms"), "study": ("methods",), "transfer": ("arms",)}
 """By the kind of experiment: keys below which there may be more when it is started again."""
 OLDER = "older_data"
 """Among an experiment's fingerprints: what older versions called the same data."""
@@ -165,6 +167,10 @@ def _may_differ(key: str, old: Mapping[str, object], new: Mapping[str, object], 
         return True
     if key in MAY_GROW:
         return isinstance(before, list) and isinstance(now, list) and set(before) <= set(now)
+    if key in MAY_NAME_MORE.get(kind, ()):
+        return set(_list(before)) <= set(_list(now))
+    if key == "targets.from_scratch":
+        return now is True
     if key.startswith("methods.") and key.split(".")[2:3] == ["default"] and old.get(_above(key)) is None:
         return not any(other.startswith(f"{_above(key)}.") for other in old)  # there was no default setting
     if key == "base.max_steps" or (key.startswith("methods.") and key.endswith(".base.max_steps")):
@@ -178,9 +184,16 @@ def _above(key: str) -> str:
 
 
 def _is_new(key: str, old: Mapping[str, object], kind: str) -> bool:
-    """Whether what a dotted key says is new in an experiment: of a study, the whole method."""
+    """Whether what a dotted key says is new in an experiment: of a study the whole method, of others the arm."""
     above = key if kind == "evaluate" else ".".join(key.split(".")[:2])
     return not any(other == above or other.startswith(f"{above}.") for other in old)
+
+
+def _list(value: object) -> list[object]:
+    """Return a list, or the names of a text with commas between them."""
+    if isinstance(value, str):
+        return [*value.split(",")]
+    return [*value] if isinstance(value, list | tuple) else [value]
 
 
 def _had_then(key: str) -> object:

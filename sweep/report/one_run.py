@@ -77,9 +77,14 @@ def _print_head(console: Console, folder: Folder, row: Row, tested: pl.DataFrame
     if row["error"]:
         console.print(Text(str(row["error"]).strip().splitlines()[-1]), soft_wrap=True)
     lines = []
+    if row["adapted_to"] is not None:
+        start = f"from run {row['parent_run_id']}" if row["parent_run_id"] else "from new weights"
+        lines.append(f"further    on {row['adapted_to']}, {start}")
     if isinstance(validation := row["validation_accuracy"], float):
         step = "" if row["best_step"] is None else f", at step {row['best_step']} of {row['num_steps']}"
-        lines.append(f"validation {format_percent(validation)} % on the source languages{step}")
+        lines.append(
+            f"validation {format_percent(validation)} % on {row['adapted_to'] or 'the source languages'}{step}"
+        )
     if len(tested):
         mean = format_percent(float(tested["score"].to_numpy().mean()))
         lines.append(f"test       {mean} %, the mean over {count_nouns(len(tested), 'language')}")

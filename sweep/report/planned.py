@@ -50,9 +50,25 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
         table.add_row("note", Text(note))
     table.add_row("steps", f"{config.training.max_steps:,} of batch {config.training.batch_size}{early}")
     _add_varying(table, sweep)
+    _add_further(table, plan)
     table.add_row("results", Text(str(folder)))
     _add_circumstances(table, plan, folder)
     console.print(table)
+
+
+def _add_further(table: Facts, plan: Plan) -> None:
+    """Say what a transfer goes on to."""
+    if plan.sweep.kind != "transfer":
+        return
+    caps = [("all" if cap is None else f"{cap:,}") for cap in plan.sweep.targets.max_train_examples]
+    starts = "from the source-trained parts" + (" and from new weights" if plan.sweep.targets.from_scratch else "")
+    languages = count_nouns(len(plan.further_languages), "language")
+    config = plan.further_cells[0].config
+    steps = f"{config.training.max_steps:,} steps of batch {config.training.batch_size}"
+    table.add_row("further on", f"{languages}, each by itself: {shorten(plan.further_languages)}")
+    table.add_row(
+        "", f"{', '.join(caps)} train examples, {starts}: {plan.num_runs - plan.sweep.num_runs:,} runs of {steps}"
+    )
 
 
 def _add_varying(table: Facts, sweep: SweepConfig) -> None:
@@ -142,9 +158,10 @@ def print_estimate(
     capacity = Capacity(share, plan.sweep.resources.max_concurrent_trials)
     device = f"{share.gpus:g} GPU{'s' if share.gpus > 1 else ''}" if share.gpus else f"{share.cpus} CPUs"
     table = Facts()
-    table.add_row("trials", f"{needed.num_trials:,} packs of {plan.pack_size} runs: {needed.num_runs:,} runs in all")
+    packs = f"{needed.num_trials:,} packs of {_say_pack_size(plan)} runs"
+    table.add_row("trials", f"{packs}: {needed.num_runs:,} runs in all")
     runs_of: Counter[str] = Counter()
-    for workload in plan.sweep.workloads:
+    for workload in plan.workloads:
         if workload.name is not None:
             runs_of[workload.name] += workload.num_runs
     for arm, num_runs in runs_of.items():
@@ -165,6 +182,11 @@ def print_estimate(
         table.add_row("", "at most: what early stopping saves is not known before")
     table.add_row("storage", f"can be written; {estimate_bytes(plan, folder, slots) / 2**20:,.1f} MiB at most")
     console.print(table)
+
+
+def _say_pack_size(plan: Plan) -> str:
+    """Return how many runs train together; a transfer's second stage has other packs than its first."""
+    return f"up to {plan.largest_pack}" if plan.sweep.kind == "transfer" else str(plan.pack_size)
 
 
 def _add_places(table: Facts, plan: Plan) -> None:

@@ -13,7 +13,7 @@ from sweep.records.ranking import rank_trials
 from sweep.records.states import State
 from sweep.report.wording import format_percent
 from sweep.report.wrapping import wrap
-from sweep.wording import format_duration, format_number
+from sweep.wording import format_duration, format_number, shorten
 from xpe_core.tunings import METHOD_NAMES
 
 INDENT = " " * 10
@@ -94,9 +94,22 @@ class Screen:
 
     def _describe(self, record: TrialRecord) -> str:
         if record.arm is not None:
-            return f"{record.arm} on {self._plan.sweep.name_source_set(record.run_config.data.source_set)}"
+            return self._describe_arm(record.arm, record)
         values = [f"{name}={format_number(record.config[name])}" for name in self._plan.sweep.varying]
         return " ".join([f"{METHOD_NAMES[record.run_config.method]:<4}", *values])
+
+    def _describe_arm(self, arm: str, record: TrialRecord) -> str:
+        """Return on what an arm is trained, and on which targets further."""
+        sources = f"{arm} on {self._plan.sweep.name_source_set(record.run_config.data.source_set)}"
+        targets = list(dict.fromkeys(run.adapted_to for run in record.runs if run.adapted_to is not None))
+        if not targets:
+            return sources
+        cap = record.run_config.data.max_train_examples
+        examples = "" if cap is None else f" ({cap:,} examples)"
+        starts_anew = record.runs[0].parent_run_id is None
+        return (
+            f"{arm} on {targets[0]} alone{examples}" if starts_anew else f"{sources}, then {shorten(targets)}{examples}"
+        )
 
     def _remaining(self) -> str:
         """Estimate from the trials that have ended or, before, from the share of the first one's steps."""

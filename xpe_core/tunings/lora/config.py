@@ -21,7 +21,7 @@ class LoraConfig(TuningConfig):
     """Rank of every layer's update (peft's `r`)."""
     alpha: Annotated[Float, Mark.COMPUTED] = Field(16.0, gt=0)
     """The update is multiplied with alpha / rank (peft's `lora_alpha`)."""
-    lora_dropout: Float = Field(0.0, ge=0, lt=1)
+    lora_dropout: Annotated[Float, Mark.DROPOUT] = Field(0.0, ge=0, lt=1)
     """Dropout of what goes into the updates."""
     target_modules: Annotated[str, BeforeValidator(join_names), Mark.SHARED, Mark.COMPUTED, Mark.SAID] = "query,value"
     """Linear layers that are updated, by role: query, key, value, attention_output, gate, up, down; or `all`."""

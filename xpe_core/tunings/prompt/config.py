@@ -27,7 +27,7 @@ class PromptConfig(TuningConfig):
 
     Of an `lstm` its layers; `attention` and `none` do not read it.
     """
-    encoder_dropout: Float = Field(0.1, ge=0, lt=1)
+    encoder_dropout: Annotated[Float, Mark.DROPOUT] = Field(0.1, ge=0, lt=1)
     """Dropout after each of the encoder's hidden layers (recipe: 0.1)."""
     encoder_type: Annotated[Literal["mlp", "lstm", "attention", "none"], Mark.SHARED, Mark.COMPUTED, Mark.LATER] = "mlp"
     """What the input embeddings go through: `mlp` (recipe), `lstm`, `attention`, or `none`."""

@@ -1,0 +1,227 @@
+"""Supervised transfer: source-trained runs, trained further on targets; a real local Ray and a tiny real model."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from sweep.analysis import read_evaluations, read_runs
+from sweep.driver.messages import TrialReport
+from sweep.driver.stopping import Stopped
+from sweep.driver.tuner import run_experiment
+from sweep.experiment.config import make_sweep
+from sweep.planning.plan import prepare
+from sweep.records.adapters import kept_run_ids, read_kept
+from sweep.records.experiment_folder import request_stop
+from sweep.records.ledger import TrialRecord, read_events, read_ledger
+from sweep.storage import Folder
+from tests.conftest import ONE_THREAD, copy_experiment, make_search
+from tests.sweep.test_end_to_end import MEASURED
+from xpe_core.backbones.backbone import load_backbone
+from xpe_core.config import RunConfig
+from xpe_core.data.tokens import load_tokens
+from xpe_core.errors import InputError
+from xpe_core.pack import Pack
+from xpe_core.training.evaluation import evaluate
+from xpe_core.training.further import Further
+from xpe_core.training.training import Training
+
+SEEDS, CAPS, TARGETS = [1, 2], [6, None], ("kat_Geor", "yor_Latn")
+
+
+def make_transfer(dataset: str, backbone: str) -> dict[str, Any]:
+    """Return a transfer of two arms to two targets, with few examples and with all, and from new weights."""
+    values = make_search(dataset, backbone)
+    base = {**values["base"], "max_steps": 20, "eval_steps": 10, "learning_rate": 5e-3}
+    further = {"max_steps": 10, "eval_steps": 5}
+    return {
+        "kind": "transfer",
+        "base": base,
+        "arms": {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}},
+        "seeds": SEEDS,
+        "targets": {"languages": list(TARGETS), "max_train_examples": CAPS, "from_scratch": True, "base": further},
+        "evaluation": {"languages": ["kat_Geor", "yor_Latn", "eng_Latn", "deu_Latn"], "max_examples": 10},
+        "resources": ONE_THREAD,
+    }
+
+
+@pytest.fixture
+def transfer(dataset: str, backbone: str) -> dict[str, Any]:
+    return make_transfer(dataset, backbone)
+
+
+@pytest.fixture(scope="module")
+def transferred(
+    dataset: str, backbone: str, cache_folder: Path, local_ray: None, tmp_path_factory: pytest.TempPathFactory
+) -> Folder:
+    """Run the transfer; change a copy of its folder only."""
+    plan = prepare("transfer", make_sweep(**make_transfer(dataset, backbone)))
+    return run_experiment(plan, tmp_path_factory.mktemp("transfer"))
+
+
+def test_every_arm_is_trained_on_its_sources_and_further_on_every_target(transferred: Folder) -> None:
+    runs = read_runs(transferred)
+    assert set(runs["state"]) == {"complete"} and len(runs) == runs["run_id"].n_unique()
+    first = runs.filter(pl.col("adapted_to").is_null())
+    assert sorted(first.select("arm", "seed").iter_rows()) == [(arm, s) for arm in ("spt", "xpe") for s in SEEDS]
+    further = runs.filter(pl.col("parent_run_id").is_not_null())
+    keys = {*further.select("arm", "seed", "adapted_to", "max_train_examples").iter_rows()}
+    assert keys == {(arm, s, t, cap) for arm in ("spt", "xpe") for s in SEEDS for t in TARGETS for cap in CAPS}
+    parents = dict(first.select("run_id", "arm").iter_rows())
+    assert all(parents[parent] == arm for parent, arm in further.select("parent_run_id", "arm").iter_rows())
+    anew = runs.filter(pl.col("adapted_to").is_not_null() & pl.col("parent_run_id").is_null())
+    assert len(anew) == len(further) and anew["adapted_to"].equals(anew["source_set"].alias("adapted_to"))
+    assert {*runs.filter(pl.col("adapted_to").is_not_null()).select("max_steps", "patience").iter_rows()} == {(10, 30)}
+
+
+def test_a_run_of_a_target_is_tested_and_chosen_there_alone(transferred: Folder) -> None:
+    rows = read_evaluations(transferred).join(read_runs(transferred).select("run_id", "adapted_to"), on="run_id")
+    further = rows.filter(pl.col("adapted_to").is_not_null())
+    assert further["language"].equals(further["adapted_to"].alias("language"))
+    assert set(further["split"]) == {"validation", "test"}
+    tested = rows.filter(pl.col("adapted_to").is_null() & (pl.col("split") == "test"))
+    assert tested.group_by("run_id").len()["len"].unique().to_list() == [4]
+
+
+def test_a_further_run_is_what_going_on_alone_from_its_parent_gives(transferred: Folder) -> None:
+    chosen = (pl.col("arm") == "xpe") & (pl.col("seed") == 2) & (pl.col("adapted_to") == "yor_Latn")
+    runs = read_runs(transferred).filter(chosen & (pl.col("max_train_examples") == 6))
+    row = runs.filter(pl.col("parent_run_id").is_not_null()).row(0, named=True)
+    config = RunConfig.from_row(row)
+    data = load_tokens(config.data.dataset, config.backbone, config.data.max_length)
+    model = Pack(load_backbone(config.backbone), [config], len(data.label_names))
+    start = read_kept(transferred, row["parent_run_id"])
+    training = Training(model, data, further=[Further(row["run_id"], "yor_Latn", start.parameters)])
+    while not training.ended:
+        training.advance()
+    training.keep_best()
+    kept = read_kept(transferred, row["run_id"])
+    for name, value in kept.parameters.items():
+        torch.testing.assert_close(model.run_parameters(0)[name], value, atol=1e-5, rtol=0)
+    score = evaluate(model, data, "test", ["yor_Latn"], 10)[0][0]
+    table = read_evaluations(transferred).filter((pl.col("run_id") == row["run_id"]) & (pl.col("split") == "test"))
+    assert table["score_sum"].to_list() == [score.score_sums["accuracy"]]
+    assert (kept.facts["adapted_to"], kept.facts["parent_run_id"]) == ("yor_Latn", row["parent_run_id"])
+
+
+def test_runs_of_a_trial_differ_in_target_and_parent(transferred: Folder) -> None:
+    records = read_ledger(transferred).values()
+    packs = [record.runs for record in records if record.runs[0].parent_run_id is not None]
+    assert [len(runs) for runs in packs] == [4] * 4  # two seeds and two targets, of two arms with two caps
+    assert all(
+        {(run.seed, run.adapted_to) for run in runs} == {(s, t) for s in SEEDS for t in TARGETS} for runs in packs
+    )
+    assert all(len({run.parent_run_id for run in runs}) == 2 for runs in packs)
+
+
+def compare_tables(one: Folder, other: Folder, only: pl.Expr) -> None:
+    """Compare the rows of both tables, of the runs that `only` holds of, whatever order they ended in."""
+    columns = [*MEASURED, "trial_id", "trial_number", "num_runs_in_pack", "padding_share"]
+    first, second = (read_runs(folder).filter(only).drop(columns).sort("run_id") for folder in (one, other))
+    for name in first.columns:
+        assert first[name].equals(second[name]), name
+    order = ["run_id", "split", "language"]
+    rows = [read_evaluations(folder).sort(order) for folder in (one, other)]
+    kept = [frame.filter(pl.col("run_id").is_in(first["run_id"].to_list())).drop("loss") for frame in rows]
+    assert kept[0].equals(kept[1]) and len(kept[0])
+
+
+@pytest.mark.parametrize("number", [1, 4, 9])
+def test_a_transfer_that_is_stopped_anywhere_goes_on_with_the_same_numbers(
+    transfer: dict[str, Any], transferred: Folder, tmp_path: Path, number: int
+) -> None:
+    transfer["resources"] = {**ONE_THREAD, "checkpoint_seconds": 0}
+    plan = prepare("transfer", make_sweep(**transfer))
+
+    def stop(record: TrialRecord, report: TrialReport | None) -> None:
+        if record.number == number and report is not None:
+            request_stop(Folder(tmp_path) / "transfer")
+
+    with pytest.raises(Stopped, match="on request"):
+        run_experiment(plan, tmp_path, stop)
+    before = {event["trial_id"] for event in read_events(Folder(tmp_path) / "transfer") if event["event"] == "end"}
+    folder = run_experiment(plan, tmp_path)
+    compare_tables(transferred, folder, pl.lit(True))
+    ends = [event["trial_id"] for event in read_events(folder) if event["event"] == "end"]
+    assert len(ends) == len(set(ends)) == len(read_ledger(folder)) and before < set(ends)
+
+
+def test_a_target_a_seed_and_an_arm_more_extend_it_without_running_anything_twice(
+    transfer: dict[str, Any], transferred: Folder, tmp_path: Path
+) -> None:
+    copy_experiment(transferred, tmp_path)
+    transfer["seeds"] = [1, 2, 3]
+    transfer["arms"]["dual"] = {"encoder_ratio": 0.5}
+    transfer["targets"]["languages"] = [*TARGETS, "deu_Latn"]
+    folder = run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path)
+    runs = read_runs(folder)
+    assert len(runs) == runs["run_id"].n_unique() == 3 * 3 + 3 * 3 * 3 * 2 * 2 and set(runs["state"]) == {"complete"}
+    suggested = [event["trial_id"] for event in read_events(folder) if event["event"] == "suggested"]
+    assert len(suggested) == len(set(suggested))
+    old = read_runs(transferred)["run_id"].to_list()
+    compare_tables(transferred, folder, pl.col("run_id").is_in(old))
+    numbers = runs.filter(pl.col("run_id").is_in(old))["trial_number"].to_list()
+    assert max(numbers) < len(read_ledger(transferred))
+    again = run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path)
+    assert len(read_ledger(again)) == len(suggested)
+
+
+def test_less_of_a_transfer_or_another_second_stage_is_another_experiment(
+    transfer: dict[str, Any], transferred: Folder, tmp_path: Path
+) -> None:
+    copy_experiment(transferred, tmp_path)
+    for key, value in (
+        ("languages", ["kat_Geor"]),
+        ("base", {"max_steps": 12, "eval_steps": 5}),
+        ("from_scratch", False),
+    ):
+        other = {**transfer, "targets": {**transfer["targets"], key: value}}
+        with pytest.raises(InputError, match=f"another experiment: targets.{key}"):
+            run_experiment(prepare("transfer", make_sweep(**other)), tmp_path)
+    arms = {**transfer["arms"], "xpe": {"encoder_ratio": 1.0, "learning_rate": 1e-4}}
+    base = {name: value for name, value in transfer["base"].items() if name != "learning_rate"}
+    with pytest.raises(InputError, match="another experiment"):
+        run_experiment(prepare("transfer", make_sweep(**{**transfer, "arms": arms, "base": base})), tmp_path)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_what_starts_from_a_run_that_failed_is_not_tried_and_says_so(transfer: dict[str, Any], tmp_path: Path) -> None:
+    del transfer["base"]["learning_rate"]
+    transfer["arms"] = {"good": {"learning_rate": 5e-3}, "hot": {"learning_rate": 1e30}}
+    transfer["targets"] |= {"from_scratch": False, "max_train_examples": 6}
+    transfer["targets"]["base"] = {**transfer["targets"]["base"], "learning_rate": 5e-3}
+    folder = run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path)
+    runs = read_runs(folder)
+    assert set(runs.filter(pl.col("arm") == "good")["state"]) == {"complete"}
+    further = runs.filter((pl.col("arm") == "hot") & pl.col("adapted_to").is_not_null())
+    assert len(further) == 4 and set(further["state"]) == {"failed"}
+    assert all(error.startswith("run ") and ", has failed: step " in error for error in further["error"])
+    states = [record.state for record in read_ledger(folder).values() if record.error and "starts from" in record.error]
+    assert states == ["infeasible"] * 2  # one a parent
+    assert run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path).name == "transfer"
+    assert len(read_runs(folder)) == len(runs)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_without_kept_adapters_they_go_when_all_that_starts_from_them_has_ended(
+    transfer: dict[str, Any], tmp_path: Path
+) -> None:
+    transfer |= {"keep": "none", "seeds": [1], "arms": {"xpe": {"encoder_ratio": 1.0}}}
+    transfer["targets"] |= {"from_scratch": False, "max_train_examples": 6}
+    there: list[set[str]] = []
+
+    def look(record: TrialRecord, report: TrialReport | None) -> None:
+        if record.number and report is not None:
+            there.append(kept_run_ids(Folder(tmp_path) / "transfer"))
+
+    folder = run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path, look)
+    runs = read_runs(folder)
+    assert set(runs["state"]) == {"complete"} and len(runs) == 3
+    assert there and all(kept == {runs.filter(pl.col("adapted_to").is_null())["run_id"][0]} for kept in there)
+    assert not kept_run_ids(folder)
+    transfer["targets"]["languages"] = [*TARGETS, "deu_Latn"]
+    again = read_runs(run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path))
+    (error,) = again.filter(pl.col("adapted_to") == "deu_Latn")["error"]
+    assert error.endswith("which it starts from, is not there: it was not kept")
