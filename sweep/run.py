@@ -31,13 +31,14 @@ from sweep.commands.search import search
 from sweep.commands.show import show
 from sweep.commands.status import status
 from sweep.commands.stop import stop
+from sweep.commands.study import study
 from sweep.commands.transfer import transfer
 from sweep.report.steps import show_steps
 from sweep.wording import explain
 from xpe_core.errors import InputError
 
 ANYWHERE: dict[str, Callable[..., None]] = {
-    **{command.__name__: spread_options(command) for command in (search, grid, replicate, transfer, evaluate)},
+    **{command.__name__: spread_options(command) for command in (search, grid, study, replicate, transfer, evaluate)},
     **{"list": list_experiments, "status": status, "show": show, "stop": stop},
 }
 """Run on a cluster where `--cluster` stands before them."""

@@ -165,6 +165,11 @@ def choose_parts(values: Mapping[str, object]) -> dict[str, type[Part]]:
     return chosen
 
 
+def has_field(values: Mapping[str, object], name: str) -> bool:
+    """Whether runs with flat `values` have a field; one of another tuning or readout they have not."""
+    return name in OWN or any(name in model.model_fields for model in choose_parts(values).values())
+
+
 def _list_fields() -> dict[str, FieldInfo]:
     """Return all fields that any run may have, by their flat names, in the order of tables."""
     fields = {"backbone": RunConfig.model_fields["backbone"]}

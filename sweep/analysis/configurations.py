@@ -9,6 +9,7 @@ from sweep.analysis.metrics import choose_metric, of_metric
 from sweep.experiment.config import SweepConfig
 from sweep.records.parquet import read_rows
 from sweep.records.ranking import Candidate, asked_config_ids, rank_candidates
+from sweep.records.stages import Stage
 from sweep.records.states import State
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
@@ -75,6 +76,8 @@ def asked_runs(runs: pl.DataFrame, sweep: SweepConfig) -> pl.DataFrame:
     """Return the runs that an experiment asks for now, as it may have had fewer steps, or other arms, before."""
     asked = asked_config_ids(sweep)
     runs = runs.filter(pl.col("adapted_to").is_null())  # a target's runs are judged on that target alone
+    if "stage" in runs.columns:
+        runs = runs.filter(pl.col("stage").is_null() | (pl.col("stage") != Stage.SEARCH))
     if asked is not None:
         return runs.filter(pl.col("config_id").is_in(sorted(asked)))
     return runs.filter(pl.col("max_steps") == sweep.longest) if "max_steps" in sweep.base else runs

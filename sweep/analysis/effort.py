@@ -5,7 +5,7 @@ has to itself: a GPU, a share of one, or the machine's CPUs.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -16,7 +16,9 @@ from sweep.experiment.search import Search
 from sweep.records.events import trial_of
 from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
 from sweep.records.ranking import rank_trials
+from sweep.records.stages import Stage
 from sweep.records.states import State
+from sweep.records.winners import search_records
 
 MIN_TRIALS = 4
 """Complete trials below which nothing is said of importance."""
@@ -94,32 +96,30 @@ def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
     space. A search with fewer than MIN_TRIALS complete trials is absent.
     """
     rows: list[tuple[str, str, float, int]] = []
-    for one in experiments:
-        if one.sweep.kind != "search":
-            continue
+    for name, search, records in _searches(experiments):
         import optuna  # slow to import, as is torch, and only searches need them
 
         from sweep.records.study import build_study
 
-        study = build_study(one.sweep, read_ledger(one.folder))
+        study = build_study(search, {record.trial_id: record for record in records})
         complete = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
         if len(complete) >= MIN_TRIALS and len({trial.value for trial in complete}) > 1:
             found = optuna.importance.get_param_importances(study)
-            rows += [(one.name, field, value, len(complete)) for field, value in found.items()]
+            rows += [(name, field, value, len(complete)) for field, value in found.items()]
     return pl.DataFrame(rows, schema=IMPORTANCE_SCHEMA, orient="row")
 
 
 def learning_curves(experiments: Sequence[Experiment]) -> pl.DataFrame:
     """Return every trial's selection accuracy by step, and where it was stopped, a `CurveRow` each."""
     rows = []
-    for one in experiments:
-        for record in read_ledger(one.folder).values():
+    for name, records in _trials(experiments):
+        for record in records:
             config = record.run_config
             last = max(record.reports, default=0)
             for step, score in sorted(record.reports.items()):
                 rows.append(
                     CurveRow(
-                        experiment=one.name,
+                        experiment=name,
                         trial_id=record.trial_id,
                         trial_number=record.number,
                         config_id=config.config_id,
@@ -140,11 +140,9 @@ def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFra
     SPT and XPE, which are never stopped, are counted, too. Source: ASHA, arXiv:1810.05934.
     """
     rows: list[RungRow] = []
-    for one in experiments:
-        if one.sweep.kind != "search":
-            continue
-        own = curves.filter(pl.col("experiment") == one.name)
-        steps = _rung_steps(one.sweep)
+    for name, search, _ in _searches(experiments):
+        own = curves.filter(pl.col("experiment") == name)
+        steps = _rung_steps(search)
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             reached = own.filter(pl.col("step") >= step)
             first = reached.sort("step").group_by("trial_id", maintain_order=True).first()
@@ -152,7 +150,7 @@ def rungs(experiments: Sequence[Experiment], curves: pl.DataFrame) -> pl.DataFra
             if following is not None:
                 ended = ended.filter(pl.col("step") < following)
             best, median = first.select(best=pl.max("score"), median=pl.median("score")).row(0)
-            rows.append(RungRow(one.name, step, len(first), len(ended), best, median))
+            rows.append(RungRow(name, step, len(first), len(ended), best, median))
     return table_of(RungRow, rows)
 
 
@@ -202,6 +200,31 @@ def trial_hours(one: Experiment) -> dict[str, float]:
         seconds.setdefault(trial_id, 0.0)
         since[trial_id] = event["time"]
     return {trial_id: value / 3600 for trial_id, value in seconds.items()}
+
+
+def _searches(experiments: Sequence[Experiment]) -> Iterator[tuple[str, Search, list[TrialRecord]]]:
+    """Yield the searches among experiments with their trials; those of a study's methods under `STUDY: METHOD`."""
+    for one in experiments:
+        records = read_ledger(one.folder).values()
+        if one.study is not None:
+            for method, search in one.study.searches.items():
+                yield name_search_of(one.name, method), search, search_records(records, method)
+        elif isinstance(one.sweep, Search):
+            yield one.name, one.sweep, list(records)
+
+
+def _trials(experiments: Sequence[Experiment]) -> Iterator[tuple[str, list[TrialRecord]]]:
+    """Yield the trials of experiments; those of a study's searches apart from those on fresh seeds."""
+    for one in experiments:
+        records = list(read_ledger(one.folder).values())
+        yield one.name, [record for record in records if record.stage != Stage.SEARCH]
+        for method in one.study.methods if one.study else ():
+            yield name_search_of(one.name, method), search_records(records, method)
+
+
+def name_search_of(study: str, method: str) -> str:
+    """Return what tables call the search of a study's method."""
+    return f"{study}: {method}"
 
 
 def _left(record: TrialRecord) -> float:

@@ -12,6 +12,7 @@ from sweep.analysis.published import published_table, why_not_comparable
 from sweep.analysis.reading import read_results
 from sweep.analysis.results import Experiment, Results
 from sweep.analysis.rows import table_of
+from sweep.analysis.studies import StudyTables, read_study_tables
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
 from sweep.analysis.tradeoff import CurseRow, name_search, pareto_front, winners_curse
 from sweep.records.specification import FILE, read_specification
@@ -41,6 +42,8 @@ class ReportData:
     curves: pl.DataFrame
     rungs: pl.DataFrame
     costs: pl.DataFrame
+    study: StudyTables | None = None
+    """What is said of a study, where it is one."""
 
     @property
     def metric(self) -> str:
@@ -64,7 +67,7 @@ def read_report_data(
     results = read_results(folders, exclude, metric=metric)
     curse, problems = find_curse(results, exclude)
     results = replace(results, problems=pl.concat([results.problems, problems]))
-    named = baseline or BASELINE
+    named = baseline or _choose_baseline(results)
     has_baseline = any(find_baseline(results, arm, named) for arm in results.arms)
     if baseline is not None and not has_baseline:
         raise InputError(f"--baseline {baseline}: must be one of the arms {', '.join(results.arms)}")
@@ -89,7 +92,16 @@ def read_report_data(
         curves=curves,
         rungs=rungs(results.experiments, curves),
         costs=costs(results.experiments),
+        study=read_study_tables(results),
     )
+
+
+def _choose_baseline(results: Results) -> str:
+    """Return what is compared with where nothing is said: SPT, or of a study without it the first method."""
+    is_study = results.experiments[0].study is not None
+    if not is_study or not results.arms or find_baseline(results, results.arms[0], BASELINE):
+        return BASELINE
+    return results.arms[0]
 
 
 def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -13,6 +13,7 @@ import polars as pl
 from sweep.analysis.statistics import Array
 from sweep.analysis.targets import TableRows
 from sweep.experiment.config import SweepConfig
+from sweep.experiment.study import Study
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
@@ -95,6 +96,8 @@ class Experiment:
     sweep: SweepConfig
     fingerprints: Mapping[str, str]
     """Of backbone and data, as its driver found them."""
+    study: Study | None = None
+    """Where the runs on fresh seeds of a study are meant: the study. `sweep` is then a grid of its arms."""
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from sweep.analysis.problems import Problems
 from sweep.analysis.results import Experiment
 from sweep.analysis.statistics import Array
 from sweep.records.parquet import SCHEMAS, read_rows
+from sweep.records.stages import Stage
 from sweep.records.states import State
 from sweep.wording import count_nouns
 from xpe_core.errors import InputError
@@ -62,7 +63,8 @@ def read_score_tables(experiments: Sequence[Experiment], metric: str | None, pro
     runs = every.filter(pl.col("adapted_to").is_null())  # those of a target have tables of their own
     rows = rows.join(every.filter(pl.col("adapted_to").is_not_null()).select(RUN), on=RUN, how="anti")
     if runs.is_empty():
-        raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet")
+        waits = "; no method's search is over, and status says how far they are" if experiments[0].study else ""
+        raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet{waits}")
     runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
     complete = runs.filter(pl.col("state") == State.COMPLETE).select(*RUN, "selection_accuracy")
     validated = rows.filter(pl.col("split") == "validation").select(*RUN, "language")
@@ -88,6 +90,8 @@ def read_tables(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
         rows = read_rows(one.folder, table)
         frame = pl.from_arrow(SCHEMAS[table].empty_table() if rows is None else rows)
         assert isinstance(frame, pl.DataFrame)
+        if one.study is not None and table == "runs":
+            frame = frame.filter(pl.col("stage") == Stage.REPLICATION)
         frames.append(frame.with_columns(experiment=pl.lit(one.name)))
     return pl.concat(frames)
 

@@ -6,20 +6,33 @@ from sweep.analysis.results import Experiment
 from sweep.experiment.config import KEYS, KINDS, SweepConfig, build_sweep
 from sweep.experiment.search import Search
 from sweep.experiment.space import BACKBONE_SIZE
+from sweep.records.ledger import read_ledger
 from sweep.records.parquet import read_rows
 from sweep.records.specification import FILE, OLDER, read_specification
+from sweep.records.winners import build_replication
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 
 
 def read_experiment(folder: Folder) -> Experiment:
-    """Return what an experiment was asked for; an older file holds the defaults of other kinds of experiment, too."""
+    """Return what an experiment was asked for; an older file holds the defaults of other kinds of experiment, too.
+
+    A study stands for what it runs on fresh seeds, where some of that has begun.
+    """
     specification = read_specification(folder)
     model = KINDS.get(specification.kind, Search)
     values = {key: value for key, value in specification.values.items() if key in model.model_fields or key not in KEYS}
     if isinstance(space := values.get("space"), dict):  # what a dimension does not say is written as null
         values["space"] = {name: _said(dimension) for name, dimension in space.items()}
-    return Experiment(folder, _build(folder, values), specification.fingerprints)
+    if isinstance(methods := values.get("methods"), dict):
+        values["methods"] = {name: _said_of_method(method) for name, method in methods.items()}
+    if isinstance(budget := values.get("budget"), dict):
+        values["budget"] = _said(budget)
+    sweep = _build(folder, values)
+    if sweep.kind != "study":
+        return Experiment(folder, sweep, specification.fingerprints)
+    replicated = build_replication(sweep, read_ledger(folder).values())
+    return Experiment(folder, replicated or sweep, specification.fingerprints, study=sweep)
 
 
 def check_comparable(one: Experiment, other: Experiment) -> None:
@@ -78,6 +91,12 @@ def _find_following(space: object) -> dict[str, dict[str, object]]:
     """Return the dimensions of a space that follow the backbone's size."""
     dimensions = space.items() if isinstance(space, dict) else ()
     return {name: one for name, one in dimensions if isinstance(one, dict) and one.get("tied") == BACKBONE_SIZE}
+
+
+def _said_of_method(method: object) -> object:
+    if not isinstance(method, dict) or not isinstance(space := method.get("space"), dict):
+        return method
+    return {**method, "space": {name: _said(dimension) for name, dimension in space.items()}}
 
 
 def _said(dimension: object) -> object:

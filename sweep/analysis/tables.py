@@ -23,6 +23,7 @@ from sweep.analysis.statistics import (
     sign_flip,
     smallest_detectable,
 )
+from sweep.experiment.study import name_default
 from sweep.records.states import State
 from xpe_core.errors import InputError
 from xpe_core.tunings import BASELINES
@@ -159,18 +160,27 @@ def main_table(results: Results) -> pl.DataFrame:
 
 
 def differences(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
-    """Return every arm's difference to the baseline, a `DifferenceRow` each; InputError where no arm is it."""
-    partners = {arm: find_baseline(results, arm, baseline) for arm in results.arms}
+    """Return every arm's difference to the baseline, a `DifferenceRow` each; InputError where no arm is it.
+
+    The default settings of a study's methods are left out: they are compared with their winners.
+    """
+    partners = {arm: find_baseline(results, arm, baseline) for arm in results.arms if is_answer(results, arm)}
     if not any(partners.values()):
         raise InputError(f"--baseline {baseline}: must be one of the arms {', '.join(results.arms)}")
     pairings = []
     for group, cells in _table_rows(results):
         of_arm = {cell.arm: cell for cell in cells}
         for cell in cells:
-            partner = of_arm.get(partners[cell.arm] or "")
+            partner = of_arm.get(partners.get(cell.arm) or "")
             if partner is not None and partner is not cell:
                 pairings.append(pair(results, cell, partner, group))
     return compare_pairs(pairings)
+
+
+def is_answer(results: Results, arm: str) -> bool:
+    """Whether an arm may be the answer: of a study, not a default setting beside its method's winner."""
+    study = results.experiments[0].study if len(results.experiments) == 1 else None
+    return study is None or arm in study.methods or arm not in map(name_default, study.methods)
 
 
 def compare_pairs(pairings: Sequence[Pairing]) -> pl.DataFrame:

@@ -23,7 +23,7 @@ from sweep.planning.estimate import measure_rate
 from sweep.planning.packing import size_packs
 from sweep.planning.plan import Plan
 from sweep.records.ledger import TrialRecord, Usage, read_ledger
-from sweep.report import Screen, print_answer, print_estimate, print_replication
+from sweep.report import Screen, print_answer, print_estimate, print_replication, print_study
 from sweep.storage import Folder
 from xpe_core.errors import InputError
 from xpe_core.steps import listening, long_step
@@ -73,6 +73,8 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
         console.print(f"Use what it learnt:   python sweep/run.py export {name} --to FOLDER{there}", soft_wrap=True)
     if plan.sweep.kind == "replicate":
         print_replication(console, folder)
+    if plan.sweep.kind == "study":
+        print_study(console, folder)
 
 
 def estimate(console: Console, plan: Plan, folder: Folder, tflops: float | None, price: float | None) -> None:

@@ -1,5 +1,6 @@
 """Experiments whose configurations are named: grids, replications of the best, and evaluations of adapters."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
@@ -13,6 +14,23 @@ from xpe_core.config import RunConfig
 from xpe_core.fields import Int
 from xpe_core.lists import split_list
 from xpe_core.validation import build_config
+
+
+def share_fields(configs: Mapping[str, RunConfig]) -> tuple[dict[str, object], dict[str, dict[str, object]]]:
+    """Return the fields that all arms have with one value, and those that make each arm what it is.
+
+    Arms of several tunings have other fields.
+    """
+    arms = {name: config.settings for name, config in configs.items()}
+
+    def is_shared(key: str) -> bool:
+        return all(key in values for values in arms.values()) and len({values[key] for values in arms.values()}) == 1
+
+    first = next(iter(arms.values()), {})
+    shared: dict[str, object] = {key: value for key, value in first.items() if is_shared(key)}
+    return shared, {
+        name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()
+    }
 
 
 def _split_text(value: object) -> object:

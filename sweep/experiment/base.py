@@ -134,6 +134,11 @@ class Sweep(Strict):
         """All source sets that a trial may train on."""
         return tuple(dict.fromkeys(corner.data.source_set for corner in self.corners))
 
+    @property
+    def final_seeds(self) -> tuple[int, ...]:
+        """The seeds of what is in the tables."""
+        return self.seeds
+
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """Return the seeds that an arm is run with."""
         return self.seeds

@@ -14,7 +14,7 @@ from sweep.experiment.yaml_files import Tree, read_mapping
 from sweep.storage import split_uri
 from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
-from xpe_core.config import FIELDS
+from xpe_core.config import FIELDS, has_field
 from xpe_core.errors import InputError
 from xpe_core.validation import nearest, show_value
 
@@ -22,7 +22,7 @@ LANGUAGE_KEYS = ("source_set", "evaluation.languages", "selection_languages")
 """Keys whose values in a file are meant for the data set that it names, and not for one that `--set` names."""
 PLACE = re.compile(r"(?:([\w.\[\]-]+): )?(?:([\w.\[\]-]+)(?:=| is empty| is missing)|unknown key '([^']+)')")
 """How an error of a config begins: the key above and the key, or a key that is unknown."""
-FIELD_PLACES = ("base", "space", "arms", "zipped")
+FIELD_PLACES = ("base", "space", "arms", "zipped", "methods")
 """Keys under which fields of `RunConfig` stand: these are set by their own names."""
 
 
@@ -148,11 +148,21 @@ def _set_below(values: Mapping[str, Tree], key: str, value: Tree) -> dict[str, T
 
 def _pin(values: dict[str, Tree], field: str, value: Tree) -> None:
     """Set a field of `RunConfig` in the base, and take it out of what varies."""
+    if methods := _keys_below(values, "methods"):
+        _pin_in_methods(values, methods, field, value)
+        return
     values["base"] = {**_keys_below(values, "base"), field: value}
     varying = [_keys_below(values, "space"), *_keys_below(values, "arms").values()]
     for fields in varying:
         if isinstance(fields, dict):
             fields.pop(field, None)
+    _unzip(values, field)
+    if field == "source_set":
+        values.pop("source_sets", None)
+
+
+def _unzip(values: dict[str, Tree], field: str) -> None:
+    """Take a field out of the lists that are zipped together."""
     if isinstance(zipped := values.get("zipped"), list):
         for lists in [lists for lists in zipped if isinstance(lists, dict) and field in lists]:
             del lists[field]
@@ -160,8 +170,24 @@ def _pin(values: dict[str, Tree], field: str, value: Tree) -> None:
                 zipped.remove(lists)
                 choices: dict[str, Tree] = {name: {"choice": choice} for name, choice in lists.items()}
                 values["space"] = {**_keys_below(values, "space"), **choices}
-    if field == "source_set":
-        values.pop("source_sets", None)
+
+
+def _pin_in_methods(values: dict[str, Tree], methods: dict[str, Tree], field: str, value: Tree) -> None:
+    """Set a field in a study: in its base where all methods have it, else in the base of every one that has it."""
+    base = {name: one for name, one in _keys_below(values, "base").items() if name != field}
+    trees = {name: method for name, method in methods.items() if isinstance(method, dict)}
+    having = [name for name, method in trees.items() if has_field({**base, **_keys_below(method, "base")}, field)]
+    for method in trees.values():
+        for key in ("base", "space", "default"):
+            if isinstance(below := method.get(key), dict):
+                below.pop(field, None)
+        _unzip(method, field)
+    if having == list(methods):
+        base[field] = value
+    else:
+        for name in having:
+            trees[name]["base"] = {**_keys_below(trees[name], "base"), field: value}
+    values["base"] = base
 
 
 def _keys_below(values: Mapping[str, Tree], key: str) -> dict[str, Tree]:

@@ -140,6 +140,15 @@ class Study(Sweep):
             return ()
         return ({name: value for name, value in config.values.items() if name in search.varying},)
 
+    def has_full_length(self, values: Mapping[str, object]) -> bool:
+        """Return True: each method has a length of its own."""
+        return True
+
+    @property
+    def final_seeds(self) -> tuple[int, ...]:
+        """The seeds of what is in the tables."""
+        return self.replication_seeds
+
     @cached_property
     def corners(self) -> list[RunConfig]:
         """The configurations that stand for those of all methods."""

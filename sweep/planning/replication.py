@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sweep.experiment.arms import Replication
+from sweep.experiment.arms import Replication, share_fields
 from sweep.experiment.files import is_file, load_experiment, make_paths_absolute
 from sweep.records.specification import FILE, NO_TRAINING, read_specification
 from sweep.storage import Folder, Location
@@ -59,9 +59,7 @@ def resolve_replication(
     for method, values in TUNINGS[best.tuning.tuning].baselines.items():
         if method not in found and not any(config.method == method for config in found.values()):
             found[method] = RunConfig(**{**best.values, **values})
-    arms = {name: config.settings for name, config in found.items()}
-    shared = {key: value for key, value in next(iter(arms.values())).items() if _is_shared(key, arms)}
-    own = {name: {key: value for key, value in values.items() if key not in shared} for name, values in arms.items()}
+    shared, own = share_fields(found)
     inherited: dict[str, object] = {"evaluation": source.evaluation, "groups": source.groups}
     asked = {**inherited, **sweep.model_dump(exclude_unset=True), "base": shared, "arms": own}
     return build_config(Replication, asked, f"replication of {sweep.of}")
@@ -119,8 +117,3 @@ def _read_best(folder: Folder, top: int) -> _Source:
     found = {name: RunConfig.from_row(rows[best.config_id]).with_seed(1) for name, best in names.items()}
     asked = specification.values
     return _Source(found, set(runs["seed"].to_list()), asked.get("evaluation"), asked.get("groups", {}))
-
-
-def _is_shared(key: str, arms: Mapping[str, Mapping[str, object]]) -> bool:
-    """Whether all arms have the field, with one value; arms of several tunings have other fields."""
-    return all(key in values for values in arms.values()) and len({values[key] for values in arms.values()}) == 1

@@ -55,7 +55,7 @@ def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> 
     runs: dict[str, set[RunKey]] = {}
     for record in records.values():
         runs.setdefault(record.config_id, set()).update(record.runs)
-    asked = set(make_runs(sweep.seeds))
+    asked = set(make_runs(sweep.final_seeds))
     judged = [record for record in records.values() if runs[record.config_id] >= asked]
     ranked = [candidate.subject for candidate in rank_trials(sweep, judged)]
     if not ranked:

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from sweep.experiment.config import SweepConfig
 from sweep.records.ledger import TrialRecord
+from sweep.records.stages import Stage
 from sweep.records.states import State
 
 SAME_DIGITS = 9
@@ -52,9 +53,12 @@ def rank_candidates(candidates: Iterable[Candidate[Subject]]) -> list[Candidate[
 def rank_trials(sweep: SweepConfig, records: Iterable[TrialRecord]) -> list[Candidate[str]]:
     """Return the configurations of the trials that are complete or failed, the best by selection accuracy first.
 
-    Left out are those that the experiment does not ask for any more: of another length, or no arm of it.
+    Left out are those that the experiment does not ask for any more: of another length, or no arm of it. What a study
+    runs on fresh seeds is not ranked together with its searches.
     """
     asked = asked_config_ids(sweep)
+    if sweep.kind != "search":
+        records = _keep_replicated(list(records))
     trials: dict[str, list[TrialRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.number):
         if record.runs[0].adapted_to is not None:
@@ -68,9 +72,15 @@ def rank_trials(sweep: SweepConfig, records: Iterable[TrialRecord]) -> list[Cand
     )
 
 
+def _keep_replicated(records: list[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials on fresh seeds; all of them where none has ended, or the experiment has no such stages."""
+    fresh = [record for record in records if record.stage == Stage.REPLICATION]
+    return fresh if any(record.state is not None for record in fresh) else records
+
+
 def asked_config_ids(sweep: SweepConfig) -> frozenset[str] | None:
-    """Return the configurations that an experiment asks for; None of a search, which draws them."""
-    return None if sweep.kind == "search" else frozenset(corner.config_id for corner in sweep.corners)
+    """Return the configurations that an experiment asks for; None of what draws them."""
+    return None if sweep.is_searched else frozenset(corner.config_id for corner in sweep.corners)
 
 
 def _make_candidate(config_id: str, trials: Iterable[TrialRecord]) -> Candidate[str]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from sweep.experiment.arms import Grid, share_fields
 from sweep.experiment.study import Study, name_default
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import rank_trials
 from sweep.records.stages import Stage
 from sweep.records.states import State
 from xpe_core.config import RunConfig
+from xpe_core.validation import build_config
 
 
 def search_records(records: Iterable[TrialRecord], method: str) -> list[TrialRecord]:
@@ -69,3 +71,24 @@ def find_winners(study: Study, records: Collection[TrialRecord], methods: Iterab
                 known.add(config.config_id)
                 arms[arm] = config
     return arms
+
+
+def build_replication(study: Study, records: Collection[TrialRecord]) -> Grid | None:
+    """Return what is run on fresh seeds as a grid: the arms of the methods of which some such trial is known.
+
+    None where there is none yet.
+    """
+    begun = {record.arm for record in records if record.stage == Stage.REPLICATION}
+    methods = [name for name in study.methods if begun & {name, name_default(name)}]
+    configs = find_winners(study, records, methods)
+    if not configs:
+        return None
+    base, arms = share_fields(configs)
+    values = {
+        "kind": "grid",
+        "base": base,
+        "arms": arms,
+        "seeds": study.replication_seeds,
+        **{key: getattr(study, key) for key in ("evaluation", "groups", "resources", "keep", "selection_languages")},
+    }
+    return build_config(Grid, values, "replication")

@@ -7,11 +7,19 @@ asked for.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweep.report.ending import most_frequent_class, print_answer, print_replication
+    from sweep.report.ending import most_frequent_class, print_answer, print_replication, print_study
     from sweep.report.planned import print_estimate, print_plan
     from sweep.report.progress import Screen
 
-__all__ = ["Screen", "most_frequent_class", "print_answer", "print_estimate", "print_plan", "print_replication"]
+__all__ = [
+    "Screen",
+    "most_frequent_class",
+    "print_answer",
+    "print_estimate",
+    "print_plan",
+    "print_replication",
+    "print_study",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,7 @@ from rich.console import Console
 from sweep.analysis import asked_runs, rank, read_runs
 from sweep.analysis.chance import is_above_most_frequent
 from sweep.analysis.reading import read_results
-from sweep.analysis.report_data import find_curse
+from sweep.analysis.report_data import find_curse, read_report_data
 from sweep.analysis.results import Cell, Results, means_of_complete
 from sweep.analysis.statistics import MIN_SEEDS, Array
 from sweep.planning.plan import Plan
@@ -20,6 +20,7 @@ from sweep.report.choice_lines import Standing, say_choice
 from sweep.report.group_lines import group_lines
 from sweep.report.replication_lines import replication_lines
 from sweep.report.sheet import Sheet, percent
+from sweep.report.study_sheets import study_lines
 from sweep.report.terminal import Facts, print_lines, print_table
 from sweep.report.wording import name_group
 from sweep.storage import Folder
@@ -46,6 +47,17 @@ def print_replication(console: Console, folder: Folder) -> None:
         lines = replication_lines(results, find_curse(results)[0])
     except InputError as error:  # what was printed before stands
         lines = [f"Whether it is really better cannot be said: {error}."]
+    console.print()
+    for line in lines:
+        print_lines(console, line, "  ", style="bold")
+
+
+def print_study(console: Console, folder: Folder) -> None:
+    """Print what a study answers: which method is the highest, and whether it is really higher."""
+    try:
+        lines = study_lines(read_report_data([folder]))
+    except InputError as error:  # what was printed before stands
+        lines = [f"Which method is the best cannot be said: {error}."]
     console.print()
     for line in lines:
         print_lines(console, line, "  ", style="bold")
@@ -88,7 +100,7 @@ def _print_search(console: Console, plan: Plan, results: Results, runs: pl.DataF
         print_lines(console, f"Not zero-shot: {took} took part in the choice (validation split).", "  ")
     _print_groups(console, plan, results, sizes)
     print_lines(console, f"Trials: {_count_trials(runs)}.")
-    if len(plan.sweep.seeds) < MIN_SEEDS:
+    if len(plan.sweep.final_seeds) < MIN_SEEDS:
         print_lines(console, _say_few_seeds(plan))
 
 
@@ -120,7 +132,7 @@ def _print_grid(console: Console, plan: Plan, results: Results) -> None:
     for source_set, count in plan.trained_on_targets.items():
         print_lines(console, f"Not zero-shot: {source_set} trains on {count} of the tested languages.", "  ")
     _print_groups(console, plan, results, sizes)
-    if len(plan.sweep.seeds) < MIN_SEEDS:
+    if len(plan.sweep.final_seeds) < MIN_SEEDS:
         print_lines(console, _say_few_seeds(plan))
 
 
@@ -133,8 +145,8 @@ def _print_table(
     left: int = 1,
     strong_row: int | None = None,
 ) -> None:
-    seeds = count_nouns(len(plan.sweep.seeds), "seed")
-    spread = f" ± standard deviation over {seeds}" if len(plan.sweep.seeds) > 1 else f", {seeds}"
+    seeds = count_nouns(len(plan.sweep.final_seeds), "seed")
+    spread = f" ± standard deviation over {seeds}" if len(plan.sweep.final_seeds) > 1 else f", {seeds}"
     console.print()
     print_lines(console, f"{plan.name}: test {title_of(_find_metric(plan))} in % (mean{spread})", style="bold")
     console.print()
@@ -179,7 +191,7 @@ def _print_choice(
     ]
     if not standings or standings[0].name != METHOD_NAMES[best[0][0].method]:
         return
-    for line in say_choice(plan.name, standings, group, len(plan.sweep.seeds)):
+    for line in say_choice(plan.name, standings, group, len(plan.sweep.final_seeds)):
         print_lines(console, line, "  ")
 
 
@@ -208,10 +220,8 @@ def _count_trials(runs: pl.DataFrame) -> str:
 
 
 def _say_few_seeds(plan: Plan) -> str:
-    return (
-        f"With {count_nouns(len(plan.sweep.seeds), 'seed')} this is a ranking. To show a difference takes {MIN_SEEDS} "
-        "seeds or more."
-    )
+    seeds = count_nouns(len(plan.sweep.final_seeds), "seed")
+    return f"With {seeds} this is a ranking. To show a difference takes {MIN_SEEDS} seeds or more."
 
 
 def _group_sizes(results: Results) -> dict[str, str]:

@@ -13,6 +13,7 @@ from sweep.report.main_sheets import ARMS_A_TABLE, main_sheets
 from sweep.report.search_sheets import curse_sheets, front_sheets, importance_sheets, rung_sheets
 from sweep.report.setup_sheets import setup_sheets
 from sweep.report.sheet import Sheet, interval, percent, points, sections
+from sweep.report.study_sheets import study_sheets
 
 
 def all_sheets(data: ReportData, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet]:
@@ -21,6 +22,7 @@ def all_sheets(data: ReportData, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet
         answer_sheets,
         partial(main_sheets, arms_a_table=arms_a_table),
         difference_sheets,
+        study_sheets,
         curse_sheets,
         extreme_sheets,
         kinship_sheets,

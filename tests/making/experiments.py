@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.driver.messages import TrialOrder
+from sweep.driver.searcher import LedgerSearcher
 from sweep.experiment.config import SweepConfig, make_sweep
 from sweep.experiment.files import load_experiment
 from sweep.experiment.search import Search
+from sweep.experiment.study import Study
 from sweep.records.experiment_folder import ExperimentFolder
-from sweep.records.ledger import TrialRecord
+from sweep.records.ledger import TrialRecord, read_ledger
 from sweep.records.parquet import write_rows
 from sweep.records.runs import make_runs
 from sweep.records.states import State
@@ -113,3 +116,36 @@ def write_replication(folder: Path, best: RunConfig, accuracy: Accuracy, seeds: 
     base = best.without("seed", "encoder_ratio")
     arms = {"best": {"encoder_ratio": best.values["encoder_ratio"]}}
     return write_grid(folder, arms, accuracy, seeds, kind="replicate", of=of, base=base)
+
+
+def run_study(
+    folder: Path, study: Study, accuracy: Accuracy, selection: Callable[[RunConfig], float], most: int | None = None
+) -> list[TrialRecord]:
+    """Run a study's trials, at most so many, one after the other as its driver does; return those that were run."""
+    opened = ExperimentFolder(folder, study, {})
+    searcher = LedgerSearcher(study, opened, read_ledger(folder))
+    ended: list[TrialRecord] = []
+    while (most is None or len(ended) < most) and isinstance(order := searcher.suggest("tune"), dict):
+        record = searcher.trials["tune"]
+        config, is_tested = record.run_config, TrialOrder.from_wire(order).tested
+        step, value = config.training.max_steps, selection(config)
+        record.reports[step], record.seconds = value, 36.0
+        opened.append(
+            {
+                "event": "report",
+                "trial_id": record.trial_id,
+                "step": step,
+                "seconds": record.seconds,
+                "selection_accuracy": value,
+            }
+        )
+        seeds = [run.seed for run in record.runs]
+        own = {"trial_id": record.trial_id, "arm": record.arm, "stage": record.stage, "selection_accuracy": value}
+        cost = {"train_seconds": 12.0, "num_runs_in_pack": len(seeds), "peak_memory_bytes": 2**30}
+        runs, rows = make_rows(config, record.number, seeds, accuracy)
+        runs = [{**run, **own, **cost, "num_trained_parameters": 100} for run in runs]
+        opened.end(record, State.COMPLETE, None, runs, rows if is_tested else [])
+        searcher.on_trial_complete("tune")
+        ended.append(record)
+    opened.close()
+    return ended
