@@ -3,8 +3,10 @@
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from benchmarks import ray_peer, report
@@ -12,6 +14,7 @@ from sweep.experiment.search import Search
 from tests.conftest import ONE_THREAD
 
 WITHOUT_RAY = {
+    "backbone_dropout": ["dropout_float32", "dropout_bfloat16"],
     "encoders": ["encoder_mlp", "encoder_lstm", "encoder_attention", "encoder_none"],
     "evaluation": ["evaluation_float32", "evaluation_bfloat16"],
     "head_only": ["head_only_1", "head_only_10"],
@@ -104,6 +107,20 @@ def test_the_peer_searches_with_ray_tune_alone(dataset: str, backbone: str) -> N
         resources=ONE_THREAD,
     )
     assert ray_peer.search(sweep, reuse_actors=True) >= 1
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_grid_with_and_without_dropout_in_the_backbone_runs(
+    dataset: str, backbone: str, run_here: Callable[..., str], tmp_path: Path
+) -> None:
+    file = Path(__file__).parents[2] / "benchmarks" / "backbone_dropout.yaml"
+    values = {"dataset": dataset, "backbone": backbone, "source_set": "eng_Latn", "max_length": 16, "max_steps": 2}
+    values |= {"eval_steps": 2, "evaluation.languages": "[kat_Geor]", "resources.cpus_per_trial": 1}
+    changes = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    said = run_here("grid", str(file), *changes, "--seeds", "1", "--storage", str(tmp_path))
+    runs = pl.read_parquet(tmp_path / "backbone_dropout" / "runs")
+    assert sorted(runs.select("encoder_ratio", "backbone_dropout").rows()) == [(0, 0), (0, 0.1), (1, 0), (1, 0.1)]
+    assert runs["state"].to_list() == ["complete"] * 4 and "xpe_dropout" in said
 
 
 def test_every_benchmark_has_a_toy_run() -> None:

@@ -51,7 +51,7 @@ class Place:
         A number's fate depends on its position alone, so padding and cut batches change nothing.
         """
         *rows, size = shape[1:]
-        hashes = mix(mix(_number_rows(rows, self.seeds.device)) ^ self.seeds[:, None]).flatten()  # [SN]
+        hashes = mix(_hash_rows(tuple(rows), self.seeds.device) ^ self.seeds[:, None]).flatten()  # [SN]
         first, second = (table.unfold(0, size, 1) for table in _tables(self.seeds.device, _round_up(size)))
         numbers = first.index_select(0, hashes & (1 << BITS) - 1)
         numbers ^= second.index_select(0, hashes >> BITS & (1 << BITS) - 1)
@@ -137,12 +137,13 @@ class _Drop(torch.autograd.Function):
         return ctx.place.draw(gradient.shape, gradient.dtype).mul_(gradient).mul_(ctx.place.scale), None
 
 
-def _number_rows(sizes: Sequence[int], device: torch.device) -> Tensor:
-    """Return numbers [N], int32, of rows in dimensions of these sizes; they do not depend on the sizes."""
+@lru_cache(maxsize=128)
+def _hash_rows(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return hashes [N], int32, of the rows in dimensions of these sizes; a row's own does not depend on the sizes."""
     numbers = torch.zeros(1, dtype=torch.int32, device=device)
     for size in sizes:
         numbers = (numbers[:, None] * ROWS + torch.arange(size, dtype=torch.int32, device=device)).flatten()
-    return numbers
+    return mix(numbers)
 
 
 @lru_cache(maxsize=8)
