@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("xpe_core/tunings", "xpe_core/readouts", "xpe_core/tasks")
 COLUMNS_OF_PEOPLE = "xpe_core/data/columns.py"
 """Where a label's column may be called `topic`, too."""
-WORDS_OF_THEIR_OWN = ("prompt", "head", "none", "dual", "rank", "alpha")
+WORDS_OF_THEIR_OWN = ("prompt", "prefix", "head", "none", "dual", "rank", "alpha")
 """Names that are words of the language, or of statistics, too."""
 PROJECT = re.compile(r"xpe[-_](sweep|core)|\bxpe-(?=$|\")|\bXPE_[A-Z]+", re.I)
 """The project's own name, in packages, folders and variables of the environment."""

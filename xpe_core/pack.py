@@ -58,10 +58,17 @@ class Pack:
         stacked, _ = stack_module_state(list(runs))
         self.parameters: Parameters = {name: value.detach().to(self.device) for name, value in stacked.items()}
         """Of all runs, by the names that `build_run` gives them; each [R, ...]."""
+        self._start()
         self._modules = runs[0].to("meta")
         self._streams = [
             torch.Generator(self.device).manual_seed(stream_seed(config.seed, "dropout")) for config in configs
         ]
+
+    def _start(self) -> None:
+        """Fill in the parameters whose start the backbone decides."""
+        for index, config in enumerate(self.configs):
+            for name, value in self.tuning.start(config, self.backbone).items():
+                self.parameters[f"{config.tuning.tuning}.{name}"][index] = value
 
     @property
     def reads_first(self) -> bool:
@@ -174,6 +181,12 @@ def find_parts(config: RunConfig) -> tuple[Tuning, Readout]:
 def count_tokens(config: RunConfig) -> int:
     """Return how many positions a run puts before every text."""
     return find_parts(config)[0].num_tokens(config)
+
+
+def count_positions(config: RunConfig) -> int:
+    """Return how many positions come before a text's own, where some are of keys and values alone."""
+    tuning, _ = find_parts(config)
+    return tuning.num_tokens(config) + max(tuning.num_keys(config, 1), default=0)
 
 
 def reads(config: RunConfig) -> Literal["first", "mean"]:

@@ -22,7 +22,7 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
-from xpe_core.pack import Pack, count_tokens, reads, trains_on_states
+from xpe_core.pack import Pack, count_tokens, find_parts, reads, trains_on_states
 from xpe_core.training.frozen_states import compute_states
 from xpe_core.training.meter import count_operations
 from xpe_core.training.training import Training
@@ -80,13 +80,13 @@ def _cost(
     plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measure, workload: Workload
 ) -> tuple[float, float, float]:
     """Return steps, text tokens and operations of one run."""
-    only_first = reads(config) == "first"
+    only_first, keys = reads(config) == "first", find_parts(config)[0].num_keys(config, shape.num_hidden_layers)
 
     def forward(languages: tuple[str, ...], split: str, max_examples: int | None) -> tuple[int, float, float]:
         """Return examples, mean tokens, and operations of a forward pass over them."""
         num_examples, mean_tokens = measure(languages, split, max_examples)
         width = round(mean_tokens) + count_tokens(config)
-        return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first)
+        return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first, keys)
 
     target = workload.adapted_to
     sources = plan.data.sources(config.data.source_set) if target is None else (target,)

@@ -21,7 +21,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.locations import use_locations
-from xpe_core.pack import Pack, count_tokens
+from xpe_core.pack import Pack, count_positions
 from xpe_core.training.passes import SHARE_OF_FREE
 from xpe_core.training.training import Training
 
@@ -33,7 +33,7 @@ def size_packs(plan: Plan, share: Share) -> Plan:
     """
     if plan.sweep.kind == "search" or plan.sweep.resources.seeds_per_trial != "auto":
         return plan
-    widest = max(plan.sweep.corners, key=lambda config: (count_tokens(config), config.training.batch_size))
+    widest = max(plan.sweep.corners, key=lambda config: (count_positions(config), config.training.batch_size))
     num_runs = len(plan.runs)
     limit, one = _measure(plan, widest, share, 1)
     _, two = _measure(plan, widest, share, 2)

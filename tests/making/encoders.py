@@ -1,4 +1,4 @@
-"""Tiny real encoders of four kinds, and their files on disk."""
+"""Tiny real encoders, and their files on disk."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,6 +10,8 @@ from transformers import (
     BertModel,
     DebertaV2Config,
     DebertaV2Model,
+    ModernBertConfig,
+    ModernBertModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
@@ -42,6 +44,25 @@ def build_deberta(position_biased_input: bool) -> PreTrainedModel:
         pad_token_id=1,
     )
     return DebertaV2Model(config)
+
+
+def build_modernbert() -> PreTrainedModel:
+    """Build a ModernBERT of three layers, of which two see a window of two tokens to either side."""
+    config = ModernBertConfig(
+        **{**SIZES, "num_hidden_layers": 3},
+        max_position_embeddings=32,
+        local_attention=4,
+        global_attn_every_n_layers=3,
+        pad_token_id=1,
+        **dict.fromkeys(("bos_token_id", "cls_token_id"), 0),
+        **dict.fromkeys(("eos_token_id", "sep_token_id"), 2),
+    )
+    return ModernBertModel(config)
+
+
+def build_relu_bert() -> PreTrainedModel:
+    """Build a BERT that is computed by its own code, for its activation."""
+    return BertModel(BertConfig(**SIZES, max_position_embeddings=32, pad_token_id=1, hidden_act="relu"))
 
 
 ENCODERS: dict[str, Callable[[], PreTrainedModel]] = {

@@ -140,11 +140,11 @@ def check_backbone(adapter: Adapter, backbone: Backbone) -> None:
             f"{backbone.name} has {backbone.hidden_size}"
         )
     for name, size in adapter.shape.linears.items():
-        there = backbone.shape.linears.get(name)
+        there = backbone.shape.find_size(name)
         if there is None or any(number not in (0, has) for number, has in zip(size, there, strict=True)):
             raise InputError(
                 f"the adapter is for a backbone whose linear layer {name} has the size {size}; "
-                f"that of {backbone.name} is {backbone.shape.linears.get(name, 'not there')}"
+                f"that of {backbone.name} is {there or 'not there'}"
             )
     if adapter.backbone_weights not in (None, backbone.weights_fingerprint):
         raise InputError(

@@ -26,11 +26,12 @@ from transformers import (
 
 from xpe_core.backbones.files import find_folder, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
+from xpe_core.backbones.hub_attention import count_keys, read_keys, takes_keys, takes_past, use_attention
 from xpe_core.backbones.hub_dropout import reaches_dropout
 from xpe_core.backbones.hub_model import HubModel
-from xpe_core.backbones.insertion import NOTHING, Insertion
+from xpe_core.backbones.insertion import NOTHING, Insertion, KeysValues
 from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
-from xpe_core.backbones.shape import Shape, find_linears, measure_linears
+from xpe_core.backbones.shape import Shape, find_first_position, find_linears, find_position_embeddings, measure_linears
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
 
@@ -47,6 +48,8 @@ class Backbone(nn.Module):
             self.model.pooler = None
         self.shape = measure(name, model)
         self._encoders: dict[str, FrozenEncoder] = {}
+        if self.shape.keys:
+            use_attention(model)
         self._hub_model = None if can_encode(model) else HubModel(model)
         self.eval()
 
@@ -74,6 +77,10 @@ class Backbone(nn.Module):
             return words
         return words + (table.weight - table.weight[0])[token_types]
 
+    def read_keys(self, token_ids: Tensor) -> list[KeysValues]:
+        """Return the keys and values of a text's token ids [1, T] in every layer: each [1, T, N]."""
+        return read_keys(self.model, self.embed(token_ids))
+
     @property
     def hidden_size(self) -> int:
         """H."""
@@ -98,9 +105,9 @@ class Backbone(nn.Module):
         prompt and text, so padding belongs at the end. In precision `bfloat16` matrix products and what passes between
         them are of that type. Of `insertion`, what is for the layers is put in here; its tokens are in the embeddings.
         """
-        if embeddings.shape[1] > self.max_positions:
+        if (num_positions := embeddings.shape[1] + insertion.num_positions) > self.max_positions:
             raise InputError(
-                f"{embeddings.shape[1]} tokens of prompt and text are too many for backbone {self.name}, "
+                f"{num_positions} tokens of prompt and text are too many for backbone {self.name}, "
                 f"which has {self.max_positions} positions"
             )
         if self._hub_model is not None:
@@ -173,8 +180,16 @@ def find_module_names(name: str) -> dict[str, str]:
 
 def measure(name: str, model: PreTrainedModel) -> Shape:
     """Return the sizes of a model."""
-    drops = can_encode(model) or reaches_dropout(model)
-    return Shape(name, model.config.hidden_size, count_positions(model), measure_linears(model), drops)
+    linears, keys = measure_linears(model), count_keys(model) if takes_keys(model) else ()
+    return Shape(
+        name,
+        model.config.hidden_size,
+        count_positions(model),
+        linears,
+        drops=can_encode(model) or reaches_dropout(model),
+        keys=tuple(linears.get(f"{layer}.key", (0, size))[1] for layer, size in enumerate(keys)),
+        takes_past=takes_past(model),
+    )
 
 
 def count_embeddings(name: str) -> int | None:
@@ -186,11 +201,8 @@ def count_embeddings(name: str) -> int | None:
 def count_positions(model: PreTrainedModel) -> int:
     """Return the most tokens a model can see: 512 for XLM-R, whose 514 positions start behind that of the padding."""
     limit: int = model.config.max_position_embeddings
-    for name, module in model.named_modules():
-        if name.split(".")[-1] == "position_embeddings" and isinstance(module, nn.Embedding):
-            skipped = 0 if module.padding_idx is None else module.padding_idx + 1
-            limit = min(limit, module.num_embeddings - skipped)
-    return limit
+    first = find_first_position(model)
+    return min([limit, *(table.num_embeddings - first for table in find_position_embeddings(model))])
 
 
 def find_type_embeddings(model: PreTrainedModel) -> nn.Embedding | None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from xpe_core.backbones.backbone_dropout import LayerPlaces, attend_at, drop_at
 from xpe_core.backbones.counted_dropout import drop
-from xpe_core.backbones.insertion import Delta
+from xpe_core.backbones.insertion import Delta, KeysValues
 from xpe_core.backbones.layer import Layer
 
 ROLES = ("query", "key", "value", "attention_output", "up", "down")
@@ -26,10 +26,12 @@ def run_changed_layer(
     num_heads: int,
     deltas: Mapping[str, Delta],
     places: LayerPlaces | None = None,
+    keys_values: KeysValues | None = None,
 ) -> Tensor:
     """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H].
 
-    `bias` [S, 1, 1, L] is added to the scores; `deltas` are by role; `places` are where the layer drops, if it does.
+    `bias` [S, 1, 1, L] is added to the scores; `deltas` are by role; `places` are where the layer drops, if it does;
+    `keys_values` stand before the layer's own, if there are any.
     """
     size = hidden.shape[-1]
     queried = hidden if num_queried == hidden.shape[1] else hidden[:, :num_queried]
@@ -41,6 +43,8 @@ def run_changed_layer(
         for (role, weight, bias_of, scale) in zip(inputs, weights, biases, (layer.query_scale, 1.0, 1.0), strict=True)
     ]
     query, key, value = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in projected)
+    if keys_values is not None:
+        key, value, bias = put_before(key, value, bias, keys_values)
     attended = _attend(query, key, value, bias, places).transpose(1, 2).flatten(2)
     added = _run(layer.attention_out, layer.attention_out_bias, attended, deltas.get("attention_output"))
     mixed = drop_at(places.attention_output if places else None, added) + queried
@@ -58,6 +62,20 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, plac
     if bias is not None:
         bias = bias.expand(-1, query.shape[1], query.shape[2], -1)
     return functional.scaled_dot_product_attention(query, key, value, bias, scale=1.0)
+
+
+def put_before(
+    key: Tensor, value: Tensor, bias: Tensor | None, keys_values: KeysValues
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return keys and values [S, A, P + L, D] of those [S, A, L, D] of the text, and what is added to the scores.
+
+    `bias` [S, 1, 1 or Q, L] may be of truth values, too: true where a position is attended to.
+    """
+    keys, values = keys_values.split_heads(len(key), key.shape[-1], key.dtype)
+    if bias is not None:
+        seen = bias.new_full((1,), bias.dtype == torch.bool).expand(*bias.shape[:-1], keys.shape[2])
+        bias = torch.cat([seen, bias], dim=-1)
+    return torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2), bias
 
 
 def change_linear(

@@ -24,6 +24,7 @@ from xpe_core.backbones.dropped_layer import DroppedLayer
 from xpe_core.backbones.insertion import NOTHING, Insertion
 from xpe_core.backbones.layer import Layer, differentiate_norm
 from xpe_core.backbones.packed_layer import PackedLayer, can_pack
+from xpe_core.backbones.shape import find_first_position
 
 MODEL_TYPES = ("bert", "camembert", "roberta", "xlm-roberta")
 MASKED = -1e9
@@ -40,6 +41,7 @@ class FrozenEncoder:
         self.dtype = dtype
         self.num_heads: int = model.config.num_attention_heads
         self._embeddings = model.embeddings
+        self._first_position = find_first_position(model)
         with torch.no_grad():
             self._layers = [_read_layer(layer, dtype) for layer in model.encoder.layer]
         self._packed: list[PackedLayer] = []
@@ -55,20 +57,22 @@ class FrozenEncoder:
 
         `mask` is [S, L], 0 at padding, or None where there is none; tokens of `insertion` are in the embeddings.
         """
-        hidden = self._embeddings(inputs_embeds=embeddings).to(self.dtype)
+        positions = self._first_position + insertion.num_positions
+        position_ids = torch.arange(positions, positions + embeddings.shape[1], device=embeddings.device)[None]
+        hidden = self._embeddings(inputs_embeds=embeddings, position_ids=position_ids).to(self.dtype)
         on_cpu, dropout = hidden.device.type == "cpu", insertion.dropout
         if dropout is not None:
             hidden = drop_at(dropout.at(EMBEDDINGS), hidden)
         packed = self._pack() if on_cpu and torch.is_inference_mode_enabled() and dropout is None else []
         changes = insertion.by_layer()
-        needs_bias = mask is not None and (changes or not on_cpu)
+        needs_bias = mask is not None and (changes or insertion.keys_values or not on_cpu)
         bias = mask_scores(mask, self.dtype, MASKED) if mask is not None and needs_bias else None
         for number, layer in enumerate(self._layers):
             num_queried = 1 if only_first and number == len(self._layers) - 1 else hidden.shape[1]
             places = None if dropout is None else dropout.in_layer(number)
-            change = changes.get(number)
-            if change or (places and not on_cpu):
-                hidden = run_changed_layer(layer, hidden, num_queried, bias, self.num_heads, change or {}, places)
+            change, before = changes.get(number, {}), insertion.keys_values.get(number)
+            if change or before or (places and not on_cpu):
+                hidden = run_changed_layer(layer, hidden, num_queried, bias, self.num_heads, change, places, before)
             elif places:
                 hidden = DroppedLayer.apply(hidden, layer, mask, self.num_heads, num_queried, places)
             elif packed:

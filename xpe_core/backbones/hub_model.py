@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from xpe_core.backbones.changed_layer import change_linear
+from xpe_core.backbones.hub_attention import inserting
 from xpe_core.backbones.hub_dropout import HubDropout, make_places
 from xpe_core.backbones.insertion import NOTHING, Insertion
-from xpe_core.backbones.shape import find_linears
+from xpe_core.backbones.shape import find_first_position, find_linears
 
 
 class HubModel:
@@ -34,11 +35,11 @@ class HubModel:
     def __call__(self, embeddings: Tensor, mask: Tensor | None, precision: str, insertion: Insertion) -> Tensor:
         """Return last hidden states [S, L, H] of embeddings [S, L, H]; mask is [S, L], or None without padding.
 
-        With something in its layers, each run has a pass of its own: a model may use a layer for more than the texts,
+        With deltas or dropout, each run has a pass of its own: a model may use a linear layer for more than the texts,
         as DeBERTa does for its relative positions.
         """
         num_runs = insertion.num_runs_in_layers
-        if num_runs == 1:
+        if num_runs == 1 or not (insertion.deltas or insertion.dropout):
             return self._run(embeddings, mask, precision, insertion)
         masks = [None] * num_runs if mask is None else mask.chunk(num_runs)
         return torch.cat(
@@ -52,11 +53,21 @@ class HubModel:
         mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
         self._pass.insertion = insertion
         try:
-            with mixed, nullcontext() if insertion.dropout is None else HubDropout(insertion.dropout):
-                hidden: Tensor = self._model(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
+            dropping = nullcontext() if insertion.dropout is None else HubDropout(insertion.dropout)
+            with mixed, dropping, inserting(self._model, insertion):
+                hidden: Tensor = self._model(
+                    inputs_embeds=embeddings, attention_mask=mask, **self._move(embeddings, insertion.num_positions)
+                ).last_hidden_state
         finally:
             self._pass.insertion = NOTHING
         return hidden
+
+    def _move(self, embeddings: Tensor, num_positions: int) -> dict[str, Tensor]:
+        """Return the positions of a text [1, L] that stands behind others, by the name of the model's argument."""
+        if num_positions == 0:
+            return {}
+        first = find_first_position(self._model) + num_positions
+        return {"position_ids": torch.arange(first, first + embeddings.shape[1], device=embeddings.device)[None]}
 
     def _make_hook(self, name: str) -> Callable[..., Tensor | None]:
         def change(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:

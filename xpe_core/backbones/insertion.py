@@ -1,11 +1,13 @@
 """What the runs of a pass put into the frozen backbone.
 
-R runs, B examples, P virtual tokens, H hidden size; O and I are the numbers out of and into a linear layer.
+R runs, B examples, P virtual tokens, H hidden size; O and I are the numbers out of and into a linear layer, N those of
+a layer's keys: heads times their size.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from xpe_core.backbones.backbone_dropout import BackboneDropout
@@ -50,6 +52,31 @@ class Delta:
 
 
 @dataclass(frozen=True)
+class KeysValues:
+    """What stands before a layer's own keys and values, in the same softmax: every position attends to it."""
+
+    keys: Tensor
+    """[R, P, N], as they are scored: with what a projection's bias would add, and without rotary positions."""
+    values: Tensor
+    """[R, P, N]."""
+
+    def take(self, run: int) -> "KeysValues":
+        """Return those of one run, with R = 1."""
+        return KeysValues(self.keys[run, None], self.values[run, None])
+
+    def split_heads(self, num_sequences: int, head_size: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return keys and values for S sequences, which lie as r * B + b: each [S, A, P, D]."""
+        keys, values = (
+            part.to(dtype)
+            .unflatten(-1, (-1, head_size))
+            .transpose(1, 2)
+            .repeat_interleave(num_sequences // len(part), 0)
+            for part in (self.keys, self.values)
+        )
+        return keys, values
+
+
+@dataclass(frozen=True)
 class Insertion:
     """What the runs of a pass put into the frozen backbone; sequences lie as r * B + b."""
 
@@ -57,6 +84,8 @@ class Insertion:
     """[R, B, P, H] or [R, 1, P, H]: embeddings before the text."""
     deltas: Mapping[str, Delta] = field(default_factory=dict)
     """By `layer.role`, such as `3.query`: what is added to a linear layer."""
+    keys_values: Mapping[int, KeysValues] = field(default_factory=dict)
+    """By layer: what stands before its keys and values. Positions of the text begin behind them."""
     dropout: BackboneDropout | None = None
     """What the backbone drops; None in evaluation, and where it drops nothing."""
 
@@ -65,12 +94,21 @@ class Insertion:
         """R of what is put into the layers; 1 where nothing is."""
         if self.dropout is not None:
             return len(self.dropout.seeds)
-        return max((delta.num_runs for delta in self.deltas.values()), default=1)
+        keys = [len(one.keys) for one in self.keys_values.values()]
+        return max([delta.num_runs for delta in self.deltas.values()] + keys, default=1)
+
+    @property
+    def num_positions(self) -> int:
+        """P of `keys_values`: positions that these take before the text; 0 where there are none."""
+        return max((one.keys.shape[1] for one in self.keys_values.values()), default=0)
 
     def take_layers(self, run: int) -> "Insertion":
         """Return what is put into the layers in one run, with R = 1."""
-        deltas = {name: delta.take(run) for name, delta in self.deltas.items()}
-        return Insertion(deltas=deltas, dropout=self.dropout and self.dropout.take(slice(run, run + 1)))
+        return Insertion(
+            deltas={name: delta.take(run) for name, delta in self.deltas.items()},
+            keys_values={layer: one.take(run) for layer, one in self.keys_values.items()},
+            dropout=self.dropout and self.dropout.take(slice(run, run + 1)),
+        )
 
     def by_layer(self) -> dict[int, dict[str, Delta]]:
         """Return the deltas by the number of the layer, then by role."""

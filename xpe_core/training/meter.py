@@ -5,6 +5,7 @@ measured on the machine at hand.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -43,7 +44,9 @@ class Work:
         self.num_tokens += int(lengths.sum())
         self.num_positions += lengths.size * width
         self.num_padding += int((lengths.max() - lengths).sum())
-        self.num_operations += 2 * count_operations(pack.backbone.model.config, lengths.size, width, pack.reads_first)
+        config = pack.backbone.model.config
+        keys = pack.tuning.num_keys(pack.configs[0], config.num_hidden_layers)
+        self.num_operations += 2 * count_operations(config, lengths.size, width, pack.reads_first, keys)
 
     @property
     def tokens_per_second(self) -> float:
@@ -60,18 +63,23 @@ class Work:
         return self.num_operations / max(self.seconds, 1e-9) / rate
 
 
-def count_operations(config: PreTrainedConfig, num_sequences: int, width: int, only_first: bool) -> float:
+def count_operations(
+    config: PreTrainedConfig, num_sequences: int, width: int, only_first: bool, keys: Sequence[int] = ()
+) -> float:
     """Return the floating-point operations of a forward pass over sequences of `width` positions.
 
-    Counted are matrix products alone, two operations a multiplication: of each layer the projections (4 H squared), the
-    two wide ones (2 H x I) and attention (2 H a position). A backward pass through frozen weights takes as many (that
-    of attention, which is small, twice as many: not counted).
+    `keys` are how many stand before the text's own in each layer; empty is none. Counted are matrix products alone,
+    two operations a multiplication: of each layer the projections (4 H squared), the two wide ones (2 H x I) and
+    attention (2 H a position). A backward pass through frozen weights takes as many (that of attention, which is small,
+    twice as many: not counted).
     """
     size, wide, num_layers = config.hidden_size, getattr(config, "intermediate_size", 0), config.num_hidden_layers
     dense = 2.0 * num_sequences * width * (4 * size**2 + 2 * size * wide)
     attention = 2.0 * num_sequences * width * width * 2 * size
     skipped = dense + attention - 2.0 * num_sequences * (2 * width * size**2 + 2 * size**2 + 2 * size * wide)
-    return num_layers * (dense + attention) - (skipped if only_first else 0.0)
+    queries = [width] * (num_layers - 1) + [1 if only_first else width]  # of each layer, the lowest first
+    before = sum(4.0 * num_sequences * size * num * number for num, number in zip(queries, keys, strict=False))
+    return num_layers * (dense + attention) + before - (skipped if only_first else 0.0)
 
 
 def measure_peak(backbone: Backbone, precision: str) -> float:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from xpe_core.tunings.ia3.tuning import Ia3Tuning
 from xpe_core.tunings.lora.tuning import LoraTuning
 from xpe_core.tunings.none.tuning import NoTuning
+from xpe_core.tunings.prefix.tuning import PrefixTuning
 from xpe_core.tunings.prompt.tuning import PromptTuning
 from xpe_core.tunings.tuning import Tuning
 from xpe_core.tunings.words import Words
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 TUNINGS: dict[str, Tuning] = {
     "prompt": PromptTuning(),
     "lora": LoraTuning(),
+    "prefix": PrefixTuning(),
     "ia3": Ia3Tuning(),
     "none": NoTuning(),
 }

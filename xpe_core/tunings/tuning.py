@@ -11,6 +11,7 @@ from xpe_core.fields import FieldValues, Part
 if TYPE_CHECKING:  # Torch takes seconds to import, and a report needs none of it
     from torch import Tensor, nn
 
+    from xpe_core.backbones.backbone import Backbone
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
@@ -63,11 +64,17 @@ class Tuning(Protocol):
     def num_tokens(self, config: "RunConfig") -> int:
         """Return how many positions stand before the text."""
 
+    def num_keys(self, config: "RunConfig", num_layers: int) -> "Sequence[int]":
+        """Return how many keys stand before the text's own in each layer, the lowest first; empty: in none."""
+
     def build(self, config: "RunConfig", shape: "Shape") -> "nn.Module":
         """Return the module of one run, drawn from torch's generator.
 
         It is called with dropout masks or none, and returns what `insert` takes.
         """
+
+    def start(self, config: "RunConfig", backbone: "Backbone") -> "Mapping[str, Tensor]":
+        """Return the parameters of one run's module whose start the backbone itself decides; few have any."""
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return the probability of a zero in the masks."""

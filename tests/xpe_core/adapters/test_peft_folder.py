@@ -254,7 +254,10 @@ def test_a_file_that_is_not_what_was_written_is_refused(exported: Exported, tmp_
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"peft_type": "LOHA"}, "peft_type 'LOHA': allowed are PROMPT_TUNING, P_TUNING, LORA, IA3 and XPE"),
+        (
+            {"peft_type": "LOHA"},
+            "peft_type 'LOHA': allowed are PROMPT_TUNING, P_TUNING, LORA, PREFIX_TUNING, IA3 and XPE",
+        ),
         ({"peft_type": "LORA"}, "r is missing; lora_alpha is missing"),
         ({"peft_type": ["a\nb"]}, "allowed are PROMPT_TUNING"),
         ({"peft_type": None}, "peft_type None: allowed are"),

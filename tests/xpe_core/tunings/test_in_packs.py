@@ -1,13 +1,14 @@
 """Every tuning in a pack: what a run does must not depend on who else is trained."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.making.encoders import build_deberta
+from tests.making.encoders import build_deberta, build_modernbert
 from tests.xpe_core.training.test_training import train_pack
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.config import RunConfig
@@ -20,6 +21,9 @@ CASES: dict[str, dict[str, Any]] = {
     "prompt": {"num_virtual_tokens": 6, "encoder_ratio": 0.5, "encoder_hidden_size": 16},
     "lora": {"tuning": "lora", "rank": 3, "lora_dropout": 0.2, "alpha": 32},
     "lora of all layers": {"tuning": "lora", "rank": 2, "target_modules": "all"},
+    "prefix": {"tuning": "prefix", "num_virtual_tokens": 3},
+    "prefix of a text": {"tuning": "prefix", "num_virtual_tokens": 4, "prefix_init": "text", "prefix_layers": 1},
+    "projected prefix": {"tuning": "prefix", "num_virtual_tokens": 3, "prefix_projection": 8},
     "ia3": {"tuning": "ia3"},
     "none": {"tuning": "none"},
 }
@@ -30,13 +34,17 @@ def test_every_tuning_is_tried_here() -> None:
     assert {case.get("tuning", "prompt") for case in CASES.values()} == set(TUNINGS)
 
 
+HUB = {case: build_modernbert if "prefix" in case else partial(build_deberta, False) for case in CASES}
+"""What is computed by its own code: DeBERTa, whose attention takes no prefix, or ModernBERT."""
+
+
 @pytest.fixture(params=["fast", "hub"])
 def encoder(request: pytest.FixtureRequest, backbone: str, tmp_path: Path) -> str:
     """Give a backbone that is computed the fast way, and one by its own code."""
     if request.param == "fast":
         return backbone
     folder = shutil.copytree(backbone, tmp_path / "hub")
-    model = build_deberta(False)
+    model = HUB[request.node.callspec.params["case"]]()
     model.resize_token_embeddings(len(load_tokenizer(backbone)))
     model.save_pretrained(folder)
     return str(folder)

@@ -15,6 +15,7 @@ from xpe_core.tunings.words import Words
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from xpe_core.backbones.backbone import Backbone
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
@@ -41,12 +42,20 @@ class Ia3Tuning:
         """Return 0."""
         return 0
 
+    def num_keys(self, config: "RunConfig", num_layers: int) -> "Sequence[int]":
+        """Return none."""
+        return ()
+
     def build(self, config: "RunConfig", shape: "Shape") -> "nn.Module":
         """Return the vectors of one run."""
         from xpe_core.tunings.ia3.scales import Scales
 
         names = [name for name in shape.linears if _role(name) in SCALED]
         return Scales({name: shape.linears[name][SCALED[_role(name)]] for name in names})
+
+    def start(self, config: "RunConfig", backbone: "Backbone") -> "Mapping[str, Tensor]":
+        """Return none."""
+        return {}
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return 0."""

@@ -14,6 +14,7 @@ from xpe_core.tunings.words import Words
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from xpe_core.backbones.backbone import Backbone
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
@@ -39,12 +40,20 @@ class LoraTuning:
         """Return 0."""
         return 0
 
+    def num_keys(self, config: "RunConfig", num_layers: int) -> "Sequence[int]":
+        """Return none."""
+        return ()
+
     def build(self, config: "RunConfig", shape: "Shape") -> "nn.Module":
         """Return the matrices of one run."""
         from xpe_core.tunings.lora.updates import Updates
 
         own = _own(config)
         return Updates(choose_linears(own, shape), own.rank)
+
+    def start(self, config: "RunConfig", backbone: "Backbone") -> "Mapping[str, Tensor]":
+        """Return none."""
+        return {}
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return the config's `lora_dropout`."""

@@ -12,6 +12,7 @@ from xpe_core.tunings.words import Words
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from xpe_core.backbones.backbone import Backbone
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
@@ -36,11 +37,19 @@ class NoTuning:
         """Return 0."""
         return 0
 
+    def num_keys(self, config: "RunConfig", num_layers: int) -> "Sequence[int]":
+        """Return none."""
+        return ()
+
     def build(self, config: "RunConfig", shape: "Shape") -> "nn.Module":
         """Return a module without parameters."""
         from xpe_core.tunings.none.nothing import Nothing
 
         return Nothing()
+
+    def start(self, config: "RunConfig", backbone: "Backbone") -> "Mapping[str, Tensor]":
+        """Return none."""
+        return {}
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return 0."""

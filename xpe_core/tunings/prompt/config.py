@@ -6,18 +6,16 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from xpe_core.fields import Float, Mark, Published, SharedFloat, SharedInt
-from xpe_core.tunings.tuning import TuningConfig
+from xpe_core.tunings.virtual_tokens import VirtualTokens
 
 SOFT, ENCODED, BOTH = "spt", "xpe", "dual"
 
 
-class PromptConfig(TuningConfig):
+class PromptConfig(VirtualTokens):
     """Virtual tokens before the text."""
 
     tuning: Annotated[Literal["prompt"], Mark.SHARED, Mark.LATER] = "prompt"
     """What is trained inside or in front of the frozen backbone."""
-    num_virtual_tokens: Annotated[SharedInt, Mark.COMPUTED, Mark.SAID] = Field(20, ge=1, le=256)
-    """Prompt length in tokens (recipe: 20)."""
     encoder_ratio: Annotated[SharedFloat, Mark.COMPUTED, Published((0.0, 0.3, 0.7, 1.0))] = Field(0.3, ge=0, le=1)
     """Share of the virtual tokens that come from the encoder: 0 is SPT, 1 is XPE, between them DUAL."""
     encoder_hidden_size: Annotated[SharedInt, Mark.SAID] = Field(256, ge=1)

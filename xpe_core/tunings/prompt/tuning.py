@@ -15,6 +15,7 @@ from xpe_core.tunings.words import Words
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from xpe_core.backbones.backbone import Backbone
     from xpe_core.backbones.insertion import Insertion
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
@@ -62,11 +63,19 @@ class PromptTuning:
         """Return the config's `num_virtual_tokens`."""
         return _own(config).num_virtual_tokens
 
+    def num_keys(self, config: "RunConfig", num_layers: int) -> "Sequence[int]":
+        """Return none."""
+        return ()
+
     def build(self, config: "RunConfig", shape: "Shape") -> "nn.Module":
         """Return the prompt that `encoder_ratio` means."""
         from xpe_core.tunings.prompt.prompts import build_prompt
 
         return build_prompt(_own(config), shape.hidden_size)
+
+    def start(self, config: "RunConfig", backbone: "Backbone") -> "Mapping[str, Tensor]":
+        """Return none."""
+        return {}
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return the config's `encoder_dropout`."""

@@ -163,6 +163,6 @@ def test_a_tuning_that_peft_has_no_format_for_is_refused_with_what_is_allowed(
     config = RunConfig(tuning="none", backbone=backbones["bert"], max_length=8)
     parameters = dict(build_run(config, find_shape(backbones["bert"]), len(NAMES)).state_dict())
     with pytest.raises(
-        InputError, match="tuning=none: it is not written in peft's format; allowed are prompt, lora, ia3, or"
+        InputError, match="tuning=none: it is not written in peft's format; allowed are prompt, lora, prefix, ia3, or"
     ):
         write_peft(Adapter(config, NAMES, parameters), tmp_path / "none")
