@@ -27,7 +27,7 @@ from xpe_core.errors import InputError
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.readout import Readout
 from xpe_core.seeds import stream_seed
-from xpe_core.tunings import TUNINGS
+from xpe_core.tunings import TUNINGS, is_alone
 from xpe_core.tunings.tuning import Tuning
 
 if TYPE_CHECKING:
@@ -40,6 +40,18 @@ Parameters = dict[str, Tensor]
 """Parameters of several runs by name, each [R, ...]."""
 
 
+def take_runs(parameters: Parameters, runs: Sequence[int]) -> Parameters:
+    """Return the parameters of some runs, as views where these are neighbours."""
+    places = find_places(runs)
+    return {name: value[places] for name, value in parameters.items()}
+
+
+def find_places(runs: Sequence[int]) -> slice | list[int]:
+    """Return an index of runs in stacked tensors: a slice where they are neighbours, which copies nothing."""
+    first, last = runs[0], runs[-1]
+    return slice(first, last + 1) if list(runs) == list(range(first, last + 1)) else list(runs)
+
+
 class Pack:
     """One frozen backbone and the runs on it, all of one tuning and one readout."""
 
@@ -47,16 +59,21 @@ class Pack:
         """Build every run's trained parts; raise InputError where the configs cannot share a backbone's batch."""
         _check_pack(configs)
         check_config(configs[0], backbone.shape)
-        backbone.prepare(configs[0].precision)  # not within a pass, whose memory and time are measured
         self.backbone = backbone
         self.configs = tuple(configs)
         self.tuning, self.readout = find_parts(configs[0])
+        if not self.owns_weights:
+            backbone.prepare(configs[0].precision)  # not within a pass, whose memory and time are measured
         self.num_tokens = self.tuning.num_tokens(configs[0])
         """P: positions that stand before every text."""
         self.device = next(backbone.parameters()).device
         runs = [build_run(config, backbone.shape, num_classes) for config in configs]
         stacked, _ = stack_module_state(list(runs))
-        self.parameters: Parameters = {name: value.detach().to(self.device) for name, value in stacked.items()}
+        self.parameters: Parameters = {
+            # what lies nowhere is what `_start` fills in
+            name: torch.empty_like(value, device=self.device) if value.is_meta else value.detach().to(self.device)
+            for name, value in stacked.items()
+        }
         """Of all runs, by the names that `build_run` gives them; each [R, ...]."""
         self._start()
         self._modules = runs[0].to("meta")
@@ -69,6 +86,11 @@ class Pack:
         for index, config in enumerate(self.configs):
             for name, value in self.tuning.start(config, self.backbone).items():
                 self.parameters[f"{config.tuning.tuning}.{name}"][index] = value
+
+    @property
+    def owns_weights(self) -> bool:
+        """Whether each run has the backbone's weights to itself, so that no pass of it serves two."""
+        return is_alone(self.configs[0])
 
     @property
     def reads_first(self) -> bool:
@@ -145,8 +167,11 @@ class Pack:
     ) -> Tensor:
         """Return the states that the readout reads [R, B, H], float32; arguments are those of `outputs`."""
         num_examples = token_ids.shape[1]
+        if insertion.weights:
+            token_ids = token_ids.expand(num_runs, -1, -1)
+            token_types = None if token_types is None else token_types.expand(num_runs, -1, -1)
         types = None if token_types is None else token_types.flatten(0, 1)
-        text = self.backbone.embed(token_ids.flatten(0, 1), types).unflatten(0, token_ids.shape[:2])
+        text = self.backbone.embed(token_ids.flatten(0, 1), types, insertion).unflatten(0, token_ids.shape[:2])
         text = text.expand(num_runs, -1, -1, -1)  # [R, B, T, H]
         if insertion.tokens is not None:
             tokens = insertion.tokens.expand(-1, num_examples, -1, -1)
@@ -246,11 +271,6 @@ def check_config(config: RunConfig, shape: Shape) -> None:
 
 
 def _check_pack(configs: Sequence[RunConfig]) -> None:
-    tuning, _ = find_parts(configs[0])
-    if tuning.sharing == "alone" and len(configs) > 1:
-        raise InputError(
-            f"tuning={configs[0].tuning.tuning}: a pack holds one run, since it owns the backbone's weights"
-        )
     rows = [config.values for config in configs]
     for field in SHARED_FIELDS:
         if len({row.get(field) for row in rows}) > 1:

@@ -22,6 +22,7 @@ from sweep.records.study import OPTUNA_STATES, add_to_study, build_distributions
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.fields import FieldValue, FieldValues
 from xpe_core.seeds import stream_seed
+from xpe_core.tunings import is_alone
 
 NUM_STARTUP_SAMPLES = 5
 """Random proposals before TPE has enough to go by."""
@@ -71,11 +72,14 @@ def propose_missing(sweep: Search, records: Mapping[str, TrialRecord]) -> Iterat
 def propose_cells(
     cells: Iterable[tuple[str, RunConfig, Sequence[RunKey]]], records: Iterable[TrialRecord], size: int | None
 ) -> Iterator[Proposal]:
-    """Yield the runs of arms' configurations that are not in the ledger, in packs of `size` (None: all of a cell)."""
+    """Yield the runs of arms' configurations that are not in the ledger, in packs of `size` (None: all of a cell).
+
+    Runs that would share no pass of the backbone are trials of their own.
+    """
     known = {run_id for record in records for run_id in record.run_ids}
     for arm, config, runs in cells:
         missing = [run for run in runs if run.run_id(config) not in known]
-        step = size or max(len(missing), 1)
+        step = 1 if is_alone(config) else size or max(len(missing), 1)
         for start in range(0, len(missing), step):
             yield Proposal(config, tuple(missing[start : start + step]), {}, arm=arm)
 

@@ -40,6 +40,8 @@ from xpe_core.training.meter import measure_peak
 from xpe_core.training.pack_state import Report
 from xpe_core.training.training import Training
 
+SAVING_PAUSE = 20.0
+"""Times the seconds that a checkpoint took that must go by before the next one: some are of gigabytes."""
 TICK_SECONDS = 2.0
 """Time after which a worker says where it is, also between evaluations."""
 
@@ -53,7 +55,7 @@ class PackTrainable(tune.Trainable):
         self._training: Training | None = None
         self._trained: TrialReport | None = None
         self._restored_step = 0
-        self._saved = time.monotonic()
+        self._saved, self._saving_seconds = time.monotonic(), 0.0
         torch.set_num_threads(self._assignment.settings.num_threads)
 
     def reset_config(self, new_config: Wire) -> bool:
@@ -72,7 +74,8 @@ class PackTrainable(tune.Trainable):
         report = self._train(training)
         if report.trained:
             self._trained = report
-        if time.monotonic() - self._saved >= self._assignment.settings.checkpoint_seconds:
+        pause = max(self._assignment.settings.checkpoint_seconds, SAVING_PAUSE * self._saving_seconds)
+        if time.monotonic() - self._saved >= pause:
             report = replace(report, checkpoint=self.checkpoint())
         if report.trained:
             training.keep_best()
@@ -82,8 +85,11 @@ class PackTrainable(tune.Trainable):
         """Return what another worker needs to go on from here; None where nothing has been built yet."""
         if self._training is None:
             return None
+        started = time.monotonic()
+        saved = self._training.save()
         self._saved = time.monotonic()
-        return self._training.save()
+        self._saving_seconds = self._saved - started
+        return saved
 
     def cleanup(self) -> None:
         """Let go of the pack; the backbone stays for the next trial."""

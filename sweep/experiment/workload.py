@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xpe_core.config import RunConfig
+from xpe_core.tunings import is_alone
 
 
 @dataclass(frozen=True)
@@ -30,4 +31,10 @@ class Workload:
 
     def num_trials(self, pack_size: int) -> int:
         """Return the trials in all where packs have so many runs."""
-        return self.num_configurations * (-(-len(self.seeds) // pack_size) if self.is_cut else 1)
+        return self.num_configurations * -(-len(self.seeds) // max(self.size_pack(pack_size), 1))
+
+    def size_pack(self, pack_size: int) -> int:
+        """Return the runs of a trial at most where packs have so many; runs that share no pass are trials alone."""
+        if not self.is_cut:
+            return len(self.seeds)
+        return min(len(self.seeds), 1 if is_alone(self.configs[0]) else pack_size)

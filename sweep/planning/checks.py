@@ -71,8 +71,7 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     sized = [*first, *((one, of_arm[one.name]) for one in workloads[len(first) :])]
     running = min(num_running, max(plan.num_trials - ended, 0))
     largest = max(
-        (min(len(one.seeds), plan.pack_size) if one.adapted_to is None else plan.largest_pack) * size
-        for one, size in sized
+        (one.size_pack(plan.pack_size) if one.adapted_to is None else plan.largest_pack) * size for one, size in sized
     )
     kept = [(one, size) for one, size in sized if one.is_tested]
     bytes_kept = {

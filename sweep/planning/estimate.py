@@ -24,7 +24,7 @@ from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
 from xpe_core.pack import Pack, count_tokens, find_parts, reads, trains_on_states
 from xpe_core.training.frozen_states import compute_states
-from xpe_core.training.meter import count_operations
+from xpe_core.training.meter import count_operations, count_passes
 from xpe_core.training.training import Training
 
 CALIBRATION_STEPS = 3
@@ -99,7 +99,11 @@ def _cost(
     test = forward(tested, "test", plan.sweep.evaluation.max_examples)[2] if workload.is_tested else 0.0
     if trains_on_states(config):  # every text goes through the backbone once, whatever is trained on it
         return config.training.max_steps, seen * mean_tokens, once + validation + test
-    operations = 2 * once * seen / num_examples + validation * -(-config.training.max_steps // eval_steps) + test
+    operations = (
+        count_passes(config) * once * seen / num_examples
+        + validation * -(-config.training.max_steps // eval_steps)
+        + test
+    )
     return config.training.max_steps, seen * mean_tokens, operations
 
 

@@ -24,6 +24,7 @@ from xpe_core.locations import use_locations
 from xpe_core.pack import Pack, count_positions
 from xpe_core.training.passes import SHARE_OF_FREE
 from xpe_core.training.training import Training
+from xpe_core.tunings import is_alone
 
 
 def size_packs(plan: Plan, share: Share) -> Plan:
@@ -33,7 +34,10 @@ def size_packs(plan: Plan, share: Share) -> Plan:
     """
     if plan.sweep.kind == "search" or plan.sweep.resources.seeds_per_trial != "auto":
         return plan
-    widest = max(plan.sweep.corners, key=lambda config: (count_positions(config), config.training.batch_size))
+    shared = [config for config in plan.sweep.corners if not is_alone(config)]
+    if not shared:
+        return plan
+    widest = max(shared, key=lambda config: (count_positions(config), config.training.batch_size))
     num_runs = len(plan.runs)
     limit, one = _measure(plan, widest, share, 1)
     _, two = _measure(plan, widest, share, 2)

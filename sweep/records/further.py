@@ -12,6 +12,7 @@ from functools import cached_property
 from sweep.experiment.transfer import Transfer
 from sweep.records.runs import RunKey
 from xpe_core.config import RunConfig
+from xpe_core.tunings import is_alone
 
 LEAST_PACK = 10
 """Runs that train together, of several targets where there are fewer seeds; `seeds_per_trial` says otherwise."""
@@ -98,9 +99,10 @@ def make_packs(
     for run in runs:
         assert run.adapted_to is not None
         alike[min(sizes[run.adapted_to], cell.max_train_examples or sizes[run.adapted_to])].append(run)
+    size = 1 if is_alone(cell.config) else pack_size
     for of_size in alike.values():
-        for start in range(0, len(of_size), pack_size):
-            yield FurtherPack(cell.arm, cell.config, tuple(of_size[start : start + pack_size]))
+        for start in range(0, len(of_size), size):
+            yield FurtherPack(cell.arm, cell.config, tuple(of_size[start : start + size]))
 
 
 def find_pack_size(sweep: Transfer) -> int:

@@ -11,10 +11,11 @@ from torch import Tensor
 from tests.making.runs import compute_outputs, make_run
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import SHARED_FIELDS, RunConfig
+from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, Parameters, check_config, count_tokens
 from xpe_core.seeds import stream_seed
-from xpe_core.tunings.prompt.tuning import PromptTuning
+from xpe_core.training.training import Training
 
 NUM_CLASSES = 3
 
@@ -242,13 +243,22 @@ def test_streams_of_a_seed_are_told_apart_and_never_change() -> None:
     assert len({stream_seed(seed, name) for seed in (1, 2) for name in ("weights", "dropout", "order")}) == 6
 
 
-def test_a_tuning_that_owns_the_backbones_weights_shares_no_pack(
-    config: RunConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(PromptTuning, "sharing", "alone")
-    assert len(build_pack([config]).configs) == 1
-    with pytest.raises(InputError, match="tuning=prompt: a pack holds one run"):
-        build_pack([config, config.with_seed(2)])
+def test_runs_that_own_the_backbones_weights_are_in_no_pass_together(config: RunConfig) -> None:
+    values = {name: value for name, value in config.values.items() if name in ("backbone", "dataset", "max_length")}
+    own = RunConfig(**values, tuning="full", source_set="eng_Latn", batch_size=4, max_steps=2, precision="float32")
+    data = load_tokens(own.data.dataset, own.backbone, own.data.max_length)
+    training = Training(build_pack([own, own.with_seed(2)]), data)
+    passes: list[int] = []
+    insert = Pack.insert
+
+    def note(self: Pack, parameters: Parameters, *others: Any) -> Any:
+        passes.append(len(next(iter(parameters.values()))))
+        return insert(self, parameters, *others)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pack, "insert", note)
+        training.advance(0)
+    assert passes == [1, 1]
 
 
 def test_prompt_and_text_may_fill_the_backbones_positions_to_the_last(config: RunConfig) -> None:

@@ -19,6 +19,7 @@ from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue, Mark
 from xpe_core.json_types import JsonObject
 from xpe_core.pack import Pack, Parameters, build_run, find_parts
+from xpe_core.tunings import is_alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +46,9 @@ class Adapter:
     def shape(self) -> Shape:
         """What the tensors say of the backbone's sizes; its positions are not known."""
         tuning, _ = find_parts(self.config)
-        linears = tuning.linears(_of_part(self.config.tuning.tuning, self.parameters))
-        return Shape(self.config.backbone, self.hidden_size, sys.maxsize, linears)
+        own = _of_part(self.config.tuning.tuning, self.parameters)
+        weights = {name: tuple(value.shape) for name, value in own.items()} if is_alone(self.config) else {}
+        return Shape(self.config.backbone, self.hidden_size, sys.maxsize, tuning.linears(own), weights=weights)
 
     @property
     def known(self) -> dict[str, FieldValue]:
@@ -128,6 +130,11 @@ def build_classifier(backbone: Backbone, adapters: Sequence[Adapter]) -> Pack:
             raise InputError(f"the adapter does not fit {backbone.name}: only one of the two has {other[0]}")
     for name, stacked in model.parameters.items():
         for index, adapter in enumerate(adapters):
+            if adapter.parameters[name].shape != stacked.shape[1:]:
+                raise InputError(
+                    f"the adapter does not fit {backbone.name}: its tensor {name} has the shape "
+                    f"{list(adapter.parameters[name].shape)} and not {list(stacked.shape[1:])}"
+                )
             stacked[index] = adapter.parameters[name]
     return model
 
@@ -146,6 +153,8 @@ def check_backbone(adapter: Adapter, backbone: Backbone) -> None:
                 f"the adapter is for a backbone whose linear layer {name} has the size {size}; "
                 f"that of {backbone.name} is {there or 'not there'}"
             )
+    if is_alone(adapter.config):
+        return  # all weights are the adapter's own
     if adapter.backbone_weights not in (None, backbone.weights_fingerprint):
         raise InputError(
             f"the adapter was trained on a backbone with other weights ({adapter.config.backbone}, "

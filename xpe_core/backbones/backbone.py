@@ -24,16 +24,21 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from xpe_core.backbones.embeddings import embed_tokens
 from xpe_core.backbones.files import find_folder, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
 from xpe_core.backbones.hub_attention import count_keys, read_keys, takes_keys, takes_past, use_attention
 from xpe_core.backbones.hub_dropout import reaches_dropout
 from xpe_core.backbones.hub_model import HubModel
 from xpe_core.backbones.insertion import NOTHING, Insertion, KeysValues
+from xpe_core.backbones.own_weights import OwnWeights, can_repeat_layers
 from xpe_core.backbones.sentencepiece_models import find_model, load_from_model
 from xpe_core.backbones.shape import Shape, find_first_position, find_linears, find_position_embeddings, measure_linears
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
+
+POOLER = "pooler."
+"""How the names of weights begin that are not used."""
 
 
 class Backbone(nn.Module):
@@ -47,6 +52,7 @@ class Backbone(nn.Module):
         if isinstance(getattr(model, "pooler", None), nn.Module):
             self.model.pooler = None
         self.shape = measure(name, model)
+        self._own_weights = OwnWeights(model)
         self._encoders: dict[str, FrozenEncoder] = {}
         if self.shape.keys:
             use_attention(model)
@@ -66,16 +72,15 @@ class Backbone(nn.Module):
             sha.update(sample.float().flatten()[: 8 * 1024].cpu().numpy().tobytes())
         return sha.hexdigest()[:16]
 
-    def embed(self, token_ids: Tensor, token_types: Tensor | None = None) -> Tensor:
+    def embed(self, token_ids: Tensor, token_types: Tensor | None = None, insertion: Insertion = NOTHING) -> Tensor:
         """Return the word embeddings [N, T, H] of token ids [N, T], without positions: what `forward` takes.
 
         `token_types` [N, T] say which text of a pair a token is of. `forward` takes all positions for the first text's,
         so what the others' embeddings have more is added here; virtual tokens are the first text's, as in peft.
         """
-        words: Tensor = self.model.get_input_embeddings()(token_ids)
-        if token_types is None or (table := find_type_embeddings(self.model)) is None:
-            return words
-        return words + (table.weight - table.weight[0])[token_types]
+        if insertion.weights:
+            return self._own_weights.embed(token_ids, token_types, insertion)
+        return embed_tokens(self.model, token_ids, token_types)
 
     def read_keys(self, token_ids: Tensor) -> list[KeysValues]:
         """Return the keys and values of a text's token ids [1, T] in every layer: each [1, T, N]."""
@@ -110,6 +115,9 @@ class Backbone(nn.Module):
                 f"{num_positions} tokens of prompt and text are too many for backbone {self.name}, "
                 f"which has {self.max_positions} positions"
             )
+        if insertion.weights:
+            hidden = self._own_weights(embeddings, attention_mask, precision, insertion)
+            return hidden[:, :1] if only_first else hidden
         if self._hub_model is not None:
             hidden = self._hub_model(embeddings, attention_mask, precision, insertion)
             return hidden[:, :1] if only_first else hidden
@@ -181,6 +189,7 @@ def find_module_names(name: str) -> dict[str, str]:
 def measure(name: str, model: PreTrainedModel) -> Shape:
     """Return the sizes of a model."""
     linears, keys = measure_linears(model), count_keys(model) if takes_keys(model) else ()
+    weights = {key: tuple(value.shape) for key, value in model.named_parameters() if not key.startswith(POOLER)}
     return Shape(
         name,
         model.config.hidden_size,
@@ -189,6 +198,8 @@ def measure(name: str, model: PreTrainedModel) -> Shape:
         drops=can_encode(model) or reaches_dropout(model),
         keys=tuple(linears.get(f"{layer}.key", (0, size))[1] for layer, size in enumerate(keys)),
         takes_past=takes_past(model),
+        weights=weights,
+        can_repeat_layers=can_repeat_layers(model),
     )
 
 
@@ -203,14 +214,6 @@ def count_positions(model: PreTrainedModel) -> int:
     limit: int = model.config.max_position_embeddings
     first = find_first_position(model)
     return min([limit, *(table.num_embeddings - first for table in find_position_embeddings(model))])
-
-
-def find_type_embeddings(model: PreTrainedModel) -> nn.Embedding | None:
-    """Return what a model adds to a token by the text of a pair that it is of; None where that is the same for all."""
-    for name, module in model.named_modules():
-        if name.split(".")[-1] == "token_type_embeddings" and isinstance(module, nn.Embedding):
-            return module if module.num_embeddings > 1 else None
-    return None
 
 
 @lru_cache(maxsize=2)
@@ -237,7 +240,7 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
             f"backbone {name}: the weights in {folder} have embeddings of {rows:,} tokens, and vocab_size in its "
             f"config.json is {asked:,}: if the weights were resized, write {rows} there"
         )
-    lacking = sorted(key for key in {*report["missing_keys"], *mismatched} if not key.startswith("pooler."))
+    lacking = sorted(key for key in {*report["missing_keys"], *mismatched} if not key.startswith(POOLER))
     if lacking:
         raise InputError(
             f"backbone {name}: the weights in {folder} lack {len(lacking)} tensors that its config.json asks for, "

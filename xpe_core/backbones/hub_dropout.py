@@ -5,7 +5,6 @@ over, in this thread alone; their order in the model numbers the places.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import count
 from typing import Any
 
 import torch
@@ -24,11 +23,11 @@ DROPOUTS = (functional.dropout, torch.dropout, torch.dropout_)
 class HubDropout(TorchFunctionMode):
     """Drops within `with`, at the places where the model calls for it, whatever rate it has there."""
 
-    def __init__(self, dropout: BackboneDropout) -> None:
-        """`dropout` is that of one run: a pass of the model is of one run."""
+    def __init__(self, dropout: BackboneDropout, first: int = 0) -> None:
+        """`dropout` is that of one run: a pass of the model is of one run; places count from `first`."""
         super().__init__()
         self._dropout = dropout
-        self._places = count()
+        self._next = first
         self.num_attentions = 0
         """Layers of attention whose weights were dropped so far."""
 
@@ -47,8 +46,16 @@ class HubDropout(TorchFunctionMode):
             return self._attend(*args, **named)
         return function(*args, **named)
 
+    def from_here(self) -> "HubDropout":
+        """Return what drops, once more, what is dropped from here on."""
+        return HubDropout(self._dropout, self._next)
+
+    def _count(self) -> int:
+        number, self._next = self._next, self._next + 1
+        return number
+
     def _drop(self, inputs: Tensor) -> Tensor:
-        number = next(self._places)
+        number = self._count()
         if inputs.ndim < 3:  # no texts: DeBERTa's relative positions [L, H]
             return drop_at(self._dropout.beside_texts(number), inputs[None])[0]
         self.num_attentions += inputs.ndim == 4  # [B, A, Q, L]
@@ -66,7 +73,7 @@ class HubDropout(TorchFunctionMode):
         enable_gqa: bool = False,
     ) -> Tensor:
         """Return what torch's function of these arguments returns, with weights dropped; encoders are not causal."""
-        place: Place = self._dropout.at(next(self._places))
+        place: Place = self._dropout.at(self._count())
         self.num_attentions += 1
         if enable_gqa:
             key, value = (part.repeat_interleave(query.shape[1] // part.shape[1], 1) for part in (key, value))

@@ -8,7 +8,7 @@ S = R * B sequences, L tokens, H hidden size.
 
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -51,15 +51,15 @@ class HubModel:
 
     def _run(self, embeddings: Tensor, mask: Tensor | None, precision: str, insertion: Insertion) -> Tensor:
         mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
-        self._pass.insertion = insertion
+        dropout = None if insertion.dropout is None else HubDropout(insertion.dropout)
+        self._pass.insertion, self._pass.dropout = insertion, dropout
         try:
-            dropping = nullcontext() if insertion.dropout is None else HubDropout(insertion.dropout)
-            with mixed, dropping, inserting(self._model, insertion):
+            with mixed, dropout or nullcontext(), inserting(self._model, insertion):
                 hidden: Tensor = self._model(
                     inputs_embeds=embeddings, attention_mask=mask, **self._move(embeddings, insertion.num_positions)
                 ).last_hidden_state
         finally:
-            self._pass.insertion = NOTHING
+            self._pass.insertion, self._pass.dropout = NOTHING, None
         return hidden
 
     def _move(self, embeddings: Tensor, num_positions: int) -> dict[str, Tensor]:
@@ -68,6 +68,11 @@ class HubModel:
             return {}
         first = find_first_position(self._model) + num_positions
         return {"position_ids": torch.arange(first, first + embeddings.shape[1], device=embeddings.device)[None]}
+
+    def drop_again(self) -> AbstractContextManager[object]:
+        """Return a context in which is dropped, once more, what this thread's pass drops from here on."""
+        dropout: HubDropout | None = self._pass.dropout
+        return nullcontext() if dropout is None else dropout.from_here()
 
     def _make_hook(self, name: str) -> Callable[..., Tensor | None]:
         def change(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:

@@ -88,14 +88,19 @@ class Insertion:
     """By layer: what stands before its keys and values. Positions of the text begin behind them."""
     dropout: BackboneDropout | None = None
     """What the backbone drops; None in evaluation, and where it drops nothing."""
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """[R, ...]: all of the backbone's weights, by their names there, in the place of the frozen ones."""
+    checkpointing: bool = False
+    """Whether the backward pass computes layers with such weights again, so that their inner states are not kept."""
 
     @property
     def num_runs_in_layers(self) -> int:
         """R of what is put into the layers; 1 where nothing is."""
         if self.dropout is not None:
             return len(self.dropout.seeds)
-        keys = [len(one.keys) for one in self.keys_values.values()]
-        return max([delta.num_runs for delta in self.deltas.values()] + keys, default=1)
+        counts = [delta.num_runs for delta in self.deltas.values()]
+        counts += [len(one.keys) for one in self.keys_values.values()]
+        return max((*counts, *map(len, self.weights.values())), default=1)
 
     @property
     def num_positions(self) -> int:
@@ -108,6 +113,8 @@ class Insertion:
             deltas={name: delta.take(run) for name, delta in self.deltas.items()},
             keys_values={layer: one.take(run) for layer, one in self.keys_values.items()},
             dropout=self.dropout and self.dropout.take(slice(run, run + 1)),
+            weights={name: value[run : run + 1] for name, value in self.weights.items()},
+            checkpointing=self.checkpointing,
         )
 
     def by_layer(self) -> dict[int, dict[str, Delta]]:

@@ -24,6 +24,10 @@ class Shape:
     """N of each layer: heads times head size of its keys. Empty where none can be put before them; None: not known."""
     takes_past: bool = False
     """Whether the model's own class takes `past_key_values`, as peft's prefixes need."""
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Sizes of all weights, by their names in the model without a pooler."""
+    can_repeat_layers: bool = True
+    """Whether a backward pass can compute the layers again."""
 
     def find_size(self, name: str) -> tuple[int, int] | None:
         """Return the numbers in and out of a linear layer, or out of a part of one (`3.key`); None: there is none."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from xpe_core.data.tokens import TokenisedData
-from xpe_core.pack import Pack
+from xpe_core.pack import Pack, take_runs
 from xpe_core.tasks import TASKS
 from xpe_core.tasks.metrics import METRICS
 from xpe_core.tasks.scores import LanguageScore
@@ -67,7 +67,7 @@ def _predict(
     lengths = data.lengths[indices]
     order = np.argsort(lengths, kind="stable")
     with torch.inference_mode():
-        parameters = {name: value[list(runs)] for name, value in model.parameters.items()}
+        parameters = take_runs(model.parameters, runs)
         insertion = model.insert(parameters, runs)
         outputs_of.prepare(indices)
 

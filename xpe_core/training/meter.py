@@ -14,7 +14,9 @@ import torch
 from transformers import PreTrainedConfig
 
 from xpe_core.backbones.backbone import Backbone
+from xpe_core.config import RunConfig
 from xpe_core.pack import Pack
+from xpe_core.tunings import is_alone
 
 MEASURED_SECONDS = 0.2
 ROWS = {"cpu": 2_048, "cuda": 16_384}
@@ -46,7 +48,8 @@ class Work:
         self.num_padding += int((lengths.max() - lengths).sum())
         config = pack.backbone.model.config
         keys = pack.tuning.num_keys(pack.configs[0], config.num_hidden_layers)
-        self.num_operations += 2 * count_operations(config, lengths.size, width, pack.reads_first, keys)
+        forward = count_operations(config, lengths.size, width, pack.reads_first, keys)
+        self.num_operations += count_passes(pack.configs[0]) * forward
 
     @property
     def tokens_per_second(self) -> float:
@@ -61,6 +64,11 @@ class Work:
     def peak_share(self, rate: float) -> float:
         """Operations a second over the measured `rate` of a matrix product, in operations a second."""
         return self.num_operations / max(self.seconds, 1e-9) / rate
+
+
+def count_passes(config: RunConfig) -> int:
+    """Return how many times a forward pass's operations a step takes: 2, or 3 where weights have gradients, too."""
+    return 3 if is_alone(config) else 2
 
 
 def count_operations(

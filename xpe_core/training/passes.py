@@ -4,7 +4,7 @@ On a GPU one pass takes as many runs as its memory was seen to hold, or a part o
 a CPU a pass is a part of one run's batch, and passes run side by side on the cores. The cut does not change results.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -38,22 +38,27 @@ class Pass:
 class Passes:
     """Cuts steps into passes and runs them, remembering what was seen to fit."""
 
-    def __init__(self, device: torch.device, num_tokens: int) -> None:
+    def __init__(self, device: torch.device, num_tokens: int, alone: bool = False) -> None:
+        """Take the positions before each text; `alone`: a pass holds one run, and its gradients are large."""
         self._device = device
         self._num_tokens = num_tokens
+        self._alone = alone
         self._cpu_positions = CPU_POSITIONS
         self._bytes_per_position: float | None = None
         self._most_runs: int | None = None
         self._most_examples: int | None = None
 
-    def run(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
-        """Call `work` with passes that cover texts of these `lengths` [R, B] once; return these, each with its result.
+    def run(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> Iterable[tuple[Pass, Result]]:
+        """Call `work` with passes that cover texts of these `lengths` [R, B] once; yield these, each with its result.
 
-        On a CPU the calls are made in several threads. A call that runs out of memory is made again with fewer runs,
-        then with fewer examples of one, so `work` must leave nothing behind but its result. Raises what torch raises
-        where one example does not fit.
+        On a CPU the calls are made in several threads. For runs that are alone there is one call at a time, and the
+        next is made when the last one's result has been taken. A call that runs out of memory is made again with fewer
+        runs, then with fewer examples of one, so `work` must leave nothing behind but its result. Raises what torch
+        raises where one example does not fit.
         """
-        return self._run_on_cores(lengths, work) if self._device.type == "cpu" else self._run_on_gpu(lengths, work)
+        if self._alone:
+            return self._run_in_turn(lengths, work)
+        return self._run_on_cores(lengths, work) if self._device.type == "cpu" else [*self._run_in_turn(lengths, work)]
 
     def _run_on_cores(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
         while True:
@@ -67,28 +72,27 @@ class Passes:
             # here, where the error no longer holds what it had in memory
             self._cpu_positions = most_examples // 2 * (int(lengths.max()) + self._num_tokens)
 
-    def _run_on_gpu(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> list[tuple[Pass, Result]]:
-        done: list[tuple[Pass, Result]] = []
+    def _run_in_turn(self, lengths: np.ndarray, work: Callable[[Pass], Result]) -> Iterator[tuple[Pass, Result]]:
         run = example = 0
         while run < len(lengths):
             candidate = self._next_pass(lengths, run, example)
             own = lengths[candidate.runs, candidate.examples]
-            fits = True
+            result: list[Result] = []
             try:
                 with self._measure(own.size * (candidate.width + self._num_tokens)):
-                    done.append((candidate, work(candidate)))
+                    result.append(work(candidate))
             except (RuntimeError, MemoryError) as error:
                 if own.size == 1 or not is_out_of_memory(error):
                     raise
                 self._shrink(*own.shape)
-                fits = False
-            if not fits:  # here, where the error no longer holds what it had in memory
+            if not result:  # here, where the error no longer holds what it had in memory
                 torch.cuda.empty_cache()
-            elif candidate.examples.stop < lengths.shape[1]:
+                continue
+            yield candidate, result.pop()
+            if candidate.examples.stop < lengths.shape[1]:
                 example = candidate.examples.stop
             else:
                 run, example = candidate.runs.stop, 0
-        return done
 
     def _cut_batches(self, lengths: np.ndarray) -> list[Pass]:
         passes: list[Pass] = []
@@ -120,7 +124,7 @@ class Passes:
 
     def _choose(self, lengths: np.ndarray) -> int:
         """Return how many of the runs that are left go into the next pass, so that all are of nearly equal size."""
-        if self._bytes_per_position is None:
+        if self._alone or self._bytes_per_position is None:
             return 1
         free, _ = torch.cuda.mem_get_info(self._device)
         free += torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
@@ -131,7 +135,7 @@ class Passes:
     @contextmanager
     def _measure(self, num_positions: int) -> Iterator[None]:
         """Measure what the enclosed pass needs, the first time."""
-        if self._bytes_per_position is not None:
+        if self._alone or self._bytes_per_position is not None:
             yield
             return
         torch.cuda.reset_peak_memory_stats(self._device)

@@ -25,7 +25,7 @@ from xpe_core.config import RunConfig
 from xpe_core.data.few import draw_train_rows
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack, Parameters
+from xpe_core.pack import Pack, Parameters, find_places, take_runs
 from xpe_core.seeds import stream_seed
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
@@ -35,6 +35,7 @@ from xpe_core.training.optimizers import StackedOptimizer
 from xpe_core.training.outputs import Outputs
 from xpe_core.training.pack_state import PackProgress, Report, RunProgress
 from xpe_core.training.passes import Pass, Passes, cut_nothing
+from xpe_core.training.whole_optimizer import WholeOptimizer
 
 LENGTH_NOISE = 0.02
 """Relative noise on lengths before they are sorted into batches: other companions every epoch, little padding."""
@@ -82,11 +83,12 @@ class Training:
             raise InputError("runs of one pack must train on equally many examples, since their epochs go together")
         once_an_epoch = max(1, len(self._runs[0].rows) // self._config.batch_size)
         self._eval_steps = self._config.eval_steps or once_an_epoch
-        self._optimizer = StackedOptimizer(model.parameters, model.configs)
+        optimizer = WholeOptimizer if model.owns_weights else StackedOptimizer
+        self._optimizer = optimizer(model.parameters, model.configs)
         self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
         self._outputs = Outputs(model, data)
         self._outputs.prepare(np.concatenate([run.rows for run in self._runs]), in_training=True)
-        self._passes = Passes(model.device, model.num_tokens)
+        self._passes = Passes(model.device, model.num_tokens, model.owns_weights)
 
     @property
     def step(self) -> int:
@@ -149,7 +151,8 @@ class Training:
             **_prefix("dropout", self.model.dropout_states()),
         }
         for run in self._runs:
-            tensors |= _prefix(f"best.{run.index}", run.best_parameters)
+            if run.best_step != self.step:  # else the best parameters are those above
+                tensors |= _prefix(f"best.{run.index}", run.best_parameters)
         return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
 
     def restore(self, saved: bytes) -> None:
@@ -170,7 +173,9 @@ class Training:
         for run, facts in zip(self._runs, state["runs"], strict=True):
             run.restore(facts)
             best = _with_prefix(f"best.{run.index}", tensors)
-            run.best_parameters = {name: value.to(self.model.device) for name, value in best.items()}
+            if run.best_step == state["step"]:
+                best = self.model.run_parameters(run.index)
+            run.best_parameters = _copy_best(best, self.model)
             if run.state == "training":
                 deque(islice(run.batches, state["step"]), maxlen=0)  # drawn before
 
@@ -186,26 +191,36 @@ class Training:
             chosen, here = indices[part.runs, part.examples], runs[part.runs]
             masks = dropout.take(part.runs, part.examples)
             labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
-            parameters = {name: value[here].requires_grad_() for name, value in model.parameters.items()}
+            parameters = {name: value.requires_grad_() for name, value in take_runs(model.parameters, here).items()}
             insertion = model.insert(parameters, here, masks)
             outputs = self._outputs(parameters, insertion, chosen, part.width, masks)  # [R, B, C]
             losses = model.readout.losses(outputs, labels).sum(1) / indices.shape[1]  # [R], of these examples
-            gradients = torch.autograd.grad(losses.sum(), list(parameters.values()))
-            return losses.detach(), dict(zip(parameters, gradients, strict=True))
+            found = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=model.owns_weights)
+            gradients = zip(parameters, found, strict=True)
+            return losses.detach(), {name: gradient for name, gradient in gradients if gradient is not None}
 
         cut = cut_nothing if self._outputs.trains_on_states else self._passes.run
-        done = cut(data.lengths[indices], differentiate)
-        gradients = {name: torch.zeros_like(value) for name, value in model.parameters.items()}
+        gradients: Parameters = {}
         losses = torch.zeros(len(model.configs), device=model.device)
-        for part, (loss, found) in done:  # in the passes' order, whichever ended first
+        for part, (loss, found) in cut(data.lengths[indices], differentiate):  # in their order, whichever ended first
             here = runs[part.runs]
             losses[here] += loss
-            for name, gradient in found.items():
-                gradients[name][here] += gradient
+            _add(gradients, found, here, model)
+            self._work.count(model, data.lengths[indices[part.runs, part.examples]], not self._outputs.trains_on_states)
         norms = self._optimizer.step(gradients, self._progress.step + 1, self._progress.is_sound(losses))
         self._progress.record(losses, norms)
-        for part, _ in done:
-            self._work.count(model, data.lengths[indices[part.runs, part.examples]], not self._outputs.trains_on_states)
+
+
+def _add(sums: Parameters, found: Parameters, runs: Sequence[int], model: Pack) -> None:
+    """Add gradients of some runs to the sums of all runs' [R, ...]."""
+    places = find_places(runs)
+    for name, gradient in found.items():
+        if name not in sums and model.owns_weights and len(runs) == len(model.configs):
+            sums[name] = gradient  # hundreds of megabytes, that need not be copied
+            continue
+        if name not in sums:
+            sums[name] = torch.zeros_like(model.parameters[name])
+        sums[name][places] += gradient
 
 
 def _catch_up(active: Sequence[RunProgress], progress: PackProgress) -> None:
@@ -253,13 +268,19 @@ def _score_alike(
             run.best_validation_accuracy = run.validation_accuracy
             run.best_step = run.num_steps
             run.selection_accuracy = mean_score(run_scores, selection_languages or run.source_languages)
-            run.best_parameters = {name: value.clone() for name, value in model.run_parameters(run.index).items()}
+            run.best_parameters = _copy_best(model.run_parameters(run.index), model)
             run.validation_scores = tuple(run_scores)
             run.evaluations_since_best = 0
 
 
 def _languages_of(run: RunProgress) -> tuple[str, ...]:
     return run.source_languages
+
+
+def _copy_best(parameters: Parameters, model: Pack) -> Parameters:
+    """Return one run's parameters, to be kept: where the pack is, or in the host's memory where they are many."""
+    device = torch.device("cpu") if model.owns_weights else model.device
+    return {name: value.to(device, copy=True) for name, value in parameters.items()}
 
 
 def _start_run(index: int, config: RunConfig, data: TokenisedData, further: Further | None) -> RunProgress:

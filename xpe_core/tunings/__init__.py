@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from xpe_core.tunings.full.tuning import FullTuning
 from xpe_core.tunings.ia3.tuning import Ia3Tuning
 from xpe_core.tunings.lora.tuning import LoraTuning
 from xpe_core.tunings.none.tuning import NoTuning
@@ -18,6 +19,7 @@ TUNINGS: dict[str, Tuning] = {
     "lora": LoraTuning(),
     "prefix": PrefixTuning(),
     "ia3": Ia3Tuning(),
+    "full": FullTuning(),
     "none": NoTuning(),
 }
 METHOD_NAMES = {method: name for tuning in TUNINGS.values() for method, name in tuning.methods.items()}
@@ -29,3 +31,8 @@ BASELINES = tuple(method for tuning in TUNINGS.values() for method in tuning.bas
 def describe(config: "RunConfig") -> Words:
     """Return what tables, cards and READMEs say of a run."""
     return TUNINGS[config.tuning.tuning].describe(config)
+
+
+def is_alone(config: "RunConfig") -> bool:
+    """Return whether a run shares no pass of the backbone with another one."""
+    return TUNINGS[config.tuning.tuning].sharing == "alone"

@@ -47,7 +47,7 @@ class Tuning(Protocol):
     methods: ClassVar[Mapping[str, str]]
     """What `TuningConfig.method` may be, in the order of tables, with what a person reads."""
     sharing: ClassVar[Literal["pack", "alone"]]
-    """`alone`: it owns its backbone's weights, so its packs hold one run."""
+    """`alone`: each run owns its backbone's weights, so no pass of the backbone serves two."""
     inserts: ClassVar[bool]
     """False: the backbone computes the same for all runs and steps, so its states are computed once."""
 

@@ -1,4 +1,4 @@
-"""Stacked optimizers against torch's and transformers' own, each run by itself."""
+"""Optimizers of packs against torch's and transformers' own, each run by itself."""
 
 import math
 from typing import Any
@@ -13,6 +13,7 @@ from xpe_core.config import RunConfig
 from xpe_core.pack import rate_and_decay
 from xpe_core.parts import TrainingConfig
 from xpe_core.training.optimizers import StackedOptimizer, schedule_factors
+from xpe_core.training.whole_optimizer import WholeOptimizer
 
 SHAPES = {
     "prompt.soft.embedding.weight": (3, 8),
@@ -23,6 +24,8 @@ SHAPES = {
     "head.out.bias": (4,),
 }
 NUM_STEPS = 8
+KINDS = [StackedOptimizer, WholeOptimizer]
+Kind = type[StackedOptimizer | WholeOptimizer]
 
 
 def build_configs(optimizer: str) -> list[RunConfig]:
@@ -48,9 +51,15 @@ def build_configs(optimizer: str) -> list[RunConfig]:
 
 
 def draw(seed: int, scale: float = 1.0) -> dict[str, Tensor]:
-    """Return random numbers of three runs' shapes."""
+    """Return random numbers of three runs' shapes, not all in the order of memory, as gradients may be."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: scale * torch.randn(3, *shape, generator=generator) for name, shape in SHAPES.items()}
+    drawn = {name: scale * torch.randn(3, *shape, generator=generator) for name, shape in SHAPES.items()}
+    return {name: value.mT.contiguous().mT if value.ndim > 2 else value for name, value in drawn.items()}
+
+
+def start() -> dict[str, Tensor]:
+    """Return where the parameters of three runs begin."""
+    return {name: value.contiguous() for name, value in draw(0).items()}
 
 
 def build_plain(parameters: dict[str, nn.Parameter], config: RunConfig) -> torch.optim.Optimizer:
@@ -63,12 +72,13 @@ def build_plain(parameters: dict[str, nn.Parameter], config: RunConfig) -> torch
     return Adafactor(groups, scale_parameter=False, relative_step=False)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
-def test_every_run_moves_as_under_the_plain_optimizer_alone(optimizer: str) -> None:
+def test_every_run_moves_as_under_the_plain_optimizer_alone(optimizer: str, kind: Kind) -> None:
     configs = build_configs(optimizer)
-    stacked = draw(0)
+    stacked = start()
     starts = {name: value.clone() for name, value in stacked.items()}
-    own = StackedOptimizer(stacked, configs)
+    own = kind(stacked, configs)
     everybody = torch.ones(3, dtype=torch.bool)
     norms = [own.step(draw(step, 0.1 * step), step, everybody) for step in range(1, NUM_STEPS + 1)]
     for place, config in enumerate(configs):
@@ -88,15 +98,16 @@ def test_every_run_moves_as_under_the_plain_optimizer_alone(optimizer: str) -> N
             assert (value - starts[name][place]).abs().max() > 1e-2, name
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 @pytest.mark.parametrize("trouble", [math.inf, math.nan, None])
 def test_a_run_that_is_not_active_or_not_finite_stays_where_it_is_and_others_move(
-    optimizer: str, trouble: float | None
+    optimizer: str, trouble: float | None, kind: Kind
 ) -> None:
     configs = build_configs(optimizer)
-    mixed, sound = draw(0), draw(0)
+    mixed, sound = start(), start()
     starts = {name: value.clone() for name, value in mixed.items()}
-    troubled, untroubled = StackedOptimizer(mixed, configs), StackedOptimizer(sound, configs)
+    troubled, untroubled = kind(mixed, configs), kind(sound, configs)
     active = torch.tensor([True, trouble is not None, True])
     for step in range(1, 4):
         gradients = draw(step)
@@ -109,6 +120,39 @@ def test_a_run_that_is_not_active_or_not_finite_stays_where_it_is_and_others_mov
         assert torch.equal(value[1], starts[name][1])
         assert torch.equal(value[[0, 2]], sound[name][[0, 2]])
         assert not torch.isclose(value[[0, 2]], starts[name][[0, 2]], atol=1e-4, rtol=0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+def test_an_optimizer_goes_on_where_another_one_stood(optimizer: str, kind: Kind) -> None:
+    configs, everybody = build_configs(optimizer), torch.ones(3, dtype=torch.bool)
+    whole, parted = start(), start()
+    first, second, third = kind(whole, configs), kind(parted, configs), kind(parted, configs)
+    for step in range(1, 5):
+        first.step(draw(step), step, everybody)
+    for step in range(1, 3):
+        second.step(draw(step), step, everybody)
+    third.restore({name: value.clone() for name, value in second.tensors().items()})
+    for step in range(3, 5):
+        third.step(draw(step), step, everybody)
+    assert all(torch.equal(value, parted[name]) for name, value in whole.items())
+
+
+def test_a_large_matrix_is_updated_as_by_the_plain_optimizer() -> None:
+    """Its squares are averaged in parts."""
+    config = RunConfig(tuning="none", optimizer="adafactor", max_steps=3, warmup_ratio=0.0, learning_rate=0.01)
+    start = torch.randn(1, 700, 400, generator=torch.Generator().manual_seed(0))
+    own = WholeOptimizer({"head.out.weight": (value := start.clone())}, [config])
+    plain = nn.Parameter(start[0].clone())
+    reference = build_plain({"head.out.weight": plain}, config)
+    for step in range(1, 4):
+        gradient = torch.randn(1, 700, 400, generator=torch.Generator().manual_seed(step))
+        plain.grad = gradient[0].clone()
+        nn.utils.clip_grad_norm_([plain], config.training.max_grad_norm)
+        reference.param_groups[0]["lr"] = 0.01 * schedule_factors(config.training)[step - 1]
+        reference.step()
+        own.step({"head.out.weight": gradient}, step, torch.ones(1, dtype=torch.bool))
+    torch.testing.assert_close(value[0], plain.data, atol=1e-6, rtol=0)
 
 
 def test_every_parameter_gets_the_rate_and_decay_of_its_kind() -> None:

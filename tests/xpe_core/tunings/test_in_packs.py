@@ -25,8 +25,11 @@ CASES: dict[str, dict[str, Any]] = {
     "prefix of a text": {"tuning": "prefix", "num_virtual_tokens": 4, "prefix_init": "text", "prefix_layers": 1},
     "projected prefix": {"tuning": "prefix", "num_virtual_tokens": 3, "prefix_projection": 8},
     "ia3": {"tuning": "ia3"},
+    "full": {"tuning": "full"},
     "none": {"tuning": "none"},
 }
+IDLE = "attention.self.key.bias"
+"""It changes no output, so its gradient is rounding error, of which optimizers make whole updates."""
 SHARED = ("dataset", "source_set", "batch_size", "max_steps", "eval_steps", "max_length", "learning_rate", "precision")
 
 
@@ -62,6 +65,8 @@ def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
     alone, _, _ = train_pack([config.with_seed(3)])
     pack, _, _ = train_pack([config.with_seed(seed) for seed in (1, 2, 3, 4)])
     for name, value in alone.run_parameters(0).items():
+        if name.endswith(IDLE):
+            continue
         assert (value - pack.run_parameters(2)[name]).abs().max() <= 1e-5, name
         assert not torch.equal(value, pack.run_parameters(0)[name]), name
 
@@ -77,6 +82,8 @@ def test_a_batch_in_parts_gives_the_same_weights(
     monkeypatch.setattr("xpe_core.training.passes.CPU_POSITIONS", 40)
     parts, _, _ = train_pack([config])
     for name, value in whole.run_parameters(0).items():
+        if name.endswith(IDLE):
+            continue
         assert (value - parts.run_parameters(0)[name]).abs().max() <= 1e-5, name
 
 
