@@ -145,11 +145,48 @@ def _setup(data: ReportData) -> str:
     return f"Hyperparameters in which the arms differ, on {_data(data)}."
 
 
+def _methods(data: ReportData) -> str:
+    return (
+        f"Differences in test {data.metric} (percentage points) between the methods' winners on {_data(data)}, over "
+        f"the languages of the broadest group, paired by seed, with {INTERVAL}. Every method was searched with the "
+        f"same budget and chosen by validation accuracy on source languages. {_seeds(data)}{_excluded(data)}"
+    )
+
+
+def _gains(data: ReportData) -> str:
+    return (
+        f"What the search brought over each method's default setting: differences in test {data.metric} (percentage "
+        f"points) on {_data(data)}, paired by seed, with {INTERVAL}. {_seeds(data)}{_excluded(data)}"
+    )
+
+
+def _searches(data: ReportData) -> str:
+    return (
+        f"The methods' searches on {_data(data)}: trials, how many were stopped early or failed, optimizer steps, "
+        "device-hours, and the winner's validation accuracy (%) in the search and on fresh seeds."
+    )
+
+
+def _prices(data: ReportData) -> str:
+    return (
+        f"Test {data.metric} (%) on {_data(data)} with {INTERVAL}, and what it costs: trained parameters, seconds of "
+        f"training a run, and peak memory. Bold: on the Pareto front. {_seeds(data)}"
+    )
+
+
+def _budget(data: ReportData) -> str:
+    return (
+        f"Expected best validation accuracy (%) after so many trials of each method's search on {_data(data)} "
+        "(Dodge et al. 2019)."
+    )
+
+
 CAPTIONS: dict[str, Callable[[ReportData], str]] = {
     **{"answer": _answer, "main": _main, "differences": _differences, "winners-curse": _curse},
     **{"gains-and-losses": _extremes, "languages": _languages, "families": _by("language family")},
     **{"scripts": _by("script"), "trade-off": _front, "importance": _importance, "rungs": _rungs, "cost": _cost},
-    **{"published": _published, "setup": _setup},
+    **{"published": _published, "setup": _setup, "methods": _methods, "gains": _gains, "searches": _searches},
+    **{"prices": _prices, "budget": _budget},
 }
 """By the names of tables."""
 

@@ -13,7 +13,7 @@ from sweep.records.ranking import Candidate, rank_trials
 from sweep.records.specification import read_specification
 from sweep.records.states import State
 from sweep.report.terminal import print_lines, print_rows
-from sweep.report.wording import format_percent
+from sweep.report.wording import format_percent, name_trial
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
 from sweep.wording import count_nouns, format_duration, format_number
@@ -93,7 +93,11 @@ def _trial_rows(folder: Folder, records: dict[str, TrialRecord], running: bool) 
     rows: list[tuple[str, ...]] = []
     best = _find_best(folder, records)
     for record in records.values():
-        what = record.arm or " ".join(f"{key}={format_number(value)}" for key, value in record.params.items())
+        what = (
+            name_trial(record)
+            if record.stage
+            else record.arm or " ".join(f"{key}={format_number(value)}" for key, value in record.params.items())
+        )
         steps = f"{max(record.reports, default=0)}/{record.run_config.training.max_steps}"
         if record.run_config.imported is not None:  # it is tested, not trained
             steps = "–"

@@ -11,7 +11,7 @@ from sweep.planning.plan import Plan
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import rank_trials
 from sweep.records.states import State
-from sweep.report.wording import format_percent
+from sweep.report.wording import format_percent, name_trial
 from sweep.report.wrapping import wrap
 from sweep.wording import format_duration, format_number, shorten
 from xpe_core.tunings import METHOD_NAMES
@@ -93,6 +93,8 @@ class Screen:
         return Group(*lines)
 
     def _describe(self, record: TrialRecord) -> str:
+        if record.stage is not None:
+            return name_trial(record)
         if record.arm is not None:
             return self._describe_arm(record.arm, record)
         values = [f"{name}={format_number(record.config[name])}" for name in self._plan.sweep.varying]

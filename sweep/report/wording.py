@@ -1,12 +1,22 @@
 """Numbers, times and lists as a person reads them in the terminal."""
 
 from sweep.analysis.targets import ALL_TARGETS, NO_EXCLUSION, TRAINED
+from sweep.records.ledger import TrialRecord
+from sweep.records.stages import Stage
 from sweep.report.sheet import percent
+from sweep.wording import format_number
 
 
 def format_percent(value: float | None) -> str:
     """Return a share in percent with one decimal, a dash where there is none."""
     return percent(value)
+
+
+def name_trial(record: TrialRecord) -> str:
+    """Return what people call a trial of a study: its method with what was drawn for it, or what is run again."""
+    if record.stage != Stage.SEARCH:
+        return f"{record.arm} on fresh seeds"
+    return " ".join([f"{record.arm}:", *(f"{key}={format_number(value)}" for key, value in record.params.items())])
 
 
 def capitalise(text: str) -> str:

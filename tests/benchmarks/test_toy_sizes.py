@@ -52,6 +52,17 @@ def test_peers_are_compared_in_training_and_in_what_was_learnt(
     assert set(ratios) == {"train_float32", "train_bfloat16"}
 
 
+def test_a_made_studys_false_claims_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import made_study
+
+    made_study.main(["--studies", "40", "--methods", "3"])
+    head, claims, promises = capsys.readouterr().out.splitlines()
+    assert head.startswith("40 studies of 3 methods")
+    assert all(float(part.split()[-1]) <= 0.2 for part in claims.split(","))
+    promised, leaked, held = (float(part.split()[1]) for part in promises.split(", "))
+    assert promised > leaked > 0.5 and abs(held) < 0.5  # the search's luck is not in what fresh seeds show
+
+
 def test_the_coverage_of_intervals_is_counted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from sweep.analysis import find_best, read_evaluations, read_runs
+from sweep.experiment.files import load_experiment
 from sweep.records.ledger import read_events, read_ledger
 from sweep.storage import Location
 from tests.cluster.leftovers import find_left, mark
@@ -76,7 +77,7 @@ def start(
     stderr: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a driver with a Ray of its own."""
-    command = [sys.executable, "sweep/run.py", "search", experiment, "--storage", storage]
+    command = [sys.executable, "sweep/run.py", load_experiment(experiment)[1].kind, experiment, "--storage", storage]
     environment = {**os.environ, "RAY_ADDRESS": "local", **marked}
     root = Path(__file__).parent.parent.parent
     return subprocess.Popen(command, cwd=root, env=environment, stdout=stdout, stderr=stderr)

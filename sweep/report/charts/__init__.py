@@ -11,6 +11,7 @@ from sweep.report.charts.arms import difference_chart, published_chart, score_ch
 from sweep.report.charts.drawing import Chart
 from sweep.report.charts.languages import language_chart
 from sweep.report.charts.searches import curve_chart, importance_chart, promise_chart
+from sweep.report.charts.studies import budget_chart, price_chart
 from sweep.report.charts.tradeoff import tradeoff_chart
 
 __all__ = ["Chart", "all_charts"]
@@ -21,6 +22,8 @@ CHARTS: tuple[Callable[[ReportData], Chart | None], ...] = (
     promise_chart,
     language_chart,
     tradeoff_chart,
+    price_chart,
+    budget_chart,
     importance_chart,
     curve_chart,
     published_chart,

@@ -9,6 +9,8 @@ import pytest
 
 from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.analysis.studies import StudyTables, expected_maximum
+from sweep.report.charts import all_charts
+from sweep.report.page import build_page
 from sweep.report.sheets import all_sheets
 from sweep.report.study_sheets import study_lines
 from sweep.storage import Folder
@@ -122,6 +124,20 @@ def test_every_table_of_a_study_is_in_its_report(data: ReportData) -> None:
     names = {sheet.name for sheet in all_sheets(data)}
     assert {"answer", "main", "differences", "methods", "gains", "searches", "prices", "budget"} <= names
     assert "winners-curse" not in names
+
+
+def test_the_page_has_a_studys_tables_and_charts(data: ReportData) -> None:
+    charts = all_charts(data)
+    assert {"budget", "price"} <= charts.keys()
+    prices = charts["price"].specification["datasets"]["rows"]  # type: ignore[index, call-overload]
+    assert {row["price"] for row in prices} == {  # type: ignore[index, call-overload, union-attr]
+        "trained parameters",
+        "seconds of training a run",
+        "memory in MiB",
+    }
+    page = build_page(data)
+    for question in ("Which method is really better than which?", "What did tuning bring?", "What does a point cost?"):
+        assert question in page
 
 
 def test_before_any_winner_is_run_a_study_has_no_results(tmp_path: Path) -> None:
