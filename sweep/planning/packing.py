@@ -21,7 +21,7 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.locations import use_locations
-from xpe_core.pack import Pack, count_positions
+from xpe_core.pack import Pack, count_positions, trains_on_states
 from xpe_core.training.passes import SHARE_OF_FREE
 from xpe_core.training.training import Training
 from xpe_core.tunings import is_alone
@@ -37,13 +37,19 @@ def size_packs(plan: Plan, share: Share) -> Plan:
     shared = [config for config in plan.sweep.corners if not is_alone(config)]
     if not shared:
         return plan
-    widest = max(shared, key=lambda config: (count_positions(config), config.training.batch_size))
+    widest = max(shared, key=_rank_memory)
     num_runs = len(plan.runs)
     limit, one = _measure(plan, widest, share, 1)
     _, two = _measure(plan, widest, share, 2)
     size = even_size(num_runs, count_fitting(one, two, limit))
     resources = plan.sweep.resources.model_copy(update={"seeds_per_trial": size})
     return replace(plan, sweep=plan.sweep.model_copy(update={"resources": resources}))
+
+
+def _rank_memory(config: RunConfig) -> tuple[bool, int, int, float]:
+    """Return what is the greater, the more memory a run's step takes."""
+    training = config.training
+    return not trains_on_states(config), count_positions(config), training.batch_size, training.backbone_dropout
 
 
 def count_fitting(one: int, two: int, limit: int) -> int:

@@ -53,6 +53,16 @@ def test_a_head_alone_costs_one_forward_pass_however_long_it_is_trained(values: 
     assert many.num_tokens == 10 * few.num_tokens
 
 
+def test_a_head_alone_costs_every_step_where_the_backbone_drops(values: dict[str, Any]) -> None:
+    few, many = (
+        estimate(plan_heads(values, max_steps=steps, eval_steps=steps, backbone_dropout=0.1)) for steps in (12, 120)
+    )
+    kept = estimate(plan_heads(values, max_steps=12, eval_steps=12))
+    # 96 examples an epoch of 12 steps go forward and backward, and 24 + 30 are validated and tested
+    assert few.num_operations == pytest.approx(kept.num_operations * (2 * 96 + 54) / (96 + 54), rel=0.05)
+    assert many.num_operations == pytest.approx(kept.num_operations * (20 * 96 + 54) / (96 + 54), rel=0.05)
+
+
 @pytest.mark.usefixtures("local_ray")
 def test_the_rate_of_heads_alone_is_that_of_a_forward_pass(values: dict[str, Any]) -> None:
     assert 1e6 < measure_rate(plan_heads(values), Share(cpus=1, gpus=0.0)) < 1e14

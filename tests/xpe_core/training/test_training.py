@@ -87,6 +87,16 @@ def test_the_same_seed_gives_the_same_run_whatever_was_drawn_before(base: dict[s
         assert torch.equal(value, second.run_parameters(0)[name])
 
 
+def test_testing_drops_nothing_in_the_backbone_and_training_does(base: dict[str, Any]) -> None:
+    dropping, plain = ([RunConfig(**{**base, "backbone_dropout": rate})] for rate in (0.3, 0.0))
+    trained, reports, data = train_pack(dropping)
+    other, plain_reports, _ = train_pack(plain)
+    assert reports[0].runs[0].train_loss != plain_reports[0].runs[0].train_loss
+    other.parameters = trained.parameters
+    scores, expected = (evaluate(model, data, "test", ["deu_Latn", "kat_Geor"]) for model in (trained, other))
+    assert scores == expected
+
+
 def test_training_learns_what_it_is_shown(base: dict[str, Any]) -> None:
     model, reports, data = train_pack([RunConfig(**{**base, "max_steps": 400, "eval_steps": 50})])
     scores = evaluate(model, data, "test", ["deu_Latn", "eng_Latn"])[0]
