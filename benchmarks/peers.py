@@ -146,7 +146,7 @@ def compare_accuracy(arguments: Namespace) -> None:
             pass
         scores = evaluate(model, data, "test", LANGUAGES, max_examples)
         found[f"(c) ours, {precision}"] = [mean_score(run) for run in scores]
-        found[f"(a) peft, {precision}"] = [_score_peft(one, data, max_examples) for one in configs]
+        found[f"(a) peft, {precision}"] = [score_peft(one, data, max_examples) for one in configs]
     rows = [
         (name, statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5, len(values))
         for name, values in found.items()
@@ -155,7 +155,8 @@ def compare_accuracy(arguments: Namespace) -> None:
     print_table(title, ("contestant", "mean", "standard error", "seeds"), rows)
 
 
-def _score_peft(config: RunConfig, data: TokenisedData, max_examples: int) -> float:
+def score_peft(config: RunConfig, data: TokenisedData, max_examples: int) -> float:
+    """Train one seed the usual way and return its mean test accuracy over the languages."""
     examples = data.select(data.resolve(config.data.source_set), "train")
     trainer = peft_trainer.build_trainer(
         peft_trainer.build_model(config), config, data, examples, per_device_eval_batch_size=16

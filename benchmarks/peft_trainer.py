@@ -1,4 +1,4 @@
-"""The usual way: peft's prompt encoder under transformers' Trainer, one seed at a time.
+"""The usual way: peft, or the plain model, under transformers' Trainer, one seed at a time.
 
 Written as a competent user would: batches grouped by length, bfloat16 by autocast in training and by casting the model
 in evaluation, the frozen backbone's dropout off (it is the same function then, and fused attention works on it), the
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import PromptEncoderConfig, TaskType, get_peft_model
+from peft import LoraConfig, PromptEncoderConfig, TaskType, get_peft_model
 from transformers import (
     AutoModelForSequenceClassification,
     DataCollatorWithPadding,
@@ -28,9 +28,12 @@ from xpe_core.backbones.files import find_folder
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData
 
+HEAD = ("classifier", "pooler")
+"""What is trained above the backbone, by its names in the model."""
+
 
 def build_model(config: RunConfig) -> Any:
-    """Return the backbone with peft's prompt encoder and a trained head, its weights drawn from the config's seed."""
+    """Return the backbone with what peft trains in it and a trained head, its weights drawn from the config's seed."""
     set_seed(config.seed)
     backbone = AutoModelForSequenceClassification.from_pretrained(
         find_folder(config.backbone),
@@ -38,13 +41,20 @@ def build_model(config: RunConfig) -> Any:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    prompt = PromptEncoderConfig(
-        task_type=TaskType.SEQ_CLS,
-        num_virtual_tokens=config.values["num_virtual_tokens"],
-        encoder_hidden_size=config.values["encoder_hidden_size"],
-        modules_to_save=["classifier", "pooler"],
-    )
-    return get_peft_model(backbone, prompt)
+    name, values = config.tuning.tuning, config.values
+    if name == "full":
+        return backbone
+    if name == "none":
+        for parameter_name, parameter in backbone.named_parameters():
+            parameter.requires_grad = any(part in parameter_name for part in HEAD)
+        return backbone
+    common: dict[str, Any] = {"task_type": TaskType.SEQ_CLS, "modules_to_save": list(HEAD)}
+    if name == "lora":
+        targets = str(values["target_modules"]).split(",")
+        sizes = {"r": values["rank"], "lora_alpha": values["alpha"], "lora_dropout": values["lora_dropout"]}
+        return get_peft_model(backbone, LoraConfig(**common, **sizes, target_modules=targets))
+    sizes = {name: values[name] for name in ("num_virtual_tokens", "encoder_hidden_size")}
+    return get_peft_model(backbone, PromptEncoderConfig(**common, **sizes))
 
 
 def build_trainer(

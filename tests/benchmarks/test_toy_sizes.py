@@ -52,6 +52,12 @@ def test_peers_are_compared_in_training_and_in_what_was_learnt(
     assert set(ratios) == {"train_float32", "train_bfloat16"}
 
 
+def test_baselines_are_compared_with_their_references(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(run(monkeypatch, capsys, "references", "--toy")) == {"head_gap", "lora_gap", "full_gap"}
+
+
 def test_a_made_studys_false_claims_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     from benchmarks import made_study
 

@@ -111,7 +111,7 @@ def test_a_field_that_no_method_has_is_refused(tmp_path: Path) -> None:
         load_study(tmp_path, ["encoder_rate=1"])
 
 
-@pytest.mark.parametrize("name", ["quickstart-study"])
+@pytest.mark.parametrize("name", ["quickstart-study", "study-e5", "study-xlmr"])
 def test_every_shipped_study_is_valid(name: str) -> None:
     _, study = load_experiment(name)
     assert isinstance(study, Study)
