@@ -151,7 +151,8 @@ def test_a_mistake_in_a_set_value_is_said(tmp_path: Path, override: str, message
 
 
 def test_an_unknown_experiment_is_refused_with_what_is_shipped() -> None:
-    with pytest.raises(InputError, match="unknown experiment 'quikstart'; shipped are nli-e5, quickstart, sib200-dual"):
+    shipped = "nli-e5, quickstart, quickstart-study, sib200-dual"
+    with pytest.raises(InputError, match=f"unknown experiment 'quikstart'; shipped are {shipped}"):
         load_experiment("quikstart")
 
 
