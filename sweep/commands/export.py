@@ -20,7 +20,13 @@ def export(
         bool, typer.Option("--all-seeds", help="All runs of the best configuration, each in a folder seed-NN.")
     ] = False,
     arm: Annotated[str | None, typer.Option("--arm", help="Of this arm or config_id, not of the best.")] = None,
-    form: Annotated[str, typer.Option("--format", help="peft (loads in stock peft), micm (micm-nlp) or own.")] = "peft",
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="peft (loads in stock peft; the default), micm (micm-nlp), transformers (of full fine-tuning) or own.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="To the hub: upload nothing, write what would be to --folder.")
     ] = False,

@@ -21,6 +21,7 @@ from sweep.planning.plan import Plan, explain_machine
 from sweep.records.adapters import SUFFIX
 from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
+from xpe_core.adapters.transformers_folder import is_transformers
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import DATA_FIELDS, DEFAULTS, SETTINGS
@@ -195,6 +196,8 @@ def _expand(source: str) -> list[str]:
     """Return the single adapters that a source stands for."""
     folder = Path(source).expanduser()
     if source.startswith(HUB) or not folder.is_dir() or (folder / "adapter_config.json").is_file():
+        return [source]
+    if is_transformers(folder):
         return [source]
     if seeds := sorted(child for child in folder.iterdir() if child.is_dir() and SEED.fullmatch(child.name)):
         return [str(child) for child in seeds]

@@ -18,9 +18,10 @@ from sweep.records.adapters import read_kept
 from sweep.records.finding import find_experiment
 from sweep.records.specification import read_specification
 from sweep.storage import Folder
-from xpe_core.adapters import Adapter, write_adapter, write_micm, write_peft
+from xpe_core.adapters import Adapter, write_adapter, write_micm, write_peft, write_transformers
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
+from xpe_core.tunings import is_alone
 
 FILE_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".zip", ".tar", ".gz", ".tgz", ".json", ".yaml")
 """Endings of what is meant to be a file, and would be made a folder."""
@@ -34,21 +35,22 @@ def export(
     all_seeds: bool,
     arm: str | None,
     to: str,
-    form: str,
+    form: str | None,
     options: HubOptions,
 ) -> None:
     """Write the chosen runs' adapters to a folder, one run into it and several into its subfolders seed-NN.
 
-    To `hub:USER/NAME` all seeds of a configuration are published, or the one run that is named; `options` are of that.
+    Without a `form` they are in peft's format, or in transformers' where a run has all weights of its own. To
+    `hub:USER/NAME` all seeds of a configuration are published, or the one run that is named; `options` are of that.
     """
     if to.startswith(HUB):
         folder = find_experiment(storage, name)
         use_locations(read_specification(folder).places)
-        _publish(console, folder, run_id, arm, to, form, options)
+        _publish(console, folder, run_id, arm, to, form or "peft", options)
         return
     if given := options.list_given():
         raise InputError(f"{given[0]} is for --to hub:USER/NAME")
-    if form not in WRITERS:
+    if form is not None and form not in WRITERS:
         raise InputError(f"--format {form}: must be one of {', '.join(WRITERS)}")
     target = _choose_target(to)
     folder = find_experiment(storage, name)
@@ -56,7 +58,8 @@ def export(
     chosen = choose_runs(folder, run_id, all_seeds, arm)
     rows = {f"seed-{row['seed']:02}" if all_seeds else "": row for row in chosen.iter_rows(named=True)}
     adapters = {subfolder: read_kept(folder, row["run_id"]) for subfolder, row in rows.items()}
-    said = write_folder(adapters, target, WRITERS[form])
+    alone = any(is_alone(adapter.config) for adapter in adapters.values())
+    said = write_folder(adapters, target, WRITERS[form or ("transformers" if alone else "peft")])
     for subfolder, row in rows.items():
         console.print(Text(f"run {row['run_id']} (seed {row['seed']}): {target / subfolder}"), soft_wrap=True)
     console.print(Text(said), soft_wrap=True)
@@ -119,4 +122,9 @@ def _write_own(adapter: Adapter, folder: Path) -> str:
     return "It is in this project's own format: python sweep/run.py predict FOLDER --text '...'"
 
 
-WRITERS: dict[str, Callable[[Adapter, Path], str]] = {"peft": write_peft, "micm": write_micm, "own": _write_own}
+WRITERS: dict[str, Callable[[Adapter, Path], str]] = {
+    "peft": write_peft,
+    "micm": write_micm,
+    "transformers": write_transformers,
+    "own": _write_own,
+}

@@ -5,6 +5,7 @@ from xpe_core.adapters.micm_folder import read_micm, write_micm
 from xpe_core.adapters.peft_folder import read_peft, write_peft
 from xpe_core.adapters.reading import read_adapter
 from xpe_core.adapters.safetensors_file import write_adapter
+from xpe_core.adapters.transformers_folder import write_transformers
 
 __all__ = [
     "Adapter",
@@ -17,4 +18,5 @@ __all__ = [
     "write_adapter",
     "write_micm",
     "write_peft",
+    "write_transformers",
 ]

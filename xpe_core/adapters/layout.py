@@ -132,12 +132,17 @@ def write_folder(adapter: Adapter, folder: Path, config: JsonObject, tensors: Pa
     whole = {name: value.contiguous() for name, value in tensors.items()}
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(whole, {"format": "pt"}))
     (folder / "README.md").write_text(readme, encoding="utf-8")
+    write_sidecar(adapter, folder)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_sidecar(adapter: Adapter, folder: Path) -> None:
+    """Write what this project needs to know of an adapter whose tensors are there."""
     described = {
         **describe(adapter),
         "files": {file.name: _digest(file) for file in sorted(folder.glob("*.safetensors"))},
     }
-    for name, values in ((SIDECAR, described), (CONFIG, config)):
-        (folder / name).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / SIDECAR).write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _digest(file: Path) -> str:

@@ -116,7 +116,7 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     if settings.task_type == "SEQ_CLS":
         head = take_head(tensors, settings.base_model_name_or_path, folder)
     elif settings.task_type == "FEATURE_EXTRACTION" and trained and (folder / HEAD_FILE).is_file():
-        head, read = _read_head(folder), reads(trained)
+        head, read = read_head(folder), reads(trained)
     else:
         raise InputError(
             f"adapter {folder}: task_type {settings.task_type!r}: allowed is SEQ_CLS, "
@@ -151,7 +151,8 @@ def _wrap(tensors: Mapping[str, Tensor], part: PeftPart) -> Parameters:
     return {key.replace(BASE, WRAPPED, 1) if part.wraps else key: value for key, value in tensors.items()}
 
 
-def _read_head(folder: Path) -> Parameters:
+def read_head(folder: Path) -> Parameters:
+    """Return a head that stands in a file of its own, by our names; InputError where it is not whole."""
     tensors, _ = read_tensors(folder / HEAD_FILE)
     names = {f"head.{layer}.{part}": f"{name}.{part}" for layer, name in HEAD.items() for part in PARTS}
     for name in names.values():

@@ -144,7 +144,7 @@ def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bo
         title=part.title,
         words=part.words,
         model_type=model_type,
-        method=_name_training(adapter),
+        method=name_training(adapter),
         num_classes=len(adapter.label_names),
         classes=", ".join(f"`{name}`" for name in adapter.label_names),
         head_note=head_note,
@@ -180,7 +180,7 @@ def copy_script(backbone: str, folder: Path) -> None:
         (folder / SCRIPT).write_bytes(Path(write_e5_small.__file__).read_bytes())
 
 
-def _name_training(adapter: Adapter) -> str:
+def name_training(adapter: Adapter) -> str:
     """Return the method, and the languages and the data set where they are known."""
     config = adapter.config
     method = METHOD_NAMES[config.method]

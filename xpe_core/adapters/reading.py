@@ -10,6 +10,7 @@ from xpe_core.adapters.layout import CONFIG, name_classes, read_config
 from xpe_core.adapters.micm_folder import read_micm
 from xpe_core.adapters.peft_folder import PEFT_TUNINGS, read_peft
 from xpe_core.adapters.safetensors_file import read_file
+from xpe_core.adapters.transformers_folder import is_transformers, read_transformers
 from xpe_core.errors import InputError
 from xpe_core.tunings.prompt.in_micm import TYPE as MICM_TYPE
 from xpe_core.tunings.prompt.in_micm import is_micm
@@ -31,6 +32,8 @@ def read_adapter(source: str | Path, label_names: Sequence[str] | None = None) -
         raise InputError(f"adapter {source}: there is no such file or folder")
     if (path / CONFIG).is_file():
         return _read_folder(path, label_names)
+    if is_transformers(path):
+        return read_transformers(path, label_names)
     files = sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return _read_file(files[0], label_names)
@@ -45,7 +48,7 @@ def read_adapter(source: str | Path, label_names: Sequence[str] | None = None) -
 
 
 def _is_adapter(folder: Path) -> bool:
-    return (folder / CONFIG).is_file() or any(folder.glob("*.safetensors"))
+    return (folder / CONFIG).is_file() or is_transformers(folder) or any(folder.glob("*.safetensors"))
 
 
 def _read_file(path: Path, label_names: Sequence[str] | None) -> Adapter:
