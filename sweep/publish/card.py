@@ -22,7 +22,7 @@ from xpe_core.adapters.peft_readme import INSTALL
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.tasks import TASKS
-from xpe_core.tunings import describe
+from xpe_core.tunings import describe, is_alone
 
 FOLDED_FROM = 30
 """Languages from which their table is folded."""
@@ -96,7 +96,7 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
     return ModelCardData(
         license=card.license,
         base_model=on_hub(config.backbone) or config.backbone,
-        library_name="peft",
+        library_name="transformers" if is_alone(config) else "peft",
         pipeline_tag="text-classification",
         language=_language_codes(numbers.sources),
         datasets=datasets or None,
@@ -163,7 +163,8 @@ def _usage(card: Card, config: RunConfig) -> dict[str, object]:
     return {
         "which": wording.say_which_seed(card.main_seed, card.revisions),
         "sentence": wording.say_format(card.sentence),
-        "install": INSTALL,
+        "is_whole": is_alone(config),
+        "install": INSTALL.removesuffix(" peft") if is_alone(config) else INSTALL,
         "base_note": note,
         "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, list(card.revisions.values())[-1]),
         "own_snippet": own_snippet(card.repo, is_elsewhere, texts),

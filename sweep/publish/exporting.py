@@ -19,6 +19,7 @@ from sweep.records.finding import find_experiment
 from sweep.records.specification import read_specification
 from sweep.storage import Folder
 from xpe_core.adapters import Adapter, write_adapter, write_micm, write_peft, write_transformers
+from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.locations import use_locations
 from xpe_core.tunings import is_alone
@@ -46,7 +47,7 @@ def export(
     if to.startswith(HUB):
         folder = find_experiment(storage, name)
         use_locations(read_specification(folder).places)
-        _publish(console, folder, run_id, arm, to, form or "peft", options)
+        _publish(console, folder, run_id, arm, to, form, options)
         return
     if given := options.list_given():
         raise InputError(f"{given[0]} is for --to hub:USER/NAME")
@@ -81,14 +82,16 @@ def _publish(
     run_id: str | None,
     arm: str | None,
     to: str,
-    form: str,
+    form: str | None,
     options: HubOptions,
 ) -> None:
     from sweep.publish import publish
 
-    if form != "peft":
-        raise InputError(f"--format {form}: what is published is in PEFT's format")
     chosen = choose_runs(folder, run_id, run_id is None, arm)
+    alone = is_alone(RunConfig.from_row(chosen.row(0, named=True)))
+    published = "transformers" if alone else "peft"
+    if form not in (None, published):
+        raise InputError(f"--format {form}: what is published is in {'PEFT' if not alone else published}'s format")
     seeds = chosen["seed"].to_list() if run_id is not None else None
     publish(console, folder, to, chosen["config_id"][0], seeds, options)
 

@@ -22,10 +22,14 @@ from sweep.records.states import State
 from xpe_core.adapters import Adapter
 from xpe_core.adapters.layout import CONFIG, SIDECAR
 from xpe_core.adapters.peft_folder import write_peft
+from xpe_core.adapters.transformers_folder import write_transformers
 from xpe_core.errors import InputError
+from xpe_core.tunings import is_alone
 
 MAIN = "main"
 README = "README.md"
+VOCABULARY = "tokenizer.json"
+"""The backbone's: pieces of words, of which some look like paths."""
 HEADER_BYTES = 8
 """Of a safetensors file: the length of the JSON that follows."""
 
@@ -83,7 +87,7 @@ def build_revisions(numbers: Numbers, request: Request, target: Path) -> dict[in
         (target / revision / README).write_text(text, encoding="utf-8")
     shutil.copytree(target / revisions[main_seed], target / MAIN)
     secrets = _secrets(numbers)
-    for file in sorted(path for path in target.rglob("*") if path.is_file()):
+    for file in sorted(path for path in target.rglob("*") if path.is_file() and path.name != VOCABULARY):
         check_public(_read_text(file), str(file.relative_to(target)), secrets)
     return revisions
 
@@ -127,16 +131,15 @@ def _read_adapters(numbers: Numbers, request: Request) -> tuple[dict[int, Adapte
 
 
 def _write_adapter(adapter: Adapter, folder: Path, request: Request) -> str:
-    """Write a folder that PEFT loads, with public names, and return what PEFT can do with it.
+    """Write a folder that PEFT, or transformers alone, loads, with public names; return what they can do with it.
 
     The names come last: the backbone's folder on this machine says which kind of head it has.
     """
-    sentence = write_peft(adapter, folder)
+    alone = is_alone(adapter.config)
+    sentence = (write_transformers if alone else write_peft)(adapter, folder)
     config = publish_config(adapter.config, request.base_model, next(iter(request.datasets), None))
-    for name, values in (
-        (CONFIG, {"base_model_name_or_path": config.backbone}),
-        (SIDECAR, {"config": config.known}),
-    ):
+    own = [] if alone else [(CONFIG, {"base_model_name_or_path": config.backbone})]
+    for name, values in (*own, (SIDECAR, {"config": config.known})):
         content = json.loads((folder / name).read_text(encoding="utf-8")) | values
         (folder / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return sentence

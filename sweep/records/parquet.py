@@ -27,13 +27,16 @@ TRIALS_A_FILE = 128
 Rows = Sequence[Mapping[str, object]]
 
 
+ARROW_TYPES: dict[type, pa.DataType] = {int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
 def _arrow_type(annotation: object) -> pa.DataType:
-    """Return the column type of a `RunConfig` field; all it holds are strings, integers and floats."""
+    """Return the column type of a `RunConfig` field; what is none of `ARROW_TYPES` is text."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
         annotation = next(part for part in typing.get_args(annotation) if part is not type(None))
     if typing.get_origin(annotation) is typing.Annotated:
         annotation = typing.get_args(annotation)[0]
-    return pa.int64() if annotation is int else pa.float64() if annotation is float else pa.string()
+    return next((kind for python, kind in ARROW_TYPES.items() if annotation is python), pa.string())
 
 
 RUN_SCHEMA = pa.schema(

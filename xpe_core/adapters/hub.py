@@ -18,6 +18,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id
 
+from xpe_core.adapters.layout import CONFIG as ADAPTER_CONFIG
+from xpe_core.adapters.layout import SIDECAR
 from xpe_core.backbones.files import HUB_TIMEOUT_SECONDS, first_line, silence_libraries
 from xpe_core.errors import InputError
 
@@ -86,7 +88,8 @@ def find_on_hub(text: str) -> Path:
 def _choose_files(source: Source, names: list[str]) -> list[str]:
     """Return which of a repository's files an adapter may consist of; InputError where it holds none."""
     chosen = [name for name in names if PurePosixPath(name).suffix in SUFFIXES and "/" not in name]
-    chosen = [name for name in chosen if not BACKBONE_WEIGHTS.fullmatch(name)]
+    is_whole = SIDECAR in names and ADAPTER_CONFIG not in names  # what we publish of a run that has all weights
+    chosen = [name for name in chosen if is_whole or not BACKBONE_WEIGHTS.fullmatch(name)]
     if not any(name.endswith(".safetensors") for name in chosen):
         others = [name for name in names if not name.endswith((".md", ".json")) and name != ".gitattributes"]
         holds = f"only {', '.join(others[:3])}" if others else "none"
@@ -95,7 +98,7 @@ def _choose_files(source: Source, names: list[str]) -> list[str]:
 
 
 def _find_in_cache(source: Source, why: str) -> Path:
-    chosen, left = [f"*{suffix}" for suffix in SUFFIXES], ["*/*", "model*.safetensors*"]
+    chosen, left = [f"*{suffix}" for suffix in SUFFIXES], ["*/*"]
     try:
         with silence_libraries():
             return Path(

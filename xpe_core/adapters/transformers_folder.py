@@ -124,7 +124,7 @@ def read_transformers(folder: str | Path, label_names: Sequence[str] | None = No
 
 def _save(folder: Path, base: PreTrainedConfig, tensors: Parameters, adapter: Adapter | None) -> None:
     """Save a model of transformers with these weights: of the class with the adapter's head, or the encoder alone."""
-    config = type(base).from_dict(base.to_dict())
+    config = type(base).from_dict({**base.to_dict(), "_name_or_path": ""})
     if adapter is not None:
         config.id2label = dict(enumerate(adapter.label_names))
         config.label2id = {name: index for index, name in enumerate(adapter.label_names)}

@@ -18,9 +18,11 @@ from sweep.report.sheet import interval, p_value, percent, points
 from sweep.report.wording import name_group
 from sweep.storage import Folder
 from tests.making.adapters import HOST, LABELS, fail_run, make_accuracy, write_experiment
-from xpe_core.adapters import read_adapter
+from xpe_core.adapters import read_adapter, take_adapter, write_adapter
+from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.pack import Pack
 
 REPO = "someone/dual-prompts"
 
@@ -254,3 +256,21 @@ def test_paths_are_found_in_text_and_urls_are_none() -> None:
     with pytest.raises(InputError, match="names this machine") as refused:
         check_public(b"host gpu-node-17.", "file", ["gpu-node-17"])
     assert "gpu-node-17" not in str(refused.value)
+
+
+def test_a_fully_fine_tuned_run_is_published_as_a_model_of_transformers(
+    backbone: str, dataset: str, tmp_path: Path
+) -> None:
+    values = {"backbone": backbone, "dataset": dataset, "source_set": "eng_Latn", "max_length": 16}
+    arms = {"full": {"tuning": "full"}}
+    folder = tmp_path / "some"
+    sweep = write_experiment(folder, values, [1], lambda config, code: 0.5, kept=lambda seed: False, arms=arms)
+    run = sweep.corners[0].with_seed(1)
+    adapter = take_adapter(Pack(load_backbone(backbone), [run], len(LABELS)), 0, LABELS, {"run_id": run.run_id})
+    write_adapter(adapter, folder / "adapters" / f"{run.run_id}.safetensors")
+    dry_run(Folder(folder), run, tmp_path / "out", base_model="org/encoder")
+    card = (tmp_path / "out/main/README.md").read_text(encoding="utf-8")
+    assert ModelCard(card).data.library_name == "transformers"
+    assert "AutoModelForSequenceClassification.from_pretrained(folder)" in card and "peft" not in card.lower()
+    assert backbone not in (tmp_path / "out/main/config.json").read_text(encoding="utf-8")
+    assert read_adapter(tmp_path / "out/main").parameters.keys() == adapter.parameters.keys()
