@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("xpe_core/tunings", "xpe_core/readouts", "xpe_core/tasks")
 COLUMNS_OF_PEOPLE = "xpe_core/data/columns.py"
 """Where a label's column may be called `topic`, too."""
-WORDS_OF_THEIR_OWN = ("prompt", "prefix", "head", "none", "full", "dual", "rank", "alpha", "gradient_checkpointing")
+WORDS_OF_THEIR_OWN = (
+    *("prompt", "prefix", "head", "none", "full", "dual", "rank", "alpha", "span", "gradient_checkpointing"),
+)
 """Names that are words of the language, of statistics, or of transformers' modules, too."""
 PROJECT = re.compile(r"xpe[-_](sweep|core)|\bxpe-(?=$|\")|\bXPE_[A-Z]+", re.I)
 """The project's own name, in packages, folders and variables of the environment."""

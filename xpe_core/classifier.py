@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from xpe_core.adapters import Adapter, build_classifier, read_adapter
+from xpe_core.adapters.adapter import check_classes
 from xpe_core.backbones.backbone import Backbone, count_embeddings, load_backbone, load_tokenizer
 from xpe_core.backbones.packed_layer import has_bfloat16
 from xpe_core.config import RunConfig
@@ -50,6 +51,7 @@ class TextClassifier:
 
     def __init__(self, adapter: Adapter, backbone: Backbone) -> None:
         """Put them together; InputError where the adapter does not belong on this backbone."""
+        check_classes(adapter, "a classifier")
         self.adapter = adapter
         self.label_names = adapter.label_names
         """The C classes in the order of the probabilities."""

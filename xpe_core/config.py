@@ -70,8 +70,9 @@ class RunConfig(Part):
     def source(self) -> DataSource:
         """Where the data are read from, and how."""
         data = self.data
-        texts = TASKS[self.task].texts
-        return DataSource(find_location(data.dataset), data.dataset_config, data.columns, data.on_bad_rows, texts)
+        task = TASKS[self.task]
+        read_as = data.dataset_config, data.columns, data.on_bad_rows, task.texts, task.asks
+        return DataSource(find_location(data.dataset), *read_as, data.doc_stride if task.asks == "span" else 0)
 
     @property
     def method(self) -> str:

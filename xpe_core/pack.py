@@ -10,7 +10,7 @@ R runs, B examples of each, P virtual tokens, T text tokens, H hidden size, C cl
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ from xpe_core.config import SHARED_FIELDS, RunConfig
 from xpe_core.dropout import NO_DROPOUT, Dropout, Masks, draw_mask, draw_seeds
 from xpe_core.errors import InputError
 from xpe_core.readouts import READOUTS
-from xpe_core.readouts.readout import Readout
+from xpe_core.readouts.fitting import check_answers
+from xpe_core.readouts.readout import Readout, States
 from xpe_core.seeds import stream_seed
 from xpe_core.tunings import TUNINGS, is_alone
 from xpe_core.tunings.tuning import Tuning
@@ -148,7 +149,7 @@ class Pack:
         masks: Masks = (),
         token_types: Tensor | None = None,
     ) -> Tensor:
-        """Return the readout's outputs (logits [R, B, C]), with dropout in it only where `masks` are given.
+        """Return the readout's outputs [R, B, ...], with dropout in it only where `masks` are given.
 
         `token_ids` are [R, B, T], one batch a run, or [1, B, T], the same batch for every run; `lengths` say how many
         of the T are no padding, for the examples of all batches in turn; `token_types` are as `token_ids`.
@@ -165,7 +166,7 @@ class Pack:
         num_runs: int,
         token_types: Tensor | None = None,
     ) -> Tensor:
-        """Return the states that the readout reads [R, B, H], float32; arguments are those of `outputs`."""
+        """Return the states that the readout reads [R, B, H], or [R, B, T, H]; arguments are those of `outputs`."""
         num_examples = token_ids.shape[1]
         if insertion.weights:
             token_ids = token_ids.expand(num_runs, -1, -1)
@@ -179,11 +180,15 @@ class Pack:
         embeddings = text.flatten(0, 1)  # [RB, P + T, H]
         mask = self._mask(lengths, len(embeddings), embeddings.shape[1])
         hidden = self.backbone(embeddings, mask, self.configs[0].precision, self.reads_first, insertion).float()
-        pooled = hidden[:, 0] if self.reads_first else _average(hidden, mask)  # [RB, H]
-        return pooled.unflatten(0, (num_runs, num_examples))
+        of_readout = reads(self.configs[0])
+        if of_readout == "text":
+            states = hidden[:, hidden.shape[1] - token_ids.shape[2] :]  # [RB, T, H]
+        else:
+            states = hidden[:, 0] if of_readout == "first" else _average(hidden, mask)  # [RB, H]
+        return states.unflatten(0, (num_runs, num_examples))
 
     def answer(self, parameters: Parameters, pooled: Tensor, masks: Masks = ()) -> Tensor:
-        """Return the readout's outputs [R, B, C] of the states that it reads [R, B, H]."""
+        """Return the readout's outputs [R, B, ...] of the states that it reads, as `read` returns them."""
         name = self.configs[0].readout.readout
         outputs = _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, pooled, masks)
         assert isinstance(outputs, Tensor)
@@ -214,7 +219,7 @@ def count_positions(config: RunConfig) -> int:
     return tuning.num_tokens(config) + max(tuning.num_keys(config, 1), default=0)
 
 
-def reads(config: RunConfig) -> Literal["first", "mean"]:
+def reads(config: RunConfig) -> States:
     """Return which states a run's readout reads."""
     return find_parts(config)[1].reads(config)
 
@@ -248,13 +253,19 @@ def rate_and_decay(name: str, config: RunConfig) -> tuple[float, float]:
     return (tuning if part == config.tuning.tuning else readout).rate_and_decay(parameter, config)
 
 
+def keeps_states(config: RunConfig) -> bool:
+    """Return whether a text's states are the same in all evaluations, and few enough to be kept: one a text."""
+    return not find_parts(config)[0].inserts and reads(config) != "text"
+
+
 def trains_on_states(config: RunConfig) -> bool:
-    """Return whether a text's states are the same in all training steps, and are computed once."""
-    return not find_parts(config)[0].inserts and not config.training.backbone_dropout
+    """Return whether a text's states are kept, and are the same in all training steps, too."""
+    return keeps_states(config) and not config.training.backbone_dropout
 
 
 def check_config(config: RunConfig, shape: Shape) -> None:
     """Raise InputError where a run cannot be built on a backbone of this shape."""
+    check_answers(config)
     tuning, _ = find_parts(config)
     tuning.check(config, shape)
     if config.training.backbone_dropout and not shape.drops:

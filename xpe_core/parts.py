@@ -37,6 +37,11 @@ class DataConfig(Part):
     """
     max_length: SharedInt = Field(164, ge=3)
     """Tokens of a text at most, special tokens included; longer texts are truncated (recipe: 164)."""
+    doc_stride: Annotated[SharedInt, Mark.LATER] = Field(64, ge=0)
+    """Tokens that neighbouring windows of a passage share, where an answer is a span of it.
+
+    Such passages are not truncated, but read in windows of `max_length` tokens, the question included.
+    """
 
 
 class TrainingConfig(Part):

@@ -87,7 +87,7 @@ def find_facts(dataset: Dataset) -> DataFacts:
         "id": pl.String(),
         "pair": pl.String(),
     }
-    fields = Example._fields  # in the order of the columns
-    values = list(zip(*dataset.examples, strict=True)) or [()] * len(fields)
+    fields = Example._fields[: len(columns)]  # in the order of the columns
+    values = list(zip(*(example[: len(columns)] for example in dataset.examples), strict=True)) or [()] * len(fields)
     series = [pl.Series(name, value, kind) for (name, kind), value in zip(columns.items(), values, strict=True)]
     return DataFacts(dataset, pl.DataFrame(series))

@@ -40,6 +40,8 @@ def _missing_splits(facts: DataFacts) -> list[str]:
 
 
 def _classes(facts: DataFacts) -> list[str]:
+    if not facts.dataset.label_names:
+        return []
     found = []
     labels, num_languages = facts.by_label, facts.by_language.height
     if untrained := facts.untrained_labels:

@@ -44,10 +44,12 @@ def check_data(console: Console, name: str, overrides: Sequence[str], backbone: 
         findings = find_findings(facts)
     _print_head(console, facts)
     _print_languages(console, facts, every)
-    _print_classes(console, facts, every)
+    if dataset.label_names:
+        _print_classes(console, facts, every)
     _print_lengths(console, facts, config if backbone else None)
     _print_findings(console, [*([problem] if problem else []), *findings])
-    _print_search(console, facts, config)
+    if dataset.label_names:  # the experiment that is shown is one of classes
+        _print_search(console, facts, config)
 
 
 def _read_settings(overrides: Sequence[str]) -> dict[str, str]:
@@ -83,12 +85,10 @@ def _load(config: RunConfig) -> tuple[Dataset, str | None]:
 
 def _print_head(console: Console, facts: DataFacts) -> None:
     num_languages, num_labels = facts.by_language.height, len(facts.dataset.label_names)
-    sizes = (
-        say_number(facts.frame.height, "text"),
-        say_number(num_languages, "language"),
-        say_number(num_labels, "class", "classes"),
-    )
-    console.print(Text(f"{facts.dataset.name}: {sizes[0]} in {sizes[1]}, {sizes[2]}", style="bold"))
+    size = f"{say_number(facts.frame.height, 'text')} in {say_number(num_languages, 'language')}"
+    if num_labels:
+        size += f", {say_number(num_labels, 'class', 'classes')}"
+    console.print(Text(f"{facts.dataset.name}: {size}", style="bold"))
     for note in facts.dataset.notes:
         _print_item(console, note)
 

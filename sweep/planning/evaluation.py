@@ -134,7 +134,7 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
     first = sweep.corners[0]
     labels = load_labels(first.source, first.backbone, first.task)
     chosen = choose_languages(sweep, labels)
-    if without := [language for language in chosen.targets if not labels.labels_of(language, "test")]:
+    if without := [language for language in chosen.targets if "test" not in labels.counts[language]]:
         raise InputError(f"dataset {labels.name}: language {without[0]!r} has no test split")
     ordered = [_in_order(one, labels, in_data_sets_order) for one in found]
     backbone = load_backbone(first.backbone)
@@ -180,6 +180,8 @@ def name_classes(adapter: Adapter, data: LabelledData) -> Adapter:
 def order_classes(adapter: Adapter, data: LabelledData) -> Adapter:
     """Return an adapter whose first classes are the data set's, in its order; InputError where it lacks one."""
     own, wanted = adapter.label_names, data.label_names
+    if not own and not wanted:  # answers are no classes
+        return adapter
     if missing := [label for label in wanted if label not in own]:
         raise InputError(
             f"the adapter has no class {missing[0]!r} of dataset {data.name}: its classes are {', '.join(own)}; "

@@ -186,6 +186,7 @@ OTHER: dict[str, Any] = {
     "max_validation_examples": 3,
     "max_length": 15,
     "max_train_examples": 5,
+    "doc_stride": 3,
     "precision": "bfloat16",
     "pooling": "first",
 }

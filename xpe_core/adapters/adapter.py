@@ -29,7 +29,7 @@ class Adapter:
     config: RunConfig
     """Of the run; where another tool has trained it, only the fields that are set are known."""
     label_names: tuple[str, ...]
-    """The C classes in the order of the logits."""
+    """The C classes in the order of the logits; none where answers are no classes."""
     parameters: Parameters
     """By the names that `build_run` gives them."""
     backbone_weights: str | None = None
@@ -40,7 +40,7 @@ class Adapter:
     @property
     def hidden_size(self) -> int:
         """H."""
-        return self.parameters["head.dense.weight"].shape[1]
+        return self.parameters[_name_hidden(self.config)].shape[1]
 
     @property
     def shape(self) -> Shape:
@@ -80,11 +80,14 @@ class Adapter:
 
 def check_parameters(adapter: Adapter, where: str) -> Adapter:
     """Return the adapter; InputError that names `where` if its tensors are not those that its configuration wants."""
-    dense = adapter.parameters.get("head.dense.weight")
-    if dense is None or dense.ndim != 2:
-        raise InputError(f"adapter {where}: it has no classification head (no matrix head.dense.weight)")
+    name = _name_hidden(adapter.config)
+    weight = adapter.parameters.get(name)
+    if weight is None or weight.ndim != 2:
+        raise InputError(f"adapter {where}: it has no classification head (no matrix {name})")
     num_classes = len(adapter.label_names)
-    tuning, _ = find_parts(adapter.config)
+    tuning, readout = find_parts(adapter.config)
+    if readout.gives == "class" and not num_classes:
+        raise InputError(f"adapter {where}: it names no class")
     try:
         tuning.check(adapter.config, adapter.shape)
     except InputError as error:
@@ -162,7 +165,19 @@ def check_backbone(adapter: Adapter, backbone: Backbone) -> None:
         )
 
 
+def _name_hidden(config: RunConfig) -> str:
+    """Return the name of the readout's matrix that says the size of hidden states."""
+    return f"{config.readout.readout}.{find_parts(config)[1].hidden_weight}"
+
+
 def _of_part(name: str, parameters: Parameters) -> Parameters:
     """Return the parameters of the tuning or readout of a name, by the names in it."""
     start = f"{name}."
     return {key.removeprefix(start): value for key, value in parameters.items() if key.startswith(start)}
+
+
+def check_classes(adapter: Adapter, what: str) -> None:
+    """Raise InputError where an adapter's answers are no classes; `what` is what needs them."""
+    config = adapter.config
+    if find_parts(config)[1].gives != "class":
+        raise InputError(f"{what} takes classes, and the answers of readout={config.readout.readout} are none")

@@ -9,12 +9,11 @@ folder's README.md has the lines that load it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import safetensors.torch
 from torch import Tensor
 
-from xpe_core.adapters.adapter import Adapter, check_parameters
+from xpe_core.adapters.adapter import Adapter, check_classes, check_parameters
 from xpe_core.adapters.layout import (
     CLASS_PREFIXES,
     HEAD_READOUT,
@@ -42,6 +41,7 @@ from xpe_core.errors import InputError
 from xpe_core.json_types import Json
 from xpe_core.pack import Parameters, find_parts, reads
 from xpe_core.readouts import READOUTS
+from xpe_core.readouts.readout import States
 from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.peft_format import PeftFormat, PeftPart, PeftSettings
 from xpe_core.validation import build_config
@@ -62,6 +62,7 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
     format for the tuning.
     """
     folder = Path(folder)
+    check_classes(adapter, "peft's format")
     format_of_tuning = _find_format(adapter.config)
     base = read_base_config(adapter)
     names = HEADS.get(base.model_type) if reads(adapter.config) == "first" else None
@@ -112,7 +113,7 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     format_of_tuning = TUNINGS[name].peft
     assert format_of_tuning is not None
     fields = format_of_tuning.read(values, tensors, trained, f"adapter {folder}")
-    read: Literal["first", "mean"] = "first"
+    read: States = "first"
     if settings.task_type == "SEQ_CLS":
         head = take_head(tensors, settings.base_model_name_or_path, folder)
     elif settings.task_type == "FEATURE_EXTRACTION" and trained and (folder / HEAD_FILE).is_file():

@@ -55,6 +55,8 @@ def _read_file(path: Path, label_names: Sequence[str] | None) -> Adapter:
     if path.suffix in PICKLED:
         raise InputError(f"adapter {path}: a pickle is never opened; adapters are read from safetensors only")
     adapter = read_file(path)
+    if not adapter.label_names:  # answers are no classes
+        return adapter
     classes = name_classes(adapter.parameters, adapter.label_names, label_names, path)
     return replace(adapter, label_names=classes)
 

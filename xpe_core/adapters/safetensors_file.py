@@ -28,7 +28,7 @@ class Description(BaseModel):
     """Of this description; a larger number is of a newer version."""
     config: dict[str, object]
     """Fields of `RunConfig`."""
-    label_names: tuple[str, ...] = Field(min_length=1)
+    label_names: tuple[str, ...]
     backbone_weights: str | None = None
     facts: dict[str, JsonValue] = {}
     fingerprint: str

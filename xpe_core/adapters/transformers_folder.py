@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedConfig
 
-from xpe_core.adapters.adapter import Adapter, check_parameters
+from xpe_core.adapters.adapter import Adapter, check_classes, check_parameters
 from xpe_core.adapters.layout import (
     CLASS_PREFIXES,
     HEAD_READOUT,
@@ -57,6 +57,7 @@ def write_transformers(adapter: Adapter, folder: str | Path) -> str:
             f"tuning={adapter.config.tuning.tuning}: it changes an encoder that stays as it is, and is no model of "
             "transformers; allowed are peft, micm and own"
         )
+    check_classes(adapter, "transformers' format")
     folder = Path(folder)
     config = read_config(adapter.config.backbone)
     names = HEADS.get(config.model_type) if reads(adapter.config) == "first" else None

@@ -1,10 +1,9 @@
 """The README.md of a fully fine-tuned run's folder: what it is, and lines that load it without this project."""
 
-from typing import Literal
-
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.layout import name_base
 from xpe_core.adapters.peft_readme import READ, name_training, quote
+from xpe_core.readouts.readout import States
 
 TEMPLATE = """\
 # {base}, fine-tuned with a classification head
@@ -67,7 +66,7 @@ with torch.inference_mode():
 print([names[index] for index in logits.argmax(-1)])"""
 
 
-def write_readme(adapter: Adapter, tokenize: str, read: Literal["first", "mean"], is_whole: bool) -> str:
+def write_readme(adapter: Adapter, tokenize: str, read: States, is_whole: bool) -> str:
     """Return the text; `is_whole` says whether the head is in the model, or in a file beside it."""
     names = f"[{', '.join(map(quote, adapter.label_names))}]"
     code = (WHOLE_CODE if is_whole else BESIDE_CODE).format(tokenize=tokenize, names=names, read=READ[read])

@@ -18,6 +18,8 @@ OWN_NAMES = {
     "language": ("language",),
     "split": ("split",),
     "id": ("index_id", "id"),
+    "answers": ("answers",),
+    "title": ("title",),
 }
 """Names that are taken without a word, the first that is there; a text has its own alone."""
 SYNONYMS = {
@@ -28,10 +30,13 @@ SYNONYMS = {
     "language": ("lang", "locale", "language_code", "lang_code", "iso_code"),
     "split": ("partition", "data_split", "subset", "fold"),
     "id": (),
+    "answers": (),
+    "title": (),
 }
 """Names that are taken, and said, where one of them stands alone."""
-NEEDED = ("label", "language", "split")
-"""Beside the texts."""
+NEEDED = {"class": ("label", "language", "split"), "span": ("answers", "language", "split")}
+"""Beside the texts, by what an answer is."""
+OPTIONAL = {"class": ("id",), "span": ("id", "title")}
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
     guessed: list[str] = []
     missing: list[str] = []
     texts = {field.name: field for field in source.texts}
-    for name in (*texts, *NEEDED, "id"):
+    for name in (*texts, *NEEDED[source.asks], *OPTIONAL[source.asks]):
         said = source.said.get(name)
         if said is not None:
             if not said.constant and (column := _match(said.value, table.columns)):
@@ -72,10 +77,10 @@ def find_columns(table: Table, file: DataFile, source: DataSource) -> Reading:
             guessed.append(f"{name}={column}")
         elif name == "language" and file.language:
             constants[name] = file.language
-        elif name != "id":
+        elif name not in OPTIONAL[source.asks]:
             missing.append(name)
     if missing:
-        raise _miss(table, file, missing, list(texts))
+        raise _miss(table, file, missing, [*texts, *NEEDED[source.asks]])
     for name, column in columns.items():
         if column in table.twice:
             raise InputError(f"{table.path}: the column {column!r} stands twice, and {name} is read from it; keep one")
@@ -166,10 +171,10 @@ def _miss_said(table: Table, name: str, said: str) -> str:
     return f"{table.path}: no column {said!r}, as columns says ({name}={said}); {has}{way}"
 
 
-def _miss(table: Table, file: DataFile, missing: Sequence[str], texts: Sequence[str]) -> InputError:
+def _miss(table: Table, file: DataFile, missing: Sequence[str], needed: Sequence[str]) -> InputError:
     """Return the error that names all missing columns, and the setting that says where they are."""
     if not table.columns:
-        return InputError(_say_empty(table), f"needed are the columns {', '.join((*texts, *NEEDED))}")
+        return InputError(_say_empty(table), f"needed are the columns {', '.join(needed)}")
     names = [repr("category" if name == "label" and file.sure else name) for name in missing]
     lacking = " and ".join(f"no {name}" for name in ("language", "split") if name in missing)
     lacking = f", and its name says {lacking}" if lacking else ""
@@ -179,7 +184,7 @@ def _miss(table: Table, file: DataFile, missing: Sequence[str], texts: Sequence[
     ways = [f"{name}={value} for all rows" for name, value in examples.items() if name in missing]
     ways += ["split=80/10/10 to draw the splits"] if "split" in missing else []
     way = "say where with {}" + (f" (or {', '.join(ways)})" if ways else "")
-    has = f"its columns{' by its first line' * (table.has_header and texts[0] in missing)} are {_list(table.columns)}"
+    has = f"its columns{' by its first line' * (table.has_header and needed[0] in missing)} are {_list(table.columns)}"
     setting = Setting("columns", ",".join(f"{name}=NAME" for name in missing))
     return InputError(f"{table.path}: no column {', '.join(names)}{lacking}", has, way, (setting,))
 

@@ -1,17 +1,19 @@
 """Texts, or pairs of texts, with labels in many languages, read into one list of examples."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from xpe_core.data.cells import name_split, take_cell
 from xpe_core.data.columns import Reading, find_columns
 from xpe_core.data.examples import SPLITS, Example
-from xpe_core.data.files import DataFile, Files, read_split
+from xpe_core.data.files import DataFile, Files
 from xpe_core.data.labels import Labels, find_near, merge_labels, read_label_lists
 from xpe_core.data.locating import find_sources
 from xpe_core.data.rows import open_rows
 from xpe_core.data.source import DataSource, as_source
+from xpe_core.data.spans import prepare_spans
 from xpe_core.data.splitting import draw_splits
 from xpe_core.data.table import EMPTY_LINE, Nested, Row
 from xpe_core.errors import InputError, Setting
@@ -83,7 +85,10 @@ class _Reader:
         self._draws.append(reading.draws)
         self._has_ids &= "id" in reading.columns
         class_names = (dict(file.classes) | dict(table.class_names or {})).get(reading.columns.get("label", ""))
-        make = self._prepare(reading, class_names, table.may_nest)
+        if self._source.asks == "span":
+            make = prepare_spans(reading, self._source.texts)
+        else:
+            make = self._prepare(reading, class_names, table.may_nest)
         examples, last = self._examples, ("", "")
         bucket: list[Example] = []
         for row in table:
@@ -121,8 +126,8 @@ class _Reader:
                 ]
         ordered = sorted(self._examples, key=lambda key: (key[0], SPLITS.index(key[1])))
         examples = [example for key in ordered for example in self._examples[key]]
-        label_names = self._name_labels(files)
-        if len(label_names) < 2:
+        label_names = self._name_labels(files) if self._source.asks == "class" else ()
+        if len(label_names) < 2 and self._source.asks == "class":
             found = ", ".join(label_names) or "none"
             raise InputError(f"dataset {name}: {len(examples)} rows with the labels {found}; needed are two or more")
         notes = [*files.notes, *self._count_notes(len(files.files)), *self._labels.notes()]
@@ -150,19 +155,19 @@ class _Reader:
 
         def make(row: Row) -> tuple[Example, str | None]:
             values = row.values
-            text, label = _take(values, text_column), one_label or _take(values, label_column)
-            language, split = one_language or _take(values, language_column), one_split or _take(values, split_column)
+            text, label = take_cell(values, text_column), one_label or take_cell(values, label_column)
+            language = one_language or take_cell(values, language_column)
+            split = one_split or take_cell(values, split_column)
             problem = None
             if class_names is not None:
                 label, problem = _name_class(label, class_names)
             if split not in SPLITS and split:
-                known = read_split(split)
-                problem = problem or (
-                    f"unknown split {split!r}; allowed are {', '.join(SPLITS)}" if not known else None
-                )
-                split = known or split
-            pair = _take(values, pair_column) if pair_column else None
-            example = Example(text, unify(label), language, split, _take(values, id_column) or str(row.number), pair)
+                split, unknown = name_split(split)
+                problem = problem or unknown
+            pair = take_cell(values, pair_column) if pair_column else None
+            example = Example(
+                text, unify(label), language, split, take_cell(values, id_column) or str(row.number), pair
+            )
             if not (text and example.label and language and split and pair != ""):
                 problem = f"empty {_find_empty(example, names)}"
             elif may_nest and any(isinstance(values.get(column), Nested) for column in single):
@@ -231,8 +236,3 @@ def _find_empty(example: Example, names: Sequence[str]) -> str:
     needed = dict(zip(names, values, strict=True))
     needed |= {"label": example.label, "language": example.language, "split": example.split}
     return next(name for name, value in needed.items() if not value)
-
-
-def _take(values: Mapping[str, str | None], column: str) -> str:
-    value = values.get(column)
-    return value.strip() if value else ""

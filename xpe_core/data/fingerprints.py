@@ -51,6 +51,8 @@ def _finish(sha: "hashlib._Hash", source: DataSource) -> str:
         sha.update(f"\0on_bad_rows={source.on_bad_rows}".encode())
     if source.texts != (TEXT,):
         sha.update(f"\0texts={','.join(field.name for field in source.texts)}".encode())
+    if source.asks != "class":
+        sha.update(f"\0asks={source.asks} doc_stride={source.doc_stride}".encode())
     return sha.hexdigest()[:16]
 
 

@@ -128,7 +128,7 @@ def _find_records(path: Path, value: object) -> Sequence[object]:
     """Return the records of a JSON value in any of the shapes that tables have."""
     records = value if isinstance(value, list) else None
     if isinstance(value, dict) and value:
-        finders = (_find_named_columns, _find_tables, _find_columns)
+        finders = (_find_questions, _find_named_columns, _find_tables, _find_columns)
         records = next((found for find in finders if (found := find(value)) is not None), None)
     if records is None:
         raise InputError(f"{path}: holds no table that is known: allowed are {SHAPES}")
@@ -141,6 +141,23 @@ def _find_named_columns(value: Mapping[str, object]) -> list[Record] | None:
     if isinstance(names, list | dict) and isinstance(rows, list) and all(isinstance(row, list) for row in rows):
         return [dict(zip(map(str, names), row, strict=False)) for row in rows]
     return None
+
+
+def _find_questions(value: Mapping[str, object]) -> list[Record] | None:
+    """Return a record a question of articles with paragraphs, as SQuAD has them, in the columns that the hub has."""
+    articles = value.get("data")
+    if not _is_table(articles) or not all(_is_table(article.get("paragraphs")) for article in articles):
+        return None
+    return [
+        {"id": asked.get("id"), "title": article.get("title"), "context": paragraph.get("context"), **asked}
+        for article in articles
+        for paragraph in _as_table(article["paragraphs"])
+        for asked in _as_table(paragraph.get("qas"))
+    ]
+
+
+def _as_table(part: object) -> Sequence[Record]:
+    return part if _is_table(part) else ()
 
 
 def _find_tables(value: Mapping[str, object]) -> list[Record] | None:

@@ -137,7 +137,7 @@ def write_labels(folder: Path, dataset: Dataset, facts: JsonObject) -> None:
     language_id = {name: number for number, name in enumerate(languages)}
     label_id = {name: number for number, name in enumerate(dataset.label_names)}
     arrays = {
-        "labels": np.array([label_id[example.label] for example in dataset.examples]),
+        "labels": np.array([label_id.get(example.label, 0) for example in dataset.examples]),
         "language_ids": np.array([language_id[example.language] for example in dataset.examples]),
         "split_ids": np.array([SPLITS.index(example.split) for example in dataset.examples]),
     }

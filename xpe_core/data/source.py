@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from xpe_core.answers import AnswerKind
 from xpe_core.errors import InputError
 from xpe_core.tasks import DEFAULT_TASK, TASKS
 from xpe_core.tasks.texts import TEXT, TextField
 
 TEXTS = tuple(dict.fromkeys(field.name for task in TASKS.values() for field in task.texts))
 """The texts of all tasks."""
-COLUMNS = (*TEXTS, "label", "language", "split", "id")
+COLUMNS = (*TEXTS, "label", "language", "split", "id", "answers", "title")
 """What a row says; only its texts and its label must be columns, and `id` need not be said at all."""
 OnBadRows = Literal["refuse", "skip"]
 SHARES = re.compile(r"\d+(/\d+){2}")
@@ -42,6 +43,10 @@ class DataSource:
     on_bad_rows: OnBadRows = "refuse"
     texts: tuple[TextField, ...] = (TEXT,)
     """Those of an example, as its task has them."""
+    asks: AnswerKind = "class"
+    """What an answer is, likewise."""
+    doc_stride: int = 0
+    """Tokens that neighbouring windows of a long text share, where an answer is a span."""
 
     @property
     def is_path(self) -> bool:
@@ -56,6 +61,9 @@ class DataSource:
         except ValueError as error:
             raise InputError(f"columns={self.columns!r}: {error}") from None
         names = [field.name for field in self.texts]
+        needless = ("answers", "title") if self.asks == "class" else ("label",)
+        if other := [name for name in said if name in needless]:
+            raise InputError(f"columns={self.columns!r}: {other[0]} is nothing that this task has")
         if other := [name for name in said if name in TEXTS and name not in names]:
             raise InputError(
                 f"columns={self.columns!r}: {other[0]} is no text of this task; it has {' and '.join(names)}"
@@ -65,7 +73,10 @@ class DataSource:
 
 def as_source(source: DataSource | str, task: str = DEFAULT_TASK) -> DataSource:
     """Return a data set's source; a name alone is one with nothing said, and with the texts of a task."""
-    return DataSource(source, texts=TASKS[task].texts) if isinstance(source, str) else source
+    if not isinstance(source, str):
+        return source
+    asked = TASKS[task]
+    return DataSource(source, texts=asked.texts, asks=asked.asks)
 
 
 def join_columns(value: object) -> object:

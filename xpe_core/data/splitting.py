@@ -42,11 +42,16 @@ def _group(examples: Sequence[Example], has_ids: bool) -> dict[str, list[int]]:
         return key
 
     for example in examples:
-        text = find(f"text {' '.join(example.text.casefold().split())}")
+        text = find(_name_group(example))
         if has_ids:
             identity = find(f"id {example.example_id}")
             parents[max(text, identity)] = min(text, identity)
     groups: dict[str, list[int]] = defaultdict(list)
     for row, example in enumerate(examples):
-        groups[find(f"text {' '.join(example.text.casefold().split())}")].append(row)
+        groups[find(_name_group(example))].append(row)
     return groups
+
+
+def _name_group(example: Example) -> str:
+    """Return what examples that must be in one split have in common."""
+    return f"text {' '.join((example.group or example.text).casefold().split())}"

@@ -19,6 +19,19 @@ BATCH_SIZE = 1024
 """Texts at a time: about a language of SIB-200; few enough for Ctrl-C to be heard soon."""
 
 
+class WindowPart(NamedTuple):
+    """Which examples windows are of, and where their tokens stand in the passages."""
+
+    owners: np.ndarray
+    """int64, the example that each window is of, as a place among all."""
+    starts: np.ndarray
+    """int32, the place in the passage of each token's first character, -1 where it is no part of it."""
+    ends: np.ndarray
+    """int32, the place after its last one, likewise."""
+    targets: np.ndarray
+    """int64 [windows, 2], the first and the last token of the answer to learn."""
+
+
 class Tokens(NamedTuple):
     """The tokens of some texts, one after another."""
 
@@ -30,6 +43,8 @@ class Tokens(NamedTuple):
     """Texts that were longer than allowed."""
     token_types: np.ndarray | None = None
     """uint8, which text of a pair each token is of; None where the tokenizer does not say it to the backbone."""
+    windows: WindowPart | None = None
+    """Where what is tokenised are windows of passages."""
 
 
 def tokenise(

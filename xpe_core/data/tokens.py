@@ -7,6 +7,7 @@ N examples, T tokens of the longest of them.
 """
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -15,13 +16,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from xpe_core.backbones.backbone import count_embeddings, load_tokenizer
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.cache import cache_folder, read_built
 from xpe_core.data import DataSource, as_source, dataset_fingerprints
+from xpe_core.data.asked import Asked
+from xpe_core.data.examples import Example
 from xpe_core.data.labelled_data import READER, LabelledData, read_labels, read_once, write_labels
-from xpe_core.data.tokenising import Tokens, check_inserted_tokens, check_token_ids, choose_pad_token_id, tokenise
+from xpe_core.data.tokenising import (
+    Tokens,
+    check_inserted_tokens,
+    check_token_ids,
+    choose_pad_token_id,
+    tokenise,
+)
+from xpe_core.data.windows import OUTSIDE, Windows, read_windows, tokenise_windows, write_windows
 from xpe_core.digests import digest
 from xpe_core.language_facts import Facts, find_facts
 from xpe_core.steps import long_step
@@ -52,6 +63,22 @@ class TokenisedData(LabelledData):
     """What older versions called the same data: an experiment that has one of these is of this data set."""
     token_types: np.ndarray | None = None
     """uint8, which text of a pair each token is of; None where the tokenizer does not say it."""
+    windows: Windows | None = None
+    """Where examples are read in windows: what the rows are then, of which an example may have several."""
+
+    def select(self, languages: Iterable[str], split: str, max_examples: int | None = None) -> np.ndarray:
+        """Return the rows of a split's examples [M], language by language, at most `max_examples` of each."""
+        languages = list(languages)
+        rows = super().select(languages, split, None if self.windows is not None else max_examples)
+        if self.windows is None or max_examples is None:
+            return rows
+        parts = [np.empty(0, dtype=np.int64)]
+        for language in languages:
+            own = rows[self.language_ids[rows] == self.languages.index(language)]
+            examples = np.unique(self.windows.owners[own])
+            drawn = examples[np.random.default_rng(0).permutation(len(examples))[:max_examples]]
+            parts.append(own[np.isin(self.windows.owners[own], drawn)])
+        return np.concatenate(parts)
 
     def pad(self, indices: np.ndarray, width: int | None = None) -> Tensor:
         """Return token ids [len(indices), T], int64; T is `width`, or the length of the longest."""
@@ -60,6 +87,16 @@ class TokenisedData(LabelledData):
     def pad_types(self, indices: np.ndarray, width: int | None = None) -> Tensor | None:
         """Return which text of a pair the tokens that `pad` returns are of, likewise; None where it is not said."""
         return None if self.token_types is None else self._fill(self.token_types, 0, indices, width)
+
+    def asked(self, rows: np.ndarray, width: int | None = None) -> Asked:
+        """Return what is asked of the texts in rows [R, B], which `pad` makes of this width."""
+        lengths = torch.from_numpy(self.lengths[rows])
+        if self.windows is None:
+            return Asked(torch.from_numpy(self.labels[rows]), lengths)
+        starts = self._fill(self.windows.starts, OUTSIDE, rows.ravel(), width)
+        return Asked(
+            torch.from_numpy(self.windows.targets[rows]), lengths, (starts != OUTSIDE).unflatten(0, rows.shape)
+        )
 
     def _fill(self, values: np.ndarray, padding: int, indices: np.ndarray, width: int | None) -> Tensor:
         lengths = self.lengths[indices]
@@ -72,7 +109,8 @@ class TokenisedData(LabelledData):
     def in_memory(self) -> "TokenisedData":
         """Return the same data without files behind it, to be sent to another machine."""
         types = None if self.token_types is None else np.array(self.token_types)
-        return replace(self, token_ids=np.array(self.token_ids), token_types=types)
+        windows = self.windows and self.windows.in_memory()
+        return replace(self, token_ids=np.array(self.token_ids), token_types=types, windows=windows)
 
 
 def load_tokens(source: DataSource | str, backbone: str, max_length: int, task: str = DEFAULT_TASK) -> TokenisedData:
@@ -110,12 +148,10 @@ def _build(folder: Path, source: DataSource, of_data: str, backbone: str, max_le
     dataset = read_once(source, of_data)
     tokenizer, num_embeddings = load_tokenizer(backbone), count_embeddings(backbone)
     check_inserted_tokens(backbone, tokenizer, num_embeddings)
-    texts = [example.text for example in dataset.examples]
-    pairs = [example.text_pair or "" for example in dataset.examples] if len(source.texts) > 1 else None
     parts: list[Tokens] = []
     largest = 0
-    with long_step("Tokenising", len(texts), "texts") as step:
-        for part in tokenise(tokenizer, texts, max_length, pairs):
+    with long_step("Tokenising", len(dataset.examples), "texts") as step:
+        for part in _tokenise(tokenizer, dataset.examples, source, max_length):
             largest = max(largest, int(part.token_ids.max(initial=0)))
             check_token_ids(backbone, tokenizer, largest, num_embeddings)
             parts.append(part)
@@ -127,17 +163,32 @@ def _build(folder: Path, source: DataSource, of_data: str, backbone: str, max_le
     num_cut = sum(part.num_cut for part in parts)
     facts = {"pad_token_id": choose_pad_token_id(tokenizer), "num_cut": num_cut, "max_token_id": largest}
     write_labels(folder, dataset, facts)
+    if windows := [part.windows for part in parts if part.windows is not None]:
+        write_windows(folder, windows, dataset.examples)
     ids = [example.example_id for example in dataset.examples]
     (folder / "example_ids.json").write_text(json.dumps(ids), encoding="utf-8")
     read_once.cache_clear()  # the texts are needed no more
 
 
+def _tokenise(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], source: DataSource, max_length: int
+) -> Iterator[Tokens]:
+    """Yield the tokens of examples: of their text, of their pair, or of the windows of their passages."""
+    if source.asks == "span":
+        return tokenise_windows(tokenizer, examples, max_length, source.doc_stride)
+    pairs = [example.text_pair or "" for example in examples] if len(source.texts) > 1 else None
+    return tokenise(tokenizer, [example.text for example in examples], max_length, pairs)
+
+
 @lru_cache(maxsize=8)
 def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...], facts: Facts) -> TokenisedData:
     labels, meta = read_labels(folder, name)
-    anew, offsets = meta["reads_anew"], np.load(folder / "offsets.npy")
+    anew, offsets, windows = meta["reads_anew"], np.load(folder / "offsets.npy"), read_windows(folder)
+    of_rows = {name: getattr(labels, name) for name in ("labels", "language_ids", "split_ids")}
+    if windows is not None:
+        of_rows = {name: values[windows.owners] for name, values in of_rows.items()}
     return TokenisedData(
-        **{**vars(labels), "facts": facts},
+        **{**vars(labels), **of_rows, "facts": facts},
         fingerprint=digest([READER, fingerprint]) if anew else fingerprint,
         pad_token_id=meta["pad_token_id"],
         token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),
@@ -147,4 +198,5 @@ def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...], fac
         max_token_id=meta.get("max_token_id"),
         older_fingerprints=() if anew else older,
         token_types=np.load(folder / TYPES, mmap_mode="r") if (folder / TYPES).is_file() else None,
+        windows=windows,
     )

@@ -2,5 +2,6 @@
 
 from xpe_core.readouts.head.readout import HeadReadout
 from xpe_core.readouts.readout import Readout
+from xpe_core.readouts.span.readout import SpanReadout
 
-READOUTS: dict[str, Readout] = {"head": HeadReadout()}
+READOUTS: dict[str, Readout] = {"head": HeadReadout(), "span": SpanReadout()}

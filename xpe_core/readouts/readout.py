@@ -4,8 +4,9 @@ R runs, B examples, H the backbone's hidden size, C classes.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
+from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues, Part
 
 if TYPE_CHECKING:
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
+    from xpe_core.data.asked import Asked
+
+States: TypeAlias = Literal["first", "mean", "text"]
+"""Which of the last hidden states are read: the first, the mean over prompt and text, or each of the text's."""
 
 
 class ReadoutConfig(Part):
@@ -27,15 +32,22 @@ class Readout(Protocol):
 
     Config: ClassVar[type[ReadoutConfig]]
     """Field names are unique over all parts."""
+    gives: ClassVar[AnswerKind]
+    """What its answers are: it is a readout of tasks that ask for these."""
+    hidden_weight: ClassVar[str]
+    """The matrix of its module whose columns are as many as a state has numbers."""
 
-    def read_as(self, reads: Literal["first", "mean"]) -> FieldValues:
+    def read_as(self, reads: States) -> FieldValues:
         """Return the fields of a readout that reads these states."""
 
-    def reads(self, config: "RunConfig") -> Literal["first", "mean"]:
-        """Return which states are read: the first position's, or the mean over all that is no padding."""
+    def reads(self, config: "RunConfig") -> States:
+        """Return which states are read: the first position's, the mean over all that is no padding, or the text's."""
 
     def build(self, config: "RunConfig", shape: "Shape", num_classes: int) -> "nn.Module":
-        """Return one run's module, drawn from torch's generator: from states [B, H] and masks to outputs [B, C]."""
+        """Return one run's module, drawn from torch's generator: from states and masks to outputs [B, ...].
+
+        The states are [B, H], or [B, T, H] where it reads those of all of the text's T tokens.
+        """
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return the probability of a zero in the masks."""
@@ -46,8 +58,11 @@ class Readout(Protocol):
     def rate_and_decay(self, parameter: str, config: "RunConfig") -> tuple[float, float]:
         """Return the learning rate and the weight decay of a parameter of the module."""
 
-    def losses(self, outputs: "Tensor", labels: "Tensor") -> "Tensor":
-        """Return one loss an example [R, B], in nats, of outputs [R, B, C] and labels [R, B]."""
+    def losses(self, outputs: "Tensor", asked: "Asked") -> "Tensor":
+        """Return one loss an example [R, B], in nats, of outputs [R, B, ...]."""
 
-    def predictions(self, outputs: "Tensor") -> "Tensor":
-        """Return the ids of the predicted classes [R, B] of outputs [R, B, C]."""
+    def predictions(self, outputs: "Tensor", asked: "Asked", config: "RunConfig") -> "Tensor":
+        """Return what is answered [R, B, ...] by outputs [R, B, ...]: ids of classes, or numbers that the task reads.
+
+        `asked.targets` are not looked at.
+        """

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from xpe_core.tasks.nli.task import NliTask
+from xpe_core.tasks.qa.task import QaTask
 from xpe_core.tasks.task import Task
 from xpe_core.tasks.topic.task import TopicTask
 
-TASKS: dict[str, Task] = {"topic": TopicTask(), "nli": NliTask()}
+TASKS: dict[str, Task] = {"topic": TopicTask(), "nli": NliTask(), "qa": QaTask()}
 DEFAULT_TASK = next(iter(TASKS))
 
 if TYPE_CHECKING:

@@ -1,9 +1,13 @@
-"""What data must have for a task whose answer is one of several classes."""
+"""What tasks whose answer is one of several classes have in common."""
 
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from xpe_core.errors import InputError
+from xpe_core.tasks.metrics import Predictions, References
 
 if TYPE_CHECKING:
     from xpe_core.data.labelled_data import LabelledData
@@ -22,3 +26,10 @@ def check_classes(data: "LabelledData", train: Collection[str], validation: Iter
                     f"dataset {data.name}: label {min(labels - seen)!r} of {language} ({split}) stands in no train "
                     f"split of the source languages {', '.join(train)}; they have {', '.join(sorted(seen))}"
                 )
+
+
+def pair_classes(
+    data: "LabelledData", rows: NDArray[np.int64], predictions: NDArray[np.generic]
+) -> tuple[Predictions, References]:
+    """Return the ids of the classes that were answered and of those that would be right, a row each."""
+    return predictions, data.labels[rows]

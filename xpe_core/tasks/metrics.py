@@ -4,6 +4,8 @@ What is kept of a language is the sum of its examples' scores and their number, 
 averaged in any way later. M examples of one language.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -63,7 +65,45 @@ class MacroF1:
         return None
 
 
-METRICS: dict[str, Metric] = {"accuracy": Accuracy(), "macro_f1": MacroF1()}
+class ExactMatch:
+    """Whether the answer's words are those of one of the references: predictions and references are tuples of words."""
+
+    title = "exact match"
+
+    def scores(self, predictions: Predictions, references: References) -> NDArray[np.float64]:
+        """Return 1 of an example whose answer is one of its references, 0 of another."""
+        pairs = zip(predictions, references, strict=True)
+        return np.array([float(answer in right) for answer, right in pairs], dtype=np.float64)
+
+    def chance_sum(self, references: References) -> float | None:
+        """Return None: nobody answers all questions alike."""
+        return None
+
+
+class WordF1:
+    """The harmonic mean of precision and recall of the answer's words, against the best of the references."""
+
+    title = "F1"
+
+    def scores(self, predictions: Predictions, references: References) -> NDArray[np.float64]:
+        """Return each example's best F1; words count as often as they stand in both."""
+        pairs = zip(predictions, references, strict=True)
+        return np.array([max(_find_f1(answer, words) for words in right) for answer, right in pairs], dtype=np.float64)
+
+    def chance_sum(self, references: References) -> float | None:
+        """Return None: nobody answers all questions alike."""
+        return None
+
+
+def _find_f1(answer: Sequence[str], words: Sequence[str]) -> float:
+    common = (Counter(answer) & Counter(words)).total()
+    return 2 * common / (len(answer) + len(words)) if common else 0.0
+
+
+METRICS: dict[str, Metric] = {
+    **{"accuracy": Accuracy(), "macro_f1": MacroF1()},
+    **{"f1": WordF1(), "exact_match": ExactMatch()},
+}
 
 
 def title_of(metric: str) -> str:

@@ -1,6 +1,6 @@
 """Testing a pack: all its runs and all languages in one pass.
 
-R runs, M examples, C classes.
+R runs, M rows of the data, B of them in a batch.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.pack import Pack, take_runs
 from xpe_core.tasks import TASKS
-from xpe_core.tasks.metrics import METRICS
+from xpe_core.tasks.metrics import METRICS, References
 from xpe_core.tasks.scores import LanguageScore
 from xpe_core.training.batches import run_in_batches
 from xpe_core.training.outputs import Outputs
@@ -31,29 +31,29 @@ def evaluate(
     `outputs` are those that training has, where it holds states that are needed again.
     """
     runs = range(len(model.configs)) if runs is None else runs
-    metrics = TASKS[model.configs[0].task].metrics
+    task = TASKS[model.configs[0].task]
     indices = data.select(languages, split, max_examples)
     predictions, losses = _predict(model, data, indices, runs, outputs or Outputs(model, data))
-    labels, language_ids = data.labels[indices], data.language_ids[indices]
+    language_ids = data.language_ids[indices]
     scores: list[list[LanguageScore]] = []
     for run in range(len(runs)):
         scores.append([])
         for language in languages:
             here = language_ids == data.languages.index(language)
-            predicted, expected = predictions[run, here], labels[here]
+            predicted, expected = task.pair_up(data, indices[here], predictions[run, here])
             scores[run].append(
                 LanguageScore(
                     language=language,
-                    num_examples=int(here.sum()),
-                    score_sums={name: float(METRICS[name].scores(predicted, expected).sum()) for name in metrics},
+                    num_examples=len(expected),
+                    score_sums={name: float(METRICS[name].scores(predicted, expected).sum()) for name in task.metrics},
                     loss=float(losses[run, here].mean()),
-                    chance_sums=_chance_sums(expected, metrics),
+                    chance_sums=_chance_sums(expected, task.metrics),
                 )
             )
     return scores
 
 
-def _chance_sums(expected: np.ndarray, metrics: Sequence[str]) -> dict[str, float]:
+def _chance_sums(expected: References, metrics: Sequence[str]) -> dict[str, float]:
     sums = {name: METRICS[name].chance_sum(expected) for name in metrics}
     return {name: total for name, total in sums.items() if total is not None}
 
@@ -61,8 +61,8 @@ def _chance_sums(expected: np.ndarray, metrics: Sequence[str]) -> dict[str, floa
 def _predict(
     model: Pack, data: TokenisedData, indices: np.ndarray, runs: Sequence[int], outputs_of: Outputs
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return predicted labels and losses, both [R, M]."""
-    predictions = np.empty((len(runs), len(indices)), dtype=np.int64)
+    """Return predictions [R, M, ...] and losses [R, M]."""
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     losses = np.empty((len(runs), len(indices)))
     lengths = data.lengths[indices]
     order = np.argsort(lengths, kind="stable")
@@ -74,10 +74,15 @@ def _predict(
     @torch.inference_mode()
     def predict(rows: slice) -> None:
         chosen = order[rows]
-        outputs = outputs_of(parameters, insertion, indices[chosen][None])  # [R, B, C]
-        labels = torch.from_numpy(data.labels[indices[chosen]]).to(model.device).expand(len(runs), -1)  # [R, B]
-        predictions[:, chosen] = model.readout.predictions(outputs).cpu().numpy()
-        losses[:, chosen] = model.readout.losses(outputs, labels).cpu().numpy()
+        outputs = outputs_of(parameters, insertion, indices[chosen][None])  # [R, B, ...]
+        asked = data.asked(indices[chosen][None]).to(model.device)
+        predicted = model.readout.predictions(outputs, asked, model.configs[0]).cpu().numpy()
+        losses[:, chosen] = model.readout.losses(outputs, asked).cpu().numpy()
+        parts.append((chosen, predicted))
 
     run_in_batches(lengths[order] + model.num_tokens, predict, model.device, len(runs))
+    first = parts[0][1]
+    predictions = np.empty((len(runs), len(indices), *first.shape[2:]), dtype=first.dtype)
+    for chosen, predicted in parts:
+        predictions[:, chosen] = predicted
     return predictions, losses

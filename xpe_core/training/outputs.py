@@ -9,7 +9,7 @@ from torch import Tensor
 from xpe_core.backbones.insertion import Insertion
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.dropout import NO_DROPOUT, Dropout
-from xpe_core.pack import Pack, Parameters, trains_on_states
+from xpe_core.pack import Pack, Parameters, keeps_states, trains_on_states
 from xpe_core.training.frozen_states import FrozenStates
 
 
@@ -20,7 +20,7 @@ class Outputs:
         """Nothing is computed yet."""
         self._pack, self._data = pack, data
         self._trains_on_states = trains_on_states(pack.configs[0])
-        self._states = None if pack.tuning.inserts else FrozenStates(pack, data)
+        self._states = FrozenStates(pack, data) if keeps_states(pack.configs[0]) else None
 
     @property
     def trains_on_states(self) -> bool:
@@ -40,7 +40,7 @@ class Outputs:
         width: int | None = None,
         dropout: Dropout = NO_DROPOUT,
     ) -> Tensor:
-        """Return outputs [R, B, C] of rows [R, B], or [1, B] for the same rows in all runs.
+        """Return outputs [R, B, ...] of rows [R, B], or [1, B] for the same rows in all runs.
 
         `width` is that of the padded texts (default: the longest).
         """

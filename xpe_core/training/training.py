@@ -190,11 +190,11 @@ class Training:
             """Return the examples' part of each run's loss [R], and its gradients."""
             chosen, here = indices[part.runs, part.examples], runs[part.runs]
             masks = dropout.take(part.runs, part.examples)
-            labels = torch.from_numpy(data.labels[chosen]).to(model.device)  # [R, B]
+            asked = data.asked(chosen, part.width).to(model.device)
             parameters = {name: value.requires_grad_() for name, value in take_runs(model.parameters, here).items()}
             insertion = model.insert(parameters, here, masks)
-            outputs = self._outputs(parameters, insertion, chosen, part.width, masks)  # [R, B, C]
-            losses = model.readout.losses(outputs, labels).sum(1) / indices.shape[1]  # [R], of these examples
+            outputs = self._outputs(parameters, insertion, chosen, part.width, masks)  # [R, B, ...]
+            losses = model.readout.losses(outputs, asked).sum(1) / indices.shape[1]  # [R], of these examples
             found = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=model.owns_weights)
             gradients = zip(parameters, found, strict=True)
             return losses.detach(), {name: gradient for name, gradient in gradients if gradient is not None}

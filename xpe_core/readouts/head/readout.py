@@ -1,29 +1,33 @@
 """The classification head as a readout: cross-entropy in training, the most probable class as the answer."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
+from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues
 from xpe_core.readouts.head.config import HeadConfig
-from xpe_core.readouts.readout import ReadoutConfig
+from xpe_core.readouts.readout import ReadoutConfig, States
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
+    from xpe_core.data.asked import Asked
 
 
 class HeadReadout:
     """See `Readout`."""
 
     Config: ClassVar[type[ReadoutConfig]] = HeadConfig
+    gives: ClassVar[AnswerKind] = "class"
+    hidden_weight: ClassVar[str] = "dense.weight"
 
-    def read_as(self, reads: Literal["first", "mean"]) -> FieldValues:
+    def read_as(self, reads: States) -> FieldValues:
         """Return the `pooling`."""
         return {"pooling": reads}
 
-    def reads(self, config: "RunConfig") -> Literal["first", "mean"]:
+    def reads(self, config: "RunConfig") -> States:
         """Return the config's `pooling`."""
         return _own(config).pooling
 
@@ -46,14 +50,15 @@ class HeadReadout:
         training = config.training
         return training.learning_rate, 0.0 if "bias" in parameter else training.weight_decay
 
-    def losses(self, outputs: "Tensor", labels: "Tensor") -> "Tensor":
-        """Return the cross-entropy of every example [R, B]."""
+    def losses(self, outputs: "Tensor", asked: "Asked") -> "Tensor":
+        """Return the cross-entropy of every example [R, B], of outputs [R, B, C]."""
         from torch.nn import functional
 
+        labels = asked.targets.expand(outputs.shape[:2])  # [R, B]
         losses = functional.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
         return losses.unflatten(0, labels.shape)
 
-    def predictions(self, outputs: "Tensor") -> "Tensor":
+    def predictions(self, outputs: "Tensor", asked: "Asked", config: "RunConfig") -> "Tensor":
         """Return the classes of the largest logits [R, B]."""
         return outputs.argmax(-1)
 

@@ -6,13 +6,19 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, ClassVar
 
-from xpe_core.tasks.classes import check_classes
+from xpe_core.answers import AnswerKind
+from xpe_core.tasks.classes import check_classes, pair_classes
 from xpe_core.tasks.low_performing import LowPerforming
+from xpe_core.tasks.metrics import Predictions, References
 from xpe_core.tasks.task import Figure, Published
 from xpe_core.tasks.texts import TEXT, TextField
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from xpe_core.data.labelled_data import LabelledData
+    from xpe_core.data.tokens import TokenisedData
 
 MEANING = "below 60 % when all of XLM-R large is trained"
 
@@ -22,6 +28,7 @@ class TopicTask:
 
     title: ClassVar[str] = "topic classification"
     texts: ClassVar[tuple[TextField, ...]] = (TEXT,)
+    asks: ClassVar[AnswerKind] = "class"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1")
     data_sets: ClassVar[Mapping[str, str]] = {
         "sib200": "SIB-200 holds sentences out of news, travel guides and children's books, each with one of seven "
@@ -34,6 +41,12 @@ class TopicTask:
     ) -> None:
         """Raise InputError where a language lacks a split it needs, or is scored on labels training never saw."""
         check_classes(data, train, validation, test)
+
+    def pair_up(
+        self, data: "TokenisedData", rows: "NDArray[np.int64]", predictions: "NDArray[np.generic]"
+    ) -> tuple[Predictions, References]:
+        """Return the ids of classes, a row each."""
+        return pair_classes(data, rows, predictions)
 
     def low_performing(self) -> LowPerforming | None:
         """Return the languages below 60 % where all of XLM-R large is trained on SIB-200 (arXiv:2508.10352)."""

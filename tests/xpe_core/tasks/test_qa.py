@@ -1,0 +1,197 @@
+"""Question answering: words and scores are those of the published scripts, and SQuAD's JSON is read in any form."""
+
+import json
+import os
+import re
+import string
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.making.questions import ARTICLES, LANGUAGES, PARAGRAPHS, QUESTIONS, make_articles, write_questions
+from xpe_core.config import RunConfig
+from xpe_core.data import DataSource, load_dataset
+from xpe_core.data.labelled_data import load_labels
+from xpe_core.errors import InputError
+from xpe_core.tasks import TASKS
+from xpe_core.tasks.metrics import METRICS
+from xpe_core.tasks.qa.words import find_words
+
+QA = TASKS["qa"]
+ANSWERS = [
+    ("The Denver Broncos", ["Denver Broncos", "The Denver Broncos", "Denver"]),
+    ("Carolina Panthers.", ["Denver Broncos"]),
+    ("a 24–10 win", ["24–10", "24-10"]),
+    ("Levi's Stadium in the San Francisco Bay Area", ["Santa Clara, California", "Levi's Stadium"]),
+    ("the the a", ["the"]),
+    ("gold gold gold", ["golden gold"]),
+    ("€ 5", ["5"]),
+]
+"""Predictions, and the answers that are right."""
+
+
+def source_of(name: str | Path, columns: str | None = None) -> DataSource:
+    return RunConfig(task="qa", readout="span", dataset=str(name), columns=columns).source
+
+
+# what follows is SQuAD's evaluation script v1.1, as published, without its reading of files
+def normalize_answer(s: str) -> str:
+    def remove_articles(text: str) -> str:
+        return re.sub(r"\b(a|an|the)\b", " ", text)
+
+    def remove_punc(text: str) -> str:
+        exclude = set(string.punctuation)
+        return "".join(ch for ch in text if ch not in exclude)
+
+    return " ".join(remove_articles(remove_punc(s.lower())).split())
+
+
+def f1_score(prediction: str, ground_truth: str) -> float:
+    prediction_tokens = normalize_answer(prediction).split()
+    ground_truth_tokens = normalize_answer(ground_truth).split()
+    common = Counter(prediction_tokens) & Counter(ground_truth_tokens)
+    num_same = sum(common.values())
+    if num_same == 0:
+        return 0
+    precision = 1.0 * num_same / len(prediction_tokens)
+    recall = 1.0 * num_same / len(ground_truth_tokens)
+    return (2 * precision * recall) / (precision + recall)
+
+
+def exact_match_score(prediction: str, ground_truth: str) -> bool:
+    return normalize_answer(prediction) == normalize_answer(ground_truth)
+
+
+def to_words(language: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the predictions and references of ANSWERS as metrics take them."""
+    predictions, references = np.empty(len(ANSWERS), dtype=object), np.empty(len(ANSWERS), dtype=object)
+    for place, (answer, right) in enumerate(ANSWERS):
+        predictions[place] = find_words(answer, language)
+        references[place] = tuple(find_words(one, language) for one in right)
+    return predictions, references
+
+
+def test_english_scores_are_those_of_squads_script() -> None:
+    f1 = [max(f1_score(answer, one) for one in right) for answer, right in ANSWERS]
+    exact = [float(max(exact_match_score(answer, one) for one in right)) for answer, right in ANSWERS]
+    predictions, references = to_words("eng_Latn")
+    assert METRICS["f1"].scores(predictions, references).tolist() == pytest.approx(f1)
+    assert METRICS["exact_match"].scores(predictions, references).tolist() == exact
+    assert 0 < sum(exact) < sum(f1) < len(ANSWERS)
+
+
+@pytest.mark.parametrize("answer", [answer for answer, _ in ANSWERS])
+def test_english_words_are_those_of_squads_script(answer: str) -> None:
+    assert " ".join(find_words(answer, "eng_Latn")) == normalize_answer(answer) == " ".join(find_words(answer, "en"))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("deu_Latn", "Der „Große“ Preis, das Rennen", "große preis rennen"),
+        ("spa_Latn", "¿La casa de los Reyes?", "casa de reyes"),
+        ("vie_Latn", "Những con mèo của tôi", "con mèo tôi"),
+        ("arb_Arab", "في البيت الكبير", "في بيت كبير"),
+        ("zho_Hans", "在2016年，NFL 冠军。", "在 2016 年 nfl 冠 军"),
+        ("zh", "冠军", "冠 军"),
+        ("jpn_Jpan", "とても高い", "と て も 高 い"),
+        ("rus_Cyrl", "«Война и мир» — роман", "война и мир роман"),
+        ("tha_Thai", "กรุงเทพ มหานคร", "กรุงเทพ มหานคร"),
+        ("hin_Deva", "नई दिल्ली।", "नई दिल्ली"),
+        ("xyz_Zzzz", "The “Word”", "the word"),
+    ],
+)
+def test_words_of_other_languages_are_those_of_mlqas_script(language: str, text: str, words: str) -> None:
+    assert " ".join(find_words(text, language)) == words
+
+
+def test_squads_json_is_read_a_row_a_question(tmp_path: Path) -> None:
+    dataset = load_dataset(source_of(write_questions(tmp_path), "split=test"))
+    assert len(dataset.examples) == len(LANGUAGES) * ARTICLES * PARAGRAPHS * QUESTIONS and dataset.label_names == ()
+    asked = make_articles("eng_Latn")[0]["paragraphs"][0]
+    first = next(one for one in dataset.examples if one.language == "eng_Latn")
+    assert (first.text, first.text_pair) == (asked["qas"][0]["question"], asked["context"])
+    assert [answer._asdict() for answer in first.answers] == [
+        {"text": answer["text"], "start": answer["answer_start"]} for answer in asked["qas"][0]["answers"]
+    ]
+
+
+def test_the_hubs_rows_are_the_same_examples(tmp_path: Path) -> None:
+    import datasets
+
+    for language in LANGUAGES:
+        rows = [
+            {
+                "id": asked["id"],
+                "context": paragraph["context"],
+                "question": asked["question"],
+                "answers": {
+                    "text": [answer["text"] for answer in asked["answers"]],
+                    "answer_start": [answer["answer_start"] for answer in asked["answers"]],
+                },
+            }
+            for article in make_articles(language)
+            for paragraph in article["paragraphs"]
+            for asked in paragraph["qas"]
+        ]
+        file = tmp_path / "hub" / language / "validation-00000-of-00001.parquet"
+        file.parent.mkdir(parents=True)
+        datasets.Dataset.from_list(rows).to_parquet(str(file))
+    of_hub = load_dataset(source_of(tmp_path / "hub")).examples
+    published = load_dataset(source_of(write_questions(tmp_path / "json"), "split=validation")).examples
+    keys = [
+        [(one.language, one.example_id, *one[:2], one.text_pair, one.answers) for one in x] for x in (of_hub, published)
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_drawn_splits_keep_articles_together_in_all_languages(tmp_path: Path) -> None:
+    examples = load_dataset(source_of(write_questions(tmp_path), "split=50/17/33")).examples
+    splits = {group: {one.split for one in examples if one.group == group} for group in {one.group for one in examples}}
+    assert len(splits) == ARTICLES and all(len(found) == 1 for found in splits.values())
+    assert Counter(split for (split,) in splits.values()) == {"train": 6, "validation": 2, "test": 4}
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"answers": {"text": ["b"], "answer_start": [0]}}, "'b' does not stand at character 0 of the passage"),
+        ({"answers": {"text": [], "answer_start": []}}, "answers must be as"),
+        ({"answers": "b"}, "answers must be as"),
+        ({"answers": [{"text": "b"}]}, "answers must be as"),
+        ({"context": " "}, "empty context"),
+        ({"question": ""}, "empty question"),
+    ],
+)
+def test_a_row_that_is_no_question_is_one_sentence(tmp_path: Path, row: dict[str, object], sentence: str) -> None:
+    whole = {"question": "q", "context": "a b", "answers": {"text": ["b"], "answer_start": [2]}, **row}
+    (tmp_path / "eng.jsonl").write_text(json.dumps(whole), encoding="utf-8")
+    with pytest.raises(InputError, match=sentence):
+        load_dataset(source_of(tmp_path / "eng.jsonl", "split=test"))
+
+
+def test_blanks_before_a_passage_move_its_answers(tmp_path: Path) -> None:
+    whole = {"question": "q", "context": "  a b", "answers": {"text": ["b"], "answer_start": [4]}}
+    (tmp_path / "eng.jsonl").write_text(json.dumps(whole), encoding="utf-8")
+    (example,) = load_dataset(source_of(tmp_path / "eng.jsonl", "split=test")).examples
+    assert (example.text_pair, example.answers[0].start) == ("a b", 2)
+
+
+def test_a_language_without_a_split_is_refused(tmp_path: Path) -> None:
+    data = load_labels(source_of(write_questions(tmp_path), "split=test"), task="qa")
+    QA.check(data, train=[], validation=[], test=LANGUAGES)
+    with pytest.raises(InputError, match="'eng_Latn' has no train split"):
+        QA.check(data, train=["eng_Latn"], validation=[], test=[])
+
+
+def test_xquad_is_read_whole_and_a_third_of_its_articles_is_tested() -> None:
+    folder = Path(os.environ.get("XPE_TASKS_DIR", "")) / "qa"
+    if not folder.is_dir() or not os.environ.get("XPE_TASKS_DIR"):
+        pytest.skip("XPE_TASKS_DIR names no folder with qa")
+    examples = load_dataset(source_of(folder, "split=54/12/34")).examples
+    assert len(examples) == 12 * 1190
+    for language in ("eng_Latn", "zho_Hans"):
+        articles = {one.group: one.split for one in examples if one.language == language}
+        assert Counter(articles.values()) == {"train": 26, "validation": 6, "test": 16}

@@ -1,0 +1,1 @@
+"""The span of a passage that answers a question."""
