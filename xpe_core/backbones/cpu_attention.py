@@ -2,7 +2,7 @@
 
 At these lengths PyTorch's fused kernel for CPUs is slower, and its backward pass in bfloat16 took most of a step.
 
-S sequences, L tokens, Q of them queried, H hidden size, A attention heads, D = H / A.
+S sequences, L tokens, Q of them queried, P keys before them, H hidden size, A attention heads, D = H / A.
 """
 
 import math
@@ -18,6 +18,18 @@ LARGE = 1e15
 def split_heads(states: Tensor, num_heads: int) -> Tensor:
     """Return a view [S, A, L, D] of states [S, L, H]."""
     return states.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def put_first(
+    key: Tensor, value: Tensor, mask: Tensor | None, before: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return keys and values [S, A, P + L, D] and a mask [S, P + L]; `before` are those [S, A, P, D] before a text."""
+    if before is None:
+        return key, value, mask
+    keys, values = before
+    if mask is not None:
+        mask = torch.cat([mask.new_ones(len(mask), keys.shape[2]), mask], dim=1)
+    return torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2), mask
 
 
 def join_heads(parts: Sequence[Tensor], num_heads: int) -> Tensor:

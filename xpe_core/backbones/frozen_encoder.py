@@ -19,9 +19,16 @@ from transformers import PreTrainedModel
 
 from xpe_core.backbones.backbone_dropout import EMBEDDINGS, drop_at
 from xpe_core.backbones.changed_layer import mask_scores, run_changed_layer
-from xpe_core.backbones.cpu_attention import append_column, attend, differentiate_attention, join_heads, split_heads
+from xpe_core.backbones.cpu_attention import (
+    append_column,
+    attend,
+    differentiate_attention,
+    join_heads,
+    put_first,
+    split_heads,
+)
 from xpe_core.backbones.dropped_layer import DroppedLayer
-from xpe_core.backbones.insertion import NOTHING, Insertion
+from xpe_core.backbones.insertion import NOTHING, Insertion, KeysValues
 from xpe_core.backbones.layer import Layer, differentiate_norm
 from xpe_core.backbones.packed_layer import PackedLayer, can_pack
 from xpe_core.backbones.shape import find_first_position
@@ -71,14 +78,16 @@ class FrozenEncoder:
             num_queried = 1 if only_first and number == len(self._layers) - 1 else hidden.shape[1]
             places = None if dropout is None else dropout.in_layer(number)
             change, before = changes.get(number, {}), insertion.keys_values.get(number)
-            if change or before or (places and not on_cpu):
+            if change or (places and (before or not on_cpu)) or (before and not on_cpu):
                 hidden = run_changed_layer(layer, hidden, num_queried, bias, self.num_heads, change, places, before)
             elif places:
                 hidden = DroppedLayer.apply(hidden, layer, mask, self.num_heads, num_queried, places)
             elif packed:
-                hidden = packed[number](hidden, mask, self.num_heads, num_queried)
+                pair = _fold(before, layer, hidden, self.num_heads)
+                hidden = packed[number](hidden, mask, self.num_heads, num_queried, pair)
             elif on_cpu:
-                hidden = _CpuLayer.apply(hidden, layer, mask, self.num_heads, num_queried)
+                pair = _fold(before, layer, hidden, self.num_heads)
+                hidden = _CpuLayer.apply(hidden, layer, mask, self.num_heads, num_queried, *(pair or ()))
             else:
                 queried = hidden if num_queried == hidden.shape[1] else hidden[:, :num_queried]
                 hidden = _run_layer(layer, queried, hidden, bias, self.num_heads)
@@ -129,6 +138,7 @@ class _Context(FunctionCtx):
     num_heads: int
     shape: torch.Size
     is_padded: bool
+    num_before: int
 
 
 class _CpuLayer(torch.autograd.Function):
@@ -136,9 +146,18 @@ class _CpuLayer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: _Context, hidden: Tensor, layer: Layer, mask: Tensor | None, num_heads: int, num_queried: int
+        ctx: _Context,
+        hidden: Tensor,
+        layer: Layer,
+        mask: Tensor | None,
+        num_heads: int,
+        num_queried: int,
+        *before: Tensor,
     ) -> Tensor:
-        """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L]."""
+        """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L].
+
+        `before` are keys and values [S, A, P, D] without their biases, which stand before the layer's own, or nothing.
+        """
         num_sequences, _, size = hidden.shape
         queried = hidden[:, :num_queried].flatten(0, 1)  # [SQ, H]
         if num_queried == hidden.shape[1]:
@@ -148,8 +167,10 @@ class _CpuLayer(torch.autograd.Function):
             query = torch.addmm(layer.projection_bias[:size], queried, layer.projection[:size].T)
             query = query.unflatten(0, (num_sequences, -1))
             key, value = functional.linear(hidden, layer.projection[size:]).chunk(2, dim=-1)
-        query, key = (split_heads(part, num_heads).flatten(0, 1) for part in (query, key))
-        value = append_column(split_heads(value, num_heads), mask)
+        query, key, value = (split_heads(part, num_heads) for part in (query, key, value))
+        if before:
+            key, value, mask = put_first(key, value, mask, (before[0], before[1]))
+        query, key, value = query.flatten(0, 1), key.flatten(0, 1), append_column(value, mask)
         weights, weighed = attend(query, key, value)
         weighed = weighed.unflatten(0, (num_sequences, num_heads)).transpose(1, 2)  # [S, Q, A, D + 1]
         attended, sums = torch.empty_like(weighed[..., :-1], memory_format=torch.contiguous_format), weighed[..., -1:]
@@ -162,6 +183,7 @@ class _CpuLayer(torch.autograd.Function):
         of_attention = query, key, value, weights, attended, sums
         ctx.save_for_backward(*of_attention, mixed, *mixed_moments, wide, out, *out_moments)
         ctx.layer, ctx.num_heads, ctx.shape, ctx.is_padded = layer, num_heads, hidden.shape, mask is not None
+        ctx.num_before = before[0].shape[2] if before else 0
         return result.unflatten(0, (num_sequences, -1))
 
     @staticmethod
@@ -178,13 +200,24 @@ class _CpuLayer(torch.autograd.Function):
         of_query, *of_key_value = differentiate_attention(
             of_attended, query, key, value, weights, attended, sums, ctx.is_padded
         )
+        of_before = [of[:, : ctx.num_before].unflatten(0, (-1, num_heads)) for of in of_key_value if ctx.num_before]
+        of_key_value = [of[:, ctx.num_before :] for of in of_key_value]
         if query.shape[1] == ctx.shape[1]:
             of_projected = join_heads([of_query, *of_key_value], num_heads)
-            return of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape), None, None, None, None
+            of_hidden = of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape)
+            return of_hidden, None, None, None, None, *of_before
         of_hidden = torch.mm(join_heads(of_key_value, num_heads), layer.projection[size:]).view(ctx.shape)
         of_queried = of_mixed.addmm_(join_heads([of_query], num_heads), layer.projection[:size])
         of_hidden[:, : query.shape[1]] += of_queried.unflatten(0, (ctx.shape[0], -1))
-        return of_hidden, None, None, None, None
+        return of_hidden, None, None, None, None, *of_before
+
+
+def _fold(keys_values: KeysValues | None, layer: Layer, hidden: Tensor, num_heads: int) -> tuple[Tensor, Tensor] | None:
+    """Return keys and values [S, A, P, D] for `hidden` [S, L, H], without the biases that are folded away."""
+    if keys_values is None:
+        return None
+    folded = KeysValues(keys_values.keys - layer.key_bias, keys_values.values - layer.value_bias)
+    return folded.split_heads(len(hidden), hidden.shape[-1] // num_heads, hidden.dtype)
 
 
 def _read_layer(layer: Any, dtype: torch.dtype) -> Layer:

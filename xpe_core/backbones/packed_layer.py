@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xpe_core.backbones.cpu_attention import append_column, attend, split_heads
+from xpe_core.backbones.cpu_attention import append_column, attend, put_first, split_heads
 from xpe_core.backbones.layer import Layer
 
 ROWS = 1_024
@@ -41,13 +41,24 @@ class PackedLayer:
         self._widen = _pack(layer.widen)
         self._narrow = _pack(layer.narrow)
 
-    def __call__(self, hidden: Tensor, mask: Tensor | None, num_heads: int, num_queried: int) -> Tensor:
-        """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L]."""
+    def __call__(
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        num_heads: int,
+        num_queried: int,
+        before: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L].
+
+        `before` are keys and values [S, A, P, D] without their biases, which stand before the layer's own.
+        """
         layer, (num_sequences, _, size) = self._layer, hidden.shape
         projected = _multiply(hidden.flatten(0, 1), self._projection, layer.projection_bias)  # [SL, 3H]
         query, key, value = projected.unflatten(0, (num_sequences, -1)).chunk(3, dim=-1)
-        query, key = (split_heads(part, num_heads).flatten(0, 1) for part in (query[:, :num_queried], key))
-        _, weighed = attend(query, key, append_column(split_heads(value, num_heads), mask))
+        query, key, value = (split_heads(part, num_heads) for part in (query[:, :num_queried], key, value))
+        key, value, mask = put_first(key, value, mask, before)
+        _, weighed = attend(query.flatten(0, 1), key.flatten(0, 1), append_column(value, mask))
         weighed = weighed.unflatten(0, (num_sequences, num_heads)).transpose(1, 2)  # [S, Q, A, D + 1]
         attended = torch.empty_like(weighed[..., :-1], memory_format=torch.contiguous_format)
         attended = torch.div(weighed[..., :-1], weighed[..., -1:], out=attended).flatten(2).flatten(0, 1)  # [SQ, H]

@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from xpe_core.backbones.backbone import Backbone, load_backbone
+from xpe_core.backbones.insertion import Insertion, KeysValues
 from xpe_core.config import RunConfig
 from xpe_core.pack import Pack
 from xpe_core.training import meter
@@ -50,6 +51,23 @@ def test_operations_are_those_that_torch_counts_in_the_own_encoder(
         encoder(embeddings, None, only_first=only_first)
     counted = counter.get_total_flops()
     assert count_operations(encoder.model.config, 3, width, only_first) == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize("only_first", [False, True])
+@pytest.mark.parametrize("keys", [(5, 5), (0, 5)])
+def test_keys_before_the_texts_own_are_counted_where_they_are_attended_to(
+    encoder: Backbone, keys: tuple[int, ...], only_first: bool
+) -> None:
+    before = {layer: KeysValues(*torch.randn(2, 1, num, 32)) for layer, num in enumerate(keys) if num}
+    embeddings = torch.randn(3, 12, 32)
+    in_place = {torch.ops.aten.addmm_: lambda _, left, right, **__: 2 * left[0] * left[1] * right[1]}  # not in torch's
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+        encoder(embeddings, None, only_first=only_first, insertion=Insertion(keys_values=before))
+    without = count_operations(encoder.model.config, 3, 12, only_first)
+    counted = count_operations(encoder.model.config, 3, 12, only_first, keys)
+    queries = (12, 1 if only_first else 12)
+    assert counted - without == sum(2 * 3 * 2 * 32 * num * number for num, number in zip(keys, queries, strict=True))
+    assert counted == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
 def test_the_backward_pass_takes_about_as_many_operations_as_the_forward_pass(encoder: Backbone) -> None:

@@ -1,6 +1,7 @@
 """Prefix tuning against transformers' own `past_key_values` and a plain loop: states, gradients, numbers, starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,23 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModel, DynamicCache, PreTrainedModel, XLMRobertaConfig
+from torch.overrides import TorchFunctionMode
+from transformers import (
+    AlbertConfig,
+    AlbertModel,
+    AutoModel,
+    DistilBertConfig,
+    DistilBertModel,
+    DynamicCache,
+    EuroBertConfig,
+    EuroBertModel,
+    PreTrainedModel,
+    XLMRobertaConfig,
+)
 from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
 
 from tests.making.encoders import (
+    SIZES,
     build_bert,
     build_deberta,
     build_modernbert,
@@ -24,6 +38,8 @@ from xpe_core.adapters import build_classifier, read_adapter
 from xpe_core.adapters.adapter import take_adapter
 from xpe_core.adapters.safetensors_file import write_adapter
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer, measure
+from xpe_core.backbones.backbone_dropout import BackboneDropout
+from xpe_core.backbones.insertion import Insertion, KeysValues
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, count_trained_parameters
@@ -144,6 +160,25 @@ def test_in_inference_the_states_are_the_same(name: str, pooling: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS, indirect=True)
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_where_the_encoder_may_drop_the_states_and_gradients_are_the_same(name: str, pooling: str) -> None:
+    pack = build_pack(name, pooling=pooling)
+    seeds = torch.zeros(2, 3, dtype=torch.int32)
+    found = []
+    for dropout in (None, BackboneDropout(0.0, seeds, seeds[:, 0])):  # the second takes the layers' other way
+        parameters = {key: value.clone().requires_grad_() for key, value in pack.parameters.items()}
+        insertion = replace(pack.insert(parameters, [0, 1]), dropout=dropout)
+        states = pack.read(insertion, TOKEN_IDS[None], LENGTHS, 2)
+        states.square().sum().backward()
+        found.append((states.detach(), [value.grad for key, value in parameters.items() if key.startswith("prefix.")]))
+    (states, gradients), (others, their_gradients) = found
+    torch.testing.assert_close(states, others, atol=1e-5, rtol=0)
+    for gradient, other in zip(gradients, their_gradients, strict=True):
+        assert gradient is not None and gradient.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", KINDS, indirect=True)
 def test_in_bfloat16_the_states_are_nearly_the_same(name: str) -> None:
     exact, rounded = (build_pack(name, precision=precision) for precision in ("float32", "bfloat16"))
     one, other = (read_states(pack, pack.parameters) for pack in (exact, rounded))
@@ -182,6 +217,74 @@ def test_layers_below_the_first_adapted_one_are_those_of_the_encoder(name: str) 
         theirs = average(model(input_ids=TOKEN_IDS, attention_mask=MASK, position_ids=position_ids)[0])
     torch.testing.assert_close(read_states(pack, pack.parameters)[0], theirs, atol=1e-5, rtol=0)
     assert len(caught) == 1
+
+
+class PutBefore(TorchFunctionMode):
+    """Puts keys and values before those of each call of attention in turn."""
+
+    def __init__(self, pairs: Sequence[KeysValues]) -> None:
+        super().__init__()
+        self.pairs = iter(pairs)
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if function is not functional.scaled_dot_product_attention:
+            return function(*args, **named)
+        query, *own = args
+        pair = next(self.pairs)
+        heads = query.shape[1]
+        joined = []
+        for before, part in zip((pair.keys[0], pair.values[0]), own, strict=True):
+            split = before.unflatten(-1, (-1, query.shape[-1])).transpose(
+                0, 1
+            )  # [A, P, D], of fewer heads than queries
+            split = split.repeat_interleave(heads // len(split), 0).expand(len(query), -1, -1, -1)
+            joined.append(torch.cat([split, part.repeat_interleave(heads // part.shape[1], 1)], dim=2))
+        mask = named["attn_mask"]
+        seen = torch.cat([mask.new_ones(*mask.shape[:-1], pair.keys.shape[1]), mask], dim=-1)
+        return function(query, *joined, attn_mask=seen, scale=named["scale"])
+
+
+def build_albert() -> PreTrainedModel:
+    """Build a model whose layers share one module."""
+    return AlbertModel(AlbertConfig(**SIZES, embedding_size=32, max_position_embeddings=32, pad_token_id=1))
+
+
+def build_eurobert() -> PreTrainedModel:
+    """Build a model with fewer heads of keys than of queries."""
+    return EuroBertModel(EuroBertConfig(**SIZES, num_key_value_heads=2, max_position_embeddings=32, pad_token_id=1))
+
+
+def build_distilbert() -> PreTrainedModel:
+    sizes = {"vocab_size": 20, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48}
+    return DistilBertModel(DistilBertConfig(**sizes, max_position_embeddings=32, pad_token_id=1))
+
+
+@pytest.mark.parametrize(
+    ("build", "sizes"), [(build_albert, (32, 32)), (build_eurobert, (16, 16)), (build_distilbert, (32, 32))]
+)
+def test_other_architectures_attend_to_what_stands_before(
+    build: Callable[[], PreTrainedModel], sizes: tuple[int, ...], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    name = save_encoder(tmp_path / "encoder", build())
+    backbone = load_backbone(name)
+    assert backbone.shape.keys == sizes
+    draw = torch.Generator().manual_seed(1)
+    pairs = [KeysValues(*torch.randn(2, 1, NUM_TOKENS, size, generator=draw)) for size in sizes]
+    ours = backbone(backbone.embed(TOKEN_IDS), MASK, insertion=Insertion(keys_values=dict(enumerate(pairs))))
+    model = AutoModel.from_pretrained(name, dtype=torch.float32).eval()
+    with torch.no_grad(), PutBefore(pairs):
+        positions = torch.arange(NUM_TOKENS, NUM_TOKENS + 8)[None]
+        theirs = model(inputs_embeds=backbone.embed(TOKEN_IDS), attention_mask=MASK, position_ids=positions)[0]
+    torch.testing.assert_close(ours[MASK], theirs[MASK], atol=1e-5, rtol=0)
+    assert (ours - backbone(backbone.embed(TOKEN_IDS), MASK))[MASK].abs().max() > 0.05
 
 
 def build_large() -> PreTrainedModel:
