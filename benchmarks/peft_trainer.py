@@ -111,7 +111,7 @@ def make_dataset(data: TokenisedData, examples: np.ndarray) -> Dataset:
 
 def train_peer(config: RunConfig, data: TokenisedData, examples: np.ndarray) -> Training:
     """Train one seed for one epoch over the examples; timed is the loop alone, not the start."""
-    clock = _Clock()
+    clock = Clock()
     build_trainer(build_model(config), config, data, examples, [clock]).train()
     return Training(int(data.lengths[examples].sum()), clock.seconds)
 
@@ -132,7 +132,7 @@ def _score(result: Any) -> dict[str, float]:
     return {"accuracy": float((logits.argmax(-1) == labels).mean())}
 
 
-class _Clock(TrainerCallback):
+class Clock(TrainerCallback):
     """Takes the time from the first step's start to the last one's end."""
 
     def __init__(self) -> None:
@@ -140,9 +140,11 @@ class _Clock(TrainerCallback):
         self._started = 0.0
 
     def on_train_begin(self, *states: Any, **others: Any) -> None:
+        """Start the clock."""
         self._started = time.perf_counter()
 
     def on_train_end(self, *states: Any, **others: Any) -> None:
+        """Stop it, when the device has done what it was given."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.seconds = time.perf_counter() - self._started

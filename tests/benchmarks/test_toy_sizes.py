@@ -17,6 +17,7 @@ WITHOUT_RAY = {
     "backbone_dropout": ["dropout_float32", "dropout_bfloat16"],
     "encoders": ["encoder_mlp", "encoder_lstm", "encoder_attention", "encoder_none"],
     "evaluation": ["evaluation_float32", "evaluation_bfloat16"],
+    "full": ["full_float32", "full_bfloat16"],
     "head_only": ["head_only_1", "head_only_10"],
     "packs": [f"pack_{kind}_{size}" for kind in ("train", "evaluation") for size in (1, 2, 4, 10)],
     "prediction": ["prediction_float32_default", "prediction_bfloat16_best", "prediction_as_they_come_best"],
@@ -24,7 +25,7 @@ WITHOUT_RAY = {
     "versions": ["this_over_other_float32", "this_over_other_bfloat16"],
 }
 """Some of the ratios that each prints."""
-WITH_PEFT = ("evaluation", "peers", "prediction", "ray_peer")
+WITH_PEFT = ("full", "evaluation", "peers", "prediction", "ray_peer")
 
 
 def run(patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, *arguments: str) -> dict[str, float]:
