@@ -1,10 +1,11 @@
-"""`dashboard`: a search in Optuna's own dashboard, as the ledger has it.
+"""`dashboard`: a search, or the searches of a study, in Optuna's own dashboard, as the ledger has them.
 
 The study is made for the dashboard and lives in this process's memory: what one changes or deletes in the browser is
 gone with it, and the experiment never hears of it. Unlike the study that proposals are drawn with, it also has what is
 running, SPT and XPE, and trials of another length than the search now has.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from shlex import quote
 from socketserver import ThreadingMixIn
@@ -24,6 +25,7 @@ from sweep.experiment.search import Search
 from sweep.logs.tools import INSTALL
 from sweep.records.events import trial_of
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
+from sweep.records.stages import Stage
 from sweep.records.states import State
 from sweep.records.study import OPTUNA_STATES, build_distribution, lies_in
 from sweep.storage import Folder
@@ -46,20 +48,19 @@ class _Quiet(WSGIRequestHandler):
 
 
 class DashboardStudy:
-    """A search's study in an Optuna storage, brought up to date from the ledger."""
+    """The studies of an experiment's searches in an Optuna storage, brought up to date from the ledger."""
 
     def __init__(self, folder: Folder) -> None:
-        """Read the search; InputError where the experiment is none."""
+        """Read the searches; InputError where the experiment has none."""
         self._folder = folder
-        sweep = read_experiment(folder).sweep
-        if sweep.kind != "search":
-            raise InputError(
-                f"{folder.name} is a {sweep.kind}, and the dashboard shows searches: "
-                f"python sweep/run.py report {quote(folder.name)}"
-            )
-        self._sweep = sweep
+        self._searches = _find_searches(folder)
         self.storage = InMemoryStorage()
-        self._study_id = self.storage.create_new_study([StudyDirection.MAXIMIZE], folder.name)
+        self._study_ids = {
+            method: self.storage.create_new_study(
+                [StudyDirection.MAXIMIZE], folder.name if method is None else f"{folder.name}: {method}"
+            )
+            for method in self._searches
+        }
         self._trial_ids: dict[str, int] = {}
         self._ended: set[str] = set()
         self._num_reports: dict[str, int] = {}
@@ -68,12 +69,13 @@ class DashboardStudy:
         """Add what the ledger has beyond what it had the last time."""
         times = _read_times(self._folder)
         for record in read_ledger(self._folder).values():
-            if record.trial_id in self._ended:
+            method = None if record.stage is None else record.arm
+            if record.trial_id in self._ended or record.stage == Stage.REPLICATION or method not in self._searches:
                 continue
             trial_id = self._trial_ids.get(record.trial_id)
             if trial_id is None:
-                frozen = _freeze(self._sweep, record, *times[record.trial_id])
-                self._trial_ids[record.trial_id] = self.storage.create_new_trial(self._study_id, frozen)
+                frozen = _freeze(self._searches[method], record, *times[record.trial_id])
+                self._trial_ids[record.trial_id] = self.storage.create_new_trial(self._study_ids[method], frozen)
             else:
                 self._go_on(record, trial_id)
             self._num_reports[record.trial_id] = len(record.reports)
@@ -89,6 +91,19 @@ class DashboardStudy:
                 self.storage.set_trial_user_attr(trial_id, name, attribute)
             state, value = _find_end(record)
             self.storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+
+
+def _find_searches(folder: Folder) -> Mapping[str | None, Search]:
+    """Return the searches of an experiment, a study's by method; InputError where there is none."""
+    experiment = read_experiment(folder)
+    if experiment.study is not None:
+        return {method: search for method, search in experiment.study.searches.items()}
+    if isinstance(experiment.sweep, Search):
+        return {None: experiment.sweep}
+    raise InputError(
+        f"{folder.name} is a {experiment.sweep.kind}, and the dashboard shows searches: "
+        f"python sweep/run.py report {quote(folder.name)}"
+    )
 
 
 def serve(console: Console, folder: Folder, host: str, port: int) -> None:

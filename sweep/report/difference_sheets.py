@@ -39,6 +39,11 @@ def difference_sheet(table: pl.DataFrame, title: str, more_notes: Sequence[str] 
 
 def explain_differences(table: pl.DataFrame) -> list[str]:
     """Return what must be known to read a table of `analysis.differences`."""
+    return [*explain_columns(table), *summarise_differences(table)]
+
+
+def explain_columns(table: pl.DataFrame) -> list[str]:
+    """Return what the columns of a table of `analysis.differences` are."""
     has_p = table["p_holm"].drop_nulls().len()
     notes = []
     if table["low"].drop_nulls().len():
@@ -55,6 +60,12 @@ def explain_differences(table: pl.DataFrame) -> list[str]:
             f"could show: the true difference that the test finds {100 * POWER:.0f} times of 100, as the only one.",
             "An interval may leave out 0 where p is above 0.05: the test assumes less.",
         ]
+    return notes
+
+
+def summarise_differences(table: pl.DataFrame) -> list[str]:
+    """Return what a table of `analysis.differences` lacks, and how many of its differences are real."""
+    notes = []
     compared = table.filter(pl.col("p_holm").is_not_null())
     missing = table.filter(pl.col("note").is_not_null()).unique(["source_set", "arm", "note"], maintain_order=True)
     for row in missing.iter_rows(named=True):

@@ -8,7 +8,7 @@ from sweep.analysis.statistics import seeds_for
 from sweep.analysis.studies import BudgetRow, MethodRow, PriceRow
 from sweep.analysis.tables import DifferenceRow
 from sweep.report.answer_sheets import SIGNIFICANT, why_impossible
-from sweep.report.difference_sheets import difference_cells, explain_differences
+from sweep.report.difference_sheets import difference_cells, explain_columns, summarise_differences
 from sweep.report.sheet import Sheet, interval, join_names, percent, points, sections
 from sweep.report.wording import name_group
 
@@ -32,8 +32,14 @@ def duel_sheets(data: ReportData) -> list[Sheet]:
         for row in rows_of(DifferenceRow, table)
     ]
     title = f"Every method against every other, over {name_group(table['group'][0])} languages, paired by seed"
-    notes = tuple(explain_differences(table))
-    return [Sheet("methods", title, ("methods", *DIFFERENCE_COLUMNS), tuple(rows), table, notes)]
+    family = f"Holm p: corrected for all {table['p_holm'].count()} pairs."
+    notes = (
+        [note for note in explain_columns(table) if not note.startswith("Holm p")]
+        if data.differences.is_empty()
+        else []
+    )
+    notes += [*([family] if table["p_holm"].count() else []), *summarise_differences(table)]
+    return [Sheet("methods", title, ("methods", *DIFFERENCE_COLUMNS), tuple(rows), table, tuple(notes))]
 
 
 def gain_sheets(data: ReportData) -> list[Sheet]:
@@ -47,7 +53,7 @@ def gain_sheets(data: ReportData) -> list[Sheet]:
         for row in rows_of(DifferenceRow, part):
             rows.append((row.arm, f"{row.num_pairs} x {row.num_languages}", *difference_cells(row)))
     title = f"What tuning brought: each winner less its method's default setting, in points of {data.metric}"
-    notes = tuple(explain_differences(table))
+    notes = tuple(summarise_differences(table))
     return [Sheet("gains", title, ("method", *DIFFERENCE_COLUMNS), tuple(rows), table, notes)]
 
 

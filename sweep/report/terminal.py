@@ -19,6 +19,7 @@ from sweep.report.replication_lines import replication_lines
 from sweep.report.setup_sheets import setup_line
 from sweep.report.sheet import Sheet
 from sweep.report.sheets import all_sheets, problem_lines
+from sweep.report.study_sheets import duel_sheets, study_lines
 from sweep.report.wrapping import wrap
 
 MAX_PROBLEMS = 20
@@ -33,14 +34,14 @@ def print_report(console: Console, data: ReportData, every_language: bool, every
     """Print what must be known first, then the answer and the main table; with `everything` all other tables, too."""
     names = ", ".join(one.name for one in data.results.experiments)
     print_lines(console, f"{names}: {setup_line(data)}", style="bold")
-    for line in (*chance_lines(data), *replication_lines(data.results, data.curse)):
+    for line in (*chance_lines(data), *replication_lines(data.results, data.curse), *study_lines(data)):
         print_lines(console, line, "  ")
     print_problems(console, data.problems, MAX_PROBLEMS if everything else MAX_PROBLEMS_IN_SHORT)
     if everything:
         _print_all(console, data, every_language)
         return
     said: set[str] = set()
-    for sheet in [*answer_sheets(data), *main_sheets(data, ALL_ARMS, MAX_ARMS_IN_SHORT)]:
+    for sheet in [*answer_sheets(data), *main_sheets(data, ALL_ARMS, MAX_ARMS_IN_SHORT), *duel_sheets(data)]:
         print_sheet(console, replace(sheet, notes=tuple(note for note in sheet.notes if note not in said)))
         said.update(sheet.notes)
     if every_language:

@@ -19,6 +19,7 @@ from sweep.report.charts.drawing import (
     y_axis,
 )
 from sweep.report.sheet import interval, percent
+from sweep.report.wording import capitalise
 
 PRICES = {
     "trained parameters": "num_trained_parameters",
@@ -67,7 +68,12 @@ def price_chart(data: ReportData) -> Chart | None:
         y=y_axis("score", f"{data.metric} in %"), shape=shape_by("arm", arms), tooltip=tooltip
     )
     chart = (ends + dots).add_params(choice("price", "Price", names, names[0])).properties(height=320)
-    return finish("price", f"{data.metric} of every arm with its 95 % interval, beside what it costs", chart, rows=rows)
+    return finish(
+        "price",
+        f"{capitalise(data.metric)} of every arm with its 95 % interval, beside what it costs",
+        chart,
+        rows=rows,
+    )
 
 
 def _draw_prices(row: PriceRow) -> list[ChartRow]:

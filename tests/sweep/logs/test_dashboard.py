@@ -21,7 +21,8 @@ from sweep.records.runs import make_runs
 from sweep.records.states import State
 from sweep.storage import Folder
 from tests.conftest import Refuse
-from tests.making.experiments import write_grid, write_search
+from tests.making.experiments import run_study, write_grid, write_search
+from tests.sweep.experiment.test_study import make_study
 
 ROOT = Path(__file__).parents[3]
 SEARCH = {
@@ -158,3 +159,13 @@ def test_a_grid_has_no_dashboard(tmp_path: Path, refuse: Refuse) -> None:
 def test_what_runs_here_is_not_asked_of_a_cluster(refuse: Refuse) -> None:
     for arguments in (["dashboard", "mine"], ["report", "mine"], ["best", "mine"], ["log", "mine", "--to", "mlflow"]):
         assert f"{arguments[0]} runs here" in refuse("--cluster", "cluster.yaml", *arguments)
+
+
+def test_every_search_of_a_study_is_a_study_of_optunas(tmp_path: Path) -> None:
+    made = make_study(budget={"trials": 3}, seeds=[1])
+    run_study(tmp_path / "mine", made, lambda run, code: 0.5, lambda run: 0.4)
+    studies = DashboardStudy(Folder(tmp_path / "mine"))
+    studies.refresh()
+    names = {one.study_name: one._study_id for one in studies.storage.get_all_studies()}
+    assert list(names) == [f"mine: {method}" for method in made.methods]
+    assert [len(studies.storage.get_all_trials(study_id)) for study_id in names.values()] == [3, 3, 3]
