@@ -24,6 +24,7 @@ from sweep.analysis.results import Cell, Experiment, Results
 from sweep.analysis.tables import DifferenceRow, MainRow, differences, main_table
 from sweep.analysis.targets import ALL_TARGETS, TableRows, find_rows, target_groups
 from sweep.analysis.tradeoff import CurseRow, FrontRow, pareto_front, winners_curse
+from sweep.analysis.transfers import TransferRow, transfer_table
 
 __all__ = [
     "ALL_TARGETS",
@@ -42,6 +43,7 @@ __all__ = [
     "Results",
     "RungRow",
     "TableRows",
+    "TransferRow",
     "asked_runs",
     "best_experiment",
     "compare",
@@ -69,5 +71,6 @@ __all__ = [
     "read_runs",
     "rungs",
     "target_groups",
+    "transfer_table",
     "winners_curse",
 ]

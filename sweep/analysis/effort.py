@@ -110,10 +110,15 @@ def importances(experiments: Sequence[Experiment]) -> pl.DataFrame:
 
 
 def learning_curves(experiments: Sequence[Experiment]) -> pl.DataFrame:
-    """Return every trial's selection accuracy by step, and where it was stopped, a `CurveRow` each."""
+    """Return every trial's selection accuracy by step, and where it was stopped, a `CurveRow` each.
+
+    Trials on a target of a transfer are left out: they are chosen by another language each.
+    """
     rows = []
     for name, records in _trials(experiments):
         for record in records:
+            if record.runs[0].adapted_to is not None:
+                continue
             config = record.run_config
             last = max(record.reports, default=0)
             for step, score in sorted(record.reports.items()):

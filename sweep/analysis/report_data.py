@@ -15,6 +15,7 @@ from sweep.analysis.rows import table_of
 from sweep.analysis.studies import StudyTables, read_study_tables
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
 from sweep.analysis.tradeoff import CurseRow, name_search, pareto_front, winners_curse
+from sweep.analysis.transfers import transfer_table
 from sweep.records.specification import FILE, read_specification
 from sweep.storage import Folder
 from xpe_core.errors import InputError
@@ -42,6 +43,7 @@ class ReportData:
     curves: pl.DataFrame
     rungs: pl.DataFrame
     costs: pl.DataFrame
+    transfers: pl.DataFrame
     study: StudyTables | None = None
     """What is said of a study, where it is one."""
 
@@ -93,6 +95,7 @@ def read_report_data(
         rungs=rungs(results.experiments, curves),
         costs=costs(results.experiments),
         study=read_study_tables(results),
+        transfers=transfer_table(results),
     )
 
 

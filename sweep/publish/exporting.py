@@ -88,6 +88,11 @@ def _publish(
     from sweep.publish import publish
 
     chosen = choose_runs(folder, run_id, run_id is None, arm)
+    if (target := chosen["adapted_to"][0]) is not None:
+        raise InputError(
+            f"--run {run_id}: it was trained further on {target}, and a repository holds what is tested on all "
+            "languages; export it to a folder instead"
+        )
     alone = is_alone(RunConfig.from_row(chosen.row(0, named=True)))
     published = "transformers" if alone else "peft"
     if form not in (None, published):

@@ -57,6 +57,18 @@ def _differences(data: ReportData) -> str:
     )
 
 
+def _transfer(data: ReportData) -> str:
+    return (
+        f"Supervised transfer: test {data.metric} (%) on {_data(data)} before (zero-shot) and after training on a "
+        "target's own examples, and from new weights on these alone, with differences in percentage points paired by "
+        f"seed. In brackets {INTERVAL}."
+    )
+
+
+def _transfer_curves(data: ReportData) -> str:
+    return f"Test {data.metric} (%) on {_data(data)} by the number of a target's examples, mean over targets and seeds."
+
+
 def _curse(data: ReportData) -> str:
     return (
         f"{capitalise(data.metric)} (%) of the chosen configurations on {_data(data)}: as measured in the "
@@ -187,6 +199,7 @@ CAPTIONS: dict[str, Callable[[ReportData], str]] = {
     **{"scripts": _by("script"), "trade-off": _front, "importance": _importance, "rungs": _rungs, "cost": _cost},
     **{"published": _published, "setup": _setup, "methods": _methods, "gains": _gains, "searches": _searches},
     **{"prices": _prices, "budget": _budget},
+    **{"transfer": _transfer, "transfer-curves": _transfer_curves},
 }
 """By the names of tables."""
 

@@ -14,6 +14,7 @@ from sweep.report.search_sheets import curse_sheets, front_sheets, importance_sh
 from sweep.report.setup_sheets import setup_sheets
 from sweep.report.sheet import Sheet, interval, percent, points, sections
 from sweep.report.study_sheets import study_sheets
+from sweep.report.transfer_sheets import transfer_sheets
 
 
 def all_sheets(data: ReportData, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet]:
@@ -23,6 +24,7 @@ def all_sheets(data: ReportData, arms_a_table: int = ARMS_A_TABLE) -> list[Sheet
         partial(main_sheets, arms_a_table=arms_a_table),
         difference_sheets,
         study_sheets,
+        transfer_sheets,
         curse_sheets,
         extreme_sheets,
         kinship_sheets,

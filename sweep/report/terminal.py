@@ -20,6 +20,7 @@ from sweep.report.setup_sheets import setup_line
 from sweep.report.sheet import Sheet
 from sweep.report.sheets import all_sheets, problem_lines
 from sweep.report.study_sheets import duel_sheets, study_lines
+from sweep.report.transfer_sheets import transfer_sheets
 from sweep.report.wrapping import wrap
 
 MAX_PROBLEMS = 20
@@ -41,7 +42,8 @@ def print_report(console: Console, data: ReportData, every_language: bool, every
         _print_all(console, data, every_language)
         return
     said: set[str] = set()
-    for sheet in [*answer_sheets(data), *main_sheets(data, ALL_ARMS, MAX_ARMS_IN_SHORT), *duel_sheets(data)]:
+    main = main_sheets(data, ALL_ARMS, MAX_ARMS_IN_SHORT)
+    for sheet in [*answer_sheets(data), *main, *duel_sheets(data), *transfer_sheets(data)]:
         print_sheet(console, replace(sheet, notes=tuple(note for note in sheet.notes if note not in said)))
         said.update(sheet.notes)
     if every_language:

@@ -13,12 +13,14 @@ from sweep.report.charts.languages import language_chart
 from sweep.report.charts.searches import curve_chart, importance_chart, promise_chart
 from sweep.report.charts.studies import budget_chart, price_chart
 from sweep.report.charts.tradeoff import tradeoff_chart
+from sweep.report.charts.transfers import transfer_chart
 
 __all__ = ["Chart", "all_charts"]
 
 CHARTS: tuple[Callable[[ReportData], Chart | None], ...] = (
     score_chart,
     difference_chart,
+    transfer_chart,
     promise_chart,
     language_chart,
     tradeoff_chart,

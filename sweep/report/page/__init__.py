@@ -36,6 +36,7 @@ from sweep.report.sheet import Sheet, interval, points
 from sweep.report.sheets import cost_sheets, problem_lines, published_sheets
 from sweep.report.study_sheets import budget_sheets, duel_sheets, gain_sheets, method_sheets, price_sheets
 from sweep.report.targets import PAGE
+from sweep.report.transfer_sheets import transfer_sheets
 from sweep.report.wording import capitalise, name_exclusion
 from xpe_core.json_types import Json
 
@@ -100,6 +101,9 @@ def _sections(data: ReportData) -> list[Section]:
         Section("gains", "Tuning", "What did tuning bring?", None, [*gain_sheets(data), *method_sheets(data)]),
         Section("price", "Price", "What does a point cost?", charts.get("price"), price_sheets(data)),
         Section("budget", "Budget", "Would another budget change it?", charts.get("budget"), budget_sheets(data)),
+        Section(
+            "transfer", "Supervised", "What do target examples add?", charts.get("transfer"), transfer_sheets(data)
+        ),
         Section("promise", "Fresh seeds", "Does it hold on fresh seeds?", charts.get("promise"), curse_sheets(data)),
         Section("languages", "Languages", "For which languages?", charts.get("languages"), kinship, has_languages=True),
         Section("trade-off", "Trade-off", "At the cost of which others?", charts.get("trade-off"), front_sheets(data)),

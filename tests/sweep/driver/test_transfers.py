@@ -1,24 +1,33 @@
 """Supervised transfer: source-trained runs, trained further on targets; a real local Ray and a tiny real model."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import torch
+import yaml
 
 from sweep.analysis import read_evaluations, read_runs
-from sweep.driver.messages import TrialReport
+from sweep.driver.entries import add_configurations, identify
+from sweep.driver.messages import TrialOrder, TrialReport
+from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped
 from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import make_sweep
+from sweep.experiment.transfer import Transfer
 from sweep.planning.plan import prepare
 from sweep.records.adapters import kept_run_ids, read_kept
-from sweep.records.experiment_folder import request_stop
+from sweep.records.experiment_folder import ExperimentFolder, request_stop
+from sweep.records.further import FurtherCell, list_cells, make_packs
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
+from sweep.records.rows import RunRow
+from sweep.records.states import State
 from sweep.storage import Folder
-from tests.conftest import ONE_THREAD, copy_experiment, make_search
+from tests.conftest import ONE_THREAD, Refuse, Run, copy_experiment, make_search
 from tests.sweep.test_end_to_end import MEASURED
+from xpe_core.adapters import read_adapter
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
@@ -225,3 +234,136 @@ def test_without_kept_adapters_they_go_when_all_that_starts_from_them_has_ended(
     again = read_runs(run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path))
     (error,) = again.filter(pl.col("adapted_to") == "deu_Latn")["error"]
     assert error.endswith("which it starts from, is not there: it was not kept")
+
+
+def test_a_run_of_a_target_is_shown_exported_and_not_published(
+    transferred: Folder, tmp_path: Path, run_here: Run, refuse: Refuse
+) -> None:
+    chosen = (pl.col("adapted_to") == "kat_Geor") & pl.col("parent_run_id").is_not_null() & (pl.col("seed") == 2)
+    run_id, parent = read_runs(transferred).filter(chosen).select("run_id", "parent_run_id").row(0)
+    there = ("--storage", str(transferred.parent))
+    text = run_here("show", run_id, *there)
+    assert f"further    on kat_Geor, from run {parent}" in text and "% on kat_Geor, at step" in text
+    run_here("export", "transfer", "--run", run_id, "--to", str(tmp_path / "adapter"), *there)
+    exported, kept = read_adapter(str(tmp_path / "adapter")), read_kept(transferred, run_id)
+    assert exported.fingerprint == kept.fingerprint
+    sentence = refuse("export", "transfer", "--run", run_id, "--to", "hub:me/mine", *there)
+    assert "was trained further on kat_Geor" in sentence
+    best = run_here("export", "transfer", "--to", str(tmp_path / "best"), *there)
+    assert best.split()[1] in set(read_runs(transferred).filter(pl.col("adapted_to").is_null())["run_id"])
+
+
+def test_a_dry_run_counts_both_stages(transfer: dict[str, Any], tmp_path: Path, run_here: Run) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(transfer), encoding="utf-8")
+    options = ("--dry-run", "--tflops", "1", "--storage", str(tmp_path / "results"))
+    text = " ".join(run_here("transfer", str(tmp_path / "mine.yaml"), *options).split())
+    assert "2 languages, each by itself: kat_Geor, yor_Latn" in text
+    assert "6, all train examples, from the source-trained parts and from new weights: 32 runs of 10 steps" in text
+    assert "14 packs of up to 10 runs: 36 runs in all" in text and "spt: 18 runs" in text
+    assert f"steps {4 * 20 + 32 * 10:,}, of" in text
+    fewer = run_here("transfer", str(tmp_path / "mine.yaml"), *options, "--set", "targets.max_train_examples=[6]")
+    assert "20 runs in all" in fewer
+    longer = run_here("transfer", str(tmp_path / "mine.yaml"), *options, "--set", "targets.base.max_steps=15")
+    assert "of 15 steps" in " ".join(longer.split())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"languages": ["kat_Geor", "xho"]}, "targets.languages: "),
+        ({"languages": ["mars"]}, "targets.languages: "),
+    ],
+)
+def test_a_target_that_the_data_lack_is_named(transfer: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        prepare("mine", make_sweep(**{**transfer, "targets": {**transfer["targets"], **changes}}))
+
+
+def test_a_target_that_is_not_tested_before_is_refused(transfer: dict[str, Any]) -> None:
+    transfer["evaluation"] = {"languages": ["kat_Geor"]}
+    with pytest.raises(InputError, match="targets.languages: yor_Latn must be among evaluation.languages"):
+        prepare("mine", make_sweep(**transfer))
+
+
+def test_of_parents_that_failed_only_their_own_successors_are_not_tried(
+    transfer: dict[str, Any], tmp_path: Path
+) -> None:
+    transfer["targets"]["from_scratch"] = False
+    sweep = make_sweep(**{**transfer, "arms": {"xpe": {"encoder_ratio": 1.0}}})
+    folder = ExperimentFolder(tmp_path / "mine", sweep, {})
+    with closing(folder):
+        searcher = LedgerSearcher(sweep, folder, {}, dict.fromkeys(TARGETS, 48))
+        assert isinstance(searcher.suggest("first"), dict)
+        assert searcher.suggest("none") is None  # all wait for what runs
+        record = searcher.trials["first"]
+        lost, kept = record.run_ids
+        states = {lost: State.FAILED, kept: State.COMPLETE}
+        rows: list[RunRow] = [
+            {**identify(record, run, states[run_id]), "error": "step 3: loss nan"}
+            for run, run_id in zip(record.runs, record.run_ids, strict=True)
+        ]
+        folder.write_file(f"adapters/{kept}.safetensors", b"made")
+        folder.end(record, State.COMPLETE, None, add_configurations(record, rows), [])
+        searcher.on_trial_complete("first")
+        order = TrialOrder.from_wire(searcher.suggest("second"))  # type: ignore[arg-type]
+        assert {(run.parent_run_id, run.adapted_to) for run in order.runs} == {(kept, target) for target in TARGETS}
+        assert list(order.parents) == [kept]
+        order = TrialOrder.from_wire(searcher.suggest("third"))  # type: ignore[arg-type]
+        assert {run.parent_run_id for run in order.runs} == {kept} and not searcher.is_finished
+        for name in ("second", "third"):
+            folder.end(searcher.trials[name], State.COMPLETE, None, [], [])
+            searcher.on_trial_complete(name)
+        assert searcher.suggest("none") == "FINISHED"
+        infeasible = [one for one in searcher.records.values() if one.state == State.INFEASIBLE]
+        assert [len(one.runs) for one in infeasible] == [2, 2]
+        assert all(run.parent_run_id == lost for one in infeasible for run in one.runs)
+        assert {one.error for one in infeasible} == {f"run {lost}, which it starts from, has failed: step 3: loss nan"}
+        assert searcher.is_finished
+
+
+def test_what_crashed_is_waited_for_until_the_next_start(transfer: dict[str, Any], tmp_path: Path) -> None:
+    transfer["targets"]["from_scratch"] = False
+    sweep = make_sweep(**{**transfer, "arms": {"xpe": {"encoder_ratio": 1.0}}})
+    with closing(ExperimentFolder(tmp_path / "mine", sweep, {})) as folder:
+        searcher = LedgerSearcher(sweep, folder, {}, dict.fromkeys(TARGETS, 48))
+        searcher.suggest("first")
+        folder.end(searcher.trials.pop("first"), State.CRASHED, "OSError", [], [])
+        assert searcher.suggest("none") == "FINISHED"
+        assert searcher.has_work and not searcher.is_finished and len(searcher.records) == 1
+
+
+def test_targets_of_different_sizes_are_packs_of_their_own(transfer: dict[str, Any]) -> None:
+    sweep = make_sweep(**transfer)
+    assert isinstance(sweep, Transfer)
+    few, every = list_cells(sweep, ["kat_Geor", "yor_Latn", "deu_Latn"])[:2]
+    sizes = {"kat_Geor": 48, "yor_Latn": 40, "deu_Latn": 48}
+
+    def targets_of(cell: FurtherCell, pack_size: int) -> list[list[str | None]]:
+        return [[run.adapted_to for run in pack.runs] for pack in make_packs(cell, cell.keys, sizes, pack_size)]
+
+    kat, yor, deu = (["kat_Geor"] * 2, ["yor_Latn"] * 2, ["deu_Latn"] * 2)
+    assert targets_of(few, 10) == [[*kat, *yor, *deu]]
+    assert targets_of(every, 10) == [[*kat, *deu], yor]
+    assert targets_of(every, 2) == [kat, deu, yor]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_the_shipped_transfer_runs_at_a_toy_size_and_is_reported(
+    dataset: str, backbone: str, tmp_path: Path, run_here: Run
+) -> None:
+    few = {"max_steps": 2, "eval_steps": 2, "targets.base.max_steps": 2, "targets.base.eval_steps": 2, "max_length": 16}
+    here = {"backbone": backbone, "dataset": dataset, "source_set": "eng_Latn", "encoder_hidden_size": 8}
+    languages = {"targets.languages": "[kat_Geor, yor_Latn]", "evaluation.languages": "all"}
+    one = {"resources.cpus_per_trial": 1, "targets.max_train_examples": "[3, null]"}
+    values = {**few, **here, **languages, **one}
+    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    text = run_here("transfer", "table2-e5", *settings, "--seeds", "1", "--storage", str(tmp_path))
+    assert "28/28" in text and "dual_70 on eng_Latn, then kat_Geor, yor_Latn (3 examples)" in text
+    report = run_here("report", "table2-e5", "--storage", str(tmp_path))
+    assert "Supervised on each target, beside zero-shot: test accuracy in %" in report and "mean of 2" in report
+    for form in ("html", "latex", "csv", "markdown"):
+        run_here("report", "table2-e5", "--format", form, "--storage", str(tmp_path))
+    table = pl.read_csv(tmp_path / "table2-e5" / "report" / "transfer.csv")
+    assert len(table) == 4 * 3 * 2 and table["num_seeds"].to_list() == [1] * len(table)
+    assert "Supervised transfer: test accuracy" in (tmp_path / "table2-e5" / "report" / "transfer.tex").read_text()
+    assert "no clear difference" in run_here("compare", "xpe", "spt", "--storage", str(tmp_path))

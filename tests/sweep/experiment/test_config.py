@@ -18,7 +18,9 @@ def write_experiment(folder: Path, **values: Any) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "sib200-e5", "sib200-dual", "table1", "table1-e5", "nli-e5"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "sib200-e5", "sib200-dual", "table1", "table1-e5", "table2", "table2-e5", "nli-e5"]
+)
 def test_every_shipped_experiment_is_valid(name: str) -> None:
     assert load_experiment(name)[0] == name
 

@@ -1,0 +1,98 @@
+"""A report's tables of supervised transfer: each target before and after, and the learning curve over its examples."""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from sweep.analysis.report_data import ReportData
+from sweep.analysis.rows import rows_of
+from sweep.analysis.transfers import TransferRow
+from sweep.records.states import State
+from sweep.report.answer_sheets import NO_INTERVAL
+from sweep.report.sheet import Sheet, interval, percent, points, sections
+from sweep.report.wording import capitalise
+
+
+def transfer_sheets(data: ReportData) -> list[Sheet]:
+    """Return each target's scores, and the learning curves where there are several numbers of examples."""
+    if data.transfers.is_empty():
+        return []
+    has_scratch = bool(data.transfers["scratch"].count())
+    rows: list[tuple[str, ...]] = []
+    for source_set, of_source in sections(data.transfers, "source_set"):
+        for arm, of_arm in sections(of_source, "arm"):
+            rows.append((f"{arm}, trained on {source_set}",))
+            rows += [_cells(row, has_scratch) for row in rows_of(TransferRow, of_arm)]
+    columns = ("further on", "examples", "zero-shot", "supervised\n[95 %]", "difference\n[95 %]")
+    scratch = ("from scratch\n[95 %]", "gain over it\n[95 %]") if has_scratch else ()
+    title = f"Supervised on each target, beside zero-shot: test {data.metric} in %"
+    sheet = Sheet(
+        "transfer", title, (*columns, *scratch), tuple(rows), data.transfers, _notes(data, has_scratch), left=2
+    )
+    return [sheet, *_curve_sheets(data)]
+
+
+def name_target(row: TransferRow) -> str:
+    """Return what a row is of."""
+    return f"mean of {row.num_languages}" if row.language is None else row.language
+
+
+def name_examples(row: TransferRow) -> str:
+    """Return how many examples of a target are trained on."""
+    return "all" if row.max_train_examples is None else f"{row.max_train_examples:,}"
+
+
+def _cells(row: TransferRow, has_scratch: bool) -> tuple[str, ...]:
+    counts = [f"{row.num_seeds} seed{'' if row.num_seeds == 1 else 's'}"]
+    for state, count in ((State.FAILED, row.num_failed), (State.UNFINISHED, row.num_unfinished)):
+        counts += [f"{count} {state}"] if count else []
+    own = f"{interval(row.score, row.low, row.high)}\n{', '.join(counts)}"
+    change = interval(row.difference, row.difference_low, row.difference_high, points)
+    cells = (name_target(row), name_examples(row), percent(row.zero_shot), own, change)
+    if not has_scratch:
+        return cells
+    scratch = interval(row.scratch, row.scratch_low, row.scratch_high)
+    return (*cells, scratch, interval(row.gain, row.gain_low, row.gain_high, points))
+
+
+def _curve_sheets(data: ReportData) -> list[Sheet]:
+    """Return scores by the number of examples across, the mean over targets where there are several."""
+    table = curve_rows(data.transfers)
+    counts = list(dict.fromkeys(name_examples(row) for row in rows_of(TransferRow, table)))
+    if len(counts) < 2:
+        return []
+    rows: list[tuple[str, ...]] = []
+    for source_set, of_source in sections(table, "source_set"):
+        rows.append((f"trained on {source_set}",))
+        for arm, of_arm in sections(of_source, "arm"):
+            by_count = {name_examples(row): row for row in rows_of(TransferRow, of_arm)}
+            first = next(iter(by_count.values()))
+            rows.append(
+                (f"{arm}, further", percent(first.zero_shot), *_across(by_count.get(count) for count in counts))
+            )
+            if any(row.scratch is not None for row in by_count.values()):
+                alone = (percent(row.scratch if row else None) for row in map(by_count.get, counts))
+                rows.append((f"{arm}, from scratch", "–", *alone))
+    title = f"{capitalise(data.metric)} in % by the number of a target's examples, mean over targets"
+    columns = ("arm", "0: zero-shot", *counts)
+    note = "More examples of a seed hold its fewer ones, so columns are paired. Intervals are in the table above."
+    return [Sheet("transfer-curves", title, columns, tuple(rows), table, (note,))]
+
+
+def curve_rows(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that a learning curve is drawn of: means over targets, or the only target's."""
+    has_mean = bool(table["language"].null_count())
+    return table.filter(pl.col("language").is_null()) if has_mean else table
+
+
+def _across(rows: Iterable[TransferRow | None]) -> Iterable[str]:
+    return (percent(row.score if row else None) for row in rows)
+
+
+def _notes(data: ReportData, has_scratch: bool) -> tuple[str, ...]:
+    notes = ["A target's examples are trained on and chosen by here; zero-shot is the same seeds before that."]
+    if has_scratch:
+        notes.append("From scratch: on the target alone, from new weights. Both differences are paired by seed.")
+    if data.transfers.filter(pl.col("score").is_not_null() & pl.col("low").is_null()).height:
+        notes.append(NO_INTERVAL)
+    return tuple(notes)
