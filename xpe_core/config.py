@@ -230,10 +230,10 @@ def _find_misplaced(values: Mapping[str, object], parts: Mapping[str, type[Part]
         elif name not in FIELDS:
             problems.append(_problem("unknown_key", nearest(name, FIELDS), name, value))
         elif name not in own:
-            part, choice = _find_part(name)
+            part, owners = _find_part(name)
             this = values.get(part, DEFAULTS[part])
             problems.append(
-                _problem("other_part", f"belongs to {part}: {choice}, and this is {part}: {this}", name, value)
+                _problem("other_part", f"belongs to {part}: {owners}, and this is {part}: {this}", name, value)
             )
     return problems
 
@@ -244,13 +244,12 @@ def _is_unknown(name: str, value: object) -> bool:
 
 
 def _find_part(name: str) -> tuple[str, str]:
-    """Return the part and the choice of it that a field belongs to."""
-    return next(
-        (part, choice)
+    """Return the part that a field belongs to, and the choices of it that have the field, in a person's words."""
+    owners = {
+        part: [choice for choice, model in choices.items() if name in model.model_fields]
         for part, choices in CHOICES.items()
-        for choice, model in choices.items()
-        if name in model.model_fields
-    )
+    }
+    return next((part, " or ".join(found)) for part, found in owners.items() if found)
 
 
 def _flatten(error: ValidationError) -> list[InitErrorDetails]:

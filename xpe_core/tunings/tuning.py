@@ -43,7 +43,7 @@ class Tuning(Protocol):
     """How a part of a run is built, called and trained; stateless, one object a tuning."""
 
     Config: ClassVar[type[TuningConfig]]
-    """Field names are unique over all parts."""
+    """A field name means one thing over all parts."""
     methods: ClassVar[Mapping[str, str]]
     """What `TuningConfig.method` may be, in the order of tables, with what a person reads."""
     sharing: ClassVar[Literal["pack", "alone"]]

@@ -407,5 +407,5 @@ def test_an_mlp_cannot_start_from_a_text() -> None:
 def test_the_number_of_virtual_tokens_is_one_field_of_prompts_and_prefixes() -> None:
     both = [RunConfig(tuning=tuning, num_virtual_tokens=7) for tuning in ("prompt", "prefix")]
     assert [config.values["num_virtual_tokens"] for config in both] == [7, 7]
-    with pytest.raises(ValueError, match="belongs to tuning: prompt, and this is tuning: lora"):
+    with pytest.raises(ValueError, match="belongs to tuning: prompt or prefix, and this is tuning: lora"):
         RunConfig(tuning="lora", num_virtual_tokens=7)
