@@ -7,10 +7,13 @@ import polars as pl
 
 from sweep.analysis.metrics import choose_metric, of_metric
 from sweep.experiment.config import SweepConfig
+from sweep.experiment.study import Study
+from sweep.records.ledger import read_ledger
 from sweep.records.parquet import read_rows
 from sweep.records.ranking import Candidate, asked_config_ids, rank_candidates
 from sweep.records.stages import Stage
 from sweep.records.states import State
+from sweep.records.winners import find_winner
 from sweep.storage import Folder, Location
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
@@ -93,6 +96,17 @@ def best_experiment(location: Location, sweep: SweepConfig) -> dict[str, object]
         return None
     row = runs.filter(pl.col("config_id") == best.config_id).row(0, named=True)
     return single_experiment(RunConfig.from_row(row), sweep, sweep.seeds)
+
+
+def winning_experiments(location: Location, study: Study) -> dict[str, dict[str, object]]:
+    """Return the winner of each method whose search has one as an experiment of its own, on the fresh seeds."""
+    records = read_ledger(location).values()
+    winners = {method: find_winner(study, records, method) for method in study.methods}
+    return {
+        method: single_experiment(config, study, study.replication_seeds)
+        for method, config in winners.items()
+        if config is not None
+    }
 
 
 def single_experiment(config: RunConfig, sweep: SweepConfig, seeds: Sequence[int]) -> dict[str, object]:

@@ -16,7 +16,7 @@ from sweep.driver.evaluation_trial import EvaluationTrainable
 from sweep.driver.messages import TrialReport
 from sweep.driver.stopping import Stopped
 from sweep.driver.trial import PackTrainable
-from sweep.driver.tuner import best_name, run_experiment
+from sweep.driver.tuner import best_name, run_experiment, winner_name
 from sweep.logs.live import LiveLogs
 from sweep.planning.checks import check_start
 from sweep.planning.estimate import measure_rate
@@ -68,6 +68,9 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
             f"Run the best again:   python sweep/run.py search {quote(str(folder / best))}{there}", soft_wrap=True
         )
         console.print(f"Is it really better?  python sweep/run.py replicate {name}{there}", soft_wrap=True)
+    if plan.sweep.kind == "study":
+        for winner in [name for method in plan.sweep.methods if folder.read(name := winner_name(plan.name, method))]:
+            console.print(f"Run it again:         python sweep/run.py search {folder / winner}{there}", soft_wrap=True)
     console.print(f"Tables and charts:    python sweep/run.py report {name} --format html{there}", soft_wrap=True)
     if plan.sweep.kind != "evaluate" and plan.sweep.keep != "none":
         console.print(f"Use what it learnt:   python sweep/run.py export {name} --to FOLDER{there}", soft_wrap=True)

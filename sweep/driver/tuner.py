@@ -13,6 +13,7 @@ import ray
 from ray import tune
 
 from sweep.analysis import best_experiment
+from sweep.analysis.configurations import winning_experiments
 from sweep.cluster.capacity import Capacity, Share
 from sweep.cluster.start import start_ray
 from sweep.cluster.versions import package_versions
@@ -29,6 +30,7 @@ from sweep.records.adapters import drop_adapters
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import Usage, read_ledger, read_usage
 from sweep.storage import Folder, Location
+from sweep.storage.names import make_name
 from sweep.wording import format_duration
 
 NO_LIMITS = Usage(math.inf, math.inf)
@@ -37,6 +39,11 @@ NO_LIMITS = Usage(math.inf, math.inf)
 def best_name(name: str) -> str:
     """Return the file name, and so the experiment name, of an experiment's best configuration."""
     return f"{name}-best.yaml"
+
+
+def winner_name(name: str, method: str) -> str:
+    """Return the file name of the winner of a study's method."""
+    return f"{name}-{make_name(method)}.yaml"
 
 
 def run_experiment(
@@ -69,6 +76,10 @@ def run_experiment(
         if best is not None:
             comment = f"# The best configuration of {plan.name}, by validation accuracy.\n"
             folder.write_yaml(best_name(plan.name), best, comment)
+        winners = winning_experiments(folder.folder, plan.sweep) if plan.sweep.kind == "study" else {}
+        for method, winner in winners.items():
+            comment = f"# The winner of {method} in {plan.name}, by validation accuracy.\n"
+            folder.write_yaml(winner_name(plan.name, method), winner, comment)
     finally:
         folder.close()
     return folder.folder

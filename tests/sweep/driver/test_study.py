@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.analysis.report_data import read_report_data
@@ -13,6 +14,7 @@ from sweep.driver.messages import TrialReport
 from sweep.driver.stopping import Stopped
 from sweep.driver.tuner import run_experiment
 from sweep.experiment.config import make_sweep
+from sweep.experiment.search import Search
 from sweep.experiment.study import Study
 from sweep.planning.plan import prepare
 from sweep.records.adapters import kept_run_ids
@@ -58,6 +60,16 @@ def test_a_study_is_reported_by_its_winners(whole: Folder) -> None:
     assert data.study is not None and {"head", "low", "soft"} <= set(data.results.arms)
     assert data.study.methods["num_trials"].to_list() == [2, 2, 2]
     assert all(hours > 0 for hours in data.study.methods["device_hours"])
+
+
+def test_each_winner_is_a_file_that_runs_it_again(study: Study, whole: Folder) -> None:
+    records = read_ledger(whole).values()
+    for method in study.methods:
+        content = whole.read(f"mine-{method}.yaml")
+        assert content is not None
+        again = make_sweep(**yaml.safe_load(content))
+        assert isinstance(again, Search) and again.seeds == study.replication_seeds
+        assert again.config() == find_winners(study, list(records), [method])[method].with_seed(1)
 
 
 def test_a_study_that_is_stopped_in_both_stages_ends_with_the_same_numbers(
