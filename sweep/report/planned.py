@@ -202,8 +202,10 @@ def _say_early_stopping(sweep: Search | Study) -> str:
 
 
 def _count(data: TokenisedData) -> str:
-    """Return how many languages, texts and classes a data set has."""
+    """Return how many languages, texts and classes a data set has, or how many questions and windows."""
     languages = count_nouns(len(data.languages), "language")
+    if data.windows is not None:
+        return f"{languages}, {data.windows.num_examples:,} questions in {len(data.labels):,} windows"
     return f"{languages}, {len(data.labels):,} texts, {len(data.label_names)} classes"
 
 

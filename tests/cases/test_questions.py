@@ -63,6 +63,12 @@ def test_every_run_has_both_metrics_of_every_language(trained: Path) -> None:
     assert (wide["f1"] >= wide["exact_match"]).all() and wide["f1"].sum() > 0
 
 
+def test_the_plan_counts_questions_and_windows(place: Path, run_here: Run, local_ray: None) -> None:
+    said = run_here("grid", str(place / "questions.yaml"), "--storage", str(place / "planned"), "--dry-run")
+    assert "3 languages, 216 questions in 432 windows" in " ".join(said.split())
+    assert "extractive question answering" in said
+
+
 def test_tables_are_of_the_first_metric(trained: Path, run_here: Run) -> None:
     said = run_here("report", "questions", "--storage", str(trained.parent))
     assert "F1" in said

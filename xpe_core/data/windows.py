@@ -41,6 +41,11 @@ class Windows:
     texts: str
     """The passages, and the answers of every example: JSON."""
 
+    @property
+    def num_examples(self) -> int:
+        """E."""
+        return int(self.owners[-1]) + 1 if len(self.owners) else 0
+
     @cached_property
     def _read(self) -> tuple[list[str], list[int], list[list[str]]]:
         values = json.loads(self.texts)
