@@ -26,6 +26,7 @@ class _Context(FunctionCtx):
     places: LayerPlaces
     num_heads: int
     shape: torch.Size
+    is_padded: bool
 
 
 class DroppedLayer(torch.autograd.Function):
@@ -44,11 +45,13 @@ class DroppedLayer(torch.autograd.Function):
         """Return the output [S, Q, H] at the first `num_queried` positions of `hidden` [S, L, H]; mask is [S, L]."""
         size = hidden.shape[-1]
         queried = hidden[:, :num_queried].flatten(0, 1)  # [SQ, H]
-        query, key, value = (
-            split_heads(part, num_heads).flatten(0, 1) for part in _project(hidden, layer, num_queried)
-        )
-        weights, sums = _weigh(query, key, mask, num_heads)
-        weighed = torch.bmm(weights * _draw_for(weights, places, num_heads), value)
+        projected = _project(hidden, layer, num_queried)
+        query, key, value = (split_heads(part, num_heads).flatten(0, 1) for part in projected)
+        seen = _see(key, mask)
+        if mask is not None:  # on the small tensors, so that it takes no pass over the weights
+            key, value = key * seen, value * seen
+        weights, sums = _weigh(query, key, seen)
+        weighed = torch.bmm(_draw_for(weights, places, num_heads).mul_(weights), value)
         attended = join_heads([weighed.div_(sums * (1 - places.attention.rate))], num_heads)  # [SQ, H]
         added = torch.addmm(layer.attention_out_bias, attended, layer.attention_out.T)
         mixed = _drop_and_add(added, queried, places.attention_output, hidden.shape[0])
@@ -57,15 +60,16 @@ class DroppedLayer(torch.autograd.Function):
         added = torch.addmm(layer.narrow_bias, functional.gelu(wide), layer.narrow.T)
         out = _drop_and_add(added, normed, places.output, hidden.shape[0])
         result, *out_moments = torch.native_layer_norm(out, [size], *layer.out_norm)
-        of_attention = query, key, value, weights, attended, sums
+        of_attention = query, key, value, seen, weights, attended, sums
         ctx.save_for_backward(*of_attention, mixed, *mixed_moments, wide, out, *out_moments)
         ctx.layer, ctx.places, ctx.num_heads, ctx.shape = layer, places, num_heads, hidden.shape
+        ctx.is_padded = mask is not None
         return result.unflatten(0, (hidden.shape[0], -1))
 
     @staticmethod
     def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient at `hidden`."""
-        query, key, value, weights, attended, sums, *rest = ctx.saved_tensors
+        query, key, value, seen, weights, attended, sums, *rest = ctx.saved_tensors
         mixed, mixed_mean, mixed_scale, wide, out, out_mean, out_scale = rest
         layer, places, num_heads, size = ctx.layer, ctx.places, ctx.num_heads, ctx.shape[-1]
         of_out = differentiate_norm(gradient.flatten(0, 1), out, out_mean, out_scale, layer.out_norm)
@@ -79,6 +83,8 @@ class DroppedLayer(torch.autograd.Function):
         of_query, *of_key_value = _differentiate_attention(
             of_attended, query, key, value, weights, attended, sums, kept, 1 - places.attention.rate
         )
+        if ctx.is_padded:
+            of_key_value = [part.mul_(seen) for part in of_key_value]
         if query.shape[1] == ctx.shape[1]:
             of_projected = join_heads([of_query, *of_key_value], num_heads)
             return of_mixed.addmm_(of_projected, layer.projection).view(ctx.shape), *[None] * 5
@@ -100,23 +106,25 @@ def _project(hidden: Tensor, layer: Layer, num_queried: int) -> tuple[Tensor, Te
     return query, key, value
 
 
-def _weigh(query: Tensor, key: Tensor, mask: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
-    """Return exponentials of the scores [SA, Q, L], 0 at padding (`mask` [S, L]), and their sums [SA, Q, 1].
+def _see(key: Tensor, mask: Tensor | None) -> Tensor:
+    """Return 1 for keys [SA, L, D], and 0 for those of padding (`mask` [S, L]): [SA, L, 1]."""
+    if mask is None:
+        return key.new_ones(*key.shape[:2], 1)
+    return mask.to(key.dtype).repeat_interleave(len(key) // len(mask), 0)[..., None]
+
+
+def _weigh(query: Tensor, key: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return exponentials of the scores [SA, Q, L], and the sums [SA, Q, 1] of those that are `seen` [SA, L, 1].
 
     The greatest score is subtracted only where the sums would come near the ends of float32's range.
     """
-    seen = None if mask is None else mask.to(query.dtype).repeat_interleave(num_heads, 0)[:, None]  # [SA, 1, L]
     weights = torch.bmm(query, key.mT).exp_()
-    if seen is not None:
-        weights *= seen
-    sums = weights.sum(-1, keepdim=True)
+    sums = torch.bmm(weights, seen)
     least, greatest = sums.aminmax()
     if not (least > 1 / LARGE and greatest < LARGE):
-        scores = torch.bmm(query, key.mT)
-        if seen is not None:
-            scores.masked_fill_(seen == 0, -math.inf)
+        scores = torch.bmm(query, key.mT).masked_fill_(seen.mT == 0, -math.inf)
         weights = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
-        sums = weights.sum(-1, keepdim=True)
+        sums = torch.bmm(weights, seen)
     return weights, sums
 
 
@@ -143,7 +151,8 @@ def _differentiate_attention(
 
     of_sums = by_head((gradient * attended).unflatten(-1, (num_heads, -1)).sum(-1)).div_(sums).neg_()
     of_weighed = by_head(gradient).div_(sums * share)
-    of_scores = torch.bmm(of_weighed, value.mT).mul_(kept).add_(of_sums).mul_(weights)
+    of_scores = torch.bmm(of_weighed, value.mT)
+    of_scores = torch.addcmul(of_sums, of_scores, kept, out=of_scores).mul_(weights)
     of_value = torch.bmm(kept.mul_(weights).mT, of_weighed)
     return torch.bmm(of_scores, key), torch.bmm(of_scores.mT, query), of_value
 
