@@ -77,7 +77,7 @@ class RunConfig(Part):
     @property
     def method(self) -> str:
         """The name in tables: `spt`, `xpe`, `dual`, `lora`, ..."""
-        return self.tuning.method
+        return READOUTS[self.readout.readout].method or self.tuning.method
 
     @property
     def values(self) -> dict[str, FieldValue]:

@@ -65,6 +65,7 @@ class Pack:
         self.tuning, self.readout = find_parts(configs[0])
         if not self.owns_weights:
             backbone.prepare(configs[0].precision)  # not within a pass, whose memory and time are measured
+        self.num_classes = num_classes
         self.num_tokens = self.tuning.num_tokens(configs[0])
         """P: positions that stand before every text."""
         self.device = next(backbone.parameters()).device
@@ -242,6 +243,8 @@ def build_run(config: RunConfig, shape: Shape, num_classes: int) -> nn.ModuleDic
 
 def count_trained_parameters(config: RunConfig, shape: Shape, num_classes: int) -> int:
     """Return how many numbers a run trains, without making them."""
+    if not find_parts(config)[1].trains:
+        return 0
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_run(config, shape, num_classes).parameters())
 
@@ -266,7 +269,12 @@ def trains_on_states(config: RunConfig) -> bool:
 def check_config(config: RunConfig, shape: Shape) -> None:
     """Raise InputError where a run cannot be built on a backbone of this shape."""
     check_answers(config)
-    tuning, _ = find_parts(config)
+    tuning, readout = find_parts(config)
+    if not readout.trains and tuning.inserts:
+        raise InputError(
+            f"readout={config.readout.readout}: takes no step, so nothing can be trained with it; "
+            f"tuning must be none, not {config.tuning.tuning}"
+        )
     tuning.check(config, shape)
     if config.training.backbone_dropout and not shape.drops:
         raise InputError(

@@ -12,6 +12,7 @@ from sweep.records.states import State
 from xpe_core.adapters import Adapter, build_classifier
 from xpe_core.adapters.safetensors_file import from_bytes
 from xpe_core.json_types import Json
+from xpe_core.pack import count_trained_parameters
 from xpe_core.training.evaluation import evaluate
 
 
@@ -70,7 +71,7 @@ def _describe_run(run_id: str, adapter: Adapter, num_runs: int, memory_bytes: in
         adapter=str(facts["adapter"]),
         adapter_fingerprint=str(facts["adapter_fingerprint"]),
         num_runs_in_pack=num_runs,
-        num_trained_parameters=sum(value.numel() for value in adapter.parameters.values()),
+        num_trained_parameters=count_trained_parameters(adapter.config, adapter.shape, len(adapter.label_names)),
         peak_memory_bytes=memory_bytes,
     )
 

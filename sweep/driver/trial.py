@@ -33,7 +33,7 @@ from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
 from xpe_core.json_types import JsonObject
 from xpe_core.locations import use_locations
-from xpe_core.pack import Pack
+from xpe_core.pack import Pack, count_trained_parameters
 from xpe_core.training.evaluation import evaluate
 from xpe_core.training.further import Further
 from xpe_core.training.meter import measure_peak
@@ -232,7 +232,7 @@ def _describe_run(report: Report, place: int, model: Pack) -> RunResult:
         padding_share=report.work.padding_share,
         peak_share=report.work.peak_share(measure_peak(model.backbone, model.configs[0].precision)),
         num_runs_in_pack=len(report.runs),
-        num_trained_parameters=sum(value.numel() for value in model.run_parameters(place).values()),
+        num_trained_parameters=count_trained_parameters(model.configs[place], model.backbone.shape, model.num_classes),
         peak_memory_bytes=measure_memory_bytes(model.device),
     )
 

@@ -97,6 +97,8 @@ def _cost(
     validated = tuple(dict.fromkeys([*sources, *(plan.selection_languages if target is None else ())]))
     _, _, validation = forward(validated, "validation", config.training.max_validation_examples)
     test = forward(tested, "test", plan.sweep.evaluation.max_examples)[2] if workload.is_tested else 0.0
+    if not find_parts(config)[1].trains:
+        return 0.0, 0.0, validation + test
     if trains_on_states(config):  # every text goes through the backbone once, whatever is trained on it
         return config.training.max_steps, seen * mean_tokens, once + validation + test
     operations = (

@@ -32,6 +32,7 @@ from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue
 from xpe_core.lists import join_list
 from xpe_core.pack import check_config
+from xpe_core.readouts import READOUTS
 
 UNNAMED = re.compile(r"LABEL_\d+")
 IN_DATA_SETS_ORDER = "dataset"
@@ -190,8 +191,10 @@ def order_classes(adapter: Adapter, data: LabelledData) -> Adapter:
         )
     names = (*wanted, *(label for label in own if label not in wanted))
     places = torch.tensor([own.index(label) for label in names])
-    head = {name: adapter.parameters[name][places] for name in ("head.out.weight", "head.out.bias")}
-    return replace(adapter, label_names=names, parameters={**adapter.parameters, **head})
+    part = adapter.config.readout.readout
+    tensors = [f"{part}.{name}" for name in READOUTS[part].class_tensors]
+    ordered = {name: adapter.parameters[name][places] for name in tensors}
+    return replace(adapter, label_names=names, parameters={**adapter.parameters, **ordered})
 
 
 def _expand(source: str) -> list[str]:

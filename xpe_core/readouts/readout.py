@@ -3,18 +3,23 @@
 R runs, B examples, H the backbone's hidden size, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues, Part
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
     from xpe_core.data.asked import Asked
+    from xpe_core.data.tokens import TokenisedData
+
+    ReadStates = Callable[[Sequence[str]], Tensor]
+    """Returns the states [N, H] that a readout reads of N texts."""
 
 States: TypeAlias = Literal["first", "mean", "text"]
 """Which of the last hidden states are read: the first, the mean over prompt and text, or each of the text's."""
@@ -37,6 +42,17 @@ class Readout(Protocol):
     hidden_weight: ClassVar[str]
     """The matrix of its module whose columns are as many as a state has numbers."""
 
+    class_tensors: ClassVar[tuple[str, ...]]
+    """The tensors of its module whose first dimension is the classes."""
+    trains: ClassVar[bool]
+    """False: no step is taken, and what its module holds is what `fit` returns; the tuning must train nothing, too."""
+    method: ClassVar[str | None]
+    """The name in tables of what trains nothing; None: the tuning says it."""
+    title: ClassVar[str]
+    """What a person reads."""
+    sentence: ClassVar[str]
+    """How it works, in one sentence."""
+
     def read_as(self, reads: States) -> FieldValues:
         """Return the fields of a readout that reads these states."""
 
@@ -48,6 +64,11 @@ class Readout(Protocol):
 
         The states are [B, H], or [B, T, H] where it reads those of all of the text's T tokens.
         """
+
+    def fit(
+        self, config: "RunConfig", data: "TokenisedData", rows: "np.ndarray", read: "ReadStates"
+    ) -> "Mapping[str, Tensor]":
+        """Return what the data, in training `rows`, and the backbone decide of one run's module; few have any."""
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return the probability of a zero in the masks."""

@@ -96,11 +96,15 @@ class RunProgress:
     validation_scores: tuple[LanguageScore, ...] = ()
     evaluations_since_best: int = 0
 
-    def decide(self) -> None:
-        """End where all steps are done, or where no evaluation has been better for long enough."""
+    def decide(self, has_steps: bool = True) -> None:
+        """End where all steps are done or there are none, or where no evaluation has been better for long enough."""
         training = self.config.training
         may_stop = self.num_steps >= training.early_stopping_after * training.max_steps
-        if self.num_steps == training.max_steps or (may_stop and self.evaluations_since_best >= training.patience):
+        if (
+            not has_steps
+            or self.num_steps == training.max_steps
+            or (may_stop and self.evaluations_since_best >= training.patience)
+        ):
             self.state = "complete"
 
     def report(self) -> RunReport:

@@ -29,6 +29,7 @@ from xpe_core.pack import Pack, Parameters, find_places, take_runs
 from xpe_core.seeds import stream_seed
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
+from xpe_core.training.fitted import fit_readouts
 from xpe_core.training.further import Further, place_parameters
 from xpe_core.training.meter import Work
 from xpe_core.training.optimizers import StackedOptimizer
@@ -87,7 +88,10 @@ class Training:
         self._optimizer = optimizer(model.parameters, model.configs)
         self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
         self._outputs = Outputs(model, data)
-        self._outputs.prepare(np.concatenate([run.rows for run in self._runs]), in_training=True)
+        if model.readout.trains:
+            self._outputs.prepare(np.concatenate([run.rows for run in self._runs]), in_training=True)
+        else:
+            fit_readouts(model, data, self._runs)
         self._passes = Passes(model.device, model.num_tokens, model.owns_weights)
 
     @property
@@ -106,9 +110,12 @@ class Training:
         return not any(run.state == "training" for run in self._runs)
 
     def advance(self, seconds: float = math.inf) -> Report | None:
-        """Train until the next evaluation and return its report, or None once so many seconds have gone by before."""
+        """Train until the next evaluation and return its report, or None once so many seconds have gone by before.
+
+        What takes no step is evaluated once.
+        """
         started = time.perf_counter()
-        while True:
+        while self.model.readout.trains:
             active = [run for run in self._runs if run.state == "training"]
             self._step(active)
             step = self._progress.step
@@ -117,12 +124,13 @@ class Training:
             if time.perf_counter() - started >= seconds:
                 self._work.seconds += time.perf_counter() - started
                 return None
+        active = [run for run in self._runs if run.state == "training"]
         _catch_up(active, self._progress)  # waits for the device
         self._work.seconds += time.perf_counter() - started
         if sound := [run for run in active if run.state == "training"]:
             _score(self._outputs, self.model, self.data, sound, self._selection_languages)
         for run in sound:
-            run.decide()
+            run.decide(has_steps=self.model.readout.trains)
         return self.report()
 
     def report(self) -> Report:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from xpe_core.readouts import READOUTS
 from xpe_core.tunings.full.tuning import FullTuning
 from xpe_core.tunings.ia3.tuning import Ia3Tuning
 from xpe_core.tunings.lora.tuning import LoraTuning
@@ -22,7 +23,9 @@ TUNINGS: dict[str, Tuning] = {
     "full": FullTuning(),
     "none": NoTuning(),
 }
-METHOD_NAMES = {method: name for tuning in TUNINGS.values() for method, name in tuning.methods.items()}
+METHOD_NAMES = {method: name for tuning in TUNINGS.values() for method, name in tuning.methods.items()} | {
+    readout.method: readout.title for readout in READOUTS.values() if readout.method is not None
+}
 """All methods in the order of tables, with what a person reads."""
 BASELINES = tuple(method for tuning in TUNINGS.values() for method in tuning.baselines)
 """Methods that others are compared with, that of tables first."""
@@ -30,7 +33,10 @@ BASELINES = tuple(method for tuning in TUNINGS.values() for method in tuning.bas
 
 def describe(config: "RunConfig") -> Words:
     """Return what tables, cards and READMEs say of a run."""
-    return TUNINGS[config.tuning.tuning].describe(config)
+    readout = READOUTS[config.readout.readout]
+    if readout.trains:
+        return TUNINGS[config.tuning.tuning].describe(config)
+    return Words(readout.title, "", readout.sentence, (), why_unpublished=f"readout is {config.readout.readout}")
 
 
 def is_alone(config: "RunConfig") -> bool:

@@ -1,19 +1,23 @@
 """The classification head as a readout: cross-entropy in training, the most probable class as the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues
+from xpe_core.readouts.classes import lose
 from xpe_core.readouts.head.config import HeadConfig
 from xpe_core.readouts.readout import ReadoutConfig, States
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
     from xpe_core.data.asked import Asked
+    from xpe_core.data.tokens import TokenisedData
+    from xpe_core.readouts.readout import ReadStates
 
 
 class HeadReadout:
@@ -22,6 +26,11 @@ class HeadReadout:
     Config: ClassVar[type[ReadoutConfig]] = HeadConfig
     gives: ClassVar[AnswerKind] = "class"
     hidden_weight: ClassVar[str] = "dense.weight"
+    class_tensors: ClassVar[tuple[str, ...]] = ("out.weight", "out.bias")
+    trains: ClassVar[bool] = True
+    method: ClassVar[str | None] = None
+    title: ClassVar[str] = "classification head"
+    sentence: ClassVar[str] = "A classification head over one state."
 
     def read_as(self, reads: States) -> FieldValues:
         """Return the `pooling`."""
@@ -36,6 +45,12 @@ class HeadReadout:
         from xpe_core.readouts.head.head import ClassificationHead
 
         return ClassificationHead(shape.hidden_size, num_classes)
+
+    def fit(
+        self, config: "RunConfig", data: "TokenisedData", rows: "np.ndarray", read: "ReadStates"
+    ) -> "Mapping[str, Tensor]":
+        """Return nothing: everything is trained."""
+        return {}
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return the config's `head_dropout`."""
@@ -52,11 +67,7 @@ class HeadReadout:
 
     def losses(self, outputs: "Tensor", asked: "Asked") -> "Tensor":
         """Return the cross-entropy of every example [R, B], of outputs [R, B, C]."""
-        from torch.nn import functional
-
-        labels = asked.targets.expand(outputs.shape[:2])  # [R, B]
-        losses = functional.cross_entropy(outputs.flatten(0, 1), labels.flatten(), reduction="none")
-        return losses.unflatten(0, labels.shape)
+        return lose(outputs, asked)
 
     def predictions(self, outputs: "Tensor", asked: "Asked", config: "RunConfig") -> "Tensor":
         """Return the classes of the largest logits [R, B]."""

@@ -3,7 +3,7 @@
 R runs, B windows of each, T text tokens, H hidden size. Virtual tokens are no text: the first token is the text's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from xpe_core.answers import AnswerKind
@@ -12,11 +12,14 @@ from xpe_core.readouts.readout import ReadoutConfig, States
 from xpe_core.readouts.span.config import SpanConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor, nn
 
     from xpe_core.backbones.shape import Shape
     from xpe_core.config import RunConfig
     from xpe_core.data.asked import Asked
+    from xpe_core.data.tokens import TokenisedData
+    from xpe_core.readouts.readout import ReadStates
 
 
 class SpanReadout:
@@ -25,6 +28,11 @@ class SpanReadout:
     Config: ClassVar[type[ReadoutConfig]] = SpanConfig
     gives: ClassVar[AnswerKind] = "span"
     hidden_weight: ClassVar[str] = "out.weight"
+    class_tensors: ClassVar[tuple[str, ...]] = ()
+    trains: ClassVar[bool] = True
+    method: ClassVar[str | None] = None
+    title: ClassVar[str] = "spans"
+    sentence: ClassVar[str] = "A start and an end logit a token."
 
     def read_as(self, reads: States) -> FieldValues:
         """Return no fields: what is read is always the same."""
@@ -39,6 +47,12 @@ class SpanReadout:
         from xpe_core.readouts.span.head import SpanHead
 
         return SpanHead(shape.hidden_size)
+
+    def fit(
+        self, config: "RunConfig", data: "TokenisedData", rows: "np.ndarray", read: "ReadStates"
+    ) -> "Mapping[str, Tensor]":
+        """Return nothing: everything is trained."""
+        return {}
 
     def dropout_rate(self, config: "RunConfig") -> float:
         """Return 0: there is none before the layer."""
