@@ -15,7 +15,7 @@ from xpe_core.errors import InputError
 from xpe_core.pack import Pack, Parameters
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
-from xpe_core.training.further import Further
+from xpe_core.training.further import Further, place_parameters
 from xpe_core.training.training import Training, train
 
 TARGETS = ("kat_Geor", "yor_Latn")
@@ -143,3 +143,54 @@ def test_targets_of_different_sizes_are_no_pack(base: dict[str, Any]) -> None:
     further = [Further("a", "kat_Geor"), Further("b", "yor_Latn")]
     with pytest.raises(InputError, match="equally many examples"):
         Training(build([config, config], data), smaller, further=further)
+
+
+TUNINGS = [
+    {"tuning": "none"},
+    {"tuning": "lora", "rank": 2, "lora_dropout": 0.1},
+    {"tuning": "ia3"},
+    {"tuning": "prefix"},
+    {"tuning": "full", "learning_rate": 1e-3},
+]
+
+
+def of_tuning(base: dict[str, Any], tuning: dict[str, Any]) -> RunConfig:
+    shared = {name: value for name, value in base.items() if not name.startswith(("encoder_", "num_virtual"))}
+    few = {"max_steps": 8, "eval_steps": 4, "learning_rate": 2e-2}
+    return RunConfig(**{**shared, **few, **tuning})
+
+
+@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning["tuning"]))
+def test_runs_of_every_tuning_go_on_from_their_parents(base: dict[str, Any], tuning: dict[str, Any]) -> None:
+    source = of_tuning(base, tuning)
+    data = load(source)
+    starts = {seed: train_source(source.with_seed(seed)) for seed in (1, 2)}
+    still = source.with_values(max_steps=1, eval_steps=1, learning_rate=1e-12, weight_decay=0.0)
+    stays, training = go_on(still, [(2, "kat_Geor", starts[2])])
+    for name, value in stays.run_parameters(0).items():
+        torch.testing.assert_close(value, starts[2][name], atol=1e-6, rtol=0)
+    parent = build([source.with_seed(2)], data)
+    place_parameters(parent, [Further("parent", "kat_Geor", starts[2])])
+    before, after = (evaluate(model, data, "test", TARGETS)[0] for model in (parent, stays))
+    assert [score.loss for score in before] == pytest.approx([score.loss for score in after], abs=1e-5)
+    fresh = evaluate(build([source.with_seed(2)], data), data, "test", TARGETS)[0]
+    assert [score.loss for score in before] != pytest.approx([score.loss for score in fresh], abs=1e-4)
+    if tuning["tuning"] == "full":
+        return  # owns its backbone: a pack holds one run
+    runs = [(seed, target, starts[seed]) for target in TARGETS for seed in (1, 2)]
+    pack, _ = go_on(source, runs)
+    for index, run in enumerate(runs):
+        alone, _ = go_on(source, [run])
+        for name, value in alone.run_parameters(0).items():
+            assert (value - pack.run_parameters(index)[name]).abs().max() <= 1e-5, name
+
+
+def test_runs_on_a_backbone_of_another_kind_go_on_alike(base: dict[str, Any], bert: str, dataset: str) -> None:
+    source = RunConfig(**{**base, "backbone": bert, "max_steps": 6, "eval_steps": 3})
+    start = train_source(source)
+    runs = [(1, target, start) for target in TARGETS]
+    pack, _ = go_on(source, runs)
+    for index, run in enumerate(runs):
+        alone, _ = go_on(source, [run])
+        for name, value in alone.run_parameters(0).items():
+            assert (value - pack.run_parameters(index)[name]).abs().max() <= 1e-5, name
