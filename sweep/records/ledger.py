@@ -54,7 +54,8 @@ class TrialRecord:
     def run_ids(self) -> list[str]:
         """The ids of its runs, in their order."""
         config = self.run_config
-        return [run.run_id(config) for run in self.runs]
+        of_seed = {seed: config.with_seed(seed) for seed in {run.seed for run in self.runs}}
+        return [run.run_id(of_seed[run.seed]) for run in self.runs]
 
     @property
     def value(self) -> float | None:

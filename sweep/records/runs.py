@@ -20,7 +20,7 @@ class RunKey:
 
     def run_id(self, config: RunConfig) -> str:
         """Return the 16 hex digits of this run of a configuration, whatever seed that has."""
-        run_id = config.with_seed(self.seed).run_id
+        run_id = (config if config.seed == self.seed else config.with_seed(self.seed)).run_id  # to build one takes long
         if self.adapted_to is None:
             return run_id
         return digest([run_id, self.adapted_to, *([self.parent_run_id] if self.parent_run_id else [])])
