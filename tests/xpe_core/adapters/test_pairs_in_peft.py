@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.making.pairs import PAIRS, make_encoder
 from tests.xpe_core.adapters.test_peft_folder import LOADER, NAMES
 from xpe_core.adapters import Adapter, build_classifier, read_adapter, write_peft
+from xpe_core.adapters.transformers_folder import write_transformers
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.classifier import TextClassifier
 from xpe_core.config import RunConfig
@@ -22,13 +24,15 @@ from xpe_core.pack import build_run
 
 MAX_LENGTH = 10
 """Shorter than the longest of the pairs."""
-CASES = [("bert", tuning, "first") for tuning in ("prompt", "lora", "none")]
-CASES += [("xlm-roberta", "prompt", "first"), ("xlm-roberta", "lora", "first")]
+CASES = [("bert", tuning, "first") for tuning in ("prompt", "prefix", "lora", "none")]
+CASES += [("xlm-roberta", tuning, "first") for tuning in ("prompt", "prefix", "lora")]
 CASES += [("bert", "prompt", "mean"), ("bert", "lora", "mean"), ("deberta-v2", "prompt", "first")]
 OWN: dict[str, dict[str, Any]] = {
     "prompt": {"num_virtual_tokens": 6, "encoder_ratio": 0.5, "encoder_hidden_size": 8},
+    "prefix": {"num_virtual_tokens": 6, "prefix_init": "normal"},
     "lora": {"rank": 2, "target_modules": "query,value"},
     "none": {},
+    "full": {},
 }
 Case = tuple[str, str, str]
 OF_PAIRS = LOADER.replace(
@@ -127,3 +131,18 @@ def test_what_is_no_pair_is_refused(exported: dict[Case, tuple[Adapter, Path]], 
     classifier = TextClassifier(adapter, load_backbone(adapter.config.backbone))
     with pytest.raises(InputError, match=r"text 2 is no pair \(premise, hypothesis\) of strings but"):
         classifier.predict([("a", "b"), text])
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm-roberta"])
+def test_transformers_gives_our_logits_of_pairs_of_a_fully_fine_tuned_run(kind: str, tmp_path: Path) -> None:
+    backbone = make_encoder(kind, tmp_path / kind, with_types=kind != "xlm-roberta")
+    adapter = make_adapter(backbone, "full", "first")
+    write_transformers(adapter, tmp_path / "whole")
+    first, second = map(list, zip(*PAIRS, strict=True))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "whole")
+    batch = tokenizer(first, second, truncation=True, max_length=MAX_LENGTH, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        logits = AutoModelForSequenceClassification.from_pretrained(tmp_path / "whole").eval()(**batch).logits
+    ours = compute_logits(adapter)
+    assert ours.std(0).min() > 0.01
+    torch.testing.assert_close(logits, ours, atol=1e-5, rtol=0)
