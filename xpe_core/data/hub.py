@@ -88,10 +88,12 @@ def find_configs(folder: Path, source: DataSource) -> Files | None:
     if not any("data_files" in config or "data_dir" in config for config in configs.values()):
         return None
     names, notes = _choose_configs(list(configs), default, source)
+    languages = _name_languages(list(configs))
     files: list[DataFile] = []
     for name in names:
         classes = _class_names(infos[name].features) if name in infos else ()
-        files += _files_of(folder, name, configs[name], len(names) > 1, classes, source)
+        own = _files_of(folder, name, configs[name], len(names) > 1, classes, source)
+        files += [replace(file, language=languages[name], sure=True) for file in own] if name in languages else own
     return replace(arrange(files, source.name), notes=notes)
 
 
@@ -118,7 +120,8 @@ def _choose_configs(names: Sequence[str], default: str | None, source: DataSourc
         return wanted, ()
     if default is not None or len(names) == 1:
         return [default or names[0]], ()
-    languages = [name for name in names if is_language(name) and name not in ALL_IN_ONE]
+    of_configs = {name: name for name in names if is_language(name)} | _name_languages(names)
+    languages = [name for name in of_configs if name not in ALL_IN_ONE]
     if not languages or [name for name in names if name not in languages and name not in ALL_IN_ONE]:
         raise InputError(
             f"dataset {source.name} has the configs {_list(names)}, and not all are languages",
@@ -126,6 +129,15 @@ def _choose_configs(names: Sequence[str], default: str | None, source: DataSourc
             settings=(Setting("dataset_config", names[0]),),
         )
     return languages, (f"its {len(languages)} configs are read as languages",)
+
+
+def _name_languages(names: Sequence[str]) -> dict[str, str]:
+    """Return the languages of configs that are all called as one word, a dot and a language, such as `xquad.en`."""
+    parts = {name: name.partition(".") for name in names}
+    if len(names) < 2 or len({word for word, _, _ in parts.values()}) > 1:
+        return {}
+    languages = {name: end for name, (_, _, end) in parts.items()}
+    return languages if all(end and is_language(end) for end in languages.values()) else {}
 
 
 def _files_of(

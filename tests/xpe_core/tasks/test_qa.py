@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.making.datasets import write_card
 from tests.making.questions import ARTICLES, LANGUAGES, PARAGRAPHS, QUESTIONS, make_articles, write_questions
 from xpe_core.config import RunConfig
 from xpe_core.data import DataSource, load_dataset
@@ -145,6 +146,26 @@ def test_the_hubs_rows_are_the_same_examples(tmp_path: Path) -> None:
         [(one.language, one.example_id, *one[:2], one.text_pair, one.answers) for one in x] for x in (of_hub, published)
     ]
     assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("config", [None, "xquad.zh", "xquad.en,xquad.zh"])
+def test_configs_that_end_in_a_language_are_languages(tmp_path: Path, config: str | None) -> None:
+    import datasets
+
+    answers = {"text": ["b"], "answer_start": [2]}
+    for language in ("ar", "en", "zh"):
+        file = tmp_path / f"xquad.{language}" / "validation-00000-of-00001.parquet"
+        file.parent.mkdir()
+        row = {"id": "1", "context": "a b", "question": language, "answers": answers}
+        datasets.Dataset.from_list([row]).to_parquet(str(file))
+    write_card(tmp_path, {f"xquad.{language}": f"xquad.{language}/valid*" for language in ("ar", "en", "zh")})
+    source = RunConfig(
+        task="qa", readout="span", dataset=str(tmp_path), dataset_config=config, columns="split=test"
+    ).source
+    examples = load_dataset(source).examples
+    expected = ["ar", "en", "zh"] if config is None else [name.partition(".")[2] for name in config.split(",")]
+    # the card lists the one file of a config under all three splits
+    assert [(one.language, one.text) for one in examples[::3]] == [(code, code) for code in expected]
 
 
 def test_drawn_splits_keep_articles_together_in_all_languages(tmp_path: Path) -> None:
