@@ -19,10 +19,11 @@ class PrefixConfig(VirtualTokens):
     """Keys and values are trained."""
     prefix_layers: Annotated[SharedInt | None, Mark.SHARED, Mark.SAID] = Field(None, ge=1)
     """Layers that have them, counted from the top; null is all."""
-    prefix_init: Annotated[Literal["normal", "zero", "text"], Mark.SAID] = "normal"
-    """What they start from: N(0, 1) as in peft, zeros, or the backbone's own keys and values of `prefix_text`.
+    prefix_init: Annotated[Literal["normal", "zero", "text"], Mark.SAID] = "text"
+    """What they start from: the backbone's own keys and values of `prefix_text`, N(0, 1) as in peft, or zeros.
 
-    With a projection, `normal` is what goes into the MLP, and `zero` its last layer, as in peft.
+    Keys and values that start from zeros stay the same for all virtual tokens of a layer. With a projection, `normal`
+    is what goes into the MLP, and `zero` its last layer, as in peft.
     """
     prefix_text: str = Field("Read the text and say what it is about.", min_length=1)
     """The text of `prefix_init: text`: as many of its tokens as there are virtual ones; a shorter one is repeated."""

@@ -44,6 +44,7 @@ Exported = dict[Case, tuple[Adapter, Path, str]]
 def make_adapter(backbone: str, **values: Any) -> Adapter:
     """Return an adapter whose numbers are large enough to show in the logits."""
     settings = {"tuning": "prefix", "num_virtual_tokens": 5, "max_length": 8, "precision": "float32", "dataset": "cldr"}
+    settings["prefix_init"] = "normal"
     config = RunConfig(**{**settings, "backbone": backbone, "source_set": "eng_Latn", "seed": 3, **values})
     draw = torch.Generator().manual_seed(7)
     tensors = build_run(config, find_shape(backbone), len(NAMES)).state_dict()

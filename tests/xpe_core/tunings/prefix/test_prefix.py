@@ -77,8 +77,9 @@ def save(kind: str, folder: Path) -> str:
 
 
 def build_pack(name: str, **values: Any) -> Pack:
-    settings = {"tuning": "prefix", "num_virtual_tokens": NUM_TOKENS, "max_length": 8, "precision": "float32"}
-    config = RunConfig(**{**settings, "backbone": name, "pooling": "mean", **values})
+    settings = {"tuning": "prefix", "num_virtual_tokens": NUM_TOKENS, "prefix_init": "normal"}
+    settings |= {"max_length": 8, "precision": "float32", "pooling": "mean"}
+    config = RunConfig(**{**settings, "backbone": name, **values})
     return Pack(load_backbone(name), [config, config.with_seed(2)], NUM_CLASSES)
 
 
@@ -300,7 +301,10 @@ def build_large() -> PreTrainedModel:
         ({"num_virtual_tokens": 1}, 24 * 2 * 1024),
         ({"num_virtual_tokens": 20}, 983_040),
         ({"num_virtual_tokens": 10, "prefix_layers": 6}, 10 * 6 * 2 * 1024),
-        ({"num_virtual_tokens": 10, "prefix_projection": 512}, 10 * 1024 + 512 * 1025 + 24 * 2 * 1024 * 513),
+        (
+            {"num_virtual_tokens": 10, "prefix_projection": 512, "prefix_init": "zero"},
+            10 * 1024 + 512 * 1025 + 24 * 2 * 1024 * 513,
+        ),
     ],
 )
 def test_on_xlmr_large_so_many_numbers_are_trained(values: dict[str, Any], trained: int) -> None:
