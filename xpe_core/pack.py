@@ -7,15 +7,13 @@ depend on who else is in the pack: its weights and its dropout come from its own
 R runs, B examples of each, P virtual tokens, T text tokens, H hidden size, C classes.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import stack_module_state
 
 from xpe_core.backbones.backbone import Backbone
 from xpe_core.backbones.backbone_dropout import BackboneDropout
@@ -28,29 +26,9 @@ from xpe_core.readouts import READOUTS
 from xpe_core.readouts.fitting import check_answers
 from xpe_core.readouts.readout import Readout, States
 from xpe_core.seeds import stream_seed
+from xpe_core.stacked import Parameters, call_stacked
 from xpe_core.tunings import TUNINGS, is_alone
 from xpe_core.tunings.tuning import Tuning
-
-if TYPE_CHECKING:
-    from xpe_core.tunings.tuning import Output
-
-_MODULES = threading.Lock()
-"""functional_call puts parameters into the module for the time of a call, so one thread at a time may make one."""
-
-Parameters = dict[str, Tensor]
-"""Parameters of several runs by name, each [R, ...]."""
-
-
-def take_runs(parameters: Parameters, runs: Sequence[int]) -> Parameters:
-    """Return the parameters of some runs, as views where these are neighbours."""
-    places = find_places(runs)
-    return {name: value[places] for name, value in parameters.items()}
-
-
-def find_places(runs: Sequence[int]) -> slice | list[int]:
-    """Return an index of runs in stacked tensors: a slice where they are neighbours, which copies nothing."""
-    first, last = runs[0], runs[-1]
-    return slice(first, last + 1) if list(runs) == list(range(first, last + 1)) else list(runs)
 
 
 class Pack:
@@ -137,7 +115,7 @@ class Pack:
     def insert(self, parameters: Parameters, runs: Sequence[int], dropout: Dropout = NO_DROPOUT) -> Insertion:
         """Return what `runs`, whose `parameters` are given, put into the backbone."""
         name = self.configs[0].tuning.tuning
-        output = _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, dropout.tuning)
+        output = call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, dropout.tuning)
         insertion = self.tuning.insert(output, [self.configs[run] for run in runs], dropout.seeds)
         return replace(insertion, dropout=dropout.backbone)
 
@@ -191,7 +169,7 @@ class Pack:
     def answer(self, parameters: Parameters, pooled: Tensor, masks: Masks = ()) -> Tensor:
         """Return the readout's outputs [R, B, ...] of the states that it reads, as `read` returns them."""
         name = self.configs[0].readout.readout
-        outputs = _call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, pooled, masks)
+        outputs = call_stacked(self._modules.get_submodule(name), f"{name}.", parameters, pooled, masks)
         assert isinstance(outputs, Tensor)
         return outputs
 
@@ -294,21 +272,6 @@ def _check_pack(configs: Sequence[RunConfig]) -> None:
     for field in SHARED_FIELDS:
         if len({row.get(field) for row in rows}) > 1:
             raise InputError(f"runs of one pack must share {field}")
-
-
-def _call_stacked(module: nn.Module, prefix: str, parameters: Parameters, *inputs: Tensor | Masks) -> "Output":
-    """Call one run's module for every run, with those of the stacked `parameters` whose names have the prefix."""
-    own = {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
-
-    def call(values: Parameters, *arguments: Tensor | Masks) -> "Output":
-        output: Output = functional_call(module, values, arguments)
-        return output
-
-    if not own:
-        return {}
-    with _MODULES:
-        stacked: Output = vmap(call)(own, *inputs)
-    return stacked
 
 
 def _average(hidden: Tensor, mask: Tensor | None) -> Tensor:

@@ -13,7 +13,7 @@ import polars as pl
 from sweep.analysis.statistics import Array
 from sweep.analysis.targets import TableRows
 from sweep.experiment.config import SweepConfig
-from sweep.experiment.study import Study
+from sweep.experiment.study import Study, name_default
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
@@ -147,6 +147,11 @@ class Results:
     def is_searched(self, cell: Cell) -> bool:
         """Whether a cell's seeds are those of a search."""
         return any(one.name == cell.experiment and one.sweep.kind == "search" for one in self.experiments)
+
+    def is_answer(self, arm: str) -> bool:
+        """Whether an arm may be the answer: of a study, not a default setting beside its method's winner."""
+        study = self.experiments[0].study if len(self.experiments) == 1 else None
+        return study is None or arm in study.methods or arm not in map(name_default, study.methods)
 
     @property
     def chosen_arms(self) -> dict[str, int]:

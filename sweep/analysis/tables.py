@@ -23,7 +23,6 @@ from sweep.analysis.statistics import (
     sign_flip,
     smallest_detectable,
 )
-from sweep.experiment.study import name_default
 from sweep.records.states import State
 from xpe_core.errors import InputError
 from xpe_core.tunings import BASELINES
@@ -164,7 +163,7 @@ def differences(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
 
     The default settings of a study's methods are left out: they are compared with their winners.
     """
-    partners = {arm: find_baseline(results, arm, baseline) for arm in results.arms if is_answer(results, arm)}
+    partners = {arm: find_baseline(results, arm, baseline) for arm in results.arms if results.is_answer(arm)}
     if not any(partners.values()):
         raise InputError(f"--baseline {baseline}: must be one of the arms {', '.join(results.arms)}")
     pairings = []
@@ -175,12 +174,6 @@ def differences(results: Results, baseline: str = BASELINE) -> pl.DataFrame:
             if partner is not None and partner is not cell:
                 pairings.append(pair(results, cell, partner, group))
     return compare_pairs(pairings)
-
-
-def is_answer(results: Results, arm: str) -> bool:
-    """Whether an arm may be the answer: of a study, not a default setting beside its method's winner."""
-    study = results.experiments[0].study if len(results.experiments) == 1 else None
-    return study is None or arm in study.methods or arm not in map(name_default, study.methods)
 
 
 def compare_pairs(pairings: Sequence[Pairing]) -> pl.DataFrame:

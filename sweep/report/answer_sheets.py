@@ -8,7 +8,6 @@ import polars as pl
 from sweep.analysis.report_data import ReportData
 from sweep.analysis.rows import rows_of
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
-from sweep.analysis.tables import is_answer
 from sweep.report.choice_lines import choice_lines
 from sweep.report.group_lines import say_group
 from sweep.report.sheet import Sheet, interval, join_names, p_value, percent, points, sections
@@ -74,7 +73,7 @@ def answer_sheets(data: ReportData) -> list[Sheet]:
 
 def answering_cells(data: ReportData) -> pl.DataFrame:
     """Return the main table's cells that may be the answer: not a search's where something was run on fresh seeds."""
-    answers = [arm for arm in data.results.arms if is_answer(data.results, arm)]
+    answers = [arm for arm in data.results.arms if data.results.is_answer(arm)]
     averaged = data.main.filter(pl.col("score").is_not_null() & pl.col("arm").is_in(answers))
     searched = [cell.arm for cell in data.results.shown if data.results.is_searched(cell)]
     fresh = averaged.filter(~pl.col("arm").is_in(searched))

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from xpe_core.backbones.shape import Shape
 from xpe_core.config import RunConfig
-from xpe_core.pack import Pack, Parameters, build_run
+from xpe_core.pack import Pack, build_run
+from xpe_core.stacked import Parameters
 from xpe_core.tunings.prompt.config import PromptConfig
 
 

@@ -13,8 +13,9 @@ from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import SHARED_FIELDS, RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack, Parameters, check_config, count_tokens
+from xpe_core.pack import Pack, check_config, count_tokens
 from xpe_core.seeds import stream_seed
+from xpe_core.stacked import Parameters
 from xpe_core.training.training import Training
 
 NUM_CLASSES = 3

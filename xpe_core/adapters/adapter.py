@@ -18,7 +18,8 @@ from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue, Mark
 from xpe_core.json_types import JsonObject
-from xpe_core.pack import Pack, Parameters, build_run, find_parts
+from xpe_core.pack import Pack, build_run, find_parts
+from xpe_core.stacked import Parameters
 from xpe_core.tunings import is_alone
 
 

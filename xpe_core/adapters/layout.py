@@ -30,7 +30,7 @@ from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.json_types import JsonObject
 from xpe_core.locations import find_location
-from xpe_core.pack import Parameters
+from xpe_core.stacked import Parameters
 from xpe_core.tunings.peft_format import PeftSettings
 from xpe_core.validation import build_config
 

@@ -28,8 +28,9 @@ from xpe_core.adapters.layout import (
 from xpe_core.adapters.peft_readme import copy_script, quote, say_base, write_tokenizing
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import Parameters, count_tokens, find_parts, reads
+from xpe_core.pack import count_tokens, find_parts, reads
 from xpe_core.readouts import READOUTS
+from xpe_core.stacked import Parameters
 from xpe_core.tunings.prompt.in_micm import (
     README,
     TABLE,

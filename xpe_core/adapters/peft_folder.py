@@ -39,9 +39,10 @@ from xpe_core.backbones.backbone import find_module_names
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.json_types import Json
-from xpe_core.pack import Parameters, find_parts, reads
+from xpe_core.pack import find_parts, reads
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.readout import States
+from xpe_core.stacked import Parameters
 from xpe_core.tunings import TUNINGS
 from xpe_core.tunings.peft_format import PeftFormat, PeftPart, PeftSettings
 from xpe_core.validation import build_config

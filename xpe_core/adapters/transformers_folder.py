@@ -32,8 +32,9 @@ from xpe_core.backbones.backbone import POOLER, load_tokenizer, read_config
 from xpe_core.backbones.files import first_line, silence_libraries
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import Parameters, reads
+from xpe_core.pack import reads
 from xpe_core.readouts import READOUTS
+from xpe_core.stacked import Parameters
 from xpe_core.tunings import TUNINGS, is_alone
 from xpe_core.validation import build_config
 

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from xpe_core.data.tokens import TokenisedData
-from xpe_core.pack import Pack, take_runs
+from xpe_core.pack import Pack
+from xpe_core.stacked import take_runs
 from xpe_core.tasks import TASKS
 from xpe_core.tasks.metrics import METRICS, References
 from xpe_core.tasks.scores import LanguageScore

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack, Parameters
+from xpe_core.pack import Pack
+from xpe_core.stacked import Parameters
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import optimization
 
 from xpe_core.config import RunConfig
-from xpe_core.pack import Parameters, rate_and_decay
+from xpe_core.pack import rate_and_decay
 from xpe_core.parts import TrainingConfig
+from xpe_core.stacked import Parameters
 
 ADAM_BETAS = (0.9, 0.999)
 ADAM_EPSILON = 1e-8

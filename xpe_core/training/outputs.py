@@ -9,7 +9,8 @@ from torch import Tensor
 from xpe_core.backbones.insertion import Insertion
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.dropout import NO_DROPOUT, Dropout
-from xpe_core.pack import Pack, Parameters, keeps_states, trains_on_states
+from xpe_core.pack import Pack, keeps_states, trains_on_states
+from xpe_core.stacked import Parameters
 from xpe_core.training.frozen_states import FrozenStates
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from xpe_core.config import RunConfig
-from xpe_core.pack import Parameters
+from xpe_core.stacked import Parameters
 from xpe_core.tasks.scores import LanguageScore, read_score
 from xpe_core.training.meter import Work
 

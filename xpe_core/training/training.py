@@ -25,21 +25,19 @@ from xpe_core.config import RunConfig
 from xpe_core.data.few import draw_train_rows
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack, Parameters, find_places, take_runs
-from xpe_core.seeds import stream_seed
+from xpe_core.pack import Pack
+from xpe_core.stacked import Parameters, add_prefix, find_places, take_prefix, take_runs
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
 from xpe_core.training.fitted import fit_readouts
 from xpe_core.training.further import Further, place_parameters
 from xpe_core.training.meter import Work
 from xpe_core.training.optimizers import StackedOptimizer
+from xpe_core.training.order import draw_batches
 from xpe_core.training.outputs import Outputs
 from xpe_core.training.pack_state import PackProgress, Report, RunProgress
 from xpe_core.training.passes import Pass, Passes, cut_nothing
 from xpe_core.training.whole_optimizer import WholeOptimizer
-
-LENGTH_NOISE = 0.02
-"""Relative noise on lengths before they are sorted into batches: other companions every epoch, little padding."""
 
 
 def train(model: Pack, data: TokenisedData, selection_languages: Sequence[str] | None = None) -> Iterator[Report]:
@@ -153,14 +151,14 @@ class Training:
         }
         tensors = {
             "state": torch.frombuffer(bytearray(json.dumps(state).encode()), dtype=torch.uint8),
-            **_prefix("parameters", self.model.parameters),
-            **_prefix("optimizer", self._optimizer.tensors()),
-            **_prefix("progress", self._progress.tensors()),
-            **_prefix("dropout", self.model.dropout_states()),
+            **add_prefix("parameters", self.model.parameters),
+            **add_prefix("optimizer", self._optimizer.tensors()),
+            **add_prefix("progress", self._progress.tensors()),
+            **add_prefix("dropout", self.model.dropout_states()),
         }
         for run in self._runs:
             if run.best_step != self.step:  # else the best parameters are those above
-                tensors |= _prefix(f"best.{run.index}", run.best_parameters)
+                tensors |= add_prefix(f"best.{run.index}", run.best_parameters)
         return safetensors.torch.save({name: value.cpu().contiguous() for name, value in tensors.items()})
 
     def restore(self, saved: bytes) -> None:
@@ -172,15 +170,15 @@ class Training:
             raise InputError(f"checkpoint cannot be read ({error})") from None
         if state["run_ids"] != [run.run_id for run in self._runs]:
             raise InputError("checkpoint is of other runs")
-        for name, value in _with_prefix("parameters", tensors).items():
+        for name, value in take_prefix("parameters", tensors).items():
             self.model.parameters[name].copy_(value)
-        self._optimizer.restore(_with_prefix("optimizer", tensors))
-        self._progress.restore(state["step"], _with_prefix("progress", tensors))
-        self.model.restore_dropout(_with_prefix("dropout", tensors))
+        self._optimizer.restore(take_prefix("optimizer", tensors))
+        self._progress.restore(state["step"], take_prefix("progress", tensors))
+        self.model.restore_dropout(take_prefix("dropout", tensors))
         self._work = Work(**state["work"])
         for run, facts in zip(self._runs, state["runs"], strict=True):
             run.restore(facts)
-            best = _with_prefix(f"best.{run.index}", tensors)
+            best = take_prefix(f"best.{run.index}", tensors)
             if run.best_step == state["step"]:
                 best = self.model.run_parameters(run.index)
             run.best_parameters = _copy_best(best, self.model)
@@ -296,32 +294,3 @@ def _start_run(index: int, config: RunConfig, data: TokenisedData, further: Furt
     rows = draw_train_rows(data, source_languages, config.seed, config.data.max_train_examples)
     batches = draw_batches(rows, data.lengths[rows], config)
     return RunProgress(index, config, source_languages, rows, batches, further.run_id if further else config.run_id)
-
-
-def _prefix(prefix: str, tensors: Parameters) -> Parameters:
-    return {f"{prefix}.{name}": value for name, value in tensors.items()}
-
-
-def _with_prefix(prefix: str, tensors: Parameters) -> Parameters:
-    start = f"{prefix}."
-    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
-
-
-def draw_batches(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) -> Iterator[np.ndarray]:
-    """Yield batches of rows [B] for ever, epoch after epoch.
-
-    Of an epoch's examples, as many as do not fill a batch (drawn anew each time) are left out; every other one is seen
-    once. B is `batch_size`, or all examples where there are fewer.
-    """
-    generator = np.random.default_rng(stream_seed(config.seed, "order"))
-    batch_size = min(config.training.batch_size, len(indices))
-    num_batches = len(indices) // batch_size
-    epoch = 0
-    while True:
-        kept = generator.permutation(len(indices))[: num_batches * batch_size]
-        noise = generator.uniform(1 - LENGTH_NOISE, 1 + LENGTH_NOISE, len(kept))
-        by_length = kept[np.argsort(lengths[kept] * noise, kind="stable")].reshape(num_batches, batch_size)
-        # drawn from the epoch alone: runs of a pack visit short and long batches together
-        for batch in np.random.default_rng(epoch).permutation(num_batches):
-            yield indices[by_length[batch]]
-        epoch += 1

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from xpe_core.config import RunConfig
-from xpe_core.pack import Parameters, rate_and_decay
+from xpe_core.pack import rate_and_decay
+from xpe_core.stacked import Parameters
 from xpe_core.training.optimizers import (
     ADAFACTOR_CLIP,
     ADAFACTOR_DECAY,

@@ -12,7 +12,8 @@ from xpe_core.config import RunConfig
 from xpe_core.data.few import draw_train_rows
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack, Parameters
+from xpe_core.pack import Pack
+from xpe_core.stacked import Parameters
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
 from xpe_core.training.further import Further, place_parameters

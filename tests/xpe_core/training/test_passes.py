@@ -17,7 +17,8 @@ from tests.sweep.test_end_to_end import ROOT
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
-from xpe_core.pack import Pack, Parameters
+from xpe_core.pack import Pack
+from xpe_core.stacked import Parameters
 from xpe_core.training import passes as passes_module
 from xpe_core.training.passes import Pass, Passes, is_out_of_memory
 from xpe_core.training.training import train

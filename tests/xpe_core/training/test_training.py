@@ -16,7 +16,8 @@ from xpe_core.errors import InputError
 from xpe_core.pack import Pack, count_tokens, rate_and_decay
 from xpe_core.tasks.scores import mean_score
 from xpe_core.training.evaluation import evaluate
-from xpe_core.training.training import Report, draw_batches, train
+from xpe_core.training.order import draw_batches
+from xpe_core.training.training import Report, train
 
 
 def train_pack(configs: list[RunConfig], **settings: Any) -> tuple[Pack, list[Report], TokenisedData]:

@@ -32,7 +32,8 @@ from xpe_core.config import RunConfig
 from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack, build_run, check_config, count_trained_parameters, rate_and_decay
-from xpe_core.training.training import Training, draw_batches
+from xpe_core.training.order import draw_batches
+from xpe_core.training.training import Training
 
 HEAD = {"head.dense": "classifier.dense", "head.out": "classifier.out_proj"}
 """What our head's layers are called in XLM-R's class."""
