@@ -29,6 +29,8 @@ STRICT = ("int_type", "float_type")
 """Where text is refused although it may read as a number, so that its quotes matter."""
 UNION_MEMBER = re.compile(r"\.(str|int|tuple\[.*)$")
 """Which of several types pydantic tried, at the end of a key's path."""
+UNION_CHECKS = ("function-", "literal[", "constrained-")
+"""How the parts of a path begin that are no keys, but checks of one of several types."""
 
 
 def build_config(model: type[Model], values: Mapping[str, object], where: str) -> Model:
@@ -78,7 +80,7 @@ def _fields_of(kind: object) -> Mapping[str, FieldInfo]:
 
 
 def _describe(model: type[BaseModel], problem: ErrorDetails) -> str:
-    path = [str(part) for part in problem["loc"]]
+    path = [str(part) for part in problem["loc"] if not str(part).startswith(UNION_CHECKS)]
     if problem["type"] == "extra_forbidden":
         known = _find_fields(model, path[:-1])
         return nearest(path[-1], known) + (f" in {'.'.join(path[:-1])}" if path[:-1] else "")

@@ -69,9 +69,10 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
         )
         console.print(f"Is it really better?  python sweep/run.py replicate {name}{there}", soft_wrap=True)
     if plan.sweep.kind == "study":
-        for winner in [name for method in plan.sweep.methods if folder.read(name := winner_name(plan.name, method))]:
-            place = quote(str(folder / winner))
-            console.print(f"Run it again:         python sweep/run.py search {place}{there}", soft_wrap=True)
+        for file in [winner_name(plan.name, method) for method in plan.sweep.methods]:
+            if folder.read(file) is not None:
+                again = f"python sweep/run.py search {quote(str(folder / file))}{there}"
+                console.print(f"Run it again:         {again}", soft_wrap=True)
     console.print(f"Tables and charts:    python sweep/run.py report {name} --format html{there}", soft_wrap=True)
     if plan.sweep.kind != "evaluate" and plan.sweep.keep != "none":
         console.print(f"Use what it learnt:   python sweep/run.py export {name} --to FOLDER{there}", soft_wrap=True)

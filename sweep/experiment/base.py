@@ -13,6 +13,7 @@ from sweep.experiment.seeds import Seeds
 from sweep.experiment.space import Strict
 from sweep.experiment.workload import Workload
 from xpe_core.config import DATA_FIELDS, FIELDS, RunConfig
+from xpe_core.errors import InputError
 from xpe_core.validation import nearest
 
 
@@ -71,7 +72,10 @@ class Sweep(Strict):
         self._check_fields()
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} holds a seed twice")
-        self._check_kind()
+        try:
+            self._check_kind()
+        except InputError as error:  # of one configuration: what is around it says the file
+            raise ValueError(str(error)) from None
         return self
 
     def _check_kind(self) -> None:

@@ -14,7 +14,7 @@ from sweep.experiment.yaml_files import Tree, read_mapping
 from sweep.storage import split_uri
 from sweep.storage.names import normalise_name
 from sweep.storage.object_storage import is_object_storage
-from xpe_core.config import FIELDS, has_field
+from xpe_core.config import CHOICES, FIELDS, has_field
 from xpe_core.errors import InputError
 from xpe_core.validation import nearest, show_value
 
@@ -41,8 +41,8 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
         elif not isinstance(tree[key], dict):
             raise InputError(f"{where}: {key} must hold keys of its own, not {show_value(tree[key])}")
     pairs = split_overrides(overrides)
-    for key, text in pairs.items():
-        _apply(tree, key, text)
+    for key in sorted(pairs, key=lambda key: key not in CHOICES):  # these say which others there are
+        _apply(tree, key, pairs[key])
     values = {**tree, "base": make_paths_absolute(_keys_below(tree, "base"))}
     try:
         sweep = build_sweep(values, where)
@@ -69,15 +69,18 @@ def _add_line(message: str, where: str, lines: Mapping[str, int], overrides: Map
         return message
     above, key, unknown = found.groups()
     path = f"{above}.{key}" if above and key else key
+    path = path and path.partition("[")[0]
     named = [one for one in lines if one.rpartition(".")[2] == unknown] if unknown else [path]
     if len(named) != 1 or named[0] not in lines or key in overrides or unknown in overrides:
         return message
+    if any(f"{named[0]}.".startswith(f"{one}.") or one.startswith(f"{named[0]}.") for one in overrides):
+        return message  # it was not the file that said it
     return f"{where}: line {lines[named[0]]}: {message[len(where) + 2 :]}"
 
 
 def _check_grace_period(sweep: SweepConfig, wrote_it: bool, where: str) -> None:
     """Refuse a grace period that a person wrote and no trial is long enough for; a default one just stops none."""
-    if sweep.kind != "search":
+    if sweep.kind not in ("search", "study"):
         return
     grace_period = sweep.scheduler.grace_period
     said = wrote_it and "scheduler" in sweep.model_fields_set and "grace_period" in sweep.scheduler.model_fields_set
@@ -134,6 +137,8 @@ def _apply(values: dict[str, Tree], key: str, text: str) -> None:
         return
     first, _, rest = key.partition(".")
     known = [*FIELDS, *(name for name in KEYS if name not in FIELD_PLACES)]
+    if rest and first in FIELD_PLACES and (field := key.rpartition(".")[2]) in FIELDS:
+        raise InputError(f"--set {key}={text}: a field is set by its own name, wherever it stands: {field}={text}")
     if first not in KEYS or first in FIELD_PLACES:
         raise InputError(f"--set {key}={text}: {nearest(key, known)}")
     value = read_override(key, text)
@@ -177,6 +182,8 @@ def _pin_in_methods(values: dict[str, Tree], methods: dict[str, Tree], field: st
     base = {name: one for name, one in _keys_below(values, "base").items() if name != field}
     trees = {name: method for name, method in methods.items() if isinstance(method, dict)}
     having = [name for name, method in trees.items() if has_field({**base, **_keys_below(method, "base")}, field)]
+    if not having:
+        raise InputError(f"--set {field}: no method of this study has this field")
     for method in trees.values():
         for key in ("base", "space", "default"):
             if isinstance(below := method.get(key), dict):

@@ -37,7 +37,7 @@ def read_override(key: str, text: str) -> Tree:
     """Return what a key is set to: text, or a list, keys or nothing where its field takes these."""
     annotation = _find_annotation(key)
     stripped, where = text.strip(), f"--set {key}={text}"
-    if stripped in NOTHING and (type(None) in get_args(annotation)):
+    if stripped in NOTHING and _takes_nothing(annotation):
         return None
     if stripped.startswith("[") and stripped.endswith("]") and (key in LISTED or _takes(annotation, tuple, list)):
         return read_flow(stripped, where)
@@ -64,6 +64,13 @@ def _find_annotation(key: str) -> object:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation.model_fields[rest].annotation if rest in annotation.model_fields else None
     return get_args(annotation)[-1] if get_origin(annotation) is dict else None
+
+
+def _takes_nothing(annotation: object) -> bool:
+    """Whether a field may have no value, or is a list of one or more that may have none."""
+    options = get_args(annotation)
+    listed = get_args(options[0]) if get_origin(annotation) is tuple else ()
+    return type(None) in (*options, *listed)
 
 
 def _takes(annotation: object, *kinds: type) -> bool:

@@ -5,7 +5,7 @@ by validation accuracy on the languages that all methods are chosen by. Trials o
 label takes part in what is run again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import ClassVar, Literal, Self
 
@@ -16,8 +16,8 @@ from sweep.experiment.search import SchedulerConfig, Search
 from sweep.experiment.seeds import Seeds
 from sweep.experiment.space import Dimension, Strict
 from sweep.experiment.workload import Workload
+from sweep.storage.names import make_name
 from xpe_core.config import DATA_FIELDS, RunConfig
-from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue, Float, Int
 from xpe_core.seeds import stream_seed
 from xpe_core.validation import build_config
@@ -88,19 +88,14 @@ class Study(Sweep):
             raise ValueError("methods is missing: a study names at least one, methods: {NAME: {base: ..., space: ...}}")
         if stale := sorted(set(self.seeds) & set(self.replication_seeds)):
             raise ValueError(f"replication_seeds: {stale[0]} is a seed of the searches too; they need fresh ones")
-        for name in self.methods:
-            if name.rpartition(" ")[2] == DEFAULT or not name.strip():
-                raise ValueError(
-                    f"methods: {name!r} cannot be a method's name: it must not be empty or end in {DEFAULT}"
-                )
+        if len(set(self.replication_seeds)) < len(self.replication_seeds):
+            raise ValueError(f"replication_seeds {list(self.replication_seeds)} holds a seed twice")
+        _check_names(self.methods)
         for name, method in self.methods.items():
             own = {*method.base, *method.space, *(method.default or {}), *(key for one in method.zipped for key in one)}
             if kept := [key for key in COMPARED if key in own]:
                 raise ValueError(f"methods.{name}: {kept[0]} is the same for all methods; say it in base")
-        try:
-            _ = self.corners
-        except InputError as error:
-            raise ValueError(str(error)) from None
+        _ = self.corners  # each is checked as it is built
 
     @cached_property
     def searches(self) -> dict[str, Search]:
@@ -171,6 +166,19 @@ class Study(Sweep):
                 default = [self.defaults[name]]
                 parts.append(Workload(name_default(name), default, 1, self.replication_seeds, is_cut=True))
         return parts
+
+
+def _check_names(methods: Iterable[str]) -> None:
+    """Refuse names of methods that are no words of tables and commands, or whose winners would share a file."""
+    files: dict[str, str] = {}
+    for name in methods:
+        if name.rpartition(" ")[2] == DEFAULT or not name.strip() or ":" in name:
+            raise ValueError(
+                f"methods: {name!r} cannot be a method's name: it must not be empty, hold a colon or end in {DEFAULT}"
+            )
+        if twin := files.get(make_name(name)):
+            raise ValueError(f"methods: {twin!r} and {name!r} differ only in what no file name holds; rename one")
+        files[make_name(name)] = name
 
 
 def name_default(method: str) -> str:

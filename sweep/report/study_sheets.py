@@ -11,6 +11,7 @@ from sweep.report.answer_sheets import SIGNIFICANT, why_impossible
 from sweep.report.difference_sheets import difference_cells, explain_columns, summarise_differences
 from sweep.report.sheet import Sheet, interval, join_names, percent, points, sections
 from sweep.report.wording import name_group
+from sweep.wording import count_nouns
 
 DIFFERENCE_COLUMNS = ("pairs x\nlang.", "difference\n[these lang.]", "[such lang.]", "p", "Holm p", "could\nshow")
 SHOWN_TRIALS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -153,9 +154,8 @@ def study_lines(data: ReportData) -> list[str]:
         lines.append(f"{best} has the highest {data.metric} over {where} languages; it is {' and '.join(told)}.")
         nearest = against[0]
         change = interval(nearest.difference, nearest.low, nearest.high, points)
-        lines.append(
-            f"To the next one, {nearest.baseline}, it is {change} points, paired over {nearest.num_pairs} seeds."
-        )
+        pairs = count_nouns(nearest.num_pairs, "seed")
+        lines.append(f"To the next one, {nearest.baseline}, it is {change} points, paired over {pairs}.")
     if why_impossible(data.study.duels):
         needed = seeds_for(len(data.study.duels.filter(pl.col("p_holm").is_not_null())))
         lines.append(f"So few seeds can show none of these differences to be real: {needed} can (replication_seeds).")

@@ -120,6 +120,11 @@ def test_the_answer_names_the_best_and_says_when_seeds_are_too_few(data: ReportD
     assert "7 can (replication_seeds)" in third
 
 
+def test_one_seed_is_no_plural(tmp_path: Path) -> None:
+    run_study(tmp_path / "mine", make_study(budget={"trials": 1}, seeds=[1], replication_seeds=[11]), score, select)
+    assert study_lines(read_report_data([Folder(tmp_path / "mine")]))[1].endswith("paired over 1 seed.")
+
+
 def test_every_table_of_a_study_is_in_its_report(data: ReportData) -> None:
     names = {sheet.name for sheet in all_sheets(data)}
     assert {"answer", "main", "differences", "methods", "gains", "searches", "prices", "budget"} <= names

@@ -1,15 +1,18 @@
 """A study with a real Ray: searches in turns, winners on fresh seeds, and the same numbers whenever it is stopped."""
 
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import yaml
+from rich.console import Console
 
 from sweep.analysis import read_evaluations, read_runs
 from sweep.analysis.report_data import read_report_data
+from sweep.commands.running import print_end
 from sweep.driver.messages import TrialReport
 from sweep.driver.stopping import Stopped
 from sweep.driver.tuner import run_experiment
@@ -60,6 +63,14 @@ def test_a_study_is_reported_by_its_winners(whole: Folder) -> None:
     assert data.study is not None and {"head", "low", "soft"} <= set(data.results.arms)
     assert data.study.methods["num_trials"].to_list() == [2, 2, 2]
     assert all(hours > 0 for hours in data.study.methods["device_hours"])
+
+
+def test_what_is_said_at_the_end_names_the_study_and_each_winners_file(study: Study, whole: Folder) -> None:
+    output = StringIO()
+    print_end(Console(file=output, width=200), prepare("mine", study), whole, " --storage there")
+    said = output.getvalue()
+    for command in ("report mine --format html", "export mine --to FOLDER", f"search {whole}/mine-low.yaml"):
+        assert f"python sweep/run.py {command} --storage there\n" in said
 
 
 def test_each_winner_is_a_file_that_runs_it_again(study: Study, whole: Folder) -> None:

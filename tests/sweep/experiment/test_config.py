@@ -104,6 +104,11 @@ def test_the_centre_of_a_dimension_is_one_of_its_values(dimension: dict[str, Any
         ({"num_samples": 0}, "num_samples=0: input should be greater"),
         ({"scheduler": {"grace_period": 200}}, "grace_period=200 is longer than max_steps=100"),
         ({"kind": "serach"}, "kind='serach'"),
+        (
+            {"kind": "grid", "space": {}, "arms": {"low": {"tuning": "lora", "encoder_ratio": 0.3}}},
+            "arms.low: .*encoder_ratio=0.3: belongs to tuning: prompt",
+        ),
+        ({"resources": {"seeds_per_trial": 0}}, r"resources.seeds_per_trial=0: input should be greater"),
         ({"seeds": [2**31]}, "seeds.0.=2147483648: input should be less than"),
         ({"seeds": [-1]}, "seeds.0.=-1: input should be greater than"),
         ({"base": "e5-small"}, "base must hold keys of its own, not 'e5-small'"),

@@ -75,7 +75,10 @@ def test_a_method_goes_before_the_base() -> None:
         ({"replication_seeds": "2-7"}, "replication_seeds: 2 is a seed of the searches too"),
         ({"budget": {"trials": 4, "steps": 100}}, "exactly one of trials, steps, device_hours"),
         ({"budget": {}}, "exactly one of trials, steps, device_hours"),
+        ({"replication_seeds": [11, 11]}, "replication_seeds [11, 11] holds a seed twice"),
         ({"methods": {"a default": {}}}, "'a default' cannot be a method's name"),
+        ({"methods": {"a:b": {}}}, "'a:b' cannot be a method's name"),
+        ({"methods": {"a/b": {}, "a b": {}}}, "'a/b' and 'a b' differ only in what no file name holds"),
         ({"methods": {"a": {"base": {"source_set": "eng"}}}}, "methods.a: source_set is the same for all methods"),
         ({"methods": {"a": {"default": {"backbone": "x"}}}}, "methods.a: backbone is the same for all methods"),
         ({"methods": {"a": {"base": {"rank": 4}}}}, "methods.a: base: rank=4: belongs to tuning: lora"),
@@ -90,7 +93,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(values: dict[str, Any], said: s
 
 
 def _escape(text: str) -> str:
-    return "".join(f"[{letter}]" if letter in ".?*+()'" else letter for letter in text)
+    return "".join(
+        f"[{letter}]" if letter in ".?*+()'" else f"\\{letter}" if letter in "[]" else letter for letter in text
+    )
 
 
 def test_a_set_value_holds_in_all_methods_that_have_the_field(tmp_path: Path) -> None:
@@ -109,6 +114,32 @@ def test_a_set_value_holds_in_all_methods_that_have_the_field(tmp_path: Path) ->
 def test_a_field_that_no_method_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="encoder_rate"):
         load_study(tmp_path, ["encoder_rate=1"])
+    with pytest.raises(InputError, match="^--set prefix_init: no method of this study has this field$"):
+        load_study(tmp_path, ["prefix_init=text"])
+
+
+def test_a_set_field_may_be_one_of_a_readout_that_is_set_behind_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"kind": "study", "methods": {"near": {"base": {"tuning": "none"}}}}), "utf-8")
+    _, study = load_experiment(str(file), ["label_template=about {label}", "readout=nearest_label"])
+    assert isinstance(study, Study)
+    assert study.corners[0].values["label_template"] == "about {label}"
+
+
+def test_a_field_under_a_method_is_set_by_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^--set methods.low.base.rank=3: a field is set by its own name.*: rank=3$"):
+        load_study(tmp_path, ["methods.low.base.rank=3"])
+
+
+def test_a_grace_period_that_no_trial_is_long_enough_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="scheduler.grace_period=200 is longer than max_steps=40"):
+        load_study(tmp_path, ["scheduler.grace_period=200"])
+
+
+def test_what_was_set_is_not_said_to_stand_in_a_line_of_the_file() -> None:
+    for given in (["budget.steps=300"], ["budget={trials: 2, steps: 3}"]):
+        with pytest.raises(InputError, match="^experiment quickstart-study: budget=.*exactly one of trials"):
+            load_experiment("quickstart-study", given)
 
 
 @pytest.mark.parametrize("name", ["quickstart-study", "study-e5", "study-xlmr"])

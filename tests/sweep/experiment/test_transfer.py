@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from sweep.experiment.config import build_sweep, make_sweep
+from sweep.experiment.files import load_experiment
 from sweep.experiment.transfer import Transfer
 from xpe_core.errors import InputError
 
@@ -81,3 +82,9 @@ def test_targets_belong_to_a_transfer() -> None:
 def test_groups_of_the_file_may_be_targets() -> None:
     sweep = make_transfer(groups={"african": ["yor", "hau"]}, targets={"languages": ["african", "kat"]})
     assert set(sweep.targets.languages) == {"yor", "hau", "kat"}
+
+
+@pytest.mark.parametrize(("text", "caps"), [("null", (None,)), ("14", (14,)), ("[14, null]", (14, None))])
+def test_numbers_of_examples_are_set_as_they_stand_in_a_file(text: str, caps: tuple[int | None, ...]) -> None:
+    _, sweep = load_experiment("table2-e5", [f"targets.max_train_examples={text}"])
+    assert isinstance(sweep, Transfer) and sweep.targets.max_train_examples == caps
