@@ -86,6 +86,7 @@ def _start_named(
         from sweep.commands import running
         from sweep.planning.moved import keep_names
         from sweep.planning.plan import prepare
+        from sweep.records.specification import refuse_another, specify
         from sweep.report import print_plan
         from sweep.storage import Folder
 
@@ -97,6 +98,7 @@ def _start_named(
         plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep, open_keys)
         older = moved.older_fingerprints if plan.data.older_fingerprints else ()  # none where they are read anew
         plan = replace(plan, places=moved.places, older_fingerprints=older)
+        refuse_another(folder, specify(plan.sweep, plan.fingerprints), (*older, *plan.data.older_fingerprints))
     print_plan(console, plan, folder)
     limits = options if isinstance(options, StartOptions) else StartOptions()
     if options.dry_run:

@@ -12,6 +12,8 @@ from sweep.experiment.config import SweepConfig
 from sweep.experiment.evaluated import read_evaluation_values
 from sweep.experiment.files import load_experiment
 from sweep.experiment.search import Search
+from sweep.planning.plan import prepare
+from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.specification import Specification, refuse_another, specify
 from sweep.storage import Folder
 from tests.making.experiments import load_search
@@ -349,3 +351,20 @@ def test_a_grace_period_that_nobody_wrote_is_not_complained_about(write: Write, 
     own = write("base: {max_steps: 100}\nscheduler: {grace_period: 30}\n")
     with pytest.raises(InputError, match="scheduler.grace_period=30 is longer than max_steps=4"):
         load_experiment(own, ["max_steps=4"])
+
+
+def test_a_dry_run_refuses_what_a_start_would(
+    base: dict[str, object],
+    tmp_path: Path,
+    run_here: Callable[..., str],
+    refuse: Callable[..., str],
+    local_ray: None,
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"kind": "grid", "base": base, "arms": {"low": {}}, "seeds": [1]}), "utf-8")
+    start = ("grid", str(file), "--storage", str(tmp_path), "--dry-run", "--tflops", "1")
+    plan = prepare("mine", load_experiment(str(file))[1])
+    ExperimentFolder(tmp_path / "mine", plan.sweep, plan.fingerprints).close()
+    run_here(*start)
+    said = refuse(*start, "--set", "batch_size=4")
+    assert "holds another experiment: base.batch_size was 8 and is now 4; give this one a --name of its own" in said
