@@ -16,7 +16,8 @@ def name_trial(record: TrialRecord) -> str:
     """Return what people call a trial of a study: its method with what was drawn for it, or what is run again."""
     if record.stage != Stage.SEARCH:
         return f"{record.arm} on fresh seeds"
-    return " ".join([f"{record.arm}:", *(f"{key}={format_number(value)}" for key, value in record.params.items())])
+    drawn = " ".join(f"{key}={format_number(value)}" for key, value in record.params.items())
+    return f"{record.arm}: {drawn}" if drawn else str(record.arm)
 
 
 def capitalise(text: str) -> str:

@@ -13,6 +13,7 @@ from sweep.report.charts import all_charts
 from sweep.report.page import build_page
 from sweep.report.sheets import all_sheets
 from sweep.report.study_sheets import study_lines
+from sweep.report.wording import name_trial
 from sweep.storage import Folder
 from tests.making.experiments import CODES, run_study
 from tests.sweep.experiment.test_study import METHODS, make_study
@@ -118,6 +119,11 @@ def test_the_answer_names_the_best_and_says_when_seeds_are_too_few(data: ReportD
     assert "not to be told apart from soft and head" in first or "not to be told apart from head and soft" in first
     assert "paired over 6 seeds" in second
     assert "7 can (replication_seeds)" in third
+
+
+def test_a_method_of_which_nothing_is_searched_is_named_alone(tmp_path: Path) -> None:
+    fixed = make_study(methods={"head": {"base": {"tuning": "none"}}}, budget={"trials": 1}, seeds=[1])
+    assert list(map(name_trial, run_study(tmp_path / "mine", fixed, score, select))) == ["head", "head on fresh seeds"]
 
 
 def test_one_seed_is_no_plural(tmp_path: Path) -> None:
