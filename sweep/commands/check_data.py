@@ -14,7 +14,9 @@ def check_data(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="columns='text=NAME,label=NAME', dataset_config, on_bad_rows=skip, or max_length."),
+        typer.Option(
+            "--set", help="columns='text=NAME,label=NAME', task, dataset_config, on_bad_rows=skip, max_length."
+        ),
     ] = None,
     backbone: Annotated[
         str | None, typer.Option("--backbone", help="Count its tokens, too: a folder, a hub name, or e5-small.")
