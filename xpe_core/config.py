@@ -80,6 +80,16 @@ class RunConfig(Part):
         return READOUTS[self.readout.readout].method or self.tuning.method
 
     @property
+    def reading(self) -> tuple[int, int]:
+        """Tokens of a text at most, and those that windows of a passage share: runs of one panel may differ in them."""
+        return self.data.max_length, self.source.doc_stride
+
+    @property
+    def panel(self) -> str:
+        """8 hex digits that stand for backbone, data set and task: only scores of runs that share them compare."""
+        return digest({name: value for name, value in self._identity.items() if name in PANEL_FIELDS})[:8]
+
+    @property
     def values(self) -> dict[str, FieldValue]:
         """All fields of the run by their flat names, in the order of `FIELDS`."""
         own = {name: getattr(self, name) for name in OWN}
@@ -197,6 +207,8 @@ SETTINGS = tuple(name for name, field in FIELDS.items() if not is_marked(field, 
 """Fields that a person chooses."""
 DATA_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.DATA))
 """Fields that say how the data set is read."""
+PANEL_FIELDS = ("backbone", "dataset", *DATA_FIELDS, "task")
+"""Fields that runs must have in common for their scores to compare."""
 COMPUTED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.COMPUTED))
 """Fields that decide what an adapter computes, beside its tensors."""
 SHARED_FIELDS = tuple(name for name, field in FIELDS.items() if is_marked(field, Mark.SHARED))

@@ -18,9 +18,10 @@ from sweep.analysis.configurations import (
 from sweep.analysis.effort import CostRow, CurveRow, RungRow, costs, importances, learning_curves, rungs
 from sweep.analysis.per_language import extremes, kinship_table, language_table
 from sweep.analysis.published import PublishedRow, published_table
-from sweep.analysis.reading import read_results
+from sweep.analysis.reading import read_results, read_together
 from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.analysis.results import Cell, Experiment, Results
+from sweep.analysis.stored_experiment import read_panels
 from sweep.analysis.tables import DifferenceRow, MainRow, differences, main_table
 from sweep.analysis.targets import ALL_TARGETS, TableRows, find_rows, target_groups
 from sweep.analysis.tradeoff import CurseRow, FrontRow, pareto_front, winners_curse
@@ -66,9 +67,11 @@ __all__ = [
     "rank",
     "rank_configurations",
     "read_evaluations",
+    "read_panels",
     "read_report_data",
     "read_results",
     "read_runs",
+    "read_together",
     "rungs",
     "target_groups",
     "transfer_table",

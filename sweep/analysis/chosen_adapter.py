@@ -13,6 +13,7 @@ from sweep.analysis import rank_configurations, read_runs
 from sweep.analysis.configurations import asked_runs
 from sweep.analysis.stored_experiment import read_experiment
 from sweep.experiment.evaluated import HUB
+from sweep.experiment.panels import split_panels
 from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
 from sweep.records.finding import FILE, find_experiment
 from sweep.records.specification import NO_TRAINING
@@ -86,6 +87,12 @@ def choose_configuration(folder: Folder, arm: str | None = None) -> pl.DataFrame
         if not len(of_arm.filter(pl.col("state") == State.COMPLETE)):
             raise InputError(f"--arm {arm!r}: no finished run of {folder.name} is of it; {_say_arms(runs)}")
         runs = of_arm
+    elif len(panels := split_panels(sweep)) > 1:
+        names = ", ".join(panel.name for panel in panels)
+        raise InputError(
+            f"{folder.name} has no single best configuration: it has several backbones or data sets ({names}), whose "
+            f"accuracies do not compare; say which with --arm, or a run with --run ({_say_arms(runs)})"
+        )
     if not (ranked := rank_configurations(runs)):
         raise InputError(f"{folder} has no finished run to export")
     if arm is not None and len({best.config_id for best in ranked}) > 1:

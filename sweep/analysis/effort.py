@@ -12,9 +12,10 @@ import polars as pl
 
 from sweep.analysis.results import Experiment
 from sweep.analysis.rows import table_of
+from sweep.analysis.stored_experiment import read_records
 from sweep.experiment.search import Search
 from sweep.records.events import trial_of
-from sweep.records.ledger import TrialRecord, read_events, read_ledger, read_usage
+from sweep.records.ledger import TrialRecord, read_events, read_usage
 from sweep.records.ranking import rank_trials
 from sweep.records.stages import Stage
 from sweep.records.states import State
@@ -73,7 +74,7 @@ class CostRow:
     experiment: str
     num_trials: int
     hours: float
-    """With a driver at work."""
+    """With a driver at work; of one of several panels the share that its trials have in the hours of all."""
     device_hours: float
     """Trials' hours."""
     gpu_hours: float
@@ -163,21 +164,23 @@ def costs(experiments: Sequence[Experiment]) -> pl.DataFrame:
     """Return what experiments took, what their best configuration took, and what early stopping saved: `CostRow`."""
     rows: list[CostRow] = []
     for one in experiments:
-        records = read_ledger(one.folder)
-        hours = trial_hours(one)
+        records = read_records(one)
+        every = trial_hours(one)
+        hours = {trial_id: value for trial_id, value in every.items() if trial_id in records}
         usage = read_usage(one.folder)
         best = next(iter(rank_trials(one.sweep, records.values())), None)
         stopped = [record for record in records.values() if record.state == State.PRUNED and record.reports]
         saved = sum(hours[record.trial_id] * _left(record) for record in stopped)
         total = sum(hours.values())
+        share = total / sum(every.values()) if one.panel is not None and total else 1.0
         of_best = [hours[r.trial_id] for r in records.values() if best and r.config_id == best.subject]
         rows.append(
             CostRow(
                 experiment=one.name,
                 num_trials=len(records),
-                hours=usage.hours,
+                hours=usage.hours * share,
                 device_hours=total,
-                gpu_hours=usage.gpu_hours,
+                gpu_hours=usage.gpu_hours * share,
                 best=best.subject if best else None,
                 best_device_hours=sum(of_best) if best else None,
                 num_stopped=len(stopped),
@@ -210,7 +213,7 @@ def trial_hours(one: Experiment) -> dict[str, float]:
 def _searches(experiments: Sequence[Experiment]) -> Iterator[tuple[str, Search, list[TrialRecord]]]:
     """Yield the searches among experiments with their trials; those of a study's methods under `STUDY: METHOD`."""
     for one in experiments:
-        records = read_ledger(one.folder).values()
+        records = read_records(one).values()
         if one.study is not None:
             for method, search in one.study.searches.items():
                 yield name_search_of(one.name, method), search, search_records(records, method)
@@ -221,7 +224,7 @@ def _searches(experiments: Sequence[Experiment]) -> Iterator[tuple[str, Search, 
 def _trials(experiments: Sequence[Experiment]) -> Iterator[tuple[str, list[TrialRecord]]]:
     """Yield the trials of experiments; those of a study's searches apart from those on fresh seeds."""
     for one in experiments:
-        records = list(read_ledger(one.folder).values())
+        records = list(read_records(one).values())
         yield one.name, [record for record in records if record.stage != Stage.SEARCH]
         for method in one.study.methods if one.study else ():
             yield name_search_of(one.name, method), search_records(records, method)

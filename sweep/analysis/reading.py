@@ -12,8 +12,8 @@ import polars as pl
 from sweep.analysis.cells import find_cells, find_lacking_trials, judge_cell, merge_seeds, name_apart, score_cell
 from sweep.analysis.problems import Problems
 from sweep.analysis.results import Cell, Experiment, Results
-from sweep.analysis.score_tables import RUN, ScoreTables, read_score_tables
-from sweep.analysis.stored_experiment import check_comparable, read_experiment
+from sweep.analysis.score_tables import RUN, ScoreTables, read_score_tables, read_tables
+from sweep.analysis.stored_experiment import check_comparable, read_experiment, split_experiment
 from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.groups import Groups
 from sweep.storage import Folder
@@ -22,9 +22,21 @@ from xpe_core.language_facts import find_facts
 from xpe_core.steps import long_step
 
 
-@long_step("Reading results")
 def read_results(
     folders: Sequence[Folder], exclude: str | None = None, merged: bool = True, metric: str | None = None
+) -> Results:
+    """Read folders of experiments that have one backbone and data set each; otherwise as `read_together`."""
+    experiments = list(map(read_experiment, {str(folder): folder for folder in folders}.values()))
+    for one in experiments:
+        if len(panels := split_experiment(one)) > 1:
+            names = ", ".join(panel.name for panel in panels)
+            raise InputError(f"{one.name} has several backbones or data sets, whose scores do not compare: {names}")
+    return read_together(experiments, exclude, merged, metric)
+
+
+@long_step("Reading results")
+def read_together(
+    experiments: Sequence[Experiment], exclude: str | None = None, merged: bool = True, metric: str | None = None
 ) -> Results:
     """Read experiments for tables without the languages of `exclude` (groups, families, scripts, languages, or `none`).
 
@@ -34,7 +46,6 @@ def read_results(
     backbone), none of them has results yet, rows are impossible, or the exclusion set is unknown or holds all tested
     languages.
     """
-    experiments = tuple(map(read_experiment, {str(folder): folder for folder in folders}.values()))
     for other in experiments[1:]:
         check_comparable(experiments[0], other)
     problems = Problems()
@@ -50,7 +61,7 @@ def read_results(
     for cell in cells:
         judge_cell(cell, tables.tested.languages, foreign, problems)
     results = Results(
-        experiments=experiments,
+        experiments=tuple(experiments),
         rows=_find_table_rows(experiments[0], cells, tables, groups, exclude),
         languages=tables.tested.languages,
         cells=cells,
@@ -62,6 +73,12 @@ def read_results(
     if results.languages and not results.groups:
         raise InputError(f"--exclude {exclude}: holds all tested languages, so there is no target group to report on")
     return results
+
+
+def read_begun(folder: Folder) -> list[Experiment]:
+    """Return an experiment's panels that have results, or its first one where none has; itself where it has one."""
+    panels = split_experiment(read_experiment(folder))
+    return [one for one in panels if not read_tables([one], "runs").is_empty()] or panels[:1]
 
 
 def _collect_groups(experiments: Sequence[Experiment], problems: Problems) -> dict[str, tuple[str, ...]]:

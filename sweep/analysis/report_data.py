@@ -9,9 +9,11 @@ from sweep.analysis.effort import costs, importances, learning_curves, rungs
 from sweep.analysis.per_language import extremes, kinship_table, language_table
 from sweep.analysis.problems import Problems
 from sweep.analysis.published import published_table, why_not_comparable
-from sweep.analysis.reading import read_results
+from sweep.analysis.reading import read_results, read_together
 from sweep.analysis.results import Experiment, Results
 from sweep.analysis.rows import table_of
+from sweep.analysis.score_tables import read_tables
+from sweep.analysis.stored_experiment import read_experiment, read_panels, split_experiment
 from sweep.analysis.studies import StudyTables, read_study_tables
 from sweep.analysis.tables import BASELINE, differences, find_baseline, main_table
 from sweep.analysis.tradeoff import CurseRow, name_search, pareto_front, winners_curse
@@ -53,6 +55,11 @@ class ReportData:
         return self.results.metric_title
 
     @property
+    def panel(self) -> str:
+        """What people call the backbone and data set, where the report's experiments have several; else empty."""
+        return next((one.panel.name for one in self.results.experiments if one.panel is not None), "")
+
+    @property
     def problems(self) -> pl.DataFrame:
         """What is wrong with the results."""
         return self.results.problems
@@ -61,12 +68,37 @@ class ReportData:
 def read_report_data(
     folders: Sequence[Folder], baseline: str | None = None, exclude: str | None = None, metric: str | None = None
 ) -> ReportData:
-    """Return all tables of these experiments; differences are to `baseline`, by default to SPT where there is one.
+    """Return all tables of folders of experiments that have one backbone and data set each: as `build_report_data`."""
+    return build_report_data(read_results(folders, exclude, metric=metric), baseline, exclude)
+
+
+def read_reports(
+    folders: Sequence[Folder], baseline: str | None = None, exclude: str | None = None, metric: str | None = None
+) -> list[ReportData]:
+    """Return the tables of experiments, a report for each backbone and data set that they have; one where all share it.
+
+    A panel without results yet, or without the arm `baseline`, has its report without.
+    """
+    panels = read_panels(folders)
+    if len(panels) == 1:
+        return [build_report_data(read_together(panels[0], exclude, metric=metric), baseline, exclude)]
+    begun = [group for group in panels if not read_tables(group, "runs").is_empty()] or panels[:1]
+    found = [read_together(group, exclude, metric=metric) for group in begun]
+    having = [
+        results for results in found if baseline and any(find_baseline(results, a, baseline) for a in results.arms)
+    ]
+    if baseline is not None and not having:
+        arms = ", ".join(dict.fromkeys(arm for results in found for arm in results.arms))
+        raise InputError(f"--baseline {baseline}: must be one of the arms {arms}")
+    return [build_report_data(results, baseline if results in having else None, exclude) for results in found]
+
+
+def build_report_data(results: Results, baseline: str | None = None, exclude: str | None = None) -> ReportData:
+    """Return all tables of these results; differences are to `baseline`, by default to SPT where there is one.
 
     Scores are of a metric, by default the task's first. Replications of a search are found beside it by what their
     specification names, and searches beside their replications; they only serve the winner's curse.
     """
-    results = read_results(folders, exclude, metric=metric)
     curse, problems = find_curse(results, exclude)
     results = replace(results, problems=pl.concat([results.problems, problems]))
     named = baseline or _choose_baseline(results)
@@ -119,13 +151,20 @@ def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFra
             pair = (other, one.folder) if one.sweep.kind == "replicate" else (one.folder, other)
             try:
                 if _replicates(pair[1], pair[0].name) and all((half / "runs").names(".parquet") for half in pair):
-                    found.append(
-                        winners_curse(*[read_results([half], exclude, metric=results.metric) for half in pair])
-                    )
+                    halves = [_read_half(half, one, exclude, results.metric) for half in pair]
+                    found.append(winners_curse(*halves))
             except InputError as error:  # nobody has asked for this experiment
                 problems.add(one.name, f"without its half of the winner's curse, which cannot be read: {error}")
     table = pl.concat(found).unique(maintain_order=True)
     return table, problems.table()
+
+
+def _read_half(folder: Folder, one: Experiment, exclude: str | None, metric: str) -> Results:
+    """Return the results of one of two halves, on the backbone and data set that are meant."""
+    panels = split_experiment(read_experiment(folder))
+    key = one.panel.key if one.panel is not None else panels[0].sweep.corners[0].panel
+    own = [half for half in panels if half.panel is None or half.panel.key == key]
+    return read_together(own or panels[:1], exclude, metric=metric)
 
 
 def _other_halves(one: Experiment) -> list[Folder]:

@@ -13,6 +13,7 @@ import polars as pl
 from sweep.analysis.statistics import Array
 from sweep.analysis.targets import TableRows
 from sweep.experiment.config import SweepConfig
+from sweep.experiment.panels import AskedPanel
 from sweep.experiment.study import Study, name_default
 from sweep.records.states import State
 from sweep.storage import Folder
@@ -99,10 +100,17 @@ class Experiment:
     study: Study | None = None
     """Where the runs on fresh seeds of a study are meant: the study. `sweep` is then a grid of its arms."""
 
+    panel: AskedPanel | None = None
+    """Where one of several backbones or data sets is meant: which. `sweep` has its arms alone."""
+
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.folder.name
+        """The folder's name, and the panel's behind it where there are several."""
+        return self.folder.name if self.panel is None else f"{self.folder.name}/{self.panel.name}"
+
+    def holds(self, config: RunConfig) -> bool:
+        """Whether a configuration of its folder is one of its own."""
+        return self.panel is None or config.panel == self.panel.key
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from sweep.analysis.statistics import Array
 from sweep.records.parquet import SCHEMAS, read_rows
 from sweep.records.stages import Stage
 from sweep.records.states import State
+from sweep.storage import Folder
 from sweep.wording import count_nouns
+from xpe_core.config import PANEL_FIELDS, RunConfig
 from xpe_core.errors import InputError
 
 RUN = ["experiment", "run_id"]
@@ -92,8 +94,19 @@ def read_tables(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:
         assert isinstance(frame, pl.DataFrame)
         if one.study is not None and table == "runs":
             frame = frame.filter(pl.col("stage") == Stage.REPLICATION)
+        if one.panel is not None:
+            frame = frame.filter(pl.col("run_id").is_in(_list_run_ids(one.folder, one.panel.config)))
         frames.append(frame.with_columns(experiment=pl.lit(one.name)))
     return pl.concat(frames)
+
+
+def _list_run_ids(folder: Folder, config: RunConfig) -> list[str]:
+    """Return the runs of a folder that have the backbone, data set and task of a configuration."""
+    rows = read_rows(folder, "runs")
+    frame = pl.from_arrow(SCHEMAS["runs"].empty_table() if rows is None else rows)
+    assert isinstance(frame, pl.DataFrame)
+    alike = [pl.col(name).eq_missing(pl.lit(config.values[name])) for name in PANEL_FIELDS]
+    return [str(run_id) for run_id in frame.filter(*alike)["run_id"]]
 
 
 def _once(

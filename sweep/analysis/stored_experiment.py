@@ -1,14 +1,17 @@
 """What experiments were asked for, and whether their scores compare."""
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
 
 from sweep.analysis.results import Experiment
 from sweep.experiment.config import KEYS, KINDS, SweepConfig, build_sweep
+from sweep.experiment.panels import split_panels
 from sweep.experiment.search import Search
 from sweep.experiment.space import BACKBONE_SIZE
-from sweep.records.ledger import read_ledger
+from sweep.records.ledger import TrialRecord, read_ledger
 from sweep.records.parquet import read_rows
-from sweep.records.specification import FILE, OLDER, read_specification
+from sweep.records.specification import FILE, OLDER, name_fingerprint, read_specification
 from sweep.records.winners import build_replication
 from sweep.storage import Folder
 from xpe_core.errors import InputError
@@ -35,6 +38,50 @@ def read_experiment(folder: Folder) -> Experiment:
     return Experiment(folder, replicated or sweep, specification.fingerprints, study=sweep)
 
 
+def split_experiment(one: Experiment) -> list[Experiment]:
+    """Return an experiment's panels, each as an experiment whose scores compare; itself where it has one."""
+    panels = split_panels(one.sweep)
+    if len(panels) <= 1 or one.panel is not None:
+        return [one]
+    return [replace(one, sweep=panel.sweep, panel=panel, fingerprints=_take(one, panel.key)) for panel in panels]
+
+
+def read_panels(folders: Iterable[Folder]) -> list[list[Experiment]]:
+    """Return experiments by what they compare with: those that stand in one report together.
+
+    Where none has several panels, these are all.
+    """
+    experiments = list(map(read_experiment, {str(folder): folder for folder in folders}.values()))
+    split = [split_experiment(one) for one in experiments]
+    if all(len(panels) == 1 for panels in split):
+        return [experiments]
+    together: list[list[Experiment]] = []
+    for one in (panel for panels in split for panel in panels):
+        alike = next((group for group in together if compares(group[0], one)), None)
+        if alike is None:
+            together.append([one])
+        else:
+            alike.append(one)
+    return together
+
+
+def read_records(one: Experiment) -> dict[str, TrialRecord]:
+    """Return an experiment's trials by trial_id; of a panel its own."""
+    records = read_ledger(one.folder)
+    if one.panel is None:
+        return records
+    return {trial_id: record for trial_id, record in records.items() if one.holds(record.run_config)}
+
+
+def compares(one: Experiment, other: Experiment) -> bool:
+    """Whether two experiments have the same data set and backbone."""
+    try:
+        check_comparable(one, other)
+    except InputError:
+        return False
+    return True
+
+
 def check_comparable(one: Experiment, other: Experiment) -> None:
     """Raise InputError where two experiments are on another data set or backbone, so that no scores compare.
 
@@ -59,6 +106,12 @@ def check_comparable(one: Experiment, other: Experiment) -> None:
                 f"{one.name} and {other.name} cannot be compared or stand in one report: the {what} of {one.name} is "
                 f"{names[0]}, that of {other.name} {names[1]}"
             )
+
+
+def _take(one: Experiment, panel: str) -> dict[str, str]:
+    """Return the fingerprints of a panel."""
+    keys = {what: name_fingerprint(what, panel) for what in ("backbone", "data")}
+    return {what: one.fingerprints[key] for what, key in keys.items() if key in one.fingerprints}
 
 
 def _are_alike(one: Experiment, other: Experiment) -> bool:

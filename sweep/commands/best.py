@@ -15,6 +15,9 @@ def best(
         str | None, typer.Option("--for", help="By test score on a target group, or GROUP=WEIGHT,GROUP=WEIGHT.")
     ] = None,
     method: Annotated[str | None, typer.Option("--method", help=f"Only of one of {', '.join(METHOD_NAMES)}.")] = None,
+    panel: Annotated[
+        str | None, typer.Option("--panel", help="Of this backbone or data set, where it has several.")
+    ] = None,
     exclude: Exclude = None,
     metric: Metric = None,
     as_yaml: Annotated[
@@ -25,4 +28,4 @@ def best(
     """Show the best configuration and where its adapters lie; `best NAME > FILE` writes it as an experiment file."""
     from sweep.report.best import best as print_best
 
-    print_best(Console(), storage, name, purpose, method, exclude, as_yaml, metric)
+    print_best(Console(), storage, name, purpose, method, exclude, as_yaml, metric, panel)

@@ -75,7 +75,9 @@ def print_end(console: Console, plan: Plan, folder: Folder, there: str) -> None:
                 console.print(f"Run it again:         {again}", soft_wrap=True)
     console.print(f"Tables and charts:    python sweep/run.py report {name} --format html{there}", soft_wrap=True)
     if plan.sweep.kind != "evaluate" and plan.sweep.keep != "none":
-        console.print(f"Use what it learnt:   python sweep/run.py export {name} --to FOLDER{there}", soft_wrap=True)
+        arm = "" if len(plan.panels) == 1 else " --arm ARM"
+        what = f"python sweep/run.py export {name}{arm} --to FOLDER{there}"
+        console.print(f"Use what it learnt:   {what}", soft_wrap=True)
     if plan.sweep.kind == "replicate":
         print_replication(console, folder)
     if plan.sweep.kind == "study":

@@ -15,7 +15,7 @@ from sweep.commands.options import RunOptions, StartOptions
 from sweep.driver.interrupts import NAMES, answered
 from sweep.experiment.config import SweepConfig
 from sweep.logs.tools import find_log_folders, parse_tools
-from sweep.planning.languages import fit_to_data
+from sweep.planning.languages import fit_panels
 from sweep.storage.names import find_problem, normalise_name
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
@@ -80,7 +80,7 @@ def _start_named(
 ) -> None:
     if prepare_plan is None and find_known_locations is None:  # nothing has moved
         with long_step("Reading data"):
-            fit_to_data(sweep, open_keys)  # a misspelt language is answered before the slow imports below
+            fit_panels(sweep, open_keys)  # a misspelt language is answered before the slow imports below
 
     with long_step("Loading Torch and Ray"):
         from sweep.commands import running
@@ -96,9 +96,9 @@ def _start_named(
     with long_step("Preparing backbone and data"):
         moved = keep_names(sweep, folder, find_known_locations() if find_known_locations else {})
         plan = prepare_plan(moved.sweep) if prepare_plan else prepare(name, moved.sweep, open_keys)
-        older = moved.older_fingerprints if plan.data.older_fingerprints else ()  # none where they are read anew
+        older = moved.older_fingerprints if plan.older_data else ()  # none where they are read anew
         plan = replace(plan, places=moved.places, older_fingerprints=older)
-        refuse_another(folder, specify(plan.sweep, plan.fingerprints), (*older, *plan.data.older_fingerprints))
+        refuse_another(folder, specify(plan.sweep, plan.fingerprints), (*older, *plan.older_data))
     print_plan(console, plan, folder)
     limits = options if isinstance(options, StartOptions) else StartOptions()
     if options.dry_run:

@@ -36,7 +36,7 @@ class EvaluationTrainable(tune.Trainable):
         run_ids = [config.run_id for config in configs]
         adapters = [from_bytes(ray.get(settings.adapters[run_id]), run_id) for run_id in run_ids]
         model = build_classifier(backbone, adapters)
-        scores = evaluate(model, data, "test", list(settings.target_languages), settings.max_examples)
+        scores = evaluate(model, data, "test", list(self._assignment.panel.target_languages), settings.max_examples)
         memory = measure_memory_bytes(model.device)
         report = TrialReport(
             step=0,

@@ -12,6 +12,7 @@ from sweep.records.parquet import score_rows
 from sweep.records.rows import EvaluationRow
 from sweep.records.runs import RunKey
 from sweep.records.states import State
+from xpe_core.config import RunConfig
 from xpe_core.fields import FieldValues
 
 if TYPE_CHECKING:
@@ -30,12 +31,25 @@ Wire = dict[str, object]
 
 
 @dataclass(frozen=True)
-class TrialSettings:
-    """What the driver tells all workers alike."""
+class PanelSettings:
+    """What the driver tells all workers of one backbone and data set."""
 
     selection_languages: tuple[str, ...]
     """Empty: each run is chosen by its own source languages."""
     target_languages: tuple[str, ...]
+    fingerprints: Mapping[str, str]
+    reading: tuple[int, int]
+    """`RunConfig.reading` that the fingerprint of the data was made with."""
+    data: Mapping[tuple[int, int], "ObjectRef"]
+    """Tokenised data by `RunConfig.reading`, for nodes that lack the files."""
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What the driver tells all workers alike."""
+
+    panels: Mapping[str, PanelSettings]
+    """By `RunConfig.panel`."""
     max_examples: int | None
     """Test examples a language at most; None is all."""
     num_threads: int
@@ -43,13 +57,8 @@ class TrialSettings:
     """A trial's share of GPUs."""
     device: str
     versions: Mapping[str, str]
-    fingerprints: Mapping[str, str]
     places: Mapping[str, str]
     """Where data and backbone of a recorded name lie now, if elsewhere."""
-    data: Mapping[int, "ObjectRef"]
-    """Tokenised data by `max_length`, for nodes that lack the files."""
-    max_length: int
-    """What the fingerprint of the data was made with."""
     checkpoint_seconds: float
     keeps_adapters: bool
     adapters: Mapping[str, "ObjectRef"]
@@ -93,6 +102,11 @@ class Assignment:
 
     settings: TrialSettings
     order: TrialOrder
+
+    @property
+    def panel(self) -> PanelSettings:
+        """What the trial's backbone and data set are told."""
+        return self.settings.panels[RunConfig(**self.order.config).panel]
 
     @classmethod
     def from_wire(cls, config: Wire) -> "Assignment":

@@ -32,11 +32,11 @@ class LedgerSearcher(Searcher):
         sweep: SweepConfig,
         folder: ExperimentFolder,
         records: dict[str, TrialRecord],
-        target_sizes: Mapping[str, int] | None = None,
+        target_sizes: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         """Start from what the ledger knows, `records`, which is kept up to date.
 
-        `target_sizes` are the train examples of each language that a transfer goes on to.
+        `target_sizes` are the train examples of each language that a transfer goes on to, by `RunConfig.panel`.
         """
         super().__init__(metric=METRIC, mode="max")
         self.sweep = sweep

@@ -195,11 +195,12 @@ def build_source(
     sweep: Search | Grid | Replication | Transfer | Evaluation | Study,
     records: Records,
     folder: ExperimentFolder,
-    target_sizes: Mapping[str, int],
+    target_sizes: Mapping[str, Mapping[str, int]],
 ) -> Source:
     """Return where the trials of an experiment come from.
 
-    `target_sizes` are the train examples of each language that a transfer goes on to, from adapters in its `folder`.
+    `target_sizes` are the train examples of each language that a transfer goes on to, by `RunConfig.panel`; it goes
+    on from adapters in its `folder`.
     """
     if isinstance(sweep, Study):
         return StudySource(sweep, records)

@@ -6,6 +6,7 @@ Of a run that has ended, the kept adapter says that it is complete, and is what 
 from collections.abc import Iterator, Mapping
 
 from sweep.driver.proposals import Proposal
+from sweep.experiment.panels import split_panels
 from sweep.experiment.transfer import Transfer
 from sweep.records.adapters import kept_run_ids
 from sweep.records.experiment_folder import ExperimentFolder
@@ -22,9 +23,16 @@ class FurtherPacks:
     """The packs of the second stage that are not in the ledger, in their order."""
 
     def __init__(
-        self, sweep: Transfer, sizes: Mapping[str, int], folder: ExperimentFolder, records: Mapping[str, TrialRecord]
+        self,
+        sweep: Transfer,
+        sizes: Mapping[str, Mapping[str, int]],
+        folder: ExperimentFolder,
+        records: Mapping[str, TrialRecord],
     ) -> None:
-        """Take how many train examples each target language has; `records` is kept up to date by others."""
+        """Take how many train examples each target language has, by `RunConfig.panel`.
+
+        `records` is kept up to date by others.
+        """
         self._folder, self._records = folder, records
         self._sweep, self._sizes = sweep, sizes
         self.cut(None)
@@ -34,7 +42,13 @@ class FurtherPacks:
 
     def cut(self, size: int | None) -> None:
         """Propose what the records lack in packs of so many runs; None: as many as is usual."""
-        self._packs = list(_list_missing(self._sweep, self._sizes, self._records, size or find_pack_size(self._sweep)))
+        size = size or find_pack_size(self._sweep)
+        self._packs = [
+            pack
+            for panel in split_panels(self._sweep)
+            if isinstance(panel.sweep, Transfer) and panel.key in self._sizes
+            for pack in _list_missing(panel.sweep, self._sizes[panel.key], self._records, size)
+        ]
 
     @property
     def has_more(self) -> bool:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import ray
@@ -26,7 +26,7 @@ from sweep.driver.messages import Assignment, Provenance, RunResult, RunScores, 
 from sweep.records.states import State
 from xpe_core.adapters import take_adapter
 from xpe_core.adapters.safetensors_file import from_bytes, to_bytes
-from xpe_core.backbones.backbone import Backbone, load_backbone
+from xpe_core.backbones.backbone import Backbone, forget_backbones, load_backbone
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
@@ -97,11 +97,13 @@ class PackTrainable(tune.Trainable):
 
     def _start(self) -> Training:
         """Build the pack; backbone and data come out of this process's caches where another trial has loaded them."""
-        settings, checkpoint = self._assignment.settings, self._assignment.order.checkpoint
+        checkpoint = self._assignment.order.checkpoint
         configs, data, backbone = load_inputs(self._assignment)
         model = Pack(backbone, configs, len(data.label_names))
         further = find_further(self._assignment.order)
-        chosen_by = list(settings.selection_languages) if further is None else []  # else by its own target
+        chosen_by = (
+            list(self._assignment.panel.selection_languages) if further is None else []
+        )  # else by its own target
         self._training = Training(model, data, chosen_by or None, further)
         if checkpoint is not None:
             self._training.restore(ray.get(checkpoint))
@@ -152,7 +154,7 @@ class PackTrainable(tune.Trainable):
 
     def _tested_together(self, places: Sequence[int]) -> list[tuple[list[str], list[int]]]:
         """Return the target languages of some runs with these runs: what is trained further is tested there alone."""
-        every, runs = self._assignment.settings.target_languages, self._assignment.order.runs
+        every, runs = self._assignment.panel.target_languages, self._assignment.order.runs
         together: dict[tuple[str, ...], list[int]] = {}
         for place in places:
             target = runs[place].adapted_to
@@ -181,23 +183,33 @@ def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData,
 
     NodeMismatch where this node has other packages, another backbone or other data than the driver.
     """
-    settings, order = assignment.settings, assignment.order
+    settings, order, panel = assignment.settings, assignment.order, assignment.panel
     check_versions(platform.node(), package_versions(), settings.versions)
     configs = [RunConfig(**order.config).with_seed(run.seed) for run in order.runs]
     first = configs[0]
     use_locations(settings.places)
-    sent = settings.data.get(first.data.max_length)
+    sent = panel.data.get(first.reading)
     if sent is None:
         data = load_tokens(first.source, first.backbone, first.data.max_length, first.task)
     else:
         data = ray.get(sent)
     found = {"backbone": fingerprint_files(first.backbone), "data": data.fingerprint}
-    if first.data.max_length == settings.max_length and found != settings.fingerprints:
+    if first.reading == panel.reading and found != panel.fingerprints:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
+    _make_room(first.backbone)
     if settings.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         torch.cuda.set_per_process_memory_fraction(min(settings.gpus, 1.0))  # Ray does not see to it
     return configs, data, load_backbone(first.backbone, settings.device)
+
+
+@lru_cache(maxsize=1)
+def _make_room(backbone: str) -> None:
+    """Let go of the backbone of earlier trials where this one has another: a trial's memory is counted with its own.
+
+    Of the last backbone's name the call is remembered, and does nothing.
+    """
+    forget_backbones()
 
 
 def find_further(order: TrialOrder) -> list[Further] | None:

@@ -18,13 +18,14 @@ from sweep.cluster.capacity import Capacity, Share
 from sweep.cluster.start import start_ray
 from sweep.cluster.versions import package_versions
 from sweep.driver.asha import build_scheduler
-from sweep.driver.messages import METRIC, TrialSettings
+from sweep.driver.messages import METRIC, PanelSettings, TrialSettings
 from sweep.driver.recorder import Listener, Recorder
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import GRACE_SECONDS, Stopping
 from sweep.driver.trial import TICK_SECONDS, PackTrainable
 from sweep.planning.checks import check_start, send_data
 from sweep.planning.packing import size_packs
+from sweep.planning.panel import Panel
 from sweep.planning.plan import Plan
 from sweep.records.adapters import drop_adapters
 from sweep.records.experiment_folder import ExperimentFolder
@@ -61,7 +62,7 @@ def run_experiment(
     is told, in a sentence, what a person should know beside the trials' news.
     """
     stopping = Stopping()
-    older = (*plan.older_fingerprints, *plan.data.older_fingerprints)
+    older = (*plan.older_fingerprints, *plan.older_data)
     folder = ExperimentFolder(Folder(storage) / plan.name, plan.sweep, plan.fingerprints, plan.places, older)
     try:
         searcher = LedgerSearcher(plan.sweep, folder, read_ledger(folder.folder), plan.further_sizes)
@@ -163,18 +164,25 @@ def _tune(
 def _build_settings(plan: Plan, share: Share, capacity: Capacity) -> TrialSettings:
     """Return what all workers are told; what they all need is put into Ray's object store."""
     return TrialSettings(
-        selection_languages=plan.selection_languages,
-        target_languages=plan.target_languages,
+        panels={panel.key: _describe_panel(panel, capacity) for panel in plan.panels},
         max_examples=plan.sweep.evaluation.max_examples,
         num_threads=share.cpus,
         gpus=share.gpus,
         device="cuda" if share.gpus else "cpu",
         versions=package_versions(),
-        fingerprints=plan.fingerprints,
         places=dict(plan.places),
-        data=send_data(plan, capacity),
-        max_length=plan.sweep.corners[0].data.max_length,
         checkpoint_seconds=plan.sweep.resources.checkpoint_seconds,
         keeps_adapters=plan.sweep.keep != "none" or plan.sweep.kind == "transfer",  # others start from them
         adapters={run_id: ray.put(content) for run_id, content in plan.adapters.items()},
+    )
+
+
+def _describe_panel(panel: Panel, capacity: Capacity) -> PanelSettings:
+    """Return what workers are told of a backbone and data set."""
+    return PanelSettings(
+        selection_languages=panel.selection_languages,
+        target_languages=panel.target_languages,
+        fingerprints=panel.fingerprints,
+        reading=panel.config.reading,
+        data=send_data(panel, capacity),
     )

@@ -84,7 +84,9 @@ class ArmSweep(Sweep):
 
 
 class TrainedArms(ArmSweep):
-    """Arms that are trained, on one source set or on several."""
+    """Arms that are trained, on one source set or on several, on one backbone and data set or on several."""
+
+    may_have_panels: ClassVar[bool] = True
 
     source_sets: Annotated[tuple[str, ...], BeforeValidator(join_lists), BeforeValidator(_split_text)] = ()
     """The source sets that every arm is trained on; without any, the base's."""

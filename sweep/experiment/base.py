@@ -12,7 +12,7 @@ from sweep.experiment.parts import EvaluationConfig, ResourcesConfig
 from sweep.experiment.seeds import Seeds
 from sweep.experiment.space import Strict
 from sweep.experiment.workload import Workload
-from xpe_core.config import DATA_FIELDS, FIELDS, RunConfig
+from xpe_core.config import FIELDS, PANEL_FIELDS, RunConfig
 from xpe_core.errors import InputError
 from xpe_core.validation import nearest
 
@@ -44,6 +44,8 @@ class Sweep(Strict):
     """Whether nothing is trained, and runs stand for adapters."""
     is_searched: ClassVar[bool] = False
     """Whether configurations are drawn, and compared by the same languages."""
+    may_have_panels: ClassVar[bool] = False
+    """Whether arms may have several backbones and data sets: what is ranked as a whole has one."""
 
     base: dict[str, object] = {}
     """Fields of `RunConfig` that are the same in all trials."""
@@ -95,8 +97,10 @@ class Sweep(Strict):
                 raise ValueError("imported is set where an adapter is evaluated, and cannot be chosen")
             if key not in FIELDS:
                 raise ValueError(nearest(key, FIELDS))
-            if key in places and key in ("backbone", "dataset", "task", *DATA_FIELDS):
-                raise ValueError(f"{key} cannot be searched: an experiment has one, so that its accuracies compare")
+            if key in places and key in PANEL_FIELDS and not self.may_have_panels:
+                raise ValueError(
+                    f"{key} cannot be searched: accuracies on several do not compare; arms of a grid may differ"
+                )
             if key in places and key in self.base:
                 raise ValueError(f"{key} stands in base and in {places[key]}; it is either fixed or searched")
 

@@ -43,7 +43,9 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     pairs = split_overrides(overrides)
     for key in sorted(pairs, key=lambda key: key not in CHOICES):  # these say which others there are
         _apply(tree, key, pairs[key])
-    values = {**tree, "base": make_paths_absolute(_keys_below(tree, "base"))}
+    values: dict[str, object] = {**tree, "base": make_paths_absolute(_keys_below(tree, "base"))}
+    if arms := _keys_below(tree, "arms"):
+        values["arms"] = {arm: make_paths_absolute(own) if isinstance(own, dict) else own for arm, own in arms.items()}
     try:
         sweep = build_sweep(values, where)
     except InputError as error:

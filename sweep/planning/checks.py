@@ -2,12 +2,14 @@
 
 import math
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import ray
 
 from sweep.cluster.capacity import Capacity, Share, find_share
 from sweep.cluster.start import check_nodes
+from sweep.planning.panel import Panel
 from sweep.planning.plan import Plan
 from sweep.records.ledger import read_ledger
 from sweep.storage import Folder
@@ -34,7 +36,8 @@ def check_start(plan: Plan, folder: Folder) -> Share:
     Ray must have been started.
     """
     share = find_share(plan.sweep)
-    check_nodes(find_location(plan.sweep.corners[0].backbone))
+    for backbone in dict.fromkeys(panel.config.backbone for panel in plan.panels):
+        check_nodes(find_location(backbone))
     check_room(plan, folder, Capacity(share, plan.sweep.resources.max_concurrent_trials)())
     return share
 
@@ -56,20 +59,36 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
     ended = sum(record.state is not None for record in read_ledger(folder).values())
     share_left = max(plan.num_trials - ended, 0) / max(plan.num_trials, 1)
-    workloads = plan.workloads
+    running = min(num_running, max(plan.num_trials - ended, 0))
+    parts = [_estimate_panel(plan, panel, share_left) for panel in plan.panels]
+    checkpoints = running * CHECKPOINT_COPIES * max(part.largest_pack for part in parts)
+    return checkpoints + sum(part.written for part in parts)
+
+
+@dataclass(frozen=True)
+class _Bytes:
+    """What the runs on one backbone and data set need of a storage."""
+
+    written: int
+    """Tables, ledger and adapters."""
+    largest_pack: int
+    """The trained numbers of the largest trial."""
+
+
+def _estimate_panel(plan: Plan, panel: Panel, share_left: float) -> _Bytes:
+    workloads = panel.workloads
     num_runs = math.ceil(share_left * sum(workload.num_runs for workload in workloads))
     if plan.sweep.kind == "evaluate":
-        return num_runs * (len(plan.target_languages) * ROW_BYTES + RUN_BYTES)
-    validated = {*plan.selection_languages, *plan.data.sources(",".join(plan.sweep.used_source_sets))}
-    rows = num_runs * (len(plan.target_languages) + len(validated))
-    shape, num_classes = find_shape(plan.sweep.corners[0].backbone), len(plan.data.label_names)
+        return _Bytes(num_runs * (len(panel.target_languages) * ROW_BYTES + RUN_BYTES), 0)
+    validated = {*panel.selection_languages, *panel.data.sources(",".join(panel.sweep.used_source_sets))}
+    rows = num_runs * (len(panel.target_languages) + len(validated))
+    shape, num_classes = find_shape(panel.config.backbone), len(panel.data.label_names)
     first = [
         (one, 4 * max(count_trained_parameters(config, shape, num_classes) for config in one.configs))
-        for one in plan.sweep.workloads
+        for one in panel.sweep.workloads
     ]
     of_arm = {one.name: size for one, size in first}  # what is trained further has the size of what it starts from
     sized = [*first, *((one, of_arm[one.name]) for one in workloads[len(first) :])]
-    running = min(num_running, max(plan.num_trials - ended, 0))
     largest = max(
         (one.size_pack(plan.pack_size) if one.adapted_to is None else plan.largest_pack) * size for one, size in sized
     )
@@ -79,17 +98,20 @@ def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
         "best": 2 * max((len(one.seeds) * size for one, size in kept), default=0),
         "none": sum(one.num_runs * size for one, size in first) if plan.sweep.kind == "transfer" else 0,  # for a while
     }[plan.sweep.keep]
-    return rows * ROW_BYTES + num_runs * RUN_BYTES + running * CHECKPOINT_COPIES * largest + bytes_kept
+    return _Bytes(rows * ROW_BYTES + num_runs * RUN_BYTES + bytes_kept, largest)
 
 
-def send_data(plan: Plan, capacity: Capacity) -> dict[int, "ObjectRef"]:
-    """Put the tokenised data into Ray's object store where nodes may lack the files; return references by `max_length`.
+def send_data(panel: Panel, capacity: Capacity) -> dict[tuple[int, int], "ObjectRef"]:
+    """Put a panel's tokenised data into Ray's object store where nodes may lack the files; return references by
+    `RunConfig.reading`.
 
     A data set that is given by a path is on this machine; any other one every node finds for itself.
     """
-    config = plan.sweep.corners[0]
-    if not capacity.has_other_nodes or not config.source.is_path:
+    if not capacity.has_other_nodes or not panel.config.source.is_path:
         return {}
-    lengths = sorted({corner.data.max_length for corner in plan.sweep.corners})
-    data = {length: load_tokens(config.source, config.backbone, length, config.task) for length in lengths}
-    return {length: ray.put(tokens.in_memory()) for length, tokens in data.items()}
+    read = {corner.reading: corner for corner in panel.sweep.corners}
+    data = {
+        reading: load_tokens(corner.source, corner.backbone, corner.data.max_length, corner.task)
+        for reading, corner in sorted(read.items())
+    }
+    return {reading: ray.put(tokens.in_memory()) for reading, tokens in data.items()}

@@ -11,10 +11,12 @@ from functools import cache
 import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedConfig
 
 from sweep.cluster.capacity import Share, is_up
 from sweep.experiment.workload import Workload
+from sweep.planning.panel import Panel
 from sweep.planning.plan import Plan
 from sweep.records.runs import RunKey
 from xpe_core.backbones.backbone import load_backbone, read_config
@@ -34,6 +36,8 @@ CALIBRATION_SECONDS = 20.0
 
 Measure = Callable[[tuple[str, ...], str, int | None], tuple[int, float]]
 """Takes languages, a split and a limit; returns how many examples there are, and their mean length in tokens."""
+Costs = NDArray[np.float64]
+"""Steps, text tokens and operations."""
 
 
 @dataclass(frozen=True)
@@ -59,25 +63,29 @@ def estimate(plan: Plan) -> Estimate:
 
     Of a search the configurations are not known yet: the corners of its space stand for them.
     """
-    corners = plan.sweep.corners
-    shape = read_config(corners[0].backbone)
+    steps, tokens, operations = np.sum([_estimate_panel(panel) for panel in plan.panels], axis=0).tolist()
+    return Estimate(plan.num_trials, plan.num_runs, round(steps), round(tokens), operations)
+
+
+def _estimate_panel(panel: Panel) -> Costs:
+    """Return steps, text tokens and operations of all runs on one backbone and data set."""
+    shape = read_config(panel.config.backbone)
 
     @cache
     def measure(languages: tuple[str, ...], split: str, max_examples: int | None) -> tuple[int, float]:
         """Return how many examples there are, and their mean length."""
-        lengths = plan.data.lengths[plan.data.select(languages, split, max_examples)]
+        lengths = panel.data.lengths[panel.data.select(languages, split, max_examples)]
         return len(lengths), float(np.mean(lengths))
 
     totals = np.zeros(3)
-    for workload in plan.workloads:
-        costs = [_cost(plan, config, shape, measure, workload) for config in workload.configs]
+    for workload in panel.workloads:
+        costs = [_cost(panel, config, shape, measure, workload) for config in workload.configs]
         totals += workload.num_runs * np.mean(costs, axis=0)
-    steps, tokens, operations = totals.tolist()
-    return Estimate(plan.num_trials, plan.num_runs, round(steps), round(tokens), operations)
+    return totals
 
 
 def _cost(
-    plan: Plan, config: RunConfig, shape: PreTrainedConfig, measure: Measure, workload: Workload
+    panel: Panel, config: RunConfig, shape: PreTrainedConfig, measure: Measure, workload: Workload
 ) -> tuple[float, float, float]:
     """Return steps, text tokens and operations of one run."""
     only_first, keys = reads(config) == "first", find_parts(config)[0].num_keys(config, shape.num_hidden_layers)
@@ -89,14 +97,14 @@ def _cost(
         return num_examples, mean_tokens, num_examples * count_operations(shape, 1, width, only_first, keys)
 
     target = workload.adapted_to
-    sources = plan.data.sources(config.data.source_set) if target is None else (target,)
-    tested = plan.target_languages if target is None else (target,)
+    sources = panel.data.sources(config.data.source_set) if target is None else (target,)
+    tested = panel.target_languages if target is None else (target,)
     num_examples, mean_tokens, once = forward(sources, "train", config.data.max_train_examples)
     seen = config.training.max_steps * min(config.training.batch_size, num_examples)
     eval_steps = config.training.eval_steps or max(1, num_examples // config.training.batch_size)
-    validated = tuple(dict.fromkeys([*sources, *(plan.selection_languages if target is None else ())]))
+    validated = tuple(dict.fromkeys([*sources, *(panel.selection_languages if target is None else ())]))
     _, _, validation = forward(validated, "validation", config.training.max_validation_examples)
-    test = forward(tested, "test", plan.sweep.evaluation.max_examples)[2] if workload.is_tested else 0.0
+    test = forward(tested, "test", panel.sweep.evaluation.max_examples)[2] if workload.is_tested else 0.0
     if not find_parts(config)[1].trains:
         return 0.0, 0.0, validation + test
     if trains_on_states(config):  # every text goes through the backbone once, whatever is trained on it
@@ -122,7 +130,7 @@ def measure_rate(plan: Plan, share: Share) -> float:
         )
     config = min(plan.sweep.corners, key=trains_on_states)  # the first that needs the backbone in a step
     runs = plan.runs[: plan.pack_size if share.gpus else 1]  # one run fills a CPU
-    data = ray.put(plan.data.in_memory())
+    data = ray.put(plan.panel_of(config).data.in_memory())
     remote = _measure_rate.options(num_cpus=share.cpus, num_gpus=share.gpus)
     return float(ray.get(remote.remote(config.values, runs, data, share, plan.places)))
 

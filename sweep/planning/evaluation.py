@@ -16,17 +16,16 @@ import torch
 from sweep.experiment.classes import read_with_classes
 from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig, build_sweep
 from sweep.experiment.evaluated import HUB, OF_ANSWERS, SEED
+from sweep.experiment.panels import split_panels
 from sweep.planning.languages import choose_languages
-from sweep.planning.plan import Plan, explain_machine
+from sweep.planning.plan import Plan, load_panel
 from sweep.records.adapters import SUFFIX
 from xpe_core.adapters import Adapter, check_backbone
 from xpe_core.adapters.safetensors_file import to_bytes
 from xpe_core.adapters.transformers_folder import is_transformers
 from xpe_core.backbones.backbone import load_backbone
-from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import DATA_FIELDS, DEFAULTS, SETTINGS
 from xpe_core.data.labelled_data import LabelledData, load_labels
-from xpe_core.data.tokens import load_tokens
 from xpe_core.digests import digest
 from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue
@@ -147,15 +146,13 @@ def prepare_evaluation(name: str, sweep: SweepConfig, found: Sequence[Found], in
             check_backbone(one.adapter, backbone)
         except InputError as error:
             raise InputError(f"{one.source}: {error}") from None
-    data = load_tokens(first.source, first.backbone, first.data.max_length, first.task)
     files: dict[str, bytes] = {}
     for one, adapter in zip(found, ordered, strict=True):
         config = configs[one.arm].with_seed(one.seed)
         facts = {**adapter.facts, "adapter": one.source, "adapter_fingerprint": one.adapter.fingerprint}
         files[config.run_id] = to_bytes(replace(adapter, config=config, facts=facts))
-    fingerprints = {"backbone": fingerprint_files(first.backbone), "data": data.fingerprint}
-    notes = (*chosen.notes, *explain_machine(data, first.data.max_length))
-    return Plan(name, sweep, data, fingerprints, (), chosen.targets, files, notes=notes)
+    (panel,) = split_panels(sweep)
+    return Plan(name, sweep, (load_panel(panel, chosen),), files)
 
 
 def _in_order(one: Found, data: LabelledData, in_data_sets_order: bool) -> Adapter:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweep.experiment.config import UNKNOWN_SOURCES, SweepConfig, build_sweep
+from sweep.experiment.panels import AskedPanel, split_panels
 from sweep.experiment.parts import EvaluationConfig
 from sweep.experiment.space import Dimension
 from xpe_core.data.labelled_data import LabelledData, load_labels
@@ -49,6 +50,31 @@ def check_names(sweep: SweepConfig, languages: Collection[str]) -> None:
     for group in sweep.groups:
         if group in languages:
             raise InputError(f"groups.{group}: is a language of the data set already; choose another name")
+
+
+def fit_panels(
+    sweep: SweepConfig, open_keys: Collection[str] = frozenset()
+) -> tuple[SweepConfig, list[tuple[AskedPanel, ChosenLanguages]]]:
+    """Return an experiment with its panels, each with the languages of its data set; as `fit_to_data` does for one.
+
+    Where there are several, an error names the panel, and what the experiment says of languages holds for all.
+    """
+    panels = split_panels(sweep)
+    if len(panels) == 1:
+        fitted, chosen = fit_to_data(sweep, open_keys)
+        return fitted, [(panel, chosen) for panel in split_panels(fitted)]
+    return sweep, [(panel, _fit_one_of_several(panel)) for panel in panels]
+
+
+def _fit_one_of_several(panel: AskedPanel) -> ChosenLanguages:
+    try:
+        fitted, chosen = fit_to_data(panel.sweep)
+    except InputError as error:
+        raise InputError(f"{panel.name}: {error}") from None
+    if fitted is not panel.sweep:
+        lacked = " and ".join(panel.sweep.used_source_sets)
+        raise InputError(f"{panel.name}: the data set lacks some of {lacked}; say source_set in base or in the arms")
+    return chosen
 
 
 def fit_to_data(sweep: SweepConfig, open_keys: Collection[str] = frozenset()) -> tuple[SweepConfig, ChosenLanguages]:

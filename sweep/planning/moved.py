@@ -5,12 +5,13 @@ The recorded names stay, since ids of configurations and runs are made of them; 
 
 import glob
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.experiment.config import SweepConfig, build_sweep
-from sweep.records.specification import FILE, Specification, read_specification
+from sweep.experiment.panels import AskedPanel, split_panels
+from sweep.records.specification import FILE, Specification, name_fingerprint, read_specification
 from sweep.storage import Folder
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import DEFAULTS, FIELDS, RunConfig
@@ -47,7 +48,14 @@ def keep_names(sweep: SweepConfig, folder: Folder, places: Mapping[str, str] | N
         return Moved(sweep, known)
     before = read_specification(folder)
     asked = sweep.corners[0]
-    if before.kind != sweep.kind or all(read_names(before)[name] == asked.values[name] for name in NAMED):
+    if before.kind != sweep.kind:
+        return Moved(sweep, known)
+    if len(panels := split_panels(sweep)) > 1:
+        renamed, found_at = _rename_panels(sweep, panels, before)
+        known |= found_at
+        use_locations(known)
+        return Moved(build_sweep(renamed, str(folder)) if found_at else sweep, known)
+    if all(read_names(before)[name] == asked.values[name] for name in NAMED):
         return Moved(sweep, known)
     found, older = match(before, asked)
     base = {name: value for name, value in sweep.base.items() if name not in found}
@@ -58,6 +66,39 @@ def keep_names(sweep: SweepConfig, folder: Folder, places: Mapping[str, str] | N
     return Moved(build_sweep(values, str(folder)), known, older)
 
 
+def _rename_panels(
+    sweep: SweepConfig, panels: Sequence[AskedPanel], before: Specification
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Return an experiment's values with the recorded names of what its panels have, and where these lie now."""
+    base, arms = dict(sweep.base), _copy_keys(sweep.model_dump(exclude_unset=True).get("arms"))
+    recorded_arms, places = _copy_keys(before.values.get("arms")), {}
+    for panel in panels:
+        own = list(dict.fromkeys(arm for arm, _ in panel.sweep.cells))
+        arm = next((arm for arm in own if arm in recorded_arms), None)
+        if arm is None:
+            continue
+        recorded = _take_panel(before, {**before.base, **recorded_arms[arm]}, panel.config)
+        found, _ = match(recorded, panel.config)
+        for name, place in found.items():
+            places[str(recorded.base[name])] = place
+            for values in [arms[one] for one in own if name in arms[one]] or [base]:
+                values[name] = recorded.base[name]
+    return {**sweep.model_dump(exclude_unset=True), "base": base, "arms": arms}, places
+
+
+def _take_panel(before: Specification, values: Mapping[str, object], config: RunConfig) -> Specification:
+    """Return what was recorded of the panel that an arm with these values was on, `config` being as it is now."""
+    names = {name: str(values.get(name, DEFAULTS[name])) for name in NAMED}
+    key = config.with_values(**names).panel
+    prints = {what: before.fingerprints.get(name_fingerprint(what, key), "") for what in ("backbone", "data")}
+    return Specification(before.kind, {"base": names}, prints)
+
+
+def _copy_keys(value: object) -> dict[str, dict[str, object]]:
+    """Return what is below each key of a mapping."""
+    return {str(key): dict(one) for key, one in value.items()} if isinstance(value, Mapping) else {}
+
+
 def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str, str]:
     """Return where an experiment's data and backbone lie now: where it found them last, or where a person says.
 
@@ -66,10 +107,14 @@ def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str
     before = read_specification(folder)
     names, places = read_names(before), dict(before.places)
     said = {name: _absolute(place) for name, place in wanted.items() if place is not None}
-    for name in NAMED:
-        place = places.get(names[name], names[name])
+    several = _list_names(before)
+    for name, recorded in several:
+        place = places.get(recorded, recorded)
         if name not in said and place.startswith("/") and not glob.has_magic(place) and not Path(place).exists():
-            raise InputError(f"{folder.name} was run with {place}, which is not here: say where with --{name} PATH")
+            way = f": say where with --{name} PATH" if len(several) == len(NAMED) else ""
+            raise InputError(f"{folder.name} was run with {place}, which is not here{way}")
+    if said and len(several) > len(NAMED):
+        raise InputError(f"--{next(iter(said))}: {folder.name} has several backbones or data sets; they must lie there")
     if not said:
         return places
     base = {name: value for name, value in before.base.items() if name in FIELDS}
@@ -86,6 +131,13 @@ def read_names(specification: Specification) -> dict[str, str]:
     """Return the names of backbone and data set in an experiment's specification."""
     base = specification.base
     return {name: str(base.get(name, DEFAULTS[name])) for name in NAMED}
+
+
+def _list_names(specification: Specification) -> list[tuple[str, str]]:
+    """Return the names of all backbones and data sets of an experiment, each with its field."""
+    arms = _copy_keys(specification.values.get("arms"))
+    own = [{**specification.base, **arm} for arm in arms.values()] or [specification.base]
+    return list(dict.fromkeys((name, str(one.get(name, DEFAULTS[name]))) for name in NAMED for one in own))
 
 
 def match(

@@ -34,16 +34,19 @@ def size_packs(plan: Plan, share: Share) -> Plan:
     """
     if plan.sweep.kind == "search" or plan.sweep.resources.seeds_per_trial != "auto":
         return plan
-    shared = [config for config in plan.sweep.corners if not is_alone(config)]
-    if not shared:
-        return plan
-    widest = max(shared, key=_rank_memory)
-    num_runs = len(plan.runs)
-    limit, one = _measure(plan, widest, share, 1)
-    _, two = _measure(plan, widest, share, 2)
-    size = even_size(num_runs, count_fitting(one, two, limit))
-    resources = plan.sweep.resources.model_copy(update={"seeds_per_trial": size})
-    return replace(plan, sweep=plan.sweep.model_copy(update={"resources": resources}))
+    fitting = [
+        _count_fitting(plan, max(shared, key=_rank_memory), share)
+        for panel in plan.panels
+        if (shared := [config for config in panel.sweep.corners if not is_alone(config)])
+    ]
+    return plan.with_pack_size(even_size(len(plan.runs), min(fitting))) if fitting else plan
+
+
+def _count_fitting(plan: Plan, config: RunConfig, share: Share) -> int:
+    """Return how many runs of a configuration have memory together."""
+    limit, one = _measure(plan, config, share, 1)
+    _, two = _measure(plan, config, share, 2)
+    return count_fitting(one, two, limit)
 
 
 def _rank_memory(config: RunConfig) -> tuple[bool, int, int, float]:
@@ -66,7 +69,7 @@ def even_size(num_runs: int, most: int) -> int:
 def _measure(plan: Plan, config: RunConfig, share: Share, num_runs: int) -> tuple[int, int]:
     """Return the bytes that a trial may use where it is run, and those that a pack of so many runs took at its peak."""
     values = {**config.values, "max_steps": 2, "eval_steps": 2, "warmup_ratio": 0.0, "max_validation_examples": 1}
-    data = ray.put(keep_longest(plan.data.in_memory(), config))
+    data = ray.put(keep_longest(plan.panel_of(config).data.in_memory(), config))
     remote = _measure_memory.options(num_cpus=share.cpus, num_gpus=share.gpus)
     limit, used = ray.get(remote.remote(values, plan.runs[:1] * num_runs, data, share, plan.places))
     nodes = [node for node in find_nodes() if share.slots(node)]

@@ -1,18 +1,20 @@
-"""An experiment whose backbone and data are there: what it will run, and what that is estimated to cost."""
+"""An experiment whose backbones and data are there: what it will run, panel by panel."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
-from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
+from sweep.experiment.panels import AskedPanel
 from sweep.experiment.workload import Workload
-from sweep.planning.languages import fit_to_data
-from sweep.records.further import FurtherCell, find_pack_size, list_cells, make_packs
+from sweep.planning.languages import ChosenLanguages, fit_panels
+from sweep.planning.panel import Panel
+from sweep.records.further import find_pack_size
 from sweep.records.runs import RunKey, make_runs
+from sweep.records.specification import name_fingerprint
 from xpe_core.backbones.backbone import find_shape
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.cache import explain_stand_in
+from xpe_core.config import RunConfig
 from xpe_core.data.tokens import TokenisedData, load_tokens
 from xpe_core.pack import check_config
 
@@ -22,15 +24,12 @@ CUT_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Plan:
-    """An experiment whose backbone and data are there and fit what it asks for."""
+    """An experiment whose backbones and data are there and fit what it asks for."""
 
     name: str
     sweep: SweepConfig
-    data: TokenisedData
-    fingerprints: dict[str, str]
-    selection_languages: tuple[str, ...]
-    """What a trial is chosen by, the same for every trial, so that accuracies compare; empty where none is chosen."""
-    target_languages: tuple[str, ...]
+    panels: tuple[Panel, ...]
+    """One for each backbone on each data set, in the order of the arms."""
     adapters: Mapping[str, bytes] = field(default_factory=dict)
     """Of an evaluation: the adapters' files by run_id."""
     places: Mapping[str, str] = field(default_factory=dict)
@@ -38,32 +37,31 @@ class Plan:
     older_fingerprints: tuple[str, ...] = ()
     """What older versions called the same data."""
 
-    further_languages: tuple[str, ...] = ()
-    """What a transfer goes on to, each by itself."""
-    notes: tuple[str, ...] = ()
-    """What a person should know of data and languages, in sentences."""
+    @property
+    def panel(self) -> Panel:
+        """The panel of an experiment that has one."""
+        (panel,) = self.panels
+        return panel
 
-    @cached_property
-    def rows(self) -> TableRows:
-        """What the rows of the tables average over."""
-        source_sets = {self.sweep.name_source_set(name): name for name in self.sweep.used_source_sets}
-        is_trained = self.sweep.kind != "evaluate"  # adapters may have been trained on languages that are not here
-        trained = {name: self.data.sources(asked) for name, asked in source_sets.items() if is_trained}
-        dataset = self.sweep.corners[0].data.dataset
-        groups, facts = self.sweep.groups, self.data.facts
-        return find_rows(dataset, source_sets, self.target_languages, trained, groups, facts=facts)
+    def panel_of(self, config: RunConfig) -> Panel:
+        """Return the panel of one of the experiment's configurations."""
+        return next(panel for panel in self.panels if panel.key == config.panel)
 
     @property
-    def chosen_by_targets(self) -> tuple[str, ...]:
-        """Languages of the rows whose validation split takes part in the choice: for them a trial is not zero-shot."""
-        return tuple(sorted(set(self.selection_languages) & set(self.target_languages) - self.rows.excluded))
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprints of all backbones and data sets; where there are several panels, with the panel's key."""
+        if len(self.panels) == 1:
+            return dict(self.panel.fingerprints)
+        return {
+            name_fingerprint(what, panel.key): digits
+            for panel in self.panels
+            for what, digits in panel.fingerprints.items()
+        }
 
     @property
-    def trained_on_targets(self) -> dict[str, int]:
-        """How many languages of its rows each source set trains on, where it does: they are not zero-shot there."""
-        rows = self.rows
-        counts = {name: len(codes - rows.exclusions[name].languages) for name, codes in rows.trained.items()}
-        return {name: count for name, count in counts.items() if count}
+    def older_data(self) -> tuple[str, ...]:
+        """What older versions call the data of an experiment's one panel; with several they know none."""
+        return self.panel.data.older_fingerprints if len(self.panels) == 1 else ()
 
     @property
     def num_configurations(self) -> int:
@@ -73,17 +71,13 @@ class Plan:
     @property
     def num_trials(self) -> int:
         """Trials in all, where nothing was added to the experiment: a grid's cells may be several packs each."""
-        return sum(workload.num_trials(self.pack_size) for workload in self.sweep.workloads) + self._num_further_packs
+        first = sum(workload.num_trials(self.pack_size) for workload in self.sweep.workloads)
+        return first + sum(panel.num_further_packs for panel in self.panels)
 
     @property
     def workloads(self) -> list[Workload]:
         """All that is asked for; of a transfer each target of its second stage by itself."""
-        further = [
-            Workload(cell.arm, [cell.config], 1, cell.seeds, is_cut=True, adapted_to=language)
-            for cell in self.further_cells
-            for language in cell.languages
-        ]
-        return [*self.sweep.workloads, *further]
+        return [workload for panel in self.panels for workload in panel.workloads]
 
     @property
     def num_runs(self) -> int:
@@ -95,22 +89,10 @@ class Plan:
         """Runs of the largest trial."""
         return max(self.pack_size, find_pack_size(self.sweep) if self.sweep.kind == "transfer" else 0)
 
-    @cached_property
-    def further_cells(self) -> tuple[FurtherCell, ...]:
-        """The second stage of a transfer; nothing of any other experiment."""
-        return tuple(list_cells(self.sweep, self.further_languages)) if self.sweep.kind == "transfer" else ()
-
     @property
-    def further_sizes(self) -> dict[str, int]:
-        """The train examples of each language that a transfer goes on to."""
-        return {language: self.data.counts[language]["train"] for language in self.further_languages}
-
-    @cached_property
-    def _num_further_packs(self) -> int:
-        if self.sweep.kind != "transfer":
-            return 0
-        sizes, most = self.further_sizes, find_pack_size(self.sweep)
-        return sum(1 for cell in self.further_cells for _ in make_packs(cell, cell.keys, sizes, most))
+    def further_sizes(self) -> dict[str, dict[str, int]]:
+        """The train examples of each language that a transfer goes on to, by the key of the panel."""
+        return {panel.key: panel.further_sizes for panel in self.panels}
 
     @property
     def runs(self) -> tuple[RunKey, ...]:
@@ -124,6 +106,13 @@ class Plan:
         size = self.sweep.resources.seeds_per_trial
         return size if isinstance(size, int) and self.sweep.kind != "search" else len(self.runs)
 
+    def with_pack_size(self, size: int) -> "Plan":
+        """Return the plan with packs of so many runs at most."""
+        resources = self.sweep.resources.model_copy(update={"seeds_per_trial": size})
+        changed = {"resources": resources}
+        panels = tuple(replace(panel, sweep=panel.sweep.model_copy(update=changed)) for panel in self.panels)
+        return replace(self, sweep=self.sweep.model_copy(update=changed), panels=panels)
+
 
 def prepare(name: str, sweep: SweepConfig, open_keys: Collection[str] = frozenset()) -> Plan:
     """Check names, fetch and tokenise whatever the experiment needs; InputError where something is missing.
@@ -131,16 +120,27 @@ def prepare(name: str, sweep: SweepConfig, open_keys: Collection[str] = frozense
     What is quick is looked at first: a misspelt language is answered before a text is tokenised. `open_keys` say
     of languages what was meant for another data set.
     """
-    sweep, chosen = fit_to_data(sweep, open_keys)
-    config = sweep.corners[0]
-    shape = find_shape(config.backbone)
+    sweep, fitted = fit_panels(sweep, open_keys)
     for corner in sweep.corners:
-        check_config(corner, shape)
+        check_config(corner, find_shape(corner.backbone))
+    return Plan(name, sweep, tuple(load_panel(panel, chosen) for panel, chosen in fitted))
+
+
+def load_panel(asked: AskedPanel, chosen: ChosenLanguages) -> Panel:
+    """Return a panel with its data tokenised, for the languages that were chosen."""
+    config = asked.config
     data = load_tokens(config.source, config.backbone, config.data.max_length, config.task)
-    fingerprints = {"backbone": fingerprint_files(config.backbone), "data": data.fingerprint}
-    notes = (*chosen.notes, *explain_machine(data, config.data.max_length))
-    languages = (chosen.selection, chosen.targets)
-    return Plan(name, sweep, data, fingerprints, *languages, further_languages=chosen.further, notes=notes)
+    return Panel(
+        key=asked.key,
+        name=asked.name,
+        sweep=asked.sweep,
+        data=data,
+        fingerprints={"backbone": fingerprint_files(config.backbone), "data": data.fingerprint},
+        selection_languages=chosen.selection,
+        target_languages=chosen.targets,
+        further_languages=chosen.further,
+        notes=(*chosen.notes, *explain_machine(data, config.data.max_length)),
+    )
 
 
 def explain_machine(data: TokenisedData, max_length: int) -> tuple[str, ...]:

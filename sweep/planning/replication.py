@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sweep.experiment.arms import Replication, share_fields
 from sweep.experiment.files import is_file, load_experiment, make_paths_absolute
+from sweep.experiment.panels import split_panels
 from sweep.records.specification import FILE, NO_TRAINING, read_specification
 from sweep.storage import Folder, Location
 from sweep.storage.names import normalise_name
@@ -54,15 +55,26 @@ def resolve_replication(
     if stale := sorted(source.seeds & set(sweep.seeds)):
         fresh = _name_following(source.seeds, 10)
         raise InputError(f"seeds: {stale[0]} was used by {sweep.of}; a replication needs fresh ones, such as {fresh}")
-    found = dict(source.configs)
-    best = next(iter(found.values()))
-    for method, values in TUNINGS[best.tuning.tuning].baselines.items():
-        if method not in found and not any(config.method == method for config in found.values()):
-            found[method] = RunConfig(**{**best.values, **values})
+    found = add_baselines(source.configs)
     shared, own = share_fields(found)
     inherited: dict[str, object] = {"evaluation": source.evaluation, "groups": source.groups}
     asked = {**inherited, **sweep.model_dump(exclude_unset=True), "base": shared, "arms": own}
     return build_config(Replication, asked, f"replication of {sweep.of}")
+
+
+def add_baselines(configs: Mapping[str, RunConfig]) -> dict[str, RunConfig]:
+    """Return configurations with the baselines that their best one's tuning has and they lack, on each panel."""
+    found = dict(configs)
+    panels = dict.fromkeys(config.panel for config in configs.values())
+    for panel in panels:
+        best = next(config for config in configs.values() if config.panel == panel)
+        methods = {config.method for config in configs.values() if config.panel == panel}
+        name = next(arm for arm, config in configs.items() if config is best)
+        on = name.rpartition(" ")[0] + " " if len(panels) > 1 else ""
+        for method, values in TUNINGS[best.tuning.tuning].baselines.items():
+            if f"{on}{method}" not in found and method not in methods:
+                found[f"{on}{method}"] = RunConfig(**{**best.values, **values})
+    return found
 
 
 def fresh_seeds(of: str, storage: Location, count: int = 10) -> str:
@@ -99,7 +111,7 @@ def _find_experiment(of: str, storage: Location) -> Folder:
 
 def _read_best(folder: Folder, top: int) -> _Source:
     """Return an experiment's best configurations, with the baselines that it ran."""
-    from sweep.analysis import asked_runs, rank_configurations, read_runs  # slow to import, and seldom needed
+    from sweep.analysis import Best, asked_runs, rank_configurations, read_runs  # slow to import, and seldom needed
     from sweep.analysis.stored_experiment import read_experiment
 
     specification = read_specification(folder)
@@ -107,13 +119,16 @@ def _read_best(folder: Folder, top: int) -> _Source:
         raise InputError(f"{folder} {NO_TRAINING}: there is no configuration to replicate")
     runs = read_runs(folder)
     rows = {row["config_id"]: row for row in runs.iter_rows(named=True)}
-    ranked = rank_configurations(asked_runs(runs, read_experiment(folder).sweep))
-    if not ranked:
+    names: dict[str, Best] = {}
+    for panel in split_panels(read_experiment(folder).sweep):
+        ranked = rank_configurations(asked_runs(runs, panel.sweep))
+        on = f"{panel.name} " if panel.name else ""
+        names |= {f"{on}best_{place + 1}" if top > 1 else f"{on}best": best for place, best in enumerate(ranked[:top])}
+        for method in BASELINES:
+            if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
+                names[f"{on}{method}"] = of_method[0]
+    if not names:
         raise InputError(f"{folder} has no finished configuration to replicate")
-    names = {f"best_{place + 1}" if top > 1 else "best": best for place, best in enumerate(ranked[:top])}
-    for method in BASELINES:
-        if of_method := [best for best in ranked if best.method == method and best not in names.values()]:
-            names[method] = of_method[0]
     found = {name: RunConfig.from_row(rows[best.config_id]).with_seed(1) for name, best in names.items()}
     asked = specification.values
     return _Source(found, set(runs["seed"].to_list()), asked.get("evaluation"), asked.get("groups", {}))

@@ -12,8 +12,9 @@ import polars as pl
 
 from sweep.analysis.configurations import read_evaluations, read_runs
 from sweep.analysis.per_language import language_table
-from sweep.analysis.reading import read_results
+from sweep.analysis.reading import read_together
 from sweep.analysis.results import UNFINISHED, Cell, Experiment, Results
+from sweep.analysis.stored_experiment import read_experiment, split_experiment
 from sweep.analysis.tables import compare_pairs, main_table, pair
 from sweep.records.states import State
 from sweep.storage import Folder
@@ -77,7 +78,7 @@ class Numbers:
 
 def read_numbers(folder: Folder, config_id: str, exclude: str | None = None) -> Numbers:
     """Read what an experiment holds of a configuration; InputError where it has no complete run of it."""
-    whole = read_results([folder], exclude)
+    whole = read_together([_find_home(folder, config_id)], exclude)
     cell = next((cell for cell in whole.cells if cell.config_id == config_id), None)
     if cell is None:
         raise InputError(f"{folder} holds no configuration {config_id}")
@@ -104,6 +105,13 @@ def read_numbers(folder: Folder, config_id: str, exclude: str | None = None) -> 
         languages=_describe_languages(alone, cell, sources),
         differences=_compare(results, cell, others),
     )
+
+
+def _find_home(folder: Folder, config_id: str) -> Experiment:
+    """Return an experiment, or the one of its panels that has a configuration."""
+    panels = split_experiment(read_experiment(folder))
+    asked = [one for one in panels if any(corner.config_id == config_id for corner in one.sweep.corners)]
+    return (asked or panels)[0]
 
 
 def _find_runs(folder: Folder, results: Results, cell: Cell) -> tuple[PublishedRun, ...]:

@@ -7,6 +7,7 @@ overwrites it. With `keep: best` those of a configuration go as soon as all runs
 from collections.abc import Mapping
 
 from sweep.experiment.config import SweepConfig
+from sweep.experiment.panels import split_panels
 from sweep.records.experiment_folder import ExperimentFolder
 from sweep.records.ledger import TrialRecord
 from sweep.records.ranking import rank_trials
@@ -50,17 +51,19 @@ def drop_adapters(opened: ExperimentFolder) -> None:
 def find_beaten_runs(sweep: SweepConfig, records: Mapping[str, TrialRecord]) -> set[str]:
     """Return the run_ids of all configurations that have been run with every seed, but for the best of these.
 
-    `rank_trials` says which is the best. A configuration with runs to come is not judged yet.
+    `rank_trials` says which is the best, of each backbone and data set by itself. A configuration with runs to come is
+    not judged yet.
     """
     runs: dict[str, set[RunKey]] = {}
     for record in records.values():
         runs.setdefault(record.config_id, set()).update(record.runs)
     asked = set(make_runs(sweep.final_seeds))
     judged = [record for record in records.values() if runs[record.config_id] >= asked]
-    ranked = [candidate.subject for candidate in rank_trials(sweep, judged)]
-    if not ranked:
+    rankings = [[one.subject for one in rank_trials(panel.sweep, judged)] for panel in split_panels(sweep)]
+    if not any(rankings):
         return set()
-    beaten = [record for record in judged if record.config_id in ranked[1:]]
+    losers = {config_id for ranked in rankings for config_id in ranked[1:]}
+    beaten = [record for record in judged if record.config_id in losers]
     shorter = [record for record in records.values() if not sweep.has_full_length(record.config)]
     return {run_id for record in (*beaten, *shorter) for run_id in record.run_ids}
 

@@ -11,6 +11,7 @@ import yaml
 
 from sweep.experiment.config import KEYS, SweepConfig
 from sweep.experiment.fields import read_fields
+from sweep.experiment.panels import split_panels
 from sweep.storage import Folder, Location
 from xpe_core.config import DEFAULTS, FIELDS
 from xpe_core.errors import InputError
@@ -42,6 +43,8 @@ class Specification:
     """Of backbone and data."""
     places: Mapping[str, str] = field(default_factory=dict)
     """Where data and backbone of a recorded name lay last, if elsewhere."""
+    panels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Where there are several panels: the names of `backbone` and `dataset` by the panel's key."""
 
     @property
     def base(self) -> dict[str, object]:
@@ -54,6 +57,11 @@ class Specification:
         return {**self.values, "fingerprints": dict(self.fingerprints), **places}
 
 
+def name_fingerprint(what: str, panel: str) -> str:
+    """Return the key of a fingerprint, of `backbone` or `data`, in an experiment that has several panels."""
+    return f"{what}-{panel}"
+
+
 def specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> Specification:
     """Return what makes an experiment the same one, with numbers as they are read: 5e-3, 0.005 and '5e-3' are one."""
     values = {"kind": sweep.kind, **sweep.model_dump(mode="json")}
@@ -64,7 +72,13 @@ def specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> Specificatio
     if sweep.kind != "search":
         by_arm = dict(zip([arm for arm, _ in sweep.cells], [one.values for one in sweep.corners], strict=True))
         values["arms"] = {arm: {key: by_arm[arm][key] for key in keys} for arm, keys in sweep.arms.items()}
-    return Specification(sweep.kind, values, fingerprints)
+    panels = split_panels(sweep)
+    names = {
+        panel.key: {"backbone": panel.config.backbone, "dataset": panel.config.data.dataset}
+        for panel in panels
+        if len(panels) > 1
+    }
+    return Specification(sweep.kind, values, fingerprints, panels=names)
 
 
 def read_specification(place: Location) -> Specification:
@@ -90,9 +104,13 @@ def refuse_another(folder: Folder, asked: Specification, older_fingerprints: Col
         kinds = f"its kind is {before.kind}, this one's is {asked.kind}"
         raise InputError(f"{another}: {kinds}; give this one a --name of its own")
     old, new = _flatten_known(before, asked), _flatten({**asked.values, "fingerprints": asked.fingerprints})
-    if old.get("fingerprints.data") in older_fingerprints:
+    if asked.panels:
+        _move_to_panel(old, before, asked)
+    elif old.get("fingerprints.data") in older_fingerprints:
         old["fingerprints.data"] = new["fingerprints.data"]
     contents = _compare_contents(old, new)
+    for key, names in asked.panels.items():
+        contents |= _compare_contents(old, new, name_fingerprint("", key), names)
     differences = [
         f"{key} was {old.get(key)!r} and is now {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())
@@ -136,25 +154,41 @@ def _flatten_known(before: Specification, asked: Specification) -> dict[str, obj
     return _flatten({**values, "fingerprints": fingerprints})
 
 
-def _compare_contents(old: Mapping[str, object], new: Mapping[str, object]) -> dict[str, str | None]:
+def _move_to_panel(old: dict[str, object], before: Specification, asked: Specification) -> None:
+    """Take the fingerprints of an experiment that had one panel for those of this panel, where it has several now."""
+    arms = before.values.get("arms")
+    first = next(iter(arms.values()), None) if isinstance(arms, Mapping) else None
+    values = {**before.base, **_copy(first)}
+    recorded = {name: str(values.get(name, DEFAULTS[name])) for name in ("backbone", "dataset")}
+    for key in [key for key, names in asked.panels.items() if names == recorded][:1]:
+        for what in ("backbone", "data"):
+            if (digits := old.pop(f"fingerprints.{what}", None)) is not None:
+                old[f"fingerprints.{name_fingerprint(what, key)}"] = digits
+
+
+def _compare_contents(
+    old: Mapping[str, object], new: Mapping[str, object], suffix: str = "", named: Mapping[str, str] | None = None
+) -> dict[str, str | None]:
     """Return the keys that say which backbone and data an experiment has, with how they differ where they do.
 
-    The fingerprint of the data stands for the backbone's tokens, too, truncated to a length.
+    Of one of several panels the fingerprints have a `suffix`, and backbone and data set are `named` so. The fingerprint
+    of the data stands for the backbone's tokens, too, truncated to a length.
     """
     said: dict[str, str | None] = {}
-    for name, key in (("backbone", "fingerprints.backbone"), ("dataset", "fingerprints.data")):
+    of_backbone, of_data = f"fingerprints.backbone{suffix}", f"fingerprints.data{suffix}"
+    for name, key in (("backbone", of_backbone), ("dataset", of_data)):
         before, now = old.get(key), new.get(key)
         if before is None or before == now:
             continue
         said[key] = None
         is_cut_alike = old.get("base.max_length") == new.get("base.max_length")
-        if key == "fingerprints.data" and ("fingerprints.backbone" in said or not is_cut_alike):
+        if key == of_data and (of_backbone in said or not is_cut_alike):
             continue
         field = f"base.{name}"
         what = "the backbone is another one" if name == "backbone" else "the data differ"
-        names = [str(values.get(field, DEFAULTS[name])) for values in (old, new)]
+        names = [named[name] if named else str(values.get(field, DEFAULTS[name])) for values in (old, new)]
         places = names[0] if names[0] == names[1] else f"{names[0]} and {names[1]}"
-        said[field] = f"{what}, in content ({places}; fingerprints {str(before)[:12]} and {str(now)[:12]})"
+        said[f"{field}{suffix}"] = f"{what}, in content ({places}; fingerprints {str(before)[:12]} and {str(now)[:12]})"
     return said
 
 
@@ -163,6 +197,8 @@ def _may_differ(key: str, old: Mapping[str, object], new: Mapping[str, object], 
     before, now, first = old.get(key), new.get(key), key.split(".")[0]
     if before == now or (first in MAY_GAIN.get(kind, ()) and _is_new(key, old, kind)):
         return True
+    if first == "fingerprints" and key not in old and "arms" in MAY_GAIN.get(kind, ()):
+        return True  # of the panel of a new arm
     if first in ("base", "arms", "methods") and key not in old and now == _had_then(key):
         return True
     if key in MAY_GROW:

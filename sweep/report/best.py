@@ -13,12 +13,14 @@ from rich.text import Text
 from sweep.analysis.choice import RankedRow, parse_weights, rank
 from sweep.analysis.chosen_adapter import RULE, choose_adapter
 from sweep.analysis.configurations import single_experiment
-from sweep.analysis.reading import read_results
-from sweep.analysis.results import UNFINISHED, Cell, Results
+from sweep.analysis.reading import read_together
+from sweep.analysis.results import UNFINISHED, Cell, Experiment, Results
 from sweep.analysis.rows import rows_of
+from sweep.analysis.stored_experiment import read_experiment, split_experiment
 from sweep.records.adapters import ADAPTERS, SUFFIX, kept_run_ids
 from sweep.records.finding import find_experiment
 from sweep.records.specification import NO_TRAINING, read_specification
+from sweep.report.formats import name_file
 from sweep.report.sheet import percent
 from sweep.report.terminal import Facts
 from sweep.storage import Folder
@@ -57,22 +59,47 @@ def best(
     exclude: str | None,
     as_yaml: bool = False,
     metric: str | None = None,
+    panel: str | None = None,
 ) -> None:
-    """Print the best configuration: in a terminal what one wants to know, else (or `as_yaml`) its experiment file."""
+    """Print the best configuration: in a terminal what one wants to know, else (or `as_yaml`) its experiment file.
+
+    Where there are several backbones or data sets, a file needs the name of a `panel`; a reader is told all.
+    """
     if method is not None and method not in METHOD_NAMES:
         raise InputError(f"--method {method}: must be one of {', '.join(METHOD_NAMES)}")
     folder = find_experiment(storage, name)
     if read_specification(folder).kind == "evaluate":
         raise InputError(f"{name} {NO_TRAINING}; report and compare show which of them is best")
-    chosen = _choose(folder, storage, name, purpose, method, exclude, metric)
-    if as_yaml or not console.is_terminal:
-        _print_file(console, chosen)
-    else:
+    is_file = as_yaml or not console.is_terminal
+    for number, one in enumerate(_choose_panels(folder, name, panel, is_file)):
+        chosen = _choose(one, storage, name, purpose, method, exclude, metric)
+        if is_file:
+            _print_file(console, chosen)
+            continue
+        if number:
+            console.print()
         _print_short(console, folder, chosen)
 
 
+def _choose_panels(folder: Folder, name: str, panel: str | None, is_file: bool) -> list[Experiment]:
+    """Return the panels whose best is asked for; InputError where a file would be of several, or there is no such."""
+    panels = split_experiment(read_experiment(folder))
+    names = {one.panel.name: one for one in panels if one.panel is not None}
+    if panel is not None:
+        if panel not in names:
+            known = f"must be one of {', '.join(names)}" if names else f"{name} has one backbone and one data set"
+            raise InputError(f"--panel {panel}: {known}")
+        return [names[panel]]
+    if is_file and names:
+        raise InputError(
+            f"{name} has several backbones or data sets, whose accuracies do not compare: say --panel, one of "
+            f"{', '.join(names)}"
+        )
+    return panels
+
+
 def _choose(
-    folder: Folder,
+    one: Experiment,
     storage: str,
     name: str,
     purpose: str | None,
@@ -82,7 +109,7 @@ def _choose(
 ) -> _Best:
     if metric is not None and purpose is None:
         raise InputError("--metric: is of test scores, so it goes with --for; a search chooses by validation accuracy")
-    results = read_results([folder], exclude, metric=metric)
+    results = read_together([one], exclude, metric=metric)
     weights = None if purpose is None else parse_weights(purpose, list(results.groups))
     ranked = rank(results, weights, method)
     if ranked.is_empty():
@@ -99,11 +126,12 @@ def _choose(
         num_ranked=len(ranked),
         num_tried=sum(_was_tried(cell) for cell in results.cells if method in (None, cell.method)),
         measure="validation accuracy" if weights is None else f"test {results.metric_title} ({purpose})",
-        options=options
+        options=(f" --panel {quote(one.panel.name)}" if one.panel is not None else "")
+        + options
         + (f" --metric {metric}" if metric is not None else "")
         + (f" --exclude {quote(exclude)}" if exclude is not None else ""),
         again=f" --storage {quote(storage)}" if storage != "results" else "",
-        file=quote(f"{folder.name}-{'-'.join([method or 'best', *(weights or ())])}.yaml"),
+        file=quote(f"{name_file(one.name)}-{'-'.join([method or 'best', *(weights or ())])}.yaml"),
     )
 
 
@@ -144,7 +172,7 @@ def _print_short(console: Console, folder: Folder, chosen: _Best) -> None:
 def _say_place(chosen: _Best) -> str:
     tried = f" ({chosen.num_tried} tried)" if chosen.num_tried > chosen.num_ranked else ""
     configurations = count_nouns(chosen.num_ranked, "finished configuration")
-    return f"The best of {configurations}{tried} of {chosen.name} by {chosen.measure}"
+    return f"The best of {configurations}{tried} of {chosen.results.experiments[0].name} by {chosen.measure}"
 
 
 def _commands(chosen: _Best) -> list[str]:

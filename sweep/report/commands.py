@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.text import Text
 
 from sweep.analysis.choice import compare, find_experiments_of, parse_weights
-from sweep.analysis.reading import read_results
-from sweep.analysis.report_data import ReportData, read_report_data
+from sweep.analysis.reading import read_begun, read_together
+from sweep.analysis.report_data import ReportData, read_reports
 from sweep.analysis.results import Results
 from sweep.records.finding import find_experiment, find_experiments
 from sweep.report.captions import with_caption
 from sweep.report.difference_sheets import difference_sheet
-from sweep.report.formats import FORMATS, write_sheets
+from sweep.report.formats import FORMATS, name_file, write_sheets
 from sweep.report.frames import with_ids
 from sweep.report.language_sheets import language_sheet
 from sweep.report.sheet import Sheet
@@ -48,14 +48,18 @@ def report(
     if watched:
         from sweep.report.watch import watch
 
-        watch(console, folders, lambda: read_report_data(folders, baseline, exclude, metric), target, page=page)
+        watch(console, folders, lambda: read_reports(folders, baseline, exclude, metric), target, page=page)
         return
-    data = read_report_data(folders, baseline, exclude, metric)
+    reports = read_reports(folders, baseline, exclude, metric)
     if form == "terminal":
-        print_report(console, data, every_language, everything, storage)
+        for number, data in enumerate(reports):
+            if number:
+                console.print()
+            print_report(console, data, every_language, everything, storage)
         return
-    said = _write(data, form, target, page)
-    print_problems(console, data.problems)
+    said = _write(reports, form, target, page)
+    for data in reports:
+        print_problems(console, data.problems)
     console.print(Text(said), soft_wrap=True)
 
 
@@ -73,14 +77,18 @@ def _check_options(form: str, to: str | None, every_language: bool, watched: boo
         raise InputError("--all: is for the terminal; files and page hold every table without it")
 
 
-def _write(data: ReportData, form: str, target: Folder, page: str) -> str:
-    """Write the page, or a file a table, and return what was written where."""
+def _write(reports: Sequence[ReportData], form: str, target: Folder, page: str) -> str:
+    """Write a page a report, or a file a table, and return what was written where."""
     if form == "html":
-        from sweep.report.page import build_page
+        from sweep.report.page import write_pages
 
-        target.write(page, build_page(data).encode())
-        return f"The page is {target / page}"
-    written = write_sheets(_prepare(data, form), form, target)
+        pages = write_pages(reports, target, page)
+        if len(pages) == 1:
+            return f"The page is {target / page}"
+        return f"The pages are {', '.join(str(target / name) for name in pages)}"
+    written = []
+    for data in reports:
+        written += write_sheets(_prepare(data, form), form, target, name_file(data.panel))
     return f"{len(written)} tables in {target}: {', '.join(written)}"
 
 
@@ -126,7 +134,7 @@ def _read_homes(
     each, unreadable = [], {}
     for folder in known:
         try:
-            each.append(read_results([folder], exclude, metric=metric))
+            each += [read_together([one], exclude, metric=metric) for one in read_begun(folder)]
         except InputError as error:
             if folder.name in named or len(known) == 1:
                 raise
@@ -138,8 +146,8 @@ def _read_homes(
     except InputError as error:
         left_out = f" ({', '.join(unreadable)} cannot be read)" if unreadable else ""
         raise InputError(f"{error}{left_out}") from None
-    folders = [folder for folder in known if folder.name in homes]
-    return read_results(folders, exclude, merged=False, metric=metric), unreadable
+    meant = [one for results in each for one in results.experiments if one.name in homes]
+    return read_together(meant, exclude, merged=False, metric=metric), unreadable
 
 
 def _check_writable(target: Folder, to: str | None) -> None:

@@ -9,10 +9,12 @@ from rich.console import Console
 
 from sweep.analysis import asked_runs, rank, read_runs
 from sweep.analysis.chance import is_above_most_frequent
-from sweep.analysis.reading import read_results
+from sweep.analysis.reading import read_together
 from sweep.analysis.report_data import find_curse, read_report_data
 from sweep.analysis.results import Cell, Results, means_of_complete
 from sweep.analysis.statistics import MIN_SEEDS, Array
+from sweep.analysis.stored_experiment import read_experiment, split_experiment
+from sweep.planning.panel import Panel
 from sweep.planning.plan import Plan
 from sweep.records.states import RUN_ENDS, State
 from sweep.report.chance_lines import say_not_above
@@ -32,24 +34,29 @@ from xpe_core.tunings import METHOD_NAMES
 
 
 def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
-    """Print the best configuration beside SPT and XPE, by target group; of a grid every cell."""
-    results = read_results([folder])
-    if plan.sweep.kind == "search":
-        _print_search(console, plan, results, asked_runs(read_runs(folder), plan.sweep))
-    else:
-        _print_grid(console, plan, results)
+    """Print the best configuration beside SPT and XPE, by target group; of a grid every cell, panel by panel."""
+    experiment = read_experiment(folder)
+    for panel, one in zip(plan.panels, split_experiment(experiment), strict=True):
+        results = read_together([one])
+        if plan.sweep.kind == "search":
+            _print_search(console, panel, results, asked_runs(read_runs(folder), plan.sweep))
+        else:
+            _print_grid(console, panel, results)
 
 
 def print_replication(console: Console, folder: Folder) -> None:
-    """Print what a replication answers, in three lines: promised, held, and really better or not."""
-    try:
-        results = read_results([folder])
-        lines = replication_lines(results, find_curse(results)[0])
-    except InputError as error:  # what was printed before stands
-        lines = [f"Whether it is really better cannot be said: {error}."]
-    console.print()
-    for line in lines:
-        print_lines(console, line, "  ", style="bold")
+    """Print what a replication answers, in three lines a panel: promised, held, and really better or not."""
+    for one in split_experiment(read_experiment(folder)):
+        try:
+            results = read_together([one])
+            lines = replication_lines(results, find_curse(results)[0])
+        except InputError as error:  # what was printed before stands
+            lines = [f"Whether it is really better cannot be said: {error}."]
+        console.print()
+        if one.panel is not None:
+            print_lines(console, f"{one.name}:")
+        for line in lines:
+            print_lines(console, line, "  ", style="bold")
 
 
 def print_study(console: Console, folder: Folder) -> None:
@@ -63,16 +70,16 @@ def print_study(console: Console, folder: Folder) -> None:
         print_lines(console, line, "  ", style="bold")
 
 
-def most_frequent_class(plan: Plan) -> float | None:
+def most_frequent_class(panel: Panel) -> float | None:
     """Return the mean over the target languages of what always giving the most frequent class scores in the test.
 
     None where the task's metric has no such bar.
     """
-    known = _most_frequent_classes(plan)
+    known = _most_frequent_classes(panel)
     return float(np.mean([share for share, _ in known])) if known else None
 
 
-def _print_search(console: Console, plan: Plan, results: Results, runs: pl.DataFrame) -> None:
+def _print_search(console: Console, panel: Panel, results: Results, runs: pl.DataFrame) -> None:
     chosen = rank(results).unique("method", keep="first", maintain_order=True)
     if chosen.is_empty():
         return
@@ -81,32 +88,32 @@ def _print_search(console: Console, plan: Plan, results: Results, runs: pl.DataF
         (by_config[config_id], float(score)) for config_id, score in chosen.select("config_id", "score").iter_rows()
     ]
     named = {METHOD_NAMES[cell.method]: cell for cell, _ in best}
-    _print_chance(console, plan, results, named)
+    _print_chance(console, panel, results, named)
     sizes = _group_sizes(results)
     rows = [
         (METHOD_NAMES[cell.method] + (" *" if index == 0 else ""), percent(score))
         + tuple(_mean_and_spread(results.group_means(cell, group)) for group in sizes)
         for index, (cell, score) in enumerate(best)
     ]
-    _print_table(console, plan, ("method", "validation"), rows, sizes, strong_row=0)
-    console.print(Facts([(name, _describe(plan, results, cell)) for name, cell in named.items()]), highlight=False)
-    _print_most_frequent(console, plan)
+    _print_table(console, panel, results.experiments[0].name, ("method", "validation"), rows, sizes, strong_row=0)
+    console.print(Facts([(name, _describe(panel, results, cell)) for name, cell in named.items()]), highlight=False)
+    _print_most_frequent(console, panel)
     console.print()
-    where = shorten(plan.selection_languages)
+    where = shorten(panel.selection_languages)
     print_lines(console, f"* the best by validation accuracy on {where}", "  ")
-    _print_choice(console, plan, results, best, sizes)
-    if plan.chosen_by_targets:
-        took = shorten(plan.chosen_by_targets)
+    _print_choice(console, panel, results, best, sizes)
+    if panel.chosen_by_targets:
+        took = shorten(panel.chosen_by_targets)
         print_lines(console, f"Not zero-shot: {took} took part in the choice (validation split).", "  ")
-    _print_groups(console, plan, results, sizes)
+    _print_groups(console, panel, results, sizes)
     print_lines(console, f"Trials: {_count_trials(runs)}.")
-    if len(plan.sweep.final_seeds) < MIN_SEEDS:
-        print_lines(console, _say_few_seeds(plan))
+    if len(panel.sweep.final_seeds) < MIN_SEEDS:
+        print_lines(console, _say_few_seeds(panel))
 
 
-def _print_grid(console: Console, plan: Plan, results: Results) -> None:
+def _print_grid(console: Console, panel: Panel, results: Results) -> None:
     """Print every cell of a grid, a replication or an evaluation by target group."""
-    is_chosen = plan.sweep.kind != "evaluate"  # there is no validation accuracy of what was trained elsewhere
+    is_chosen = panel.sweep.kind != "evaluate"  # there is no validation accuracy of what was trained elsewhere
     sizes = _group_sizes(results)
     notes: list[str] = []
     rows: list[tuple[str, ...]] = []
@@ -122,33 +129,34 @@ def _print_grid(console: Console, plan: Plan, results: Results) -> None:
         rows.append((cell.arm, cell.source_set, str(len(cell.seeds)), *([chosen] if is_chosen else []), *numbers))
         if cell.seeds:
             named[f"{cell.arm} on {cell.source_set}"] = cell
-    _print_chance(console, plan, results, named)
+    _print_chance(console, panel, results, named)
     heads = ("arm", "trained on", "seeds", *(["validation"] if is_chosen else []))
-    _print_table(console, plan, heads, rows, sizes, left=2)
+    _print_table(console, panel, results.experiments[0].name, heads, rows, sizes, left=2)
     for note in notes:
         print_lines(console, note, "  ")
-    _print_most_frequent(console, plan)
+    _print_most_frequent(console, panel)
     console.print()
-    for source_set, count in plan.trained_on_targets.items():
+    for source_set, count in panel.trained_on_targets.items():
         print_lines(console, f"Not zero-shot: {source_set} trains on {count} of the tested languages.", "  ")
-    _print_groups(console, plan, results, sizes)
-    if len(plan.sweep.final_seeds) < MIN_SEEDS:
-        print_lines(console, _say_few_seeds(plan))
+    _print_groups(console, panel, results, sizes)
+    if len(panel.sweep.final_seeds) < MIN_SEEDS:
+        print_lines(console, _say_few_seeds(panel))
 
 
 def _print_table(
     console: Console,
-    plan: Plan,
+    panel: Panel,
+    name: str,
     heads: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],
     sizes: dict[str, str],
     left: int = 1,
     strong_row: int | None = None,
 ) -> None:
-    seeds = count_nouns(len(plan.sweep.final_seeds), "seed")
-    spread = f" ± standard deviation over {seeds}" if len(plan.sweep.final_seeds) > 1 else f", {seeds}"
+    seeds = count_nouns(len(panel.sweep.final_seeds), "seed")
+    spread = f" ± standard deviation over {seeds}" if len(panel.sweep.final_seeds) > 1 else f", {seeds}"
     console.print()
-    print_lines(console, f"{plan.name}: test {title_of(_find_metric(plan))} in % (mean{spread})", style="bold")
+    print_lines(console, f"{name}: test {title_of(_find_metric(panel))} in % (mean{spread})", style="bold")
     console.print()
     groups = [f"{name_group(group).replace('_', ' ')} ({size})" for group, size in sizes.items()]
     columns = (*heads, *groups)
@@ -157,14 +165,14 @@ def _print_table(
     console.print()
 
 
-def _print_most_frequent(console: Console, plan: Plan) -> None:
-    if (level := most_frequent_class(plan)) is not None:
+def _print_most_frequent(console: Console, panel: Panel) -> None:
+    if (level := most_frequent_class(panel)) is not None:
         print_lines(console, f"Always answering a language's most frequent class: {percent(level)} %")
 
 
-def _print_chance(console: Console, plan: Plan, results: Results, named: dict[str, Cell]) -> None:
+def _print_chance(console: Console, panel: Panel, results: Results, named: dict[str, Cell]) -> None:
     """Say first where a configuration, by its name, is not better than always answering the most frequent class."""
-    known = _most_frequent_classes(plan)
+    known = _most_frequent_classes(panel)
     shares, counts = [share for share, _ in known], [count for _, count in known]
     below = []
     for name, cell in named.items() if known else ():
@@ -178,7 +186,7 @@ def _print_chance(console: Console, plan: Plan, results: Results, named: dict[st
 
 
 def _print_choice(
-    console: Console, plan: Plan, results: Results, best: Sequence[tuple[Cell, float]], sizes: dict[str, str]
+    console: Console, panel: Panel, results: Results, best: Sequence[tuple[Cell, float]], sizes: dict[str, str]
 ) -> None:
     """Say where the chosen configuration, the first of the best, stands in the test."""
     if len(best) < 2 or not sizes:
@@ -191,20 +199,20 @@ def _print_choice(
     ]
     if not standings or standings[0].name != METHOD_NAMES[best[0][0].method]:
         return
-    for line in say_choice(plan.name, standings, group, len(plan.sweep.final_seeds)):
+    for line in say_choice(results.experiments[0].name, standings, group, len(panel.sweep.final_seeds)):
         print_lines(console, line, "  ")
 
 
-def _print_groups(console: Console, plan: Plan, results: Results, sizes: dict[str, str]) -> None:
+def _print_groups(console: Console, panel: Panel, results: Results, sizes: dict[str, str]) -> None:
     """Say what the names of groups mean, and which tested languages are in none."""
-    lines = group_lines(sizes, results.rows.facts, plan.sweep.used_source_sets)
+    lines = group_lines(sizes, results.rows.facts, panel.sweep.used_source_sets)
     for line in (*lines, *results.left_out):
         print_lines(console, line, "  ", style="dim")
 
 
-def _describe(plan: Plan, results: Results, cell: Cell) -> str:
+def _describe(panel: Panel, results: Results, cell: Cell) -> str:
     """Return what a method's best configuration is, and how many were tried."""
-    searched = " ".join(f"{name}={format_number(cell.config.values[name])}" for name in plan.sweep.varying)
+    searched = " ".join(f"{name}={format_number(cell.config.values[name])}" for name in panel.sweep.varying)
     num_failed = cell.states[State.FAILED]
     failed = f"; {num_failed} of {num_failed + len(cell.seeds)} runs failed" if num_failed else ""
     tried = sum(other.method == cell.method for other in results.cells)
@@ -219,8 +227,8 @@ def _count_trials(runs: pl.DataFrame) -> str:
     return f"{ended} (ended early, as others were better)" if counts[State.PRUNED] else ended
 
 
-def _say_few_seeds(plan: Plan) -> str:
-    seeds = count_nouns(len(plan.sweep.final_seeds), "seed")
+def _say_few_seeds(panel: Panel) -> str:
+    seeds = count_nouns(len(panel.sweep.final_seeds), "seed")
     return f"With {seeds} this is a ranking. To show a difference takes {MIN_SEEDS} seeds or more."
 
 
@@ -242,19 +250,19 @@ def _mean_and_spread(values: Array) -> str:
     return percent(float(values.mean())) + spread
 
 
-def _find_metric(plan: Plan) -> str:
+def _find_metric(panel: Panel) -> str:
     """Return the metric that selects: the first of the experiment's task."""
-    return TASKS[plan.sweep.corners[0].task].metrics[0]
+    return TASKS[panel.config.task].metrics[0]
 
 
-def _most_frequent_classes(plan: Plan) -> list[tuple[float, int]]:
+def _most_frequent_classes(panel: Panel) -> list[tuple[float, int]]:
     """Return, of each target language, what always giving its most frequent class scores in the test split, and of how
     many examples.
     """
-    metric = METRICS[_find_metric(plan)]
+    metric = METRICS[_find_metric(panel)]
     found = []
-    for language in plan.target_languages:
-        rows = plan.data.select([language], "test", plan.sweep.evaluation.max_examples)
-        if (total := metric.chance_sum(plan.data.labels[rows])) is not None:
+    for language in panel.target_languages:
+        rows = panel.data.select([language], "test", panel.sweep.evaluation.max_examples)
+        if (total := metric.chance_sum(panel.data.labels[rows])) is not None:
             found.append((total / len(rows), len(rows)))
     return found

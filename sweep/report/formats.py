@@ -33,13 +33,18 @@ FORMATS: dict[str, tuple[str, Callable[[Sheet], str]]] = {
 }
 
 
-def write_sheets(sheets: Sequence[Sheet], kind: str, folder: Folder) -> list[str]:
-    """Write one file a table into a folder, and return their names."""
+def name_file(panel: str) -> str:
+    """Return what stands in names of files for a backbone and data set: letters that all file systems take."""
+    return panel.replace("/", "-")
+
+
+def write_sheets(sheets: Sequence[Sheet], kind: str, folder: Folder, prefix: str = "") -> list[str]:
+    """Write one file a table into a folder, and return their names, which may begin with a `prefix` and a dash."""
     suffix, convert = FORMATS[kind]
     files: dict[str, str] = {}
     for sheet in sheets:
         part = "" if sheet.part is None or kind == "csv" else f"-{sheet.part}"  # CSV holds all parts
-        files[f"{sheet.name}{part}.{suffix}"] = convert(sheet)
+        files[f"{prefix}{'-' if prefix else ''}{sheet.name}{part}.{suffix}"] = convert(sheet)
     for name, content in files.items():
         folder.write(name, content.encode())
     return list(files)

@@ -5,7 +5,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from sweep.analysis.stored_experiment import read_experiment
+from sweep.analysis.stored_experiment import read_experiment, split_experiment
 from sweep.records.experiment_folder import request_stop
 from sweep.records.finding import find_experiment, find_experiments, refuse_empty
 from sweep.records.ledger import TrialRecord, Usage, read_ledger, read_usage
@@ -43,7 +43,10 @@ def print_experiments(console: Console, storage: str) -> None:
         rows.append((folder.name, *row, driver))
     print_rows(console, ("experiment", "kind", "trials", "best", "time", "driver"), rows, left=2)
     console.print()
-    explained = "best: the validation accuracy of the best configuration in %; time: with a driver at work."
+    explained = (
+        "best: the validation accuracy of the best configuration in %, where there is one backbone and data set; time: "
+        "with a driver at work."
+    )
     print_lines(console, explained, "  ", style="dim")
     for damage in damages:
         print_lines(console, damage, "  ")
@@ -91,7 +94,7 @@ def count_states(records: dict[str, TrialRecord]) -> str:
 
 def _trial_rows(folder: Folder, records: dict[str, TrialRecord], running: bool) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    best = _find_best(folder, records)
+    best = {candidate.subject for candidate in _find_best(folder, records)}
     for record in records.values():
         what = (
             name_trial(record)
@@ -101,7 +104,7 @@ def _trial_rows(folder: Folder, records: dict[str, TrialRecord], running: bool) 
         steps = f"{max(record.reports, default=0)}/{record.run_config.training.max_steps}"
         if record.run_config.imported is not None:  # it is tested, not trained
             steps = "–"
-        mark = " *" if best is not None and record.config_id == best.subject else "  "
+        mark = " *" if record.config_id in best else "  "
         cells = (
             str(record.number + 1),
             record.state or (State.RUNNING if running else "to go on"),
@@ -124,14 +127,15 @@ def _say_what_next(folder: Folder, records: dict[str, TrialRecord], running: boo
     return f"No driver is at work on it. What it says: python sweep/run.py report {name}{there}"
 
 
-def _find_best(folder: Folder, records: dict[str, TrialRecord]) -> Candidate[str] | None:
-    """Return the best configuration of an experiment; None where none is complete."""
-    return next(iter(rank_trials(read_experiment(folder).sweep, records.values())), None)
+def _find_best(folder: Folder, records: dict[str, TrialRecord]) -> list[Candidate[str]]:
+    """Return the best configuration of an experiment on each of its backbones and data sets, where one is complete."""
+    panels = split_experiment(read_experiment(folder))
+    return [best for panel in panels for best in rank_trials(panel.sweep, records.values())[:1]]
 
 
 def _best_value(folder: Folder, records: dict[str, TrialRecord]) -> str:
     best = _find_best(folder, records)
-    return "–" if best is None else format_percent(best.score)
+    return "–" if len(best) != 1 else format_percent(best[0].score)
 
 
 def _time(usage: Usage) -> str:

@@ -13,6 +13,7 @@ from sweep.experiment.space import Dimension
 from sweep.experiment.study import Study
 from sweep.planning.checks import estimate_bytes
 from sweep.planning.estimate import estimate
+from sweep.planning.panel import Panel
 from sweep.planning.plan import Plan
 from sweep.planning.resuming import describe_restart
 from sweep.report.terminal import Facts
@@ -31,44 +32,65 @@ def print_plan(console: Console, plan: Plan, folder: Folder) -> None:
         print_evaluation(console, plan, folder)
         return
     table.add_row("experiment", f"{plan.name}: {_say_size(plan)}")
-    table.add_row("task", TASKS[config.task].title)
-    table.add_row("backbone", Text(config.backbone))
-    table.add_row("data", Text(f"{config.data.dataset} ({_count(plan.data)})"))
-    for note in plan.data.notes:
-        table.add_row("", Text(note))
-    _add_places(table, plan)
-    table.add_row("trained on", ", ".join(map(sweep.name_source_set, sweep.used_source_sets)))
-    chosen_by = shorten(plan.selection_languages) or "each run's own source languages (its best step)"
-    table.add_row("chosen by", f"validation accuracy on {chosen_by}")
-    table.add_row("tested on", count_nouns(len(plan.target_languages), "language"))
-    if plan.chosen_by_targets:
-        table.add_row("not zero-shot", f"{shorten(plan.chosen_by_targets)} are tested on and take part in the choice")
+    for number, panel in enumerate(plan.panels):
+        if panel.name:
+            table.add_row("panel", Text(panel.name))
+        _add_data(table, panel)
+        if number == 0:
+            _add_places(table, plan)
+        _add_languages(table, panel)
     early = _say_early_stopping(sweep) if isinstance(sweep, Search | Study) else ""
-    for source_set, count in plan.trained_on_targets.items():
-        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
-    for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
-        table.add_row("note", Text(note))
     table.add_row("steps", f"{config.training.max_steps:,} of batch {config.training.batch_size}{early}")
     _add_varying(table, sweep)
-    _add_further(table, plan)
+    for panel in plan.panels:
+        _add_further(table, panel)
     table.add_row("results", Text(str(folder)))
     _add_circumstances(table, plan, folder)
     console.print(table)
 
 
-def _add_further(table: Facts, plan: Plan) -> None:
+def _add_data(table: Facts, panel: Panel) -> None:
+    """Say what is asked, of which backbone, on which data."""
+    config = panel.config
+    table.add_row("task", TASKS[config.task].title)
+    table.add_row("backbone", Text(config.backbone))
+    table.add_row("data", Text(f"{config.data.dataset} ({_count(panel.data)})"))
+    for note in panel.data.notes:
+        table.add_row("", Text(note))
+
+
+def _add_languages(table: Facts, panel: Panel) -> None:
+    """Say in which languages it is trained, chosen and tested."""
+    sweep = panel.sweep
+    table.add_row("trained on", ", ".join(map(sweep.name_source_set, sweep.used_source_sets)))
+    chosen_by = shorten(panel.selection_languages) or "each run's own source languages (its best step)"
+    table.add_row("chosen by", f"validation accuracy on {chosen_by}")
+    table.add_row("tested on", count_nouns(len(panel.target_languages), "language"))
+    if panel.chosen_by_targets:
+        table.add_row("not zero-shot", f"{shorten(panel.chosen_by_targets)} are tested on and take part in the choice")
+    _add_notes(table, panel)
+
+
+def _add_notes(table: Facts, panel: Panel) -> None:
+    for source_set, count in panel.trained_on_targets.items():
+        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
+    for note in (*panel.rows.explain(sorted(panel.target_languages)), *panel.notes):
+        table.add_row("note", Text(note))
+
+
+def _add_further(table: Facts, panel: Panel) -> None:
     """Say what a transfer goes on to."""
-    if plan.sweep.kind != "transfer":
+    sweep = panel.sweep
+    if sweep.kind != "transfer":
         return
-    caps = [("all" if cap is None else f"{cap:,}") for cap in plan.sweep.targets.max_train_examples]
-    starts = "from the source-trained parts" + (" and from new weights" if plan.sweep.targets.from_scratch else "")
-    languages = count_nouns(len(plan.further_languages), "language")
-    config = plan.further_cells[0].config
+    caps = [("all" if cap is None else f"{cap:,}") for cap in sweep.targets.max_train_examples]
+    starts = "from the source-trained parts" + (" and from new weights" if sweep.targets.from_scratch else "")
+    languages = count_nouns(len(panel.further_languages), "language")
+    config = panel.further_cells[0].config
     steps = f"{config.training.max_steps:,} steps of batch {config.training.batch_size}"
-    table.add_row("further on", f"{languages}, each by itself: {shorten(plan.further_languages)}")
-    table.add_row(
-        "", f"{', '.join(caps)} train examples, {starts}: {plan.num_runs - plan.sweep.num_runs:,} runs of {steps}"
-    )
+    num_runs = sum(workload.num_runs for workload in panel.workloads) - sweep.num_runs
+    table.add_row("further on", f"{languages}, each by itself: {shorten(panel.further_languages)}")
+    table.add_row("", f"{', '.join(caps)} train examples, {starts}: {num_runs:,} runs of {steps}")
 
 
 def _add_varying(table: Facts, sweep: SweepConfig) -> None:
@@ -116,27 +138,20 @@ def _add_space(table: Facts, sweep: Search) -> None:
 
 def print_evaluation(console: Console, plan: Plan, folder: Folder) -> None:
     """Print which adapters are tested on what."""
-    sweep, config = plan.sweep, plan.sweep.corners[0]
+    sweep, panel = plan.sweep, plan.panel
     table = Facts()
     table.add_row(
         "experiment", f"{plan.name}: {count_nouns(sweep.num_runs, 'adapter')} to be tested, nothing is trained"
     )
-    table.add_row("task", TASKS[config.task].title)
-    table.add_row("backbone", Text(config.backbone))
-    table.add_row("data", Text(f"{config.data.dataset} ({_count(plan.data)})"))
-    for note in plan.data.notes:
-        table.add_row("", Text(note))
+    _add_data(table, panel)
     _add_places(table, plan)
-    rows = plan.data.select(plan.target_languages, "test", sweep.evaluation.max_examples)
-    table.add_row("tested on", f"{count_nouns(len(plan.target_languages), 'language')}, {len(rows):,} texts")
+    rows = panel.data.select(panel.target_languages, "test", sweep.evaluation.max_examples)
+    table.add_row("tested on", f"{count_nouns(len(panel.target_languages), 'language')}, {len(rows):,} texts")
     for (arm, _), corner in zip(sweep.cells, sweep.corners, strict=True):
         size = describe(corner).size
         what = f"{corner.method}, {f'{size}, ' if size else ''}trained on {corner.data.source_set}"
         table.add_row("arm", Text(f"{arm}: {what}; seeds {shorten(sweep.seeds_of(arm))}"))
-    for source_set, count in plan.trained_on_targets.items():
-        table.add_row("not zero-shot", f"{source_set} trains on {count} of the tested languages")
-    for note in (*plan.rows.explain(sorted(plan.target_languages)), *plan.notes):
-        table.add_row("note", Text(note))
+    _add_notes(table, panel)
     table.add_row("results", Text(str(folder)))
     _add_circumstances(table, plan, folder)
     console.print(table)

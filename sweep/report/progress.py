@@ -83,13 +83,15 @@ class Screen:
         for record in running:
             steps = f"step {self._steps[record.trial_id]}/{record.run_config.training.max_steps}"
             if record.trial_id in self._trained or self._plan.sweep.kind == "evaluate":
-                steps = f"testing on {len(self._plan.target_languages)}"
+                panel = self._plan.panel_of(record.run_config)
+                steps = f"testing on {len(panel.target_languages)}"
             lines.append(Text(f"  {steps:<16} {format_percent(record.value):>6}  {self._describe(record)}"))
-        for best in rank_trials(self._plan.sweep, self._records.values())[:1]:
-            record = next(one for one in self._records.values() if one.config_id == best.subject)
-            lines.append(
-                Text(f"best so far       {format_percent(best.score):>6}  {self._describe(record)}", style="bold")
-            )
+        for panel in self._plan.panels:
+            for best in rank_trials(panel.sweep, self._records.values())[:1]:
+                record = next(one for one in self._records.values() if one.config_id == best.subject)
+                on = f" ({panel.name})" if panel.name else ""
+                said = f"best so far       {format_percent(best.score):>6}  {self._describe(record)}{on}"
+                lines.append(Text(said, style="bold"))
         return Group(*lines)
 
     def _describe(self, record: TrialRecord) -> str:

@@ -64,7 +64,7 @@ def _print_all(console: Console, data: ReportData, every_language: bool) -> None
 
 def _print_more(console: Console, data: ReportData, storage: str) -> None:
     """Say what else there is, and how to see it."""
-    names = " ".join(quote(one.name) for one in data.results.experiments)
+    names = " ".join(dict.fromkeys(quote(one.folder.name) for one in data.results.experiments))
     where = f" --storage {quote(storage)}" if storage != "results" else ""
     console.print()
     print_lines(console, "More (differences, languages, trade-off, what mattered, cost, setup):")

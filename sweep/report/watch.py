@@ -11,7 +11,7 @@ from sweep.records.ledger import read_events, read_ledger
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.inspection import count_states
 from sweep.report.main_sheets import main_sheets
-from sweep.report.page import PAGE, build_page
+from sweep.report.page import PAGE, write_pages
 from sweep.report.terminal import print_problems, print_sheet
 from sweep.storage import Folder
 from sweep.storage.lock import is_running
@@ -26,7 +26,7 @@ SHARE_AT_WORK = 0.2
 def watch(
     console: Console,
     folders: Sequence[Folder],
-    make: Callable[[], ReportData],
+    make: Callable[[], Sequence[ReportData]],
     target: Folder,
     poll_seconds: float = POLL_SECONDS,
     page: str = PAGE,
@@ -66,22 +66,23 @@ def watch(
 def _show(
     console: Console,
     folders: Sequence[Folder],
-    data: ReportData,
+    reports: Sequence[ReportData],
     target: Folder,
     page: str,
     refresh_seconds: float | None,
 ) -> None:
     status = _say_status(folders)
-    target.write(page, build_page(data, status, refresh_seconds).encode())
+    write_pages(reports, target, page, status, refresh_seconds)
     line = f"{time.strftime('%H:%M:%S')}  {status}; page: {target / page}"
     if not console.is_terminal:  # a file that grows by a line, not by all tables
         console.print(Text(line), soft_wrap=True)
         return
     console.clear()
     console.print(Text(line, style="bold"), soft_wrap=True)
-    print_problems(console, data.problems)
-    for sheet in [*answer_sheets(data), *main_sheets(data)]:
-        print_sheet(console, sheet)
+    for data in reports:
+        print_problems(console, data.problems)
+        for sheet in [*answer_sheets(data), *main_sheets(data)]:
+            print_sheet(console, sheet)
 
 
 def _say_status(folders: Sequence[Folder]) -> str:

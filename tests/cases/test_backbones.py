@@ -227,7 +227,7 @@ def test_tokens_without_an_embedding_that_do_not_occur_do_no_harm(with_word: str
     with_mask = add_token(Path(make_backbone(tmp_path / "mask")), "", mask_token="<mask>")
     for backbone in (with_word, with_mask):
         plan = prepare("mine", make_sweep(**make_search(dataset, backbone)))
-        assert plan.data.token_ids.max() < 76
+        assert plan.panel.data.token_ids.max() < 76
 
 
 def test_an_inserted_token_without_an_embedding_is_refused(tmp_path: Path, dataset: str) -> None:
@@ -274,7 +274,7 @@ def test_how_many_texts_are_cut_is_said_where_it_is_more_than_a_percent(dataset:
     values["base"]["max_length"] = 5
     data = load_tokens(dataset, backbone, 96)
     share = round(100 * (data.lengths > 5).mean())
-    notes = prepare("mine", make_sweep(**values)).notes
+    notes = prepare("mine", make_sweep(**values)).panel.notes
     assert f"{share} % of the texts are longer than 5 tokens (max_length) and are cut" in notes
     values["base"]["max_length"] = 90
-    assert not any("are cut" in note for note in prepare("mine", make_sweep(**values)).notes)
+    assert not any("are cut" in note for note in prepare("mine", make_sweep(**values)).panel.notes)

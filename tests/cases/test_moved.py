@@ -43,7 +43,7 @@ def start(file: Path, storage: Path, **places: Path) -> Plan:
     _, sweep = load_experiment(str(file), [f"{name}={place}" for name, place in places.items()])
     moved = keep_names(sweep, Folder(storage) / "mine")
     plan = replace(prepare("mine", moved.sweep), places=moved.places, older_fingerprints=moved.older_fingerprints)
-    older = (*plan.older_fingerprints, *plan.data.older_fingerprints)
+    older = (*plan.older_fingerprints, *plan.older_data)
     ExperimentFolder(Folder(storage) / "mine", plan.sweep, plan.fingerprints, plan.places, older).close()
     return plan
 
@@ -91,7 +91,7 @@ def test_names_and_ids_stay_where_content_moved_and_another_content_is_said(file
 def test_an_older_experiment_is_known_by_its_files_old_fingerprint(file: Path, tmp_path: Path) -> None:
     laptop, server = tmp_path / "laptop", tmp_path / "server"
     plan = start(file, tmp_path / "results")
-    [older] = plan.data.older_fingerprints  # made of the names of file and folder, too
+    [older] = plan.panel.data.older_fingerprints  # made of the names of file and folder, too
     specification = tmp_path / "results" / "mine" / "experiment.yaml"
     specification.write_text(specification.read_text().replace(plan.fingerprints["data"], older))
     assert older in read_experiment(Folder(specification.parent)).fingerprints["data"]

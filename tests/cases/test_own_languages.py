@@ -63,8 +63,8 @@ def test_a_shipped_experiment_with_other_data_trains_on_the_largest_language_and
     own = {"eng": {**WHOLE, "train": 20}, "hau": WHOLE, "deu": WHOLE, "yor_Latn": TEST, "bzd": TEST}
     plan = plan_of("quickstart", backbone, f"dataset={write_data(tmp_path / 'news.csv', own)}")
     assert plan.sweep.base["source_set"] == "eng"
-    assert plan.target_languages == ("yor_Latn", "bzd", "deu", "eng", "hau")
-    assert plan.selection_languages == ("eng",)
+    assert plan.panel.target_languages == ("yor_Latn", "bzd", "deu", "eng", "hau")
+    assert plan.panel.selection_languages == ("eng",)
     text = printed(plan)
     assert "trained on eng, the language with the most rows to train on (20): the data set lacks some of joshi5" in text
     assert "tested on all languages with a test split" in text
@@ -91,7 +91,7 @@ def test_the_same_command_again_is_the_same_experiment(tmp_path: Path, backbone:
 def test_what_is_said_on_the_command_line_or_is_there_whole_holds(tmp_path: Path, backbone: str) -> None:
     data = write_data(tmp_path / "news.csv", {"en": WHOLE, "ar-SA": WHOLE, "zh-CN": WHOLE, "sw": WHOLE})
     said = plan_of("quickstart", backbone, f"dataset={data}", "source_set=sw", "evaluation.languages=English")
-    assert (said.sweep.base["source_set"], said.target_languages) == ("sw", ("en",))
+    assert (said.sweep.base["source_set"], said.panel.target_languages) == ("sw", ("en",))
     assert plan_of("sib200-e5", backbone, f"dataset={data}").sweep.base["source_set"] == "enarzho"
     with pytest.raises(InputError, match="source_set: language 'fr' .*is not in the data set"):
         plan_of("quickstart", backbone, f"dataset={data}", "source_set=fr")
@@ -116,8 +116,8 @@ def test_languages_without_a_split_are_left_out_of_groups_and_refused_by_name(tm
     own = {"eng": WHOLE, "hau": {"train": 12, "validation": 4}, "yor": TEST, "ibo": {"train": 12, "test": 4}}
     data = write_data(tmp_path / "news.csv", own)
     plan = plan_of("quickstart", backbone, f"dataset={data}", "source_set=all", "evaluation.languages=all")
-    assert plan.target_languages == ("eng", "ibo", "yor")
-    assert plan.data.sources("all") == ("eng", "hau", "ibo")
+    assert plan.panel.target_languages == ("eng", "ibo", "yor")
+    assert plan.panel.data.sources("all") == ("eng", "hau", "ibo")
     text = printed(plan)
     assert "not tested on hau: there is no test split" in text
     assert "not trained on yor: there is no train or validation split" in text
@@ -130,8 +130,8 @@ def test_languages_without_a_split_are_left_out_of_groups_and_refused_by_name(tm
 def test_data_without_validation_are_validated_on_a_part_of_train(tmp_path: Path, backbone: str) -> None:
     data = write_data(tmp_path / "news.csv", {"hau": {"train": 40, "test": 4}, "yor": TEST})
     plan = plan_of("quickstart", backbone, f"dataset={data}")
-    assert plan.data.counts["hau"] == {"train": 36, "validation": 4, "test": 4}
-    assert plan.data.labels_of("hau", "validation") == set(WORDS)
+    assert plan.panel.data.counts["hau"] == {"train": 36, "validation": 4, "test": 4}
+    assert plan.panel.data.labels_of("hau", "validation") == set(WORDS)
     assert "no validation split in hau: validated on a tenth of the train split" in printed(plan)
 
 
@@ -238,7 +238,7 @@ def test_groups_of_a_file_are_languages_everywhere_and_rows_of_its_tables(tmp_pa
     file.write_text(yaml.safe_dump(values))
     plan = plan_of(str(file), backbone)
     assert plan.sweep.used_source_sets == ("Hausa,ig,yor", "Hausa,eng,ig,yor", "eng")
-    assert plan.target_languages == plan.selection_languages == ("eng", "hau", "ibo", "yor")
+    assert plan.panel.target_languages == plan.panel.selection_languages == ("eng", "hau", "ibo", "yor")
     assert "african, west, eng\n" in re.sub(" +\n", "\n", printed(plan))
     pinned = plan_of(str(file), backbone, "source_set=african")
     assert pinned.sweep.corners[0].data.source_set == "Hausa,ig,yor"

@@ -216,6 +216,11 @@ def count_positions(model: PreTrainedModel) -> int:
     return min([limit, *(table.num_embeddings - first for table in find_position_embeddings(model))])
 
 
+def forget_backbones() -> None:
+    """Let go of the backbones that this process has loaded: each takes its memory for as long as it is kept."""
+    _load_backbone.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _load_backbone(name: str, device: torch.device) -> Backbone:
     folder = find_folder(name)

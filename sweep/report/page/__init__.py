@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -27,6 +27,7 @@ from sweep.analysis.rows import rows_of
 from sweep.report.answer_sheets import answer_sheets
 from sweep.report.charts import Chart, all_charts
 from sweep.report.difference_sheets import difference_sheets
+from sweep.report.formats import name_file
 from sweep.report.group_lines import facts_line
 from sweep.report.language_sheets import extreme_sheets, kinship_sheets
 from sweep.report.main_sheets import main_sheets
@@ -38,9 +39,10 @@ from sweep.report.study_sheets import budget_sheets, duel_sheets, gain_sheets, m
 from sweep.report.targets import PAGE
 from sweep.report.transfer_sheets import transfer_sheets
 from sweep.report.wording import capitalise, name_exclusion
+from sweep.storage import Folder
 from xpe_core.json_types import Json
 
-__all__ = ["PAGE", "build_page"]
+__all__ = ["PAGE", "build_page", "write_pages"]
 
 LANGUAGE_COLUMNS = (*("language", "code", "script", "family", "class", "kind", "trained on", "arm"),)
 VALUE_AND_BOUNDS = re.compile(r"([+-]?\d[\d.]*) (\[[+-]?\d.*)")
@@ -63,8 +65,29 @@ class Section:
     """Whether the table of all languages stands here."""
 
 
-def build_page(data: ReportData, status: str = "", refresh_seconds: float | None = None) -> str:
-    """Return the page; with `refresh_seconds` an open one loads itself again so often, and says `status`."""
+def write_pages(
+    reports: Sequence[ReportData], target: Folder, page: str, status: str = "", refresh_seconds: float | None = None
+) -> list[str]:
+    """Write a page for each report, linked with one another, and return their names: the first is called `page`."""
+    stem, dot, ending = page.rpartition(".")
+    labels = [data.panel or data.results.experiments[0].name for data in reports]
+    names = [page, *(f"{stem}-{name_file(label)}{dot}{ending}" for label in labels[1:])]
+    links = dict(zip(labels, names, strict=True)) if len(names) > 1 else {}
+    for name, data in zip(names, reports, strict=True):
+        target.write(name, build_page(data, status, refresh_seconds, links).encode())
+    return names
+
+
+def build_page(
+    data: ReportData,
+    status: str = "",
+    refresh_seconds: float | None = None,
+    pages: Mapping[str, str] | None = None,
+) -> str:
+    """Return the page; with `refresh_seconds` an open one loads itself again so often, and says `status`.
+
+    `pages` are those of all backbones and data sets, by what these are called.
+    """
     scripts = [_vega(), _read("page.js")]
     names = [one.name for one in data.results.experiments]
     return _template().render(
@@ -75,6 +98,7 @@ def build_page(data: ReportData, status: str = "", refresh_seconds: float | None
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         status=status,
         refresh_seconds=refresh_seconds,
+        pages=pages or {},
         problems=problem_lines(data.problems),
         sections=[section for section in _sections(data) if section.sheets or section.chart],
         language_columns=(*LANGUAGE_COLUMNS, f"{data.metric} [95 %]", "difference [95 %]"),

@@ -292,7 +292,7 @@ def test_of_parents_that_failed_only_their_own_successors_are_not_tried(
     sweep = make_sweep(**{**transfer, "arms": {"xpe": {"encoder_ratio": 1.0}}})
     folder = ExperimentFolder(tmp_path / "mine", sweep, {})
     with closing(folder):
-        searcher = LedgerSearcher(sweep, folder, {}, dict.fromkeys(TARGETS, 48))
+        searcher = LedgerSearcher(sweep, folder, {}, {sweep.corners[0].panel: dict.fromkeys(TARGETS, 48)})
         assert isinstance(searcher.suggest("first"), dict)
         assert searcher.suggest("none") is None  # all wait for what runs
         record = searcher.trials["first"]
@@ -325,7 +325,7 @@ def test_what_crashed_is_waited_for_until_the_next_start(transfer: dict[str, Any
     transfer["targets"]["from_scratch"] = False
     sweep = make_sweep(**{**transfer, "arms": {"xpe": {"encoder_ratio": 1.0}}})
     with closing(ExperimentFolder(tmp_path / "mine", sweep, {})) as folder:
-        searcher = LedgerSearcher(sweep, folder, {}, dict.fromkeys(TARGETS, 48))
+        searcher = LedgerSearcher(sweep, folder, {}, {sweep.corners[0].panel: dict.fromkeys(TARGETS, 48)})
         searcher.suggest("first")
         folder.end(searcher.trials.pop("first"), State.CRASHED, "OSError", [], [])
         assert searcher.suggest("none") == "FINISHED"

@@ -57,6 +57,6 @@ def test_a_finished_pack_reports_complete_runs_with_their_test_counts(undisturbe
 
 
 def test_languages_that_choose_and_are_tested_are_named(values: dict[str, Any]) -> None:
-    assert prepare("mine", make_sweep(**values)).chosen_by_targets == ()
+    assert prepare("mine", make_sweep(**values)).panel.chosen_by_targets == ()
     values["selection_languages"] = ["eng_Latn", "kat_Geor"]
-    assert prepare("mine", make_sweep(**values)).chosen_by_targets == ("kat_Geor",)
+    assert prepare("mine", make_sweep(**values)).panel.chosen_by_targets == ("kat_Geor",)

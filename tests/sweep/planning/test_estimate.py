@@ -22,10 +22,10 @@ def test_tokens_and_operations_are_those_that_training_counts(values: dict[str, 
     plan = prepare("mine", make_sweep(kind="grid", base=base, arms=arms, seeds=(1, 2, 3), evaluation=evaluation))
     found = estimate(plan)
     assert (found.num_trials, found.num_runs, found.num_steps) == (1, 3, 36)
-    lengths = plan.data.lengths[plan.data.select(("deu_Latn", "eng_Latn"), "train")]
+    lengths = plan.panel.data.lengths[plan.panel.data.select(("deu_Latn", "eng_Latn"), "train")]
     assert found.num_tokens == 3 * lengths.sum()
     configs = [plan.sweep.corners[0].with_seed(seed) for seed in (1, 2, 3)]
-    training = Training(Pack(load_backbone(base["backbone"]), configs, 3), plan.data)
+    training = Training(Pack(load_backbone(base["backbone"]), configs, 3), plan.panel.data)
     training.advance()
     # 24 validation and 30 test examples go forward once, 96 training examples forward and backward
     trained = found.num_operations * (2 * 96) / (2 * 96 + 24 + 30)
