@@ -139,7 +139,7 @@ def test_the_best_run_and_all_its_seeds_are_exported(undisturbed: Folder, tmp_pa
         (["--run", "1", "--all-seeds"], "--run names one run"),
         (["--best", "--all-seeds"], "--best is one run"),
         (["--arm", "lora"], "--arm 'lora': no finished run of mine is of it"),
-        (["--format", "zip"], "--format zip: must be one of peft, micm, own"),
+        (["--format", "zip"], "--format zip: must be one of peft, micm, transformers, own"),
     ],
 )
 def test_a_choice_that_means_nothing_is_refused(
