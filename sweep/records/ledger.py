@@ -37,7 +37,7 @@ class TrialRecord:
     """Selection accuracy by step."""
     stage: Stage | None = None
     """What it is for, in an experiment of several stages."""
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     """That its workers have taken so far, also for what they did twice."""
 
     @property

@@ -84,8 +84,9 @@ def test_each_winner_is_a_file_that_runs_it_again(study: Study, whole: Folder) -
 
 
 def test_a_study_that_is_stopped_in_both_stages_ends_with_the_same_numbers(
-    study: Study, whole: Folder, tmp_path: Path
+    study: Study, whole: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sweep.driver.recorder.POLL_SECONDS", 0.0)  # the last trials end within two seconds
     plan, folder = prepare("mine", study), Folder(tmp_path) / "mine"
     for number in (1, 4, 7):
         with pytest.raises(Stopped):

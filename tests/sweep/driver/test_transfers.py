@@ -139,8 +139,9 @@ def compare_tables(one: Folder, other: Folder, only: pl.Expr) -> None:
 
 @pytest.mark.parametrize("number", [1, 4, 9])
 def test_a_transfer_that_is_stopped_anywhere_goes_on_with_the_same_numbers(
-    transfer: dict[str, Any], transferred: Folder, tmp_path: Path, number: int
+    transfer: dict[str, Any], transferred: Folder, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sweep.driver.recorder.POLL_SECONDS", 0.0)  # the last trials end within two seconds
     transfer["resources"] = {**ONE_THREAD, "checkpoint_seconds": 0}
     plan = prepare("transfer", make_sweep(**transfer))
 
