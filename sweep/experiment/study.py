@@ -17,7 +17,7 @@ from sweep.experiment.seeds import Seeds
 from sweep.experiment.space import Dimension, Strict
 from sweep.experiment.workload import Workload
 from sweep.storage.names import make_name
-from xpe_core.config import DATA_FIELDS, RunConfig
+from xpe_core.config import PANEL_FIELDS, RunConfig
 from xpe_core.fields import FieldValue, Float, Int
 from xpe_core.seeds import stream_seed
 from xpe_core.validation import build_config
@@ -26,7 +26,7 @@ DEFAULT = "default"
 """Behind a method's name: the arm of its default setting."""
 UNLIMITED = 10**6
 """Configurations that a budget of steps or hours draws at most."""
-COMPARED = ("backbone", "dataset", "task", "source_set", *DATA_FIELDS)
+COMPARED = (*PANEL_FIELDS, "source_set")
 """Fields that all methods have in common, so that their scores compare."""
 
 

@@ -50,7 +50,7 @@ class TrialRecord:
         """The id of its configuration."""
         return self.run_config.config_id
 
-    @property
+    @cached_property
     def run_ids(self) -> list[str]:
         """The ids of its runs, in their order."""
         config = self.run_config
