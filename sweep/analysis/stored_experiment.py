@@ -9,6 +9,7 @@ from sweep.experiment.config import KEYS, KINDS, SweepConfig, build_sweep
 from sweep.experiment.panels import split_panels
 from sweep.experiment.search import Search
 from sweep.experiment.space import BACKBONE_SIZE
+from sweep.experiment.study import Study
 from sweep.records.ledger import TrialRecord, read_ledger
 from sweep.records.parquet import read_rows
 from sweep.records.specification import FILE, OLDER, name_fingerprint, read_specification
@@ -40,10 +41,20 @@ def read_experiment(folder: Folder) -> Experiment:
 
 def split_experiment(one: Experiment) -> list[Experiment]:
     """Return an experiment's panels, each as an experiment whose scores compare; itself where it has one."""
-    panels = split_panels(one.sweep)
+    panels = split_panels(one.study or one.sweep)
     if len(panels) <= 1 or one.panel is not None:
         return [one]
-    return [replace(one, sweep=panel.sweep, panel=panel, fingerprints=_take(one, panel.key)) for panel in panels]
+    run_again = {panel.key: panel.sweep for panel in split_panels(one.sweep)} if one.study is not None else {}
+    return [
+        replace(
+            one,
+            sweep=run_again.get(panel.key, panel.sweep),
+            study=panel.sweep if isinstance(panel.sweep, Study) else None,
+            panel=panel,
+            fingerprints=_take(one, panel.key),
+        )
+        for panel in panels
+    ]
 
 
 def read_panels(folders: Iterable[Folder]) -> list[list[Experiment]]:

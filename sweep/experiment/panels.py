@@ -1,16 +1,18 @@
 """Panels: an experiment may have several backbones and data sets, and only scores on the same ones compare.
 
-Each panel is an experiment by itself, of the same kind and with those arms that are on its backbone and data set.
+Each panel is an experiment by itself, of the same kind and with those arms that are on its backbone and data set; of a
+study with those methods.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from sweep.experiment.arms import Evaluation
+from sweep.experiment.arms import Evaluation, Grid, Replication
 from sweep.experiment.config import SweepConfig, build_sweep
 from sweep.experiment.search import Search
 from sweep.experiment.study import Study
+from sweep.experiment.transfer import Transfer
 from sweep.storage.names import make_name
 from xpe_core.config import PANEL_FIELDS, RunConfig
 from xpe_core.fields import FieldValue
@@ -34,19 +36,26 @@ class AskedPanel:
 
 
 def split_panels(sweep: SweepConfig) -> list[AskedPanel]:
-    """Return the panels of an experiment in the order of its arms; one that is searched has a single one."""
+    """Return the panels of an experiment in the order of its arms or methods; a search has a single one."""
     first = {config.panel: config for config in reversed(sweep.corners)}
     keys = list(dict.fromkeys(config.panel for config in sweep.corners))
-    if len(keys) <= 1 or isinstance(sweep, Search | Study | Evaluation):
+    if len(keys) <= 1 or isinstance(sweep, Search | Evaluation):
         return [AskedPanel(key, "", sweep) for key in keys[:1]]
     names = name_panels([first[key] for key in keys])
-    keys_of_arms = {arm: config.panel for (arm, _), config in zip(sweep.cells, sweep.corners, strict=True)}
     said = {name: getattr(sweep, name) for name in sweep.model_fields_set}
+    field, arms, keys_of_arms = _list_arms(sweep)
     panels = []
     for key, name in zip(keys, names, strict=True):
-        arms = {arm: values for arm, values in sweep.arms.items() if keys_of_arms[arm] == key}
-        panels.append(AskedPanel(key, name, build_sweep({**said, "kind": sweep.kind, "arms": arms}, name)))
+        own = {arm: values for arm, values in arms.items() if keys_of_arms[arm] == key}
+        panels.append(AskedPanel(key, name, build_sweep({**said, "kind": sweep.kind, field: own}, name)))
     return panels
+
+
+def _list_arms(sweep: Grid | Replication | Transfer | Study) -> tuple[str, Mapping[str, object], dict[str, str]]:
+    """Return the key of an experiment's arms or methods, these by their names, and the panel of each."""
+    if isinstance(sweep, Study):
+        return "methods", sweep.methods, {name: one.corners[0].panel for name, one in sweep.searches.items()}
+    return "arms", sweep.arms, {arm: one.panel for (arm, _), one in zip(sweep.cells, sweep.corners, strict=True)}
 
 
 def name_panels(configs: Sequence[RunConfig]) -> list[str]:

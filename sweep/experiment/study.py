@@ -27,7 +27,7 @@ DEFAULT = "default"
 UNLIMITED = 10**6
 """Configurations that a budget of steps or hours draws at most."""
 COMPARED = (*PANEL_FIELDS, "source_set")
-"""Fields that all methods have in common, so that their scores compare."""
+"""Fields that are the same in all trials of a method, so that their scores compare."""
 
 
 class BudgetConfig(Strict):
@@ -71,7 +71,10 @@ class Study(Sweep):
     kind: Literal["study"]
     """A study."""
     methods: dict[str, MethodConfig] = {}
-    """The methods by the names that tables have for them."""
+    """The methods by the names that tables have for them.
+
+    Methods may have backbones and data sets of their own; they compare with those on the same ones.
+    """
     budget: BudgetConfig = BudgetConfig(trials=16)
     """Of each method's search, the default setting included."""
     replication_seeds: Seeds = (11, 12, 13, 14, 15, 16)
@@ -92,10 +95,23 @@ class Study(Sweep):
             raise ValueError(f"replication_seeds {list(self.replication_seeds)} holds a seed twice")
         _check_names(self.methods)
         for name, method in self.methods.items():
-            own = {*method.base, *method.space, *(method.default or {}), *(key for one in method.zipped for key in one)}
-            if kept := [key for key in COMPARED if key in own]:
-                raise ValueError(f"methods.{name}: {kept[0]} is the same for all methods; say it in base")
-        _ = self.corners  # each is checked as it is built
+            varied = {*method.space, *(method.default or {}), *(key for one in method.zipped for key in one)}
+            if fixed := [key for key in COMPARED if key in varied]:
+                raise ValueError(f"methods.{name}: {fixed[0]} is the same in all trials; say it in base or in its base")
+        self._check_source_sets()
+
+    def _check_source_sets(self) -> None:
+        """Refuse methods on the same backbone and data set that are trained on other languages: they do not compare."""
+        known: dict[str, tuple[str, str]] = {}
+        for name, search in self.searches.items():
+            config = search.corners[0]
+            other, sources = known.setdefault(config.panel, (name, config.data.source_set))
+            if config.data.source_set != sources:
+                raise ValueError(
+                    f"methods.{name}: its source_set is {config.data.source_set}, that of {other} {sources}; methods "
+                    "on the same data are trained on the same languages"
+                )
+        _ = self.defaults  # each is checked as it is built
 
     @cached_property
     def searches(self) -> dict[str, Search]:
@@ -148,6 +164,15 @@ class Study(Sweep):
     def corners(self) -> list[RunConfig]:
         """The configurations that stand for those of all methods."""
         return [*(corner for search in self.searches.values() for corner in search.corners), *self.defaults.values()]
+
+    @property
+    def says_source_set(self) -> bool:
+        """Whether the study says what each method is trained on."""
+        return all(search.says_source_set for search in self.searches.values())
+
+    def has_arm(self, arm: str | None) -> bool:
+        """Whether a trial's arm is one of the methods, or the default setting of one."""
+        return arm in {*self.methods, *map(name_default, self.methods)}
 
     @property
     def varying(self) -> tuple[str, ...]:

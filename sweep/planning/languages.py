@@ -233,7 +233,12 @@ def _set_source_set(sweep: SweepConfig, values: Mapping[str, object], source_set
             if len(lists) == 1:  # what is left of a pair is an ordinary choice
                 space |= {name: Dimension(choice=choice) for name, choice in lists.items()}
         changed |= {"space": space, "zipped": tuple(lists for lists in zipped if len(lists) > 1)}
-    elif sweep.kind != "study":  # all methods of a study have the base's
+    elif sweep.kind == "study":
+        methods = {name: method.model_dump(exclude_unset=True) for name, method in sweep.methods.items()}
+        for method in methods.values():
+            method["base"] = {key: one for key, one in method.get("base", {}).items() if key != SOURCES}
+        changed["methods"] = methods
+    else:
         arms = sweep.arms.items()
         changed["arms"] = {arm: {key: one for key, one in own.items() if key != SOURCES} for arm, own in arms}
     return {name: value for name, value in changed.items() if value or name in values}

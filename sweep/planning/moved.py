@@ -11,7 +11,13 @@ from pathlib import Path
 
 from sweep.experiment.config import SweepConfig, build_sweep
 from sweep.experiment.panels import AskedPanel, split_panels
-from sweep.records.specification import FILE, Specification, name_fingerprint, read_specification
+from sweep.records.specification import (
+    FILE,
+    Specification,
+    list_own_values,
+    name_fingerprint,
+    read_specification,
+)
 from sweep.storage import Folder
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import DEFAULTS, FIELDS, RunConfig
@@ -70,10 +76,11 @@ def _rename_panels(
     sweep: SweepConfig, panels: Sequence[AskedPanel], before: Specification
 ) -> tuple[dict[str, object], dict[str, str]]:
     """Return an experiment's values with the recorded names of what its panels have, and where these lie now."""
-    base, arms = dict(sweep.base), _copy_keys(sweep.model_dump(exclude_unset=True).get("arms"))
-    recorded_arms, places = _copy_keys(before.values.get("arms")), {}
+    said = sweep.model_dump(exclude_unset=True)
+    base, arms, recorded_arms = dict(sweep.base), list_own_values(said), before.own_values
+    places: dict[str, str] = {}
     for panel in panels:
-        own = list(dict.fromkeys(arm for arm, _ in panel.sweep.cells))
+        own = list(list_own_values(panel.sweep.model_dump(exclude_unset=True)))
         arm = next((arm for arm in own if arm in recorded_arms), None)
         if arm is None:
             continue
@@ -83,7 +90,10 @@ def _rename_panels(
             places[str(recorded.base[name])] = place
             for values in [arms[one] for one in own if name in arms[one]] or [base]:
                 values[name] = recorded.base[name]
-    return {**sweep.model_dump(exclude_unset=True), "base": base, "arms": arms}, places
+    if sweep.kind == "study":
+        methods = {name: {**method, "base": arms[name]} for name, method in said["methods"].items()}
+        return {**said, "base": base, "methods": methods}, places
+    return {**said, "base": base, "arms": arms}, places
 
 
 def _take_panel(before: Specification, values: Mapping[str, object], config: RunConfig) -> Specification:
@@ -92,11 +102,6 @@ def _take_panel(before: Specification, values: Mapping[str, object], config: Run
     key = config.with_values(**names).panel
     prints = {what: before.fingerprints.get(name_fingerprint(what, key), "") for what in ("backbone", "data")}
     return Specification(before.kind, {"base": names}, prints)
-
-
-def _copy_keys(value: object) -> dict[str, dict[str, object]]:
-    """Return what is below each key of a mapping."""
-    return {str(key): dict(one) for key, one in value.items()} if isinstance(value, Mapping) else {}
 
 
 def find_locations(folder: Folder, wanted: Mapping[str, str | None]) -> dict[str, str]:
@@ -135,8 +140,7 @@ def read_names(specification: Specification) -> dict[str, str]:
 
 def _list_names(specification: Specification) -> list[tuple[str, str]]:
     """Return the names of all backbones and data sets of an experiment, each with its field."""
-    arms = _copy_keys(specification.values.get("arms"))
-    own = [{**specification.base, **arm} for arm in arms.values()] or [specification.base]
+    own = [{**specification.base, **arm} for arm in specification.own_values.values()] or [specification.base]
     return list(dict.fromkeys((name, str(one.get(name, DEFAULTS[name]))) for name in NAMED for one in own))
 
 

@@ -57,6 +57,8 @@ def rank_trials(sweep: SweepConfig, records: Iterable[TrialRecord]) -> list[Cand
     runs on fresh seeds is not ranked together with its searches.
     """
     asked = asked_config_ids(sweep)
+    if sweep.kind == "study":
+        records = [record for record in records if sweep.has_arm(record.arm)]
     if sweep.kind != "search":
         records = _keep_replicated(list(records))
     trials: dict[str, list[TrialRecord]] = defaultdict(list)

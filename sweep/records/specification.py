@@ -51,10 +51,21 @@ class Specification:
         """The fields of `RunConfig` that are the same in all trials."""
         return _copy(self.values.get("base"))
 
+    @property
+    def own_values(self) -> dict[str, dict[str, object]]:
+        """The fields of `RunConfig` that each arm, or each of a study's methods, has beside `base`; none without."""
+        return list_own_values(self.values)
+
     def to_yaml(self) -> dict[str, object]:
         """Return what the file holds."""
         places = {"places": dict(self.places)} if self.places else {}
         return {**self.values, "fingerprints": dict(self.fingerprints), **places}
+
+
+def list_own_values(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Return what each arm of an experiment's values has beside `base`; of a study, what each method's base says."""
+    methods = {name: _copy(method).get("base") for name, method in _copy(values.get("methods")).items()}
+    return {arm: _copy(own) for arm, own in (methods or _copy(values.get("arms"))).items()}
 
 
 def name_fingerprint(what: str, panel: str) -> str:
@@ -65,11 +76,10 @@ def name_fingerprint(what: str, panel: str) -> str:
 def specify(sweep: SweepConfig, fingerprints: Mapping[str, str]) -> Specification:
     """Return what makes an experiment the same one, with numbers as they are read: 5e-3, 0.005 and '5e-3' are one."""
     values = {"kind": sweep.kind, **sweep.model_dump(mode="json")}
-    if sweep.kind == "study":  # a method may have another value than the base
-        return Specification(sweep.kind, values, fingerprints)
-    first = sweep.corners[0].values
-    values["base"] = {name: first[name] for name in sweep.base}
-    if sweep.kind != "search":
+    if sweep.kind != "study":  # where a method may have another value than the base
+        first = sweep.corners[0].values
+        values["base"] = {name: first[name] for name in sweep.base}
+    if sweep.kind != "search" and sweep.kind != "study":
         by_arm = dict(zip([arm for arm, _ in sweep.cells], [one.values for one in sweep.corners], strict=True))
         values["arms"] = {arm: {key: by_arm[arm][key] for key in keys} for arm, keys in sweep.arms.items()}
     panels = split_panels(sweep)
@@ -156,9 +166,7 @@ def _flatten_known(before: Specification, asked: Specification) -> dict[str, obj
 
 def _move_to_panel(old: dict[str, object], before: Specification, asked: Specification) -> None:
     """Take the fingerprints of an experiment that had one panel for those of this panel, where it has several now."""
-    arms = before.values.get("arms")
-    first = next(iter(arms.values()), None) if isinstance(arms, Mapping) else None
-    values = {**before.base, **_copy(first)}
+    values = {**before.base, **next(iter(before.own_values.values()), {})}
     recorded = {name: str(values.get(name, DEFAULTS[name])) for name in ("backbone", "dataset")}
     for key in [key for key, names in asked.panels.items() if names == recorded][:1]:
         for what in ("backbone", "data"):
@@ -197,8 +205,8 @@ def _may_differ(key: str, old: Mapping[str, object], new: Mapping[str, object], 
     before, now, first = old.get(key), new.get(key), key.split(".")[0]
     if before == now or (first in MAY_GAIN.get(kind, ()) and _is_new(key, old, kind)):
         return True
-    if first == "fingerprints" and key not in old and "arms" in MAY_GAIN.get(kind, ()):
-        return True  # of the panel of a new arm
+    if first == "fingerprints" and key not in old and {"arms", "methods"} & {*MAY_GAIN.get(kind, ())}:
+        return True  # of the panel of a new arm or method
     if first in ("base", "arms", "methods") and key not in old and now == _had_then(key):
         return True
     if key in MAY_GROW:

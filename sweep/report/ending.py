@@ -10,7 +10,7 @@ from rich.console import Console
 from sweep.analysis import asked_runs, rank, read_runs
 from sweep.analysis.chance import is_above_most_frequent
 from sweep.analysis.reading import read_together
-from sweep.analysis.report_data import find_curse, read_report_data
+from sweep.analysis.report_data import build_report_data, find_curse
 from sweep.analysis.results import Cell, Results, means_of_complete
 from sweep.analysis.statistics import MIN_SEEDS, Array
 from sweep.analysis.stored_experiment import read_experiment, split_experiment
@@ -60,14 +60,17 @@ def print_replication(console: Console, folder: Folder) -> None:
 
 
 def print_study(console: Console, folder: Folder) -> None:
-    """Print what a study answers: which method is the highest, and whether it is really higher."""
-    try:
-        lines = study_lines(read_report_data([folder]))
-    except InputError as error:  # what was printed before stands
-        lines = [f"Which method is the best cannot be said: {error}."]
-    console.print()
-    for line in lines:
-        print_lines(console, line, "  ", style="bold")
+    """Print what a study answers, panel by panel: which method is the highest, and whether it is really higher."""
+    for one in split_experiment(read_experiment(folder)):
+        try:
+            lines = study_lines(build_report_data(read_together([one])))
+        except InputError as error:  # what was printed before stands
+            lines = [f"Which method is the best cannot be said: {error}."]
+        console.print()
+        if one.panel is not None:
+            print_lines(console, f"{one.name}:")
+        for line in lines:
+            print_lines(console, line, "  ", style="bold")
 
 
 def most_frequent_class(panel: Panel) -> float | None:

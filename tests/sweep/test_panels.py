@@ -172,13 +172,72 @@ def test_a_language_that_one_of_the_data_sets_lacks_is_said_with_its_panel(place
         prepare("mine", make_sweep(**grid))
 
 
-def test_a_search_and_a_study_say_that_they_have_one_backbone_and_data_set(places: dict[str, str]) -> None:
+def test_a_search_and_a_method_of_a_study_have_one_backbone_and_data_set(places: dict[str, str]) -> None:
     with pytest.raises(
         ValueError, match="backbone cannot be searched: accuracies on several .* arms of a grid may differ"
     ):
         make_sweep(space={"backbone": {"choice": [places["tiny"], places["wide"]]}})
-    with pytest.raises(ValueError, match="methods.spt: dataset is the same for all methods"):
-        make_sweep(kind="study", methods={"spt": {"base": {"dataset": "cldr"}}})
+    with pytest.raises(ValueError, match="methods.spt: dataset is the same in all trials"):
+        make_sweep(kind="study", methods={"spt": {"default": {"dataset": "cldr"}}})
+    with pytest.raises(
+        ValueError, match="methods.b: its source_set is deu_Latn, that of a eng_Latn; methods on the same"
+    ):
+        make_study(places, {"a": {}, "b": {"source_set": "deu_Latn"}})
+
+
+def make_study(places: dict[str, str], bases: dict[str, dict[str, str]], **values: Any) -> SweepConfig:
+    """Return a study of heads, each with its own base."""
+    base = {**make_grid(places, [("tiny", "topics")])["base"], "tuning": "none", "source_set": "eng_Latn"}
+    base = {key: value for key, value in base.items() if not key.startswith(("encoder", "num_virtual"))}
+    spaces = {"space": {"learning_rate": {"log_uniform": [1e-3, 1e-2]}}, "default": {"learning_rate": 5e-3}}
+    base.pop("learning_rate")
+    return make_sweep(
+        kind="study",
+        base={**base, "dataset": places["topics"], "backbone": places["tiny"]},
+        methods={name: {"base": own, **spaces} for name, own in bases.items()},
+        **{"budget": {"trials": 2}, "seeds": [1], "replication_seeds": [2, 3], "resources": ONE_THREAD, **values},
+    )
+
+
+def test_the_numbers_of_a_study_on_several_are_those_of_studies_by_themselves(
+    places: dict[str, str], cache_folder: Path, local_ray: None, run_here: Run, tmp_path: Path
+) -> None:
+    bases = {"small": {}, "wide": {"backbone": places["wide"]}, "table": {"dataset": places["table"]}}
+    order = ["arm", "stage", "trial_number", "seed"]
+    columns = ["run_id", "arm", "stage", "seed", "state", *MEASURED]
+    first = {name: bases[name] for name in ("small", "wide")}
+    run_experiment(prepare("both", make_study(places, first)), tmp_path)
+    both = run_experiment(prepare("both", make_study(places, bases)), tmp_path)  # a method on other data is added
+    for name, base in bases.items():
+        alone = read_runs(run_experiment(prepare(name, make_study(places, {name: base})), tmp_path))
+        own = read_runs(both).filter(pl.col("arm").is_in([name, f"{name} default"]))
+        assert own.sort(order).select(columns).equals(alone.sort(order).select(columns))
+        assert set(own["stage"]) == {"search", "replication"}
+    reports = read_reports([both])
+    tiny = Path(places["tiny"]).name
+    topics = Path(places["topics"]).name
+    assert [data.panel for data in reports] == [f"{tiny}/{topics}", f"wide/{topics}", f"{tiny}/table.csv"]
+    for data, name in zip(reports, bases, strict=True):
+        assert data.study is not None and data.study.methods["method"].to_list() == [name]
+        assert set(data.study.budget["method"]) == {name} and name in data.results.arms
+    said = run_here("report", "both", "--storage", str(tmp_path))
+    assert f"both/wide/{topics}: " in said
+    assert "backbone: " in run_here("best", "both", "--panel", f"wide/{topics}", "--storage", str(tmp_path))
+
+
+def test_a_study_on_several_goes_on_where_its_data_have_moved(
+    places: dict[str, str], cache_folder: Path, local_ray: None, tmp_path: Path
+) -> None:
+    bases = {"small": {}, "table": {"dataset": places["table"]}}
+    folder = run_experiment(prepare("mine", make_study(places, bases)), tmp_path)
+    elsewhere = str(tmp_path / "elsewhere.csv")
+    shutil.copy(places["table"], elsewhere)
+    moved = keep_names(make_study(places, {**bases, "table": {"dataset": elsewhere}}), folder)
+    assert moved.places == {places["table"]: elsewhere}
+    before = len(read_ledger(folder))
+    folder = run_experiment(replace(prepare("mine", moved.sweep), places=moved.places), tmp_path)
+    assert len(read_ledger(folder)) == before
+    use_locations({})
 
 
 def test_the_plan_and_the_report_go_panel_by_panel(crossed: Folder, run_here: Run, tmp_path: Path) -> None:
