@@ -17,7 +17,6 @@ from sweep.records.runs import make_runs
 from sweep.records.stages import Stage
 from sweep.records.winners import find_winners, is_over, search_records, spent
 from xpe_core.fields import FieldValues
-from xpe_core.tunings import TUNINGS
 
 Records = Mapping[str, TrialRecord]
 """The trials by trial_id, kept up to date while the experiment runs."""
@@ -85,12 +84,13 @@ class SearchSource:
         self._proposals = deque(propose_missing(sweep, own))
         self._sampler = Sampler(sweep, own, first)
         configs = {record.config_id for record in own.values() if sweep.has_full_length(record.config)}
+        self._limit = sweep.count_samples(first)
         self._num_sampled = len(configs) + sum(one.config.config_id not in known for one in self._proposals)
 
     @property
     def has_more(self) -> bool:
         """Whether a configuration is left, as far as is known."""
-        return bool(self._proposals) or self._num_sampled < self._sweep.num_samples
+        return bool(self._proposals) or self._num_sampled < self._limit
 
     def propose(self) -> Proposal | None:
         """Return the next configuration."""
@@ -108,10 +108,10 @@ class SearchSource:
         """Do nothing: all runs of a configuration are judged together."""
 
     def _draw(self) -> Proposal | None:
-        if self._num_sampled >= self._sweep.num_samples:
+        if self._num_sampled >= self._limit:
             return None
         proposal = self._sampler.propose(self._number, self._known)
-        self._num_sampled = self._num_sampled + 1 if proposal else self._sweep.num_samples  # the space is exhausted
+        self._num_sampled = self._num_sampled + 1 if proposal else self._limit  # the space is exhausted
         return proposal
 
 
@@ -205,8 +205,8 @@ def build_source(
     if isinstance(sweep, Study):
         return StudySource(sweep, records)
     if isinstance(sweep, Search):
-        baselines = tuple(TUNINGS[sweep.config().tuning.tuning].baselines.values())
-        return SearchSource(sweep, records.values(), baselines, {record.config_id for record in records.values()})
+        known = {record.config_id for record in records.values()}
+        return SearchSource(sweep, records.values(), sweep.first_points, known)
     if isinstance(sweep, Transfer):
         return TransferSource(CellSource(sweep, records), FurtherPacks(sweep, target_sizes, folder, records))
     return CellSource(sweep, records)

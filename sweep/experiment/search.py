@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -15,10 +15,13 @@ from sweep.experiment.workload import Workload
 from xpe_core.config import DEFAULTS, RunConfig
 from xpe_core.errors import InputError
 from xpe_core.fields import FieldValue, FieldValues, Float, Int
+from xpe_core.tunings import TUNINGS
 from xpe_core.validation import build_config
 
 MAX_CORNERS = 4096
 """Combinations of a space's extreme values that are checked before anything starts."""
+MAX_COUNTED = 1000
+"""Points of a small space that are gone through to know how many configurations it has."""
 
 
 class SchedulerConfig(Strict):
@@ -69,7 +72,13 @@ class Search(Sweep):
     @property
     def workloads(self) -> list[Workload]:
         """All that is asked for, if nothing was added to the experiment."""
-        return [Workload(None, self.corners, self.num_samples, self.seeds, is_cut=False)]
+        count = self.count_samples(self.first_points)
+        return [Workload(None, self.corners, count, self.seeds, is_cut=False)]
+
+    @property
+    def first_points(self) -> tuple[FieldValues, ...]:
+        """The values of searched fields that a search begins with: its tuning's baselines, SPT and XPE for prompts."""
+        return tuple(TUNINGS[self.config().tuning.tuning].baselines.values())
 
     def _check_space(self) -> None:
         for name, dimension in self.space.items():
@@ -155,6 +164,17 @@ class Search(Sweep):
     def grace_period(self) -> int:
         """Steps that every trial may take: the scheduler's, or all where a trial has fewer."""
         return min(self.scheduler.grace_period, self.longest)
+
+    def count_samples(self, first: Sequence[FieldValues] = ()) -> int:
+        """Return how many configurations are proposed in all, `first` included: a small space may have no more."""
+        values = [dimension.values for dimension in self.dimensions.values()]
+        finite = [one for one in values if one is not None]
+        if len(finite) < len(values) or math.prod(map(len, finite)) > min(self.num_samples, MAX_COUNTED):
+            return self.num_samples
+        points = [dict(zip(self.dimensions, point, strict=True)) for point in itertools.product(*finite)]
+        before = [self.config(**values) for values in first if values.keys() <= set(self.varying)]
+        ids = {config.config_id for config in (*map(self.config, points), *before)}
+        return min(self.num_samples, len(ids))
 
     @cached_property
     def corners(self) -> list[RunConfig]:

@@ -99,6 +99,18 @@ class Dimension(Strict):
         return self.choice if self.choice is not None else (*self.bounds, self.centre)
 
     @property
+    def values(self) -> tuple[FieldValue, ...] | None:
+        """All values that may be drawn; None of a range without steps."""
+        if self.choice is not None:
+            return self.choice
+        step = self.step or (1 if self.integers else 0)
+        if not step:
+            return None
+        low, high = self.bounds
+        count = int((high - low) / step + 1e-8) + 1
+        return tuple(int(low + place * step) if self.integers else low + place * step for place in range(count))
+
+    @property
     def centre(self) -> FieldValue:
         """The middle choice, the middle of the range on its grid, or the geometric mean of a logarithmic range."""
         if self.choice is not None:

@@ -184,7 +184,9 @@ class Study(Sweep):
         """All that is asked for, if nothing was added: searches where no trial ends early, and what is run again."""
         parts = []
         for name, search in self.searches.items():
-            count = self.budget.trials or max((self.budget.steps or 0) // (len(self.seeds) * search.longest), 1)
+            count = search.count_samples(self.first_points(name))
+            if self.budget.trials is None:
+                count = min(count, max((self.budget.steps or 0) // (len(self.seeds) * search.longest), 1))
             parts.append(Workload(name, search.corners, count, self.seeds, is_cut=False, is_tested=False))
             parts.append(Workload(name, search.corners, 1, self.replication_seeds, is_cut=True))
             if name in self.defaults:

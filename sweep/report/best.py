@@ -142,7 +142,7 @@ def _print_file(console: Console, chosen: _Best) -> None:
         f"{_say_place(chosen)}:",
         f"{chosen.row.arm} on {chosen.row.source_set} (config_id {chosen.row.config_id}),",
         f"{percent(chosen.row.score)} % as a mean over {chosen.row.num_seeds} seeds{failed}.",
-        "The best of many looks better than it is; run it again on fresh seeds:",
+        f"{_advise(chosen)}:",
         *(f"  {command}" for command in _commands(chosen)),
     ]
     sweep = next(one.sweep for one in chosen.results.experiments if one.name == chosen.cell.experiment)
@@ -163,7 +163,7 @@ def _print_short(console: Console, folder: Folder, chosen: _Best) -> None:
     console.print(Facts([(f"  {name}", text) for name, text in values.items()]), highlight=False)
     for line in _say_adapters(folder, cell):
         console.print(Text(line), soft_wrap=True)
-    console.print(Text("\nThe best of many looks better than it is; run it again on fresh seeds:"), soft_wrap=True)
+    console.print(Text(f"\n{_advise(chosen)}:"), soft_wrap=True)
     for command in _commands(chosen):
         console.print(Text(f"  {command}"), soft_wrap=True)
     console.print(Text("Every value of it: the same with --yaml.", style="dim"), soft_wrap=True)
@@ -175,8 +175,17 @@ def _say_place(chosen: _Best) -> str:
     return f"The best of {configurations}{tried} of {chosen.results.experiments[0].name} by {chosen.measure}"
 
 
+def _advise(chosen: _Best) -> str:
+    """Return what the commands below are for."""
+    if chosen.results.experiments[0].study is not None:
+        return "These seeds were fresh; whether it is really better than the others, the study's report says"
+    return "The best of many looks better than it is; run it again on fresh seeds"
+
+
 def _commands(chosen: _Best) -> list[str]:
-    """Return the two commands that run it again on fresh seeds."""
+    """Return the commands that say whether it is really better: of a study its report, else two for fresh seeds."""
+    if chosen.results.experiments[0].study is not None:
+        return [f"python sweep/run.py report {quote(chosen.name)}{chosen.again}"]
     return [
         f"python sweep/run.py best {quote(chosen.name)}{chosen.options}{chosen.again} > {chosen.file}",
         f"python sweep/run.py replicate {chosen.file}{chosen.again}",

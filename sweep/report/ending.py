@@ -156,8 +156,10 @@ def _print_table(
     left: int = 1,
     strong_row: int | None = None,
 ) -> None:
-    seeds = count_nouns(len(panel.sweep.final_seeds), "seed")
-    spread = f" ± standard deviation over {seeds}" if len(panel.sweep.final_seeds) > 1 else f", {seeds}"
+    sweep = panel.sweep  # in an evaluation each arm has as many seeds as adapters
+    num_seeds = max((len(sweep.seeds_of(arm)) for arm, _ in sweep.cells), default=len(sweep.final_seeds))
+    seeds = count_nouns(num_seeds, "seed")
+    spread = f" ± standard deviation over {seeds}" if num_seeds > 1 else f", {seeds}"
     console.print()
     print_lines(console, f"{name}: test {title_of(_find_metric(panel))} in % (mean{spread})", style="bold")
     console.print()

@@ -200,6 +200,8 @@ def test_no_configuration_is_proposed_twice_and_an_exhausted_space_ends_the_sear
     assert len({(config["num_virtual_tokens"], config["encoder_num_layers"]) for config in configs}) == 6
     assert searcher.suggest("more") == Searcher.FINISHED
     assert not searcher.has_work
+    searcher.folder.close()
+    assert not build_searcher(tmp_path, space=space).has_work  # known before anything is drawn
 
 
 def test_the_search_ends_at_its_number_of_samples(tmp_path: Path, build_searcher: Build) -> None:

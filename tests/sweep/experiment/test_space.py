@@ -95,6 +95,36 @@ def test_a_mistake_is_said(values: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("dimension", "values"),
+    [
+        ({"choice": ["a", "b"]}, ("a", "b")),
+        ({"uniform": [0.1, 1.0], "step": 0.4}, (0.1, 0.5, 0.9)),
+        ({"integers": [8, 30], "step": 8}, (8, 16, 24)),
+        ({"integers": [1, 3]}, (1, 2, 3)),
+        ({"uniform": [0.1, 0.9]}, None),
+        ({"log_uniform": [0.1, 0.9]}, None),
+    ],
+)
+def test_all_values_of_a_dimension_are_known_where_it_has_steps(
+    dimension: dict[str, Any], values: tuple[Any, ...] | None
+) -> None:
+    found = Dimension(**dimension).values
+    assert found == (values if values is None or isinstance(values[0], str) else pytest.approx(values))
+
+
+def test_a_small_space_has_no_more_configurations_than_points() -> None:
+    tokens = {"choice": [5, 10, 20]}
+    rows = [
+        ({"num_virtual_tokens": tokens}, 3),
+        ({"num_virtual_tokens": tokens, "encoder_ratio": {"choice": [0.0, 0.5]}}, 7),  # XPE, too
+        ({"num_virtual_tokens": tokens, "learning_rate": {"log_uniform": [1e-4, 1e-3]}}, 50),
+    ]
+    for space, expected in rows:
+        (workload,) = Search(space=space, num_samples=50).workloads
+        assert workload.num_configurations == expected
+
+
+@pytest.mark.parametrize(
     ("dimension", "shares", "expected"),
     [
         ({"choice": ["a", "b", "c"]}, [0.0, 0.34, 0.999], ["a", "b", "c"]),
