@@ -60,6 +60,11 @@ class ReportData:
         return next((one.panel.name for one in self.results.experiments if one.panel is not None), "")
 
     @property
+    def chosen_by(self) -> str:
+        """What people call the metric that configurations are chosen by on validation examples."""
+        return self.results.chosen_by
+
+    @property
     def problems(self) -> pl.DataFrame:
         """What is wrong with the results."""
         return self.results.problems

@@ -18,6 +18,7 @@ from sweep.experiment.study import Study, name_default
 from sweep.records.states import State
 from sweep.storage import Folder
 from xpe_core.config import RunConfig
+from xpe_core.tasks import TASKS
 from xpe_core.tasks.metrics import title_of
 from xpe_core.tunings import METHOD_NAMES
 
@@ -136,6 +137,11 @@ class Results:
     def metric_title(self) -> str:
         """What people call the metric."""
         return title_of(self.metric)
+
+    @property
+    def chosen_by(self) -> str:
+        """What people call the metric that configurations are chosen by on validation examples: the task's first."""
+        return title_of(TASKS[self.experiments[0].sweep.corners[0].task].metrics[0])
 
     @property
     def shown(self) -> list[Cell]:

@@ -108,13 +108,17 @@ def _choose(
     metric: str | None,
 ) -> _Best:
     if metric is not None and purpose is None:
-        raise InputError("--metric: is of test scores, so it goes with --for; a search chooses by validation accuracy")
+        raise InputError("--metric: is of test scores, so it goes with --for; a search chooses by its validation score")
     results = read_together([one], exclude, metric=metric)
     weights = None if purpose is None else parse_weights(purpose, list(results.groups))
     ranked = rank(results, weights, method)
     if ranked.is_empty():
         of = f" with method {method}" if method else ""
-        lacking = "with a validation accuracy" if weights is None else f"that was tested on all languages of {purpose}"
+        lacking = (
+            f"with a validation {results.chosen_by}"
+            if weights is None
+            else f"that was tested on all languages of {purpose}"
+        )
         raise InputError(f"{name} has no finished configuration{of} {lacking}")
     row = next(rows_of(RankedRow, ranked))
     options = "".join([f" --for {quote(purpose)}" if purpose else "", f" --method {method}" if method else ""])
@@ -125,7 +129,7 @@ def _choose(
         row=row,
         num_ranked=len(ranked),
         num_tried=sum(_was_tried(cell) for cell in results.cells if method in (None, cell.method)),
-        measure="validation accuracy" if weights is None else f"test {results.metric_title} ({purpose})",
+        measure=f"validation {results.chosen_by}" if weights is None else f"test {results.metric_title} ({purpose})",
         options=(f" --panel {quote(one.panel.name)}" if one.panel is not None else "")
         + options
         + (f" --metric {metric}" if metric is not None else "")

@@ -125,7 +125,7 @@ def _front(data: ReportData) -> str:
 
 def _importance(data: ReportData) -> str:
     return (
-        f"Importance of the searched hyperparameters for the validation accuracy on {_data(data)} (PED-ANOVA, "
+        f"Importance of the searched hyperparameters for the validation {data.chosen_by} on {_data(data)} (PED-ANOVA, "
         "normalised to a sum of 1)."
     )
 
@@ -134,7 +134,7 @@ def _rungs(data: ReportData) -> str:
     return (
         f"Trials at the rungs of the successive halving (ASHA) on {_data(data)}: how many reached the "
         "step, how many "
-        "were stopped there, and their validation accuracy (%)."
+        f"were stopped there, and their validation {data.chosen_by} (%)."
     )
 
 
@@ -161,7 +161,7 @@ def _methods(data: ReportData) -> str:
     return (
         f"Differences in test {data.metric} (percentage points) between the methods' winners on {_data(data)}, over "
         f"the languages of the broadest group, paired by seed, with {INTERVAL}. Every method was searched with the "
-        f"same budget and chosen by validation accuracy on source languages. {_seeds(data)}{_excluded(data)}"
+        f"same budget and chosen by validation {data.chosen_by} on source languages. {_seeds(data)}{_excluded(data)}"
     )
 
 
@@ -175,7 +175,7 @@ def _gains(data: ReportData) -> str:
 def _searches(data: ReportData) -> str:
     return (
         f"The methods' searches on {_data(data)}: trials, how many were stopped early or failed, optimizer steps, "
-        "device-hours, and the winner's validation accuracy (%) in the search and on fresh seeds."
+        f"device-hours, and the winner's validation {data.chosen_by} (%) in the search and on fresh seeds."
     )
 
 
@@ -188,7 +188,7 @@ def _prices(data: ReportData) -> str:
 
 def _budget(data: ReportData) -> str:
     return (
-        f"Expected best validation accuracy (%) after so many trials of each method's search on {_data(data)} "
+        f"Expected best validation {data.chosen_by} (%) after so many trials of each method's search on {_data(data)} "
         "(Dodge et al. 2019)."
     )
 

@@ -28,14 +28,16 @@ def choice_lines(data: ReportData) -> list[str]:
             own = tuple(cell for cell in results.shown if cell.experiment == one.name)
             standings = _standings(results, own)
             if len(standings) > 1:
-                lines += say_choice(one.name, standings, results.broadest_group, len(one.sweep.seeds))
+                lines += say_choice(
+                    one.name, standings, results.broadest_group, len(one.sweep.seeds), results.chosen_by
+                )
     return lines
 
 
-def say_choice(search: str, standings: Sequence[Standing], group: str, num_seeds: int) -> list[str]:
+def say_choice(search: str, standings: Sequence[Standing], group: str, num_seeds: int, metric: str) -> list[str]:
     """Return what a search chose, the first of `standings`, and where it stands in the test on a group."""
     chosen = standings[0]
-    lines = [f"{search} chose {chosen.name} by validation accuracy ({percent(chosen.validation)} %)."]
+    lines = [f"{search} chose {chosen.name} by validation {metric} ({percent(chosen.validation)} %)."]
     best = max(float(percent(one.test)) for one in standings)
     highest = [one.name for one in standings if float(percent(one.test)) == best]
     where = f"In the test on {say_group(group)}"

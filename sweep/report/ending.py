@@ -103,7 +103,7 @@ def _print_search(console: Console, panel: Panel, results: Results, runs: pl.Dat
     _print_most_frequent(console, panel)
     console.print()
     where = shorten(panel.selection_languages)
-    print_lines(console, f"* the best by validation accuracy on {where}", "  ")
+    print_lines(console, f"* the best by validation {results.chosen_by} on {where}", "  ")
     _print_choice(console, panel, results, best, sizes)
     if panel.chosen_by_targets:
         took = shorten(panel.chosen_by_targets)
@@ -204,7 +204,9 @@ def _print_choice(
     ]
     if not standings or standings[0].name != METHOD_NAMES[best[0][0].method]:
         return
-    for line in say_choice(results.experiments[0].name, standings, group, len(panel.sweep.final_seeds)):
+    for line in say_choice(
+        results.experiments[0].name, standings, group, len(panel.sweep.final_seeds), results.chosen_by
+    ):
         print_lines(console, line, "  ")
 
 

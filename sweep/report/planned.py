@@ -21,6 +21,7 @@ from sweep.storage import Folder
 from sweep.wording import count_nouns, format_duration, format_number, shorten
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.tasks import TASKS
+from xpe_core.tasks.metrics import title_of
 from xpe_core.tunings import describe
 
 
@@ -64,7 +65,7 @@ def _add_languages(table: Facts, panel: Panel) -> None:
     sweep = panel.sweep
     table.add_row("trained on", ", ".join(map(sweep.name_source_set, sweep.used_source_sets)))
     chosen_by = shorten(panel.selection_languages) or "each run's own source languages (its best step)"
-    table.add_row("chosen by", f"validation accuracy on {chosen_by}")
+    table.add_row("chosen by", f"validation {title_of(TASKS[panel.config.task].metrics[0])} on {chosen_by}")
     table.add_row("tested on", count_nouns(len(panel.target_languages), "language"))
     if panel.chosen_by_targets:
         table.add_row("not zero-shot", f"{shorten(panel.chosen_by_targets)} are tested on and take part in the choice")

@@ -47,8 +47,9 @@ def importance_sheets(data: ReportData) -> list[Sheet]:
     for experiment, part in sections(data.importances, "experiment"):
         rows.append((f"{experiment}, {part['num_trials'][0]} complete trials",))
         rows += [(row["field"], f"{row['importance']:.2f}") for row in part.iter_rows(named=True)]
-    title = "What mattered: importance for the selection accuracy (Optuna's PED-ANOVA, adds up to 1)"
-    notes = ("0.5: half of what the fields explain of the trials' validation accuracy. Few trials say little of it.",)
+    title = f"What mattered: importance for the validation {data.chosen_by} (Optuna's PED-ANOVA, adds up to 1)"
+    explained = f"0.5: half of what the fields explain of the trials' validation {data.chosen_by}."
+    notes = (f"{explained} Few trials say little of it.",)
     return [Sheet("importance", title, ("field", "importance"), tuple(rows), data.importances, notes)] if rows else []
 
 
@@ -61,9 +62,9 @@ def rung_sheets(data: ReportData) -> list[Sheet]:
             counts = (str(row["num_reached"]), str(row["num_stopped"]))
             rows.append((str(row["step"]), *counts, percent(row["median"]), percent(row["best"])))
     columns = ("step", "trials", "stopped here", "median", "best")
-    title = "Learning curves at ASHA's rungs: validation accuracy in %"
+    title = f"Learning curves at ASHA's rungs: validation {data.chosen_by} in %"
     notes = (
         "A rung is a step at which trials are compared, and the worse ones are stopped (ASHA).",
-        "trials: how many came so far; median and best: of their validation accuracy.",
+        f"trials: how many came so far; median and best: of their validation {data.chosen_by}.",
     )
     return [Sheet("rungs", title, columns, tuple(rows), data.rungs, notes)] if rows else []

@@ -72,8 +72,8 @@ def method_sheets(data: ReportData) -> list[Sheet]:
         rows.append((row.method, winner, *counts, hours, percent(row.promised), held, points(change)))
     columns = ("method", "winner", "trials", "stopped", "failed", "steps", "device-\nhours", "promised")
     notes = (
-        "promised: validation accuracy in the search. held: the same on fresh seeds (their number). A search's best "
-        "looks better than it is; no figure of another table is out of a search.",
+        f"promised: validation {data.chosen_by} in the search. held: the same on fresh seeds (their number). A "
+        "search's best looks better than it is; no figure of another table is out of a search.",
         "No trial of a search was tested: no target label took part in what was chosen.",
     )
     title = "The searches: equal budgets, and whether their promises held, in %"
@@ -117,12 +117,12 @@ def budget_sheets(data: ReportData) -> list[Sheet]:
     ]
     first = _first_by_size(by_method, longest)
     notes = (
-        "Expected best validation accuracy of so many trials, drawn with replacement from those that ended "
+        f"Expected best validation {data.chosen_by} of so many trials, drawn with replacement from those that ended "
         "(Dodge et al. 2019). A trial that was stopped early counts with its best report.",
         f"The first in expectation: {first}.",
     )
     columns = ("method", *(f"{size} trial{'' if size == 1 else 's'}" for size in sizes))
-    title = "How the ranking depends on the budget: expected best validation accuracy in %"
+    title = f"How the ranking depends on the budget: expected best validation {data.chosen_by} in %"
     return [Sheet("budget", title, columns, tuple(rows), table, notes)]
 
 

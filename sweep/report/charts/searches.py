@@ -136,7 +136,7 @@ def curve_chart(data: ReportData) -> Chart | None:
     return finish(
         "curves",
         f"Learning curves{rungs_are}",
-        _draw_curves(names, kinds),
+        _draw_curves(names, kinds, data.chosen_by),
         rows=list(map(drawn, reports)),
         steps=list(map(drawn, steps)),
     )
@@ -158,12 +158,12 @@ def _find_reports(data: ReportData) -> Iterator[_Report]:
             )
 
 
-def _draw_curves(names: Sequence[str], kinds: Sequence[str]) -> alt.LayerChart:
+def _draw_curves(names: Sequence[str], kinds: Sequence[str], metric: str) -> alt.LayerChart:
     """Return the picture: rungs, curves, where trials were stopped, and what is pointed at."""
     over = alt.selection_point(name="over", fields=["trial"], on="pointerover", nearest=True, clear="pointerout")
-    tooltip = tooltips(trial="trial", what="arm or method", state="state", step="step", shown="accuracy")
+    tooltip = tooltips(trial="trial", what="arm or method", state="state", step="step", shown=metric)
     x = alt.X("step:Q", title="step", axis=alt.Axis(tickCount=8))
-    y = y_axis("score", "validation accuracy in %")
+    y = y_axis("score", f"validation {metric} in %")
     base = chart_of().transform_filter(is_chosen("experiment")).encode(x=x, y=y, detail="trial:N")
     lines = base.mark_line(strokeWidth=1.5).encode(
         color=color_by("what", kinds), opacity=alt.condition(over, alt.value(0.8), alt.value(0.15), empty=True)

@@ -45,9 +45,11 @@ def budget_chart(data: ReportData) -> Chart | None:
     methods = data.study.budget["method"].unique(maintain_order=True).to_list()
     tooltip = tooltips(method="method", trials="trials", expected_shown="expected best", best_shown="best so far")
     x = alt.X("trials:Q", title="trials of the search", axis=alt.Axis(tickMinStep=1))
-    base = chart_of().encode(x=x, y=y_axis("expected", "validation accuracy in %"), color=color_by("method", methods))
+    base = chart_of().encode(
+        x=x, y=y_axis("expected", f"validation {data.chosen_by} in %"), color=color_by("method", methods)
+    )
     chart = base.mark_line() + base.mark_point(filled=True, size=40, opacity=1).encode(tooltip=tooltip)
-    what = "The best validation accuracy that so many trials of each method are expected to find"
+    what = f"The best validation {data.chosen_by} that so many trials of each method are expected to find"
     return finish("budget", what, chart.properties(height=300), rows=rows)
 
 
