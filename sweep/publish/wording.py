@@ -13,7 +13,7 @@ from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.languages import find_language
 from xpe_core.tasks import TASKS
-from xpe_core.tunings import describe
+from xpe_core.tunings import describe, is_alone
 
 FEW_SEEDS = 6
 """With fewer no claim at 5 % is possible."""
@@ -26,9 +26,10 @@ CLDR_LICENSE = "[Unicode's, of CLDR](https://www.unicode.org/license.txt)"
 
 def summarise(numbers: Numbers, config: RunConfig, num_published: int) -> str:
     """Return what it is, in a sentence."""
+    frozen = "" if is_alone(config) else "frozen "
     return (
         f"A {describe(config).title} with its "
-        f"classification head, for the frozen encoder {link(config.backbone)}. Trained on "
+        f"classification head, for the {frozen}encoder {link(config.backbone)}. Trained on "
         f"{count(len(numbers.sources), 'language')} of {link(config.data.dataset, 'datasets/')}, tested on "
         f"{count(len(numbers.languages), 'language')}; {count(num_published, 'seed')} published here."
     )

@@ -11,6 +11,7 @@ from sweep.analysis.report_data import ReportData
 from sweep.report.sheet import Sheet
 from sweep.report.wording import capitalise, name_exclusion
 from xpe_core.language_facts import Facts
+from xpe_core.tunings import is_alone
 
 INTERVAL = "the 95 % confidence interval over seeds (bias-corrected bootstrap; test examples held fixed)"
 
@@ -209,7 +210,8 @@ def _data(data: ReportData) -> str:
     configs = [cell.config for cell in data.results.shown]
     datasets = _join({_public(config.data.dataset) for config in configs})
     backbones = _join({_public(config.backbone) for config in configs})
-    return f"{datasets} ({len(data.results.languages)} languages) with the frozen encoder {backbones}"
+    frozen = "" if any(map(is_alone, configs)) else "frozen "
+    return f"{datasets} ({len(data.results.languages)} languages) with the {frozen}encoder {backbones}"
 
 
 def _seeds(data: ReportData) -> str:
