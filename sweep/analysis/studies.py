@@ -87,7 +87,7 @@ class PriceRow:
     train_seconds: float | None
     """Of one run: those of its pack, divided by the pack's runs."""
     peak_memory_bytes: int | None
-    """Of the process, or of its GPU; a pack's runs share it."""
+    """Of the process during the trial, or of its GPU; a pack's runs share it."""
     is_cheapest: bool
     """Whether no arm that trains fewer parameters has such a score (Pareto)."""
     is_fastest: bool

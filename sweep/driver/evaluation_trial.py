@@ -6,8 +6,9 @@ import ray
 import torch
 from ray import tune
 
+from sweep.driver.memory import measure_memory_bytes
 from sweep.driver.messages import Assignment, RunResult, RunScores, TrialReport, Wire
-from sweep.driver.trial import find_provenance, load_inputs, measure_memory_bytes
+from sweep.driver.trial import find_provenance, load_inputs
 from sweep.records.states import State
 from xpe_core.adapters import Adapter, build_classifier
 from xpe_core.adapters.safetensors_file import from_bytes

@@ -9,8 +9,6 @@ import json
 import math
 import os
 import platform
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ import torch
 from ray import tune
 
 from sweep.cluster.versions import NodeMismatch, check_versions, code_version, package_versions
+from sweep.driver.memory import begin_memory, measure_memory_bytes
 from sweep.driver.messages import Assignment, Provenance, RunResult, RunScores, TrialOrder, TrialReport, Wire
 from sweep.records.states import State
 from xpe_core.adapters import take_adapter
@@ -197,8 +196,8 @@ def load_inputs(assignment: Assignment) -> tuple[list[RunConfig], TokenisedData,
     if first.reading == panel.reading and found != panel.fingerprints:
         raise NodeMismatch(f"node {platform.node()} has another backbone or data set than the driver: {found}")
     _make_room(first.backbone)
+    begin_memory(settings.device)
     if settings.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
         torch.cuda.set_per_process_memory_fraction(min(settings.gpus, 1.0))  # Ray does not see to it
     return configs, data, load_backbone(first.backbone, settings.device)
 
@@ -247,14 +246,6 @@ def _describe_run(report: Report, place: int, model: Pack) -> RunResult:
         num_trained_parameters=count_trained_parameters(model.configs[place], model.backbone.shape, model.num_classes),
         peak_memory_bytes=measure_memory_bytes(model.device),
     )
-
-
-def measure_memory_bytes(device: torch.device) -> int:
-    """Return the most memory that was in use: of the GPU, or of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    # of the process so far: an actor's earlier trials count in; macOS counts in bytes, Linux in KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def find_provenance(backbone: Backbone, device: torch.device, data: TokenisedData) -> Provenance:

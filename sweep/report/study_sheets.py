@@ -97,7 +97,8 @@ def price_sheets(data: ReportData) -> list[Sheet]:
     columns = ("arm", f"{data.metric} [95 %]", "trained\nparameters", "seconds\na run", "memory\nin MiB")
     notes = (
         f"{data.metric}: over {name_group(table['group'][0])} languages. Bold: no arm is as good at less (Pareto).",
-        "seconds: of training one run, its share of its pack. memory: the most of its process, or of its GPU.",
+        "seconds: of training one run, its share of its pack. memory: the most that its process, or its GPU, had "
+        "meanwhile.",
     )
     title = f"The price of {data.metric}"
     return [Sheet("prices", title, columns, tuple(rows), table, notes, strong=frozenset(strong))]
