@@ -41,19 +41,24 @@ class Asha(FIFOScheduler):
     def on_trial_result(self, tune_controller: object, trial: Trial, result: Wire) -> str:
         """Record the result in its rung and say whether the trial goes on."""
         record, report = self._searcher.trials[trial.trial_id], TrialReport.from_wire(result)
-        if not self._competes(record) or report.tick or report.trained:
-            return str(TrialScheduler.CONTINUE)  # what is trained is tested; its last value counts when it ends
+        if not self._competes(record):
+            return str(TrialScheduler.CONTINUE)
         for step, value in sorted(record.reports.items()):
             if step <= report.restored_step:  # reported before the checkpoint that it goes on from
                 self._decide(record, step, value)
+        if report.tick or report.trained:
+            return str(TrialScheduler.CONTINUE)  # what is trained is tested; its last value counts when it ends
         return self._decide(record, report.step, report.selection_accuracy)
 
     def on_trial_complete(self, tune_controller: object, trial: Trial, result: Wire) -> None:
-        """Record the last report of a trial that ended by itself, which the recorder has taken out of the result."""
+        """Record the reports of a trial that ended by itself: the recorder has taken the last one out of the result.
+
+        A rung that has the trial already keeps what it has.
+        """
         record = self._searcher.trials.get(trial.trial_id)
-        if record is not None and self._competes(record) and record.reports:
-            step = max(record.reports)
-            self._decide(record, step, record.reports[step])
+        if record is not None and self._competes(record):
+            for step, value in sorted(record.reports.items()):
+                self._decide(record, step, value)
 
     def _competes(self, record: TrialRecord) -> bool:
         """Whether a trial may be stopped, and counts for others."""

@@ -78,6 +78,21 @@ def test_the_reports_before_a_resumed_trials_checkpoint_count_in_their_rungs(fol
     assert asha.report(other, 10, 0.5) == STOPS  # 0.9 was reported at this rung before the driver was lost
 
 
+@pytest.mark.parametrize("kind", ["tick", "trained"])
+def test_a_trial_that_is_resumed_when_it_is_trained_counts_in_its_rungs(folder: ExperimentFolder, kind: str) -> None:
+    resumed, other = make_record(0, step10=0.9, step30=0.95, step270=0.99), make_record(1)
+    asha = Asha(folder, resumed, other)
+    assert asha.report(resumed, 270, 0.99, restored_step=270, kind=kind) == GOES_ON
+    assert asha.report(other, 10, 0.5) == STOPS
+
+
+def test_a_trial_that_ends_at_once_when_it_is_resumed_counts_in_its_rungs(folder: ExperimentFolder) -> None:
+    resumed, other = make_record(0, step10=0.3, step270=0.99), make_record(1)
+    asha = Asha(folder, resumed, other)
+    asha.complete(resumed)
+    assert asha.report(other, 10, 0.2) == STOPS  # 0.3 is there
+
+
 def test_reports_behind_a_resumed_trials_checkpoint_are_made_anew(folder: ExperimentFolder) -> None:
     resumed, other = make_record(0, step10=0.9), make_record(1)
     asha = Asha(folder, resumed, other)
