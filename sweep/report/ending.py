@@ -1,7 +1,7 @@
 """What is said at the end of an experiment: the table, what was chosen and where it stands, and what that is worth."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -46,26 +46,25 @@ def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
 
 def print_replication(console: Console, folder: Folder) -> None:
     """Print what a replication answers, in three lines a panel: promised, held, and really better or not."""
-    for one in split_experiment(read_experiment(folder)):
-        try:
-            results = read_together([one])
-            lines = replication_lines(results, find_curse(results)[0])
-        except InputError as error:  # what was printed before stands
-            lines = [f"Whether it is really better cannot be said: {error}."]
-        console.print()
-        if one.panel is not None:
-            print_lines(console, f"{one.name}:")
-        for line in lines:
-            print_lines(console, line, "  ", style="bold")
+
+    def answer(results: Results) -> list[str]:
+        return replication_lines(results, find_curse(results)[0])
+
+    _print_panels(console, folder, answer, "Whether it is really better")
 
 
 def print_study(console: Console, folder: Folder) -> None:
     """Print what a study answers, panel by panel: which method is the highest, and whether it is really higher."""
+    _print_panels(console, folder, lambda results: study_lines(build_report_data(results)), "Which method is the best")
+
+
+def _print_panels(console: Console, folder: Folder, answer: Callable[[Results], Sequence[str]], question: str) -> None:
+    """Print the answer to a question panel by panel, or why there is none."""
     for one in split_experiment(read_experiment(folder)):
         try:
-            lines = study_lines(build_report_data(read_together([one])))
+            lines = answer(read_together([one]))
         except InputError as error:  # what was printed before stands
-            lines = [f"Which method is the best cannot be said: {error}."]
+            lines = [f"{question} cannot be said: {error}."]
         console.print()
         if one.panel is not None:
             print_lines(console, f"{one.name}:")
