@@ -167,11 +167,15 @@ class Search(Sweep):
 
     def count_samples(self, first: Sequence[FieldValues] = ()) -> int:
         """Return how many configurations are proposed in all, `first` included: a small space may have no more."""
-        values = [dimension.values for dimension in self.dimensions.values()]
-        finite = [one for one in values if one is not None]
-        if len(finite) < len(values) or math.prod(map(len, finite)) > min(self.num_samples, MAX_COUNTED):
+        counts = [dimension.num_values for dimension in self.dimensions.values()]
+        finite = [count for count in counts if count is not None]
+        if len(finite) < len(counts) or math.prod(finite) > min(self.num_samples, MAX_COUNTED):
             return self.num_samples
-        points = [dict(zip(self.dimensions, point, strict=True)) for point in itertools.product(*finite)]
+        values = [
+            [dimension.at((place + 0.5) / count) for place in range(count)]
+            for dimension, count in zip(self.dimensions.values(), finite, strict=True)
+        ]
+        points = [dict(zip(self.dimensions, point, strict=True)) for point in itertools.product(*values)]
         before = [self.config(**values) for values in first if values.keys() <= set(self.varying)]
         ids = {config.config_id for config in (*map(self.config, points), *before)}
         return min(self.num_samples, len(ids))

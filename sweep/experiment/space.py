@@ -99,16 +99,13 @@ class Dimension(Strict):
         return self.choice if self.choice is not None else (*self.bounds, self.centre)
 
     @property
-    def values(self) -> tuple[FieldValue, ...] | None:
-        """All values that may be drawn; None of a range without steps."""
+    def num_values(self) -> int | None:
+        """How many values may be drawn; None of a range without steps."""
         if self.choice is not None:
-            return self.choice
+            return len(self.choice)
         step = self.step or (1 if self.integers else 0)
-        if not step:
-            return None
         low, high = self.bounds
-        count = int((high - low) / step + 1e-8) + 1
-        return tuple(int(low + place * step) if self.integers else low + place * step for place in range(count))
+        return int((high - low) / step + 1e-8) + 1 if step else None
 
     @property
     def centre(self) -> FieldValue:
@@ -129,10 +126,9 @@ class Dimension(Strict):
         low, high = self.bounds
         if self.log_uniform:
             return low * (high / low) ** share
-        step = self.step or (1 if self.integers else 0)
-        if not step:
+        if self.num_values is None:
             return low + share * (high - low)
-        value = low + int(share * (int((high - low) / step + 1e-8) + 1)) * step
+        value = low + int(share * self.num_values) * (self.step or 1)
         return int(value) if self.integers else value
 
     def is_searched(self, values: Mapping[str, object]) -> bool:
