@@ -15,7 +15,7 @@ from sweep.analysis.per_language import NUM_RESAMPLES
 from sweep.analysis.results import Experiment, Results
 from sweep.analysis.rows import table_of
 from sweep.analysis.score_tables import RUN, read_tables
-from sweep.analysis.statistics import Array
+from sweep.analysis.statistics import MIN_SEEDS, Array, holm, sign_flip
 from sweep.analysis.tables import estimate
 from sweep.experiment.transfer import Transfer
 from sweep.records.further import FurtherCell, list_cells
@@ -53,6 +53,8 @@ class TransferRow:
     """To zero-shot, paired by seed."""
     difference_low: float | None
     difference_high: float | None
+    difference_p_holm: float | None
+    """Of the exact sign-flip test over seeds, corrected for all tests of the table, those of `gain` included."""
     num_scratch_seeds: int
     """Seeds that are complete here and from new weights."""
     scratch: float | None
@@ -63,6 +65,7 @@ class TransferRow:
     """Over `scratch`, paired by seed: what the source set adds."""
     gain_low: float | None
     gain_high: float | None
+    gain_p_holm: float | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def transfer_table(results: Results) -> pl.DataFrame:
     lasts = [(scratch, own - scratch) for *_, (own, scratch) in samples]
     own, scratch = (estimate([pair[0] for pair in pairs], NUM_RESAMPLES) for pairs in (firsts, lasts))
     change, gain = (estimate([pair[1] for pair in pairs], NUM_RESAMPLES, lowest=-1.0) for pairs in (firsts, lasts))
+    p_values = _correct([pair[1] for pair in (*firsts, *lasts)])
     rows = []
     for index, (place, (before, *_)) in enumerate(zip(places, samples, strict=True)):
         asked = [place.cell.run_ids[key] for key in place.cell.keys if key.adapted_to in place.languages]
@@ -115,6 +119,7 @@ def transfer_table(results: Results) -> pl.DataFrame:
                 difference=change[index].mean,
                 difference_low=change[index].low,
                 difference_high=change[index].high,
+                difference_p_holm=p_values[index],
                 num_scratch_seeds=len(lasts[index][0]),
                 scratch=scratch[index].mean,
                 scratch_low=scratch[index].low,
@@ -122,6 +127,7 @@ def transfer_table(results: Results) -> pl.DataFrame:
                 gain=gain[index].mean,
                 gain_low=gain[index].low,
                 gain_high=gain[index].high,
+                gain_p_holm=p_values[len(places) + index],
             )
         )
     return table_of(TransferRow, rows)
@@ -185,6 +191,12 @@ def _sample(place: _Place, scores: Scores) -> tuple[Array, Array, tuple[Array, A
     own, zero_shot, anew = np.array(after), np.array(before), np.array(scratch)
     both, also = ~np.isnan(own) & ~np.isnan(zero_shot), ~np.isnan(own) & ~np.isnan(anew)
     return zero_shot[both], own[both], (own[also], anew[also])
+
+
+def _correct(samples: Sequence[Array]) -> list[float | None]:
+    """Return Holm's p-values of paired differences [seeds] each; None where so few seeds could show nothing."""
+    tested = [float(sign_flip(one[None])[0]) if len(one) >= MIN_SEEDS else np.nan for one in samples]
+    return [None if np.isnan(p) else float(p) for p in holm(np.array(tested))]
 
 
 def _mean(scores: Scores, keys: Iterator[tuple[str | None, str | None]]) -> float:

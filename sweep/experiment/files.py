@@ -4,7 +4,7 @@ stands for.
 
 import glob
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
@@ -41,6 +41,7 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
         elif not isinstance(tree[key], dict):
             raise InputError(f"{where}: {key} must hold keys of its own, not {show_value(tree[key])}")
     pairs = split_overrides(overrides)
+    _make_room(tree, pairs)
     for key in sorted(pairs, key=lambda key: key not in CHOICES):  # these say which others there are
         _apply(tree, key, pairs[key])
     values: dict[str, object] = {**tree, "base": make_paths_absolute(_keys_below(tree, "base"))}
@@ -130,6 +131,12 @@ def name_experiment(command: str, source: str) -> str:
     if command != "replicate" or (is_file(source) and load_experiment(source)[1].kind == "replicate"):
         return name
     return f"{name}-replication"
+
+
+def _make_room(values: dict[str, Tree], overrides: Iterable[str]) -> None:
+    """Take a study's budget out where `--set` gives another kind of it: there is exactly one."""
+    if any(key.startswith("budget.") for key in overrides):
+        values.pop("budget", None)
 
 
 def _apply(values: dict[str, Tree], key: str, text: str) -> None:

@@ -6,10 +6,11 @@ import polars as pl
 
 from sweep.analysis.report_data import ReportData
 from sweep.analysis.rows import rows_of
+from sweep.analysis.statistics import MIN_SEEDS
 from sweep.analysis.transfers import TransferRow
 from sweep.records.states import State
-from sweep.report.answer_sheets import NO_INTERVAL
-from sweep.report.sheet import Sheet, interval, percent, points, sections
+from sweep.report.answer_sheets import NO_INTERVAL, few_seeds_line
+from sweep.report.sheet import Sheet, interval, p_value, percent, points, sections
 from sweep.report.wording import capitalise
 
 
@@ -47,12 +48,18 @@ def _cells(row: TransferRow, has_scratch: bool) -> tuple[str, ...]:
     for state, count in ((State.FAILED, row.num_failed), (State.UNFINISHED, row.num_unfinished)):
         counts += [f"{count} {state}"] if count else []
     own = f"{interval(row.score, row.low, row.high)}\n{', '.join(counts)}"
-    change = interval(row.difference, row.difference_low, row.difference_high, points)
+    change = interval(row.difference, row.difference_low, row.difference_high, points) + _test(row.difference_p_holm)
     cells = (name_target(row), name_examples(row), percent(row.zero_shot), own, change)
     if not has_scratch:
         return cells
     scratch = interval(row.scratch, row.scratch_low, row.scratch_high)
-    return (*cells, scratch, interval(row.gain, row.gain_low, row.gain_high, points))
+    gain = interval(row.gain, row.gain_low, row.gain_high, points) + _test(row.gain_p_holm)
+    return (*cells, scratch, gain)
+
+
+def _test(p_holm: float | None) -> str:
+    """Return the line below a difference; none where there were too few seeds to test it."""
+    return "" if p_holm is None else f"\nHolm p {p_value(p_holm)}"
 
 
 def _curve_sheets(data: ReportData) -> list[Sheet]:
@@ -66,10 +73,9 @@ def _curve_sheets(data: ReportData) -> list[Sheet]:
         rows.append((f"trained on {source_set}",))
         for arm, of_arm in sections(of_source, "arm"):
             by_count = {name_examples(row): row for row in rows_of(TransferRow, of_arm)}
-            first = next(iter(by_count.values()))
-            rows.append(
-                (f"{arm}, further", percent(first.zero_shot), *_across(by_count.get(count) for count in counts))
-            )
+            # of any number of examples: a row knows it of the seeds that have been trained further
+            zero_shot = next((row.zero_shot for row in by_count.values() if row.zero_shot is not None), None)
+            rows.append((f"{arm}, further", percent(zero_shot), *_across(by_count.get(count) for count in counts)))
             if any(row.scratch is not None for row in by_count.values()):
                 alone = (percent(row.scratch if row else None) for row in map(by_count.get, counts))
                 rows.append((f"{arm}, from scratch", "–", *alone))
@@ -93,6 +99,14 @@ def _notes(data: ReportData, has_scratch: bool) -> tuple[str, ...]:
     notes = ["A target's examples are trained on and chosen by here; zero-shot is the same seeds before that."]
     if has_scratch:
         notes.append("From scratch: on the target alone, from new weights. Both differences are paired by seed.")
+    tested = data.transfers.select("difference_p_holm", "gain_p_holm").unpivot()["value"].drop_nulls()
+    if len(tested):
+        notes.append(
+            f"Holm p: exact sign-flip test over seeds, corrected for all {len(tested)} differences with "
+            f"{MIN_SEEDS} pairs or more."
+        )
+    elif few := [count for count in data.transfers["num_seeds"].to_list() if 0 < count < MIN_SEEDS]:
+        notes.append(few_seeds_line(few))
     if data.transfers.filter(pl.col("score").is_not_null() & pl.col("low").is_null()).height:
         notes.append(NO_INTERVAL)
     return tuple(notes)

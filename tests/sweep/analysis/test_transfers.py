@@ -1,6 +1,6 @@
 """Supervised transfer in tables, against numbers by hand; and that the tables of its first stage are a grid's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ Missing = Callable[[str, int, str, int | None], bool]
 ARMS: dict[str, dict[str, Any]] = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
 
 
-def make_transfer(**targets: Any) -> Transfer:
+def make_transfer(seeds: Sequence[int] = SEEDS, **targets: Any) -> Transfer:
     asked = {"languages": list(TARGETS), "max_train_examples": [14, None], "from_scratch": True, **targets}
-    sweep = make_sweep(kind="transfer", arms=ARMS, base={"source_set": "eng"}, seeds=SEEDS, targets=asked)
+    sweep = make_sweep(kind="transfer", arms=ARMS, base={"source_set": "eng"}, seeds=seeds, targets=asked)
     assert isinstance(sweep, Transfer)
     return sweep
 
@@ -59,12 +59,15 @@ def make_rows(cell: FurtherCell, number: int, key: RunKey, state: str) -> tuple[
 
 
 def write_transfer(
-    folder: Path, is_missing: Missing = lambda *run: False, failed: Missing = lambda *run: False
+    folder: Path,
+    is_missing: Missing = lambda *run: False,
+    failed: Missing = lambda *run: False,
+    seeds: Sequence[int] = SEEDS,
 ) -> None:
     """Write a transfer; runs that are missing have not ended."""
-    sweep = make_transfer()
+    sweep = make_transfer(seeds)
     values = sweep.model_dump(exclude_unset=True)
-    write_grid(folder, ARMS, zero_shot, SEEDS, kind="transfer", base=values["base"], targets=values["targets"])
+    write_grid(folder, ARMS, zero_shot, seeds, kind="transfer", base=values["base"], targets=values["targets"])
     opened = ExperimentFolder(folder, sweep, {})
     for number, cell in enumerate(list_cells(sweep, TARGETS)):
         keys = [key for key in cell.keys if not is_missing(*name(cell, key))]
@@ -125,6 +128,22 @@ def test_without_runs_from_scratch_there_is_none_to_compare_with(tmp_path: Path)
     row = rows_of_table(tmp_path / "mine")["eng", "xpe", None, 14]
     assert (row["num_scratch_seeds"], row["scratch"], row["gain"]) == (0, None, None)
     assert row["difference"] == pytest.approx(0.1)
+
+
+def test_differences_are_tested_where_seeds_suffice(tmp_path: Path) -> None:
+    write_transfer(tmp_path / "three")
+    assert rows_of_table(tmp_path / "three")["eng", "xpe", None, 14]["difference_p_holm"] is None
+    notes = transfer_sheets(read_report_data([Folder(tmp_path / "three")]))[0].notes
+    assert "With 3 seeds no claim at 5 % is possible: p is at least 0.25; it takes 6 seeds." in notes
+
+    write_transfer(tmp_path / "nine", seeds=range(1, 10))
+    rows = rows_of_table(tmp_path / "nine").values()
+    smallest, num_tests = 2 / 2**9, 2 * 12  # every sign is the same; 12 rows, two differences each
+    for name in ("difference_p_holm", "gain_p_holm"):
+        assert [row[name] for row in rows] == pytest.approx([num_tests * smallest] * 12)
+    sheet = transfer_sheets(read_report_data([Folder(tmp_path / "nine")]))[0]
+    assert "Holm p 0.094" in sheet.rows[1][4] and "Holm p 0.094" in sheet.rows[1][6]
+    assert any("corrected for all 24 differences with 6 pairs or more" in note for note in sheet.notes)
 
 
 def test_the_first_stages_tables_are_those_of_a_grid(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def write_experiment(folder: Path, **values: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["quickstart", "sib200-e5", "sib200-dual", "table1", "table1-e5", "table2", "table2-e5", "nli-e5"]
+    "name", ["quickstart", "sib200-e5", "sib200-dual", "table1", "table1-e5", "table2", "table2-e5", "nli-e5", "qa-e5"]
 )
 def test_every_shipped_experiment_is_valid(name: str) -> None:
     assert load_experiment(name)[0] == name
@@ -158,7 +158,7 @@ def test_a_mistake_in_a_set_value_is_said(tmp_path: Path, override: str, message
 
 
 def test_an_unknown_experiment_is_refused_with_what_is_shipped() -> None:
-    shipped = "nli-e5, quickstart, quickstart-study, sib200-dual"
+    shipped = "nli-e5, qa-e5, quickstart, quickstart-study, sib200-dual"
     with pytest.raises(InputError, match=f"unknown experiment 'quikstart'; shipped are {shipped}"):
         load_experiment("quikstart")
 

@@ -138,9 +138,15 @@ def test_a_grace_period_that_no_trial_is_long_enough_for_is_refused(tmp_path: Pa
 
 
 def test_what_was_set_is_not_said_to_stand_in_a_line_of_the_file() -> None:
-    for given in (["budget.steps=300"], ["budget={trials: 2, steps: 3}"]):
+    for given in (["budget.steps=300", "budget.trials=2"], ["budget={trials: 2, steps: 3}"]):
         with pytest.raises(InputError, match="^experiment quickstart-study: budget=.*exactly one of trials"):
             load_experiment("quickstart-study", given)
+
+
+def test_another_kind_of_budget_takes_the_place_of_the_files() -> None:
+    _, study = load_experiment("quickstart-study", ["budget.steps=300"])
+    assert isinstance(study, Study)
+    assert (study.budget.trials, study.budget.steps) == (None, 300)
 
 
 @pytest.mark.parametrize("name", ["quickstart-study", "study-e5", "study-xlmr"])
