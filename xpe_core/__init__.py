@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xpe_core.adapters import Adapter, read_adapter, take_adapter, write_adapter, write_micm, write_peft
+    from xpe_core.answerer import QuestionAnswerer, load_answerer
     from xpe_core.backbones.backbone import load_backbone
     from xpe_core.classifier import TextClassifier, load
     from xpe_core.config import RunConfig
@@ -22,10 +23,12 @@ __all__ = [
     "Adapter",
     "InputError",
     "Pack",
+    "QuestionAnswerer",
     "RunConfig",
     "TextClassifier",
     "evaluate",
     "load",
+    "load_answerer",
     "load_backbone",
     "load_tokens",
     "mean_score",
@@ -44,6 +47,7 @@ LAZY = {
     "InputError": "xpe_core.errors",
     "Pack": "xpe_core.pack",
     "RunConfig": "xpe_core.config",
+    **dict.fromkeys(("QuestionAnswerer", "load_answerer"), "xpe_core.answerer"),
     **dict.fromkeys(("TextClassifier", "load"), "xpe_core.classifier"),
     "evaluate": "xpe_core.training.evaluation",
     "mean_score": "xpe_core.tasks.scores",

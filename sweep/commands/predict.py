@@ -50,7 +50,9 @@ def predict(
     precision: Precision = None,
     storage: Storage = "results",
 ) -> None:
-    """Classify texts with a trained adapter: label, probability and text, a line each, in the order of the texts.
+    """Classify texts, or answer questions, with a trained adapter: an answer a line, in the order of the texts.
+
+    Of texts: label, probability and text. Of questions about passages: answer, place, score, and both texts.
 
     A table's rows keep all their columns, behind the answer. Without --text and --file: standard input, one text a
     line. Of a task about pairs: two columns, or two texts a line with a tab between them.

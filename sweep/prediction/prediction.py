@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 from rich.console import Console
 from rich.table import Table
@@ -13,13 +14,16 @@ from rich.table import Table
 from sweep.experiment.classes import read_with_classes
 from sweep.prediction.text_columns import Fields
 from sweep.prediction.texts import TextRow, Texts, as_cells, open_texts, read_standard_input, split_line
-from sweep.prediction.writing import AnswerLines, Write, choose_format, open_output
+from sweep.prediction.writing import Answers, ClassLines, Lines, SpanLines, Write, choose_format, open_output
 from sweep.report.steps import show_steps
-from xpe_core.classifier import TextClassifier, cut_windows, load, window_sizes
+from xpe_core.adapters import Adapter
+from xpe_core.answerer import load_answerer
+from xpe_core.classifier import load
 from xpe_core.errors import InputError
 from xpe_core.steps import long_step
 from xpe_core.tasks import TASKS
 from xpe_core.tasks.texts import Text
+from xpe_core.trained import cut_windows, window_sizes
 
 BROKEN_PIPE = 141
 """The exit status where nobody reads on, as a shell gives it to a process that the signal ends."""
@@ -27,7 +31,7 @@ BROKEN_PIPE = 141
 
 @dataclass(frozen=True)
 class Request:
-    """Which texts an adapter classifies, and how the answers are written, as the command line has it."""
+    """Which texts an adapter is asked about, and how the answers are written, as the command line has it."""
 
     adapter: str
     texts: Sequence[str] = ()
@@ -93,15 +97,37 @@ def _classify(request: Request, form: str) -> None:
         fields = TASKS[adapter.config.task].texts
         texts = _pair(request.texts, fields)
         table = None if request.table is None else _open(request.table, request.column, fields)
-        classifier = load(adapter, request.device, request.precision, request.backbone)
-        if request.texts and request.form is None and request.on_screen:
-            _print_table(classifier, texts, request.with_probabilities)
-            return
         columns = None if table is None else table.columns
+        if TASKS[adapter.config.task].asks == "span":
+            _answer_questions(adapter, request, texts, table, form, write)
+            return
+        classifier = load(adapter, request.device, request.precision, request.backbone)
         names = [field.name for field in fields]
-        lines = AnswerLines(form, classifier.label_names, request.with_probabilities, columns, names)
-        _say([*(table.notes if table else ()), *lines.notes])
-        _answer(classifier, texts, table, lines, write)
+        lines = ClassLines(form, classifier.label_names, request.with_probabilities, columns, names)
+        _answer(_Asked("Classifying", fields, texts, table, classifier.probabilities), lines, request, write)
+
+
+def _answer_questions(
+    adapter: Adapter, request: Request, texts: Sequence[Text], table: Texts | None, form: str, write: Write
+) -> None:
+    """Write the answers where they are spans of passages."""
+    if request.with_probabilities:
+        raise InputError("--probabilities: this adapter answers with spans of passages, and has no classes")
+    answerer = load_answerer(adapter, request.device, request.precision, request.backbone)
+    lines = SpanLines(form, None if table is None else table.columns, [field.name for field in answerer.texts])
+    _answer(_Asked("Answering", answerer.texts, texts, table, answerer.answer), lines, request, write)
+
+
+@dataclass(frozen=True)
+class _Asked(Generic[Answers]):
+    """What is answered, and by what."""
+
+    title: str
+    fields: Fields
+    texts: Sequence[Text]
+    """Of the command line; none where they are in a table, or come from standard input."""
+    table: Texts | None
+    answer: Callable[[Sequence[Text]], Answers]
 
 
 def _pair(texts: Sequence[str], fields: Fields) -> Sequence[Text]:
@@ -119,15 +145,18 @@ def _open(file: Path, column: str | None, fields: Fields) -> Texts:
         return open_texts(file, column, fields)
 
 
-def _answer(
-    classifier: TextClassifier, texts: Sequence[Text], table: Texts | None, lines: AnswerLines, write: Write
-) -> None:
-    """Write the answers, window by window."""
+def _answer(asked: _Asked[Answers], lines: Lines[Answers], request: Request, write: Write) -> None:
+    """Write the answers, window by window; to a few texts on a terminal in a table."""
+    if request.texts and request.form is None and request.on_screen:
+        _print_table(asked, lines)
+        return
+    table = asked.table
+    _say([*(table.notes if table else ()), *lines.notes])
     write(lines.header())
-    with long_step("Classifying", None if table is None else table.num_rows, "texts") as step:
-        for window in _windows(texts, table, classifier.texts):
-            probabilities = classifier.probabilities([text for text, _ in window])
-            write(lines.lines([cells for _, cells in window], probabilities))
+    with long_step(asked.title, None if table is None else table.num_rows, "texts") as step:
+        for window in _windows(asked.texts, table, asked.fields):
+            answers = asked.answer([text for text, _ in window])
+            write(lines.lines([cells for _, cells in window], answers))
             step.done += len(window)
 
 
@@ -150,15 +179,14 @@ def _say(notes: Iterable[str]) -> None:
         console.print(note, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_table(classifier: TextClassifier, texts: Sequence[Text], with_probabilities: bool) -> None:
+def _print_table(asked: _Asked[Answers], lines: Lines[Answers]) -> None:
     table = Table(box=None, pad_edge=False)
-    classes = classifier.label_names if with_probabilities else ()
-    for name in ("label", "probability", *classes):
-        table.add_column(name, justify="left" if name == "label" else "right")
-    for field in classifier.texts:
+    first, *others = lines.names.values()
+    table.add_column(first, overflow="fold")
+    for name in others:
+        table.add_column(name, justify="right")
+    for field in asked.fields:
         table.add_column(field.name, overflow="fold")
-    probabilities = classifier.probabilities(texts)
-    for text, row, answer in zip(texts, probabilities, classifier.choose(probabilities), strict=True):
-        others = [f"{value:.4f}" for value in row] if with_probabilities else []
-        table.add_row(answer.label, f"{answer.probability:.4f}", *others, *as_cells(text))
+    for text, cells in zip(asked.texts, lines.cells(asked.answer(asked.texts)), strict=True):
+        table.add_row(*cells, *as_cells(text))
     Console().print(table, markup=False)

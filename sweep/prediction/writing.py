@@ -6,14 +6,16 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import BinaryIO
+from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from xpe_core.answerer import SpanAnswer
 from xpe_core.data.table import Nested, Number
 from xpe_core.errors import InputError
 
@@ -21,8 +23,11 @@ FORMATS = ("tsv", "csv", "jsonl")
 ENDINGS = {"": "tsv", ".tsv": "tsv", ".txt": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 """The format of a file whose name ends so."""
 
+SPAN_COLUMNS = ("answer", "start", "score")
+
 Cell = str | None
 Write = Callable[[str], None]
+Answers = TypeVar("Answers")
 
 
 def choose_format(name: str | None, to: Path | None) -> str:
@@ -43,7 +48,16 @@ def choose_format(name: str | None, to: Path | None) -> str:
     return ENDINGS[ending]
 
 
-class AnswerLines:
+class OwnColumn(NamedTuple):
+    """A column of answers."""
+
+    key: str
+    name: str
+    prefix: str = "predicted"
+    """What stands before the name where the table has a column of that name, too."""
+
+
+class Lines(ABC, Generic[Answers]):
     """Lines of one format: the answer in front, then what the row of the text had, column by column.
 
     A column of the file keeps its name; where it has the name of one of ours, ours is `predicted_...`.
@@ -52,70 +66,62 @@ class AnswerLines:
     def __init__(
         self,
         form: str,
-        label_names: Sequence[str],
-        with_probabilities: bool,
+        own: Sequence[OwnColumn],
         columns: Sequence[str] | None = None,
         texts: Sequence[str] = ("text",),
     ) -> None:
-        """Set them up for rows of `columns`; None: `texts` that stood in no table."""
+        """Set them up for rows of `columns`; None: `texts` that stood in no table. `own` are our columns."""
         self._form = form
-        self._label_names = label_names
-        self._with_probabilities = with_probabilities
         self._in_table = columns is not None
         self._columns = tuple(texts if columns is None else columns)
-        classes = label_names if with_probabilities and form != "jsonl" else ()
-        others = ("probabilities",) if with_probabilities and form == "jsonl" else ()
-        self._names: dict[str, str] = {}
-        """What our columns are called."""
+        self._own = own
+        self.names: dict[str, str] = {}
+        """What our columns are called, by their keys."""
         taken = set(self._columns)
-        for name in ("label", "probability", *others):
-            taken.add(self._name(name, name, "predicted", taken))
-        for name in classes:
-            taken.add(self._name(f"class {name}", name, "probability_of", taken))
+        for key, name, prefix in own:
+            numbers = (f"{prefix}_{name}_{number}" for number in itertools.count(2))
+            choices = itertools.chain((name, f"{prefix}_{name}"), numbers)
+            self.names[key] = next(one for one in choices if one not in taken)
+            taken.add(self.names[key])
 
-    def _name(self, key: str, name: str, prefix: str, taken: Collection[str]) -> str:
-        numbers = (f"{prefix}_{name}_{number}" for number in itertools.count(2))
-        self._names[key] = next(one for one in itertools.chain((name, f"{prefix}_{name}"), numbers) if one not in taken)
-        return self._names[key]
+    @abstractmethod
+    def cells(self, answers: Answers, digits: int = 4) -> list[list[str]]:
+        """Return our columns of each answer, numbers with so many digits."""
+
+    @abstractmethod
+    def values(self, answers: Answers) -> list[dict[str, object]]:
+        """Return our fields of each answer's JSON object, by the keys of our columns."""
+
+    @property
+    def _needs_header(self) -> bool:
+        """Whether columns of ours must be named even where no table's are."""
+        return False
 
     @property
     def notes(self) -> list[str]:
         """What is called otherwise than usual, in a sentence each."""
-        usual = {key: key.removeprefix("class ") for key in self._names}
         return [
-            f"the file has a column {usual[key]!r} of its own: the answer's is called {name!r}"
-            for key, name in self._names.items()
-            if name != usual[key]
+            f"the file has a column {name!r} of its own: the answer's is called {self.names[key]!r}"
+            for key, name, _ in self._own
+            if name != self.names[key]
         ]
 
     def header(self) -> str:
         """Return the first line: columns of CSV, of a table's rows, and of a table whose columns are classes."""
-        if self._form == "jsonl" or (self._form == "tsv" and not self._with_probabilities and not self._in_table):
+        if self._form == "jsonl" or (self._form == "tsv" and not self._needs_header and not self._in_table):
             return ""
-        return self._join([[*self._names.values(), *self._columns]])
+        return self._join([[*self.names.values(), *self._columns]])
 
-    def lines(self, rows: Sequence[Sequence[Cell]], probabilities: np.ndarray) -> str:
-        """Return a line a row of cells, given the probabilities [N, C]; in `tsv` tabs and line ends become spaces."""
-        best = probabilities.argmax(-1).tolist()
+    def lines(self, rows: Sequence[Sequence[Cell]], answers: Answers) -> str:
+        """Return a line a row of cells, given their answers; in `tsv` tabs and line ends become spaces."""
         if self._form == "jsonl":
-            return "".join(map(self._to_json, rows, probabilities.tolist(), best))
-        digits = 4 if self._form == "tsv" else 6
-        answers = []
-        for row, values, place in zip(rows, probabilities.tolist(), best, strict=True):
-            classes = [f"{value:.{digits}f}" for value in values] if self._with_probabilities else []
-            answers.append([self._label_names[place], f"{values[place]:.{digits}f}", *classes, *row])
-        return self._join(answers)
+            return "".join(map(self._to_json, rows, self.values(answers)))
+        own = self.cells(answers, 4 if self._form == "tsv" else 6)
+        return self._join([[*cells, *row] for row, cells in zip(rows, own, strict=True)])
 
-    def _to_json(self, row: Sequence[Cell], probabilities: Sequence[float], place: int) -> str:
-        names = self._names
-        values: dict[str, object] = {
-            names["label"]: self._label_names[place],
-            names["probability"]: round(probabilities[place], 6),
-            **dict(zip(self._columns, map(_to_value, row), strict=True)),
-        }
-        if self._with_probabilities:
-            rounded = (round(value, 6) for value in probabilities)
-            values[names["probabilities"]] = dict(zip(self._label_names, rounded, strict=True))
+    def _to_json(self, row: Sequence[Cell], own: Mapping[str, object]) -> str:
+        values = {self.names[key]: value for key, value in own.items()}
+        values |= dict(zip(self._columns, map(_to_value, row), strict=True))
         return json.dumps(values, ensure_ascii=False) + "\n"
 
     def _join(self, rows: Sequence[Sequence[Cell]]) -> str:
@@ -127,6 +133,72 @@ class AnswerLines:
         for row in rows:  # csv quotes a lone carriage return from Python 3.13 on only
             (quoted if any("\r" in (cell or "") for cell in row) else plain).writerow(row)
         return buffer.getvalue()
+
+
+class ClassLines(Lines[np.ndarray]):
+    """Label and probability of each text, given the probabilities [N, C], and where asked for those of all classes."""
+
+    def __init__(
+        self,
+        form: str,
+        label_names: Sequence[str],
+        with_probabilities: bool,
+        columns: Sequence[str] | None = None,
+        texts: Sequence[str] = ("text",),
+    ) -> None:
+        """See `Lines`; with all probabilities a class is a column, in JSON all are one field."""
+        self._label_names = label_names
+        self._with_probabilities = with_probabilities
+        own = [OwnColumn(name, name) for name in ("label", "probability")]
+        if with_probabilities and form == "jsonl":
+            own.append(OwnColumn("probabilities", "probabilities"))
+        elif with_probabilities:
+            own += [OwnColumn(f"class {name}", name, "probability_of") for name in label_names]
+        super().__init__(form, own, columns, texts)
+
+    @property
+    def _needs_header(self) -> bool:
+        return self._with_probabilities
+
+    def cells(self, answers: np.ndarray, digits: int = 4) -> list[list[str]]:
+        """See `Lines`."""
+        rows = []
+        for values, place in zip(answers.tolist(), answers.argmax(-1).tolist(), strict=True):
+            classes = [f"{value:.{digits}f}" for value in values] if self._with_probabilities else []
+            rows.append([self._label_names[place], f"{values[place]:.{digits}f}", *classes])
+        return rows
+
+    def values(self, answers: np.ndarray) -> list[dict[str, object]]:
+        """See `Lines`."""
+        rows: list[dict[str, object]] = []
+        for values, place in zip(answers.tolist(), answers.argmax(-1).tolist(), strict=True):
+            rows.append({"label": self._label_names[place], "probability": round(values[place], 6)})
+            if self._with_probabilities:
+                rounded = (round(value, 6) for value in values)
+                rows[-1]["probabilities"] = dict(zip(self._label_names, rounded, strict=True))
+        return rows
+
+
+class SpanLines(Lines[list[SpanAnswer]]):
+    """Answer, place and score of each question."""
+
+    def __init__(self, form: str, columns: Sequence[str] | None = None, texts: Sequence[str] = ("text",)) -> None:
+        """See `Lines`."""
+        super().__init__(form, [OwnColumn(name, name) for name in SPAN_COLUMNS], columns, texts)
+
+    def cells(self, answers: list[SpanAnswer], digits: int = 4) -> list[list[str]]:
+        """See `Lines`; an answer that is none has no score."""
+        return [
+            [one.text, str(one.start), f"{one.score:.{digits}f}" if np.isfinite(one.score) else ""] for one in answers
+        ]
+
+    def values(self, answers: list[SpanAnswer]) -> list[dict[str, object]]:
+        """See `Lines`."""
+        rows: list[dict[str, object]] = []
+        for one in answers:
+            score = round(one.score, 6) if np.isfinite(one.score) else None
+            rows.append(dict(zip(SPAN_COLUMNS, (one.text, one.start, score), strict=True)))
+        return rows
 
 
 def _to_value(cell: Cell) -> object:

@@ -1,5 +1,6 @@
 """Questions about passages: a tiny experiment from SQuAD's JSON to tables, and what is refused in a sentence."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,13 +88,36 @@ def test_an_exported_run_is_evaluated_with_the_same_scores(trained: Path, run_he
     assert again["score_sum"].to_list() == pytest.approx(before.filter(run_id=run_id)["score_sum"].to_list())
 
 
+def test_predict_answers_with_spans(
+    trained: Path, run_here: Run, run_with_notes: Callable[..., tuple[str, str]], tmp_path: Path
+) -> None:
+    storage = ("--storage", str(trained.parent))
+    said = run_here("predict", "questions", "--text", "g a", "--text", "a b c d", "--format", "jsonl", *storage)
+    answer = json.loads(said)
+    assert list(answer) == ["answer", "start", "score", "question", "context"]
+    assert "a b c d"[answer["start"] :].startswith(answer["answer"]) and answer["answer"]
+
+    table = tmp_path / "asked.csv"
+    table.write_text("id,question,context,answer\n1,g a,a b c d,b\n2,g b,c d e,x\n", encoding="utf-8")
+    asked = ("--file", str(table), "--to", str(tmp_path / "answers.csv"))
+    _, notes = run_with_notes("predict", "questions", *asked, *storage)
+    assert "the file has a column 'answer' of its own: the answer's is called 'predicted_answer'" in notes
+    rows = pl.read_csv(tmp_path / "answers.csv")
+    assert rows.columns == ["predicted_answer", "start", "score", "id", "question", "context", "answer"]
+    assert rows["predicted_answer"][0] == answer["answer"]
+
+
 def test_what_is_not_possible_is_one_sentence(
     trained: Path, place: Path, refuse: Callable[..., str], tmp_path: Path
 ) -> None:
     storage = ("--storage", str(trained.parent))
     what = "takes classes, and the answers of readout=span are none"
     assert f"peft's format {what}" in refuse("export", "questions", "--to", str(tmp_path / "peft"), *storage)
-    assert f"a classifier {what}" in refuse("predict", "questions", "--text", "a", "--text", "b", *storage)
+    asked = ("predict", "questions", "--text", "g a", "--text", "a b c")
+    assert "--probabilities: this adapter answers with spans" in refuse(*asked, "--probabilities", *storage)
+    assert "--text: 3 texts are no pairs; write --text QUESTION and --text CONTEXT" in refuse(
+        *asked, "--text", "c", *storage
+    )
     started = ("grid", str(place / "questions.yaml"), "--storage", str(tmp_path))
     said = refuse(*started, "--set", "readout=head", "--dry-run")
     assert "asks for another kind of answer than readout=head gives; allowed is readout=span" in said

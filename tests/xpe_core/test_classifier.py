@@ -14,13 +14,14 @@ from transformers import AutoTokenizer
 import xpe_core
 from tests.conftest import make_backbone, make_words
 from tests.making.runs import compute_outputs
-from xpe_core import classifier as module
+from xpe_core import trained as module
 from xpe_core.adapters import Adapter, build_classifier, take_adapter, write_adapter
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
-from xpe_core.classifier import TextClassifier, choose_precision, cut_windows, find_device, has_bfloat16
+from xpe_core.classifier import TextClassifier
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.pack import Pack
+from xpe_core.trained import choose_precision, cut_windows, find_device, has_bfloat16
 
 NAMES = ("sports", "travel", "health")
 WORDS = [word for words in make_words().values() for word in words]

@@ -182,3 +182,10 @@ def check_classes(adapter: Adapter, what: str) -> None:
     config = adapter.config
     if find_parts(config)[1].gives != "class":
         raise InputError(f"{what} takes classes, and the answers of readout={config.readout.readout} are none")
+
+
+def check_spans(adapter: Adapter, what: str) -> None:
+    """Raise InputError where an adapter's answers are no spans of a passage, likewise."""
+    config = adapter.config
+    if find_parts(config)[1].gives != "span":
+        raise InputError(f"{what} takes spans, and the answers of readout={config.readout.readout} are none")

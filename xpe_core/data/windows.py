@@ -81,11 +81,12 @@ def _encode(
 ) -> Tokens:
     questions, passages = [example.text for example in examples], [example.text_pair or "" for example in examples]
     lengths = [len(row) for row in tokenizer(questions, add_special_tokens=False)["input_ids"]]
-    room = max_length - max(lengths) - tokenizer.num_special_tokens_to_add(pair=True)
+    longest = max(range(len(lengths)), key=lengths.__getitem__)
+    room = max_length - lengths[longest] - tokenizer.num_special_tokens_to_add(pair=True)
     if room <= doc_stride:
         raise InputError(
-            f"max_length={max_length}: a question of {max(lengths)} tokens leaves {max(room, 0)} for its passage; with "
-            f"doc_stride={doc_stride} more than that are needed"
+            f"max_length={max_length}: a question of {lengths[longest]} tokens leaves {max(room, 0)} for its passage; "
+            f"with doc_stride={doc_stride} more than that are needed (it is {questions[longest]!r:.60})"
         )
     encoded = tokenizer(
         questions,
@@ -102,7 +103,8 @@ def _encode(
         places = np.array(offsets, dtype=np.int32)
         places[np.array([text != 1 for text in encoded.sequence_ids(window)])] = OUTSIDE
         parts.append(places)
-        targets.append(find_target(places, examples[owner].answers[0]))
+        answers = examples[owner].answers
+        targets.append(find_target(places, answers[0]) if answers else (0, 0))
     rows, (starts, ends) = encoded["input_ids"], np.concatenate(parts).T
     types = np.concatenate(encoded["token_type_ids"]).astype(np.uint8) if has_types(tokenizer) else None
     sizes = np.array([len(row) for row in rows], dtype=np.int64)

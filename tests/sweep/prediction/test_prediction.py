@@ -23,8 +23,8 @@ from sweep.prediction.texts import read_standard_input
 from tests.conftest import Refuse, Run, RunWithNotes
 from tests.xpe_core.test_classifier import NAMES, WORDS, make_adapter, make_backbone
 from xpe_core.adapters import write_adapter, write_peft
-from xpe_core.classifier import window_sizes
 from xpe_core.errors import InputError
+from xpe_core.trained import window_sizes
 
 TEXTS = [WORDS[0], "", f"{WORDS[7]} {WORDS[8]}", f'"{WORDS[20]}, é 語', WORDS[0]]
 

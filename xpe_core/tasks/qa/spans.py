@@ -26,10 +26,9 @@ def pair_spans(
     assert windows is not None
     numbers = predictions.astype(np.float64)
     owners = windows.owners[rows]
-    order = np.lexsort((-numbers[:, 2], owners))  # an example's best window first; of equal ones the first
-    examples, firsts = np.unique(owners[order], return_index=True)
+    examples, best = best_windows(owners, numbers[:, 2])
     answered, right = np.empty(len(examples), dtype=object), np.empty(len(examples), dtype=object)
-    for place, (example, window) in enumerate(zip(examples, order[firsts], strict=True)):
+    for place, (example, window) in enumerate(zip(examples, best, strict=True)):
         row = rows[window]
         language = data.languages[data.language_ids[row]]
         tokens = data.offsets[row] + numbers[window, :2].astype(np.int64)
@@ -37,3 +36,13 @@ def pair_spans(
         answered[place] = find_words(text, language)
         right[place] = tuple(find_words(answer, language) for answer in windows.answers(example))
     return answered, right
+
+
+def best_windows(owners: NDArray[np.int64], scores: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the examples in order, and the place of each one's window with the best score; of equal ones the first.
+
+    `owners` [M] are the examples that the windows are of.
+    """
+    order = np.lexsort((-scores, owners))
+    examples, firsts = np.unique(owners[order], return_index=True)
+    return examples, order[firsts]
