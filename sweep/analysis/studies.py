@@ -4,7 +4,7 @@ All of it is about the methods' searches, whose trials are judged by validation 
 seeds, whose test scores are compared. Scores are in [0, 1].
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,6 +15,7 @@ from sweep.analysis.results import Cell, Experiment, Results
 from sweep.analysis.rows import table_of
 from sweep.analysis.statistics import Array
 from sweep.analysis.tables import compare_pairs, estimate, pair
+from sweep.experiment.search import Search
 from sweep.experiment.study import Study, name_default
 from sweep.records.ledger import TrialRecord, read_ledger
 from sweep.records.parquet import read_rows
@@ -155,7 +156,7 @@ def _methods(one: Experiment, study: Study, records: Sequence[TrialRecord], resu
             MethodRow(
                 experiment=one.name,
                 method=method,
-                num_trials=len({record.config_id for record in own}),
+                num_trials=len({record.config_id for record in own if search.has_full_length(record.config)}),
                 num_pruned=sum(record.state == State.PRUNED for record in own),
                 num_failed=sum(record.state in (State.FAILED, State.CRASHED, State.INFEASIBLE) for record in own),
                 num_steps=sum(len(record.runs) * max(record.reports, default=0) for record in own),
@@ -205,13 +206,25 @@ def _budget(one: Experiment, study: Study, records: Sequence[TrialRecord]) -> pl
     """Return how each search went: a trial that was stopped early counts with what it had reached."""
     rows = []
     for method in study.methods:
-        own = sorted(search_records(records, method), key=lambda record: record.number)
-        values = np.array([max(record.reports.values(), default=0.0) for record in own if record.state is not None])
+        values = np.array(_values_of(study.searches[method], search_records(records, method)))
         for index, (best, expected) in enumerate(
             zip(np.maximum.accumulate(values), expected_maximum(values), strict=True), start=1
         ):
             rows.append(BudgetRow(one.name, method, index, float(best), float(expected)))
     return table_of(BudgetRow, rows)
+
+
+def _values_of(search: Search, records: Iterable[TrialRecord]) -> list[float]:
+    """Return what each configuration of a search had reached, in the order of their trials; a failed one 0.
+
+    One that was run with more seeds afterwards counts once, with the mean over all of its runs.
+    """
+    trials: dict[str, list[tuple[float, int]]] = {}
+    for record in sorted(records, key=lambda record: record.number):
+        if record.state is not None and search.has_full_length(record.config):
+            reached = 0.0 if record.state == State.FAILED else max(record.reports.values(), default=0.0)
+            trials.setdefault(record.config_id, []).append((reached, len(record.runs)))
+    return [sum(value * count for value, count in one) / sum(count for _, count in one) for one in trials.values()]
 
 
 def _prices(one: Experiment, results: Results) -> pl.DataFrame:

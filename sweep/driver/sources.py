@@ -1,6 +1,6 @@
 """Where an experiment's next trials come from, by its kind; all that a source knows is the ledger's."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -82,6 +82,7 @@ class SearchSource:
         own = {record.trial_id: record for record in records}
         self._sweep, self._known, self._number = sweep, known, len(own)
         self._proposals = deque(propose_missing(sweep, own))
+        self._own = {record.config_id for record in own.values()}
         self._sampler = Sampler(sweep, own, first)
         configs = {record.config_id for record in own.values() if sweep.has_full_length(record.config)}
         self._limit = sweep.count_samples(first)
@@ -91,6 +92,19 @@ class SearchSource:
     def has_more(self) -> bool:
         """Whether a configuration is left, as far as is known."""
         return bool(self._proposals) or self._num_sampled < self._limit
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether configurations lack seeds that others have: these compare only when they have them, too."""
+        return any(one.config.config_id in self._own for one in self._proposals)
+
+    def complete(self) -> Proposal | None:
+        """Return the seeds that the next incomplete configuration lacks."""
+        lacking = next((one for one in self._proposals if one.config.config_id in self._own), None)
+        if lacking is not None:
+            self._proposals.remove(lacking)
+            self._number += 1
+        return lacking
 
     def propose(self) -> Proposal | None:
         """Return the next configuration."""
@@ -160,9 +174,12 @@ class StudySource:
 
     def propose(self) -> Proposal | None:
         """Return the next trial of the method that has had the fewest, else what is ready to be run again."""
-        shares = {name: spent(self._study, self._records.values(), name) for name in self._searches}
-        for name in sorted(self._searches, key=lambda name: shares[name]):
-            if shares[name] < 1 and (proposal := self._searches[name].propose()):
+        records = self._records.values()
+        shares = {name: spent(self._study, records, name) for name in self._searches}
+        # of hours nothing is known at first: then the method with the fewest trials is next
+        counts = Counter(record.arm for record in records if record.stage == Stage.SEARCH)
+        for name, search in sorted(self._searches.items(), key=lambda one: (shares[one[0]], counts[one[0]])):
+            if proposal := search.complete() or (search.propose() if shares[name] < 1 else None):
                 return replace(proposal, arm=name, stage=Stage.SEARCH)
         return next(self._find_missing(), None)
 
@@ -177,7 +194,8 @@ class StudySource:
 
     def _goes_on(self, name: str) -> bool:
         """Whether a method's search has something left to propose and to spend."""
-        return self._searches[name].has_more and spent(self._study, self._records.values(), name) < 1
+        search = self._searches[name]
+        return search.is_incomplete or (search.has_more and spent(self._study, self._records.values(), name) < 1)
 
     def _find_missing(self) -> Iterator[Proposal]:
         """Yield the runs on fresh seeds that the records lack, of the methods whose search is over."""

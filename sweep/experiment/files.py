@@ -47,6 +47,8 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     values: dict[str, object] = {**tree, "base": make_paths_absolute(_keys_below(tree, "base"))}
     if arms := _keys_below(tree, "arms"):
         values["arms"] = {arm: make_paths_absolute(own) if isinstance(own, dict) else own for arm, own in arms.items()}
+    if methods := _keys_below(tree, "methods"):
+        values["methods"] = {name: _make_base_absolute(method) for name, method in methods.items()}
     try:
         sweep = build_sweep(values, where)
     except InputError as error:
@@ -54,6 +56,13 @@ def load_experiment(source: str, overrides: Sequence[str] = ()) -> tuple[str, Sw
     wrote_grace = "scheduler.grace_period" in pairs or "scheduler" in pairs or is_file(source)
     _check_grace_period(sweep, wrote_grace, where)
     return name, sweep
+
+
+def _make_base_absolute(method: Tree) -> object:
+    """Return a study's method with absolute paths in its base; what is no mapping stays, and is refused later."""
+    if not isinstance(method, dict) or not isinstance(base := method.get("base"), dict):
+        return method
+    return {**method, "base": make_paths_absolute(base)}
 
 
 def find_open_keys(overrides: Sequence[str]) -> frozenset[str]:

@@ -20,24 +20,38 @@ def search_records(records: Iterable[TrialRecord], method: str) -> list[TrialRec
 def spent(study: Study, records: Iterable[TrialRecord], method: str) -> float:
     """Return which share of its budget a method's search has spent; 1 or more: nothing is left.
 
-    A running trial counts with all that it may take, so that a budget is not exceeded by more than it was estimated.
+    A running trial counts with all that it may take, so that a budget is not exceeded by more than it was estimated. So
+    does one that ended before it reported, since a method whose trials all fail would go on for ever. Trials of a
+    length that the study had before count no more.
     """
-    own, budget = search_records(records, method), study.budget
+    searched = [record for record in records if record.stage == Stage.SEARCH]
+    search, budget = study.searches[method], study.budget
+    own = [record for record in searched if record.arm == method and search.has_full_length(record.config)]
     if budget.trials is not None:
         return len({record.config_id for record in own}) / budget.trials
     if budget.steps is not None:
         return sum(map(_count_steps, own)) / budget.steps
     assert budget.device_hours is not None
-    ended = [record.seconds for record in own if record.state is not None]
-    expected = sum(ended) / len(ended) if ended else 0.0
-    running = [max(record.seconds, expected) for record in own if record.state is None]
-    return (sum(ended) + sum(running)) / 3600 / budget.device_hours
+    expected = _mean_seconds(own) or _mean_seconds(searched)
+    seconds = (record.seconds if _has_ended(record) else max(record.seconds, expected) for record in own)
+    return sum(seconds) / 3600 / budget.device_hours
+
+
+def _has_ended(record: TrialRecord) -> bool:
+    """Whether a trial has ended and reported, so that what it took is known."""
+    return record.state is not None and bool(record.reports)
+
+
+def _mean_seconds(records: Iterable[TrialRecord]) -> float:
+    """Return how long trials took that have ended; 0 where none has."""
+    ended = [record.seconds for record in records if _has_ended(record)]
+    return sum(ended) / len(ended) if ended else 0.0
 
 
 def _count_steps(record: TrialRecord) -> int:
-    """Return the optimizer steps of a trial's runs: those reported or, while it runs, all that it may take."""
+    """Return the optimizer steps of a trial's runs: those reported, or all that it may take."""
     most = record.run_config.training.max_steps
-    return len(record.runs) * (most if record.state is None else max(record.reports, default=0))
+    return len(record.runs) * (max(record.reports) if _has_ended(record) else most)
 
 
 def is_over(records: Iterable[TrialRecord], method: str) -> bool:

@@ -147,10 +147,14 @@ def study_lines(data: ReportData) -> list[str]:
     against = [row for row in duels if row.arm == best and row.difference is not None]
     lines = []
     if against:
-        real = [row.baseline for row in against if row.p_holm is not None and row.p_holm <= SIGNIFICANT]
-        open_ones = [row.baseline for row in against if row.baseline not in real]
-        told = [f"really higher than {join_names(real)}"] if real else []
+        real = [row for row in against if row.p_holm is not None and row.p_holm <= SIGNIFICANT]
+        # means are over all of a method's seeds, and pairs over those that both have
+        higher = [row.baseline for row in real if (row.difference or 0.0) > 0]
+        lower = [row.baseline for row in real if row.baseline not in higher]
+        open_ones = [row.baseline for row in against if row.baseline not in (*higher, *lower)]
+        told = [f"really higher than {join_names(higher)}"] if higher else []
         told += [f"not to be told apart from {join_names(open_ones)}"] if open_ones else []
+        told += [f"really lower than {join_names(lower)} on the seeds that both have"] if lower else []
         where = name_group(data.study.duels["group"][0])
         lines.append(f"{best} has the highest {data.metric} over {where} languages; it is {' and '.join(told)}.")
         nearest = against[0]

@@ -1,14 +1,19 @@
 """A study's trials: methods in turns, the same budget for each, and the winners as soon as a search is over."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sweep.analysis.report_data import read_report_data
+from sweep.driver.sources import StudySource
 from sweep.experiment.study import Study
 from sweep.records.ledger import TrialRecord
 from sweep.records.stages import Stage
+from sweep.records.states import State
+from sweep.storage import Folder
 from tests.making.experiments import run_study
 from tests.sweep.experiment.test_study import METHODS, make_study
 from xpe_core.config import RunConfig
@@ -28,6 +33,22 @@ def select(config: RunConfig) -> float:
 
 def run(folder: Path, study: Study, most: int | None = None) -> list[TrialRecord]:
     return run_study(folder, study, score, select, most)
+
+
+def propose(study: Study, most: int, end: Callable[[TrialRecord], None] = lambda record: None) -> list[TrialRecord]:
+    """Return the trials that a study proposes, at most so many; `end` says what becomes of each before the next."""
+    records: dict[str, TrialRecord] = {}
+    source = StudySource(study, records)
+    while len(records) < most and (found := source.propose()):
+        record = TrialRecord(
+            str(len(records)), len(records), False, found.params, found.config.values, found.runs, found.arm
+        )
+        record.stage = found.stage
+        records[record.trial_id] = record
+        end(record)
+        if record.state is not None:
+            source.tell(record)
+    return list(records.values())
 
 
 def name(record: TrialRecord) -> tuple[str | None, str | None]:
@@ -97,6 +118,51 @@ def test_a_budget_of_steps_gives_shorter_methods_more_trials(tmp_path: Path) -> 
     study = make_study(budget={"steps": 160}, seeds=[1, 2], methods={"head": METHODS["head"], "quick": quick})
     counts = Counter(record.arm for record in run(tmp_path, study) if record.stage == Stage.SEARCH)
     assert counts == {"head": 2, "quick": 8}
+
+
+def test_more_steps_run_the_searches_again_at_that_length(tmp_path: Path) -> None:
+    run(tmp_path, make_study(budget={"trials": 2}))
+    longer = make_study(budget={"trials": 2}, base={"max_steps": 80})
+    after = run(tmp_path, longer)
+    assert {record.run_config.training.max_steps for record in after} == {80}
+    searched = [record for record in after if record.stage == Stage.SEARCH]
+    assert Counter(record.arm for record in searched) == dict.fromkeys(METHODS, 2)
+    again = {record.arm for record in after if record.stage == Stage.REPLICATION}
+    assert again >= METHODS.keys()
+    methods = read_report_data([Folder(tmp_path)]).study
+    assert methods is not None and methods.methods["num_trials"].to_list() == [2, 2, 2]
+    assert run(tmp_path, longer) == []
+
+
+def test_more_seeds_are_run_of_every_configuration_of_a_finished_search(tmp_path: Path) -> None:
+    before = run(tmp_path, make_study(budget={"trials": 2}, seeds=[1, 2], replication_seeds=[11, 12]))
+    more = make_study(budget={"trials": 2}, seeds=[1, 2, 3], replication_seeds=[11, 12])
+    after = run(tmp_path, more)
+    searched = {record.config_id for record in before if record.stage == Stage.SEARCH}
+    assert [(record.stage, [run.seed for run in record.runs]) for record in after] == [(Stage.SEARCH, [3])] * 6
+    assert {record.config_id for record in after} == searched and run(tmp_path, more) == []
+    study = read_report_data([Folder(tmp_path)]).study
+    assert study is not None and study.budget["num_trials"].to_list() == [1, 2] * 3  # configurations, not trials
+
+
+def test_many_slots_are_shared_where_nothing_is_known_of_hours() -> None:
+    counts = Counter(record.arm for record in propose(make_study(budget={"device_hours": 8}), 12))
+    assert counts == dict.fromkeys(METHODS, 4)
+
+
+@pytest.mark.parametrize("budget", [{"steps": 1_200}, {"device_hours": 0.1}])
+def test_a_method_whose_trials_all_fail_comes_to_an_end(budget: dict[str, Any]) -> None:
+    study = make_study(budget=budget, seeds=[1], methods={name: METHODS[name] for name in ("head", "low")})
+
+    def end(record: TrialRecord) -> None:
+        record.state = State.INFEASIBLE if record.arm == "low" else State.COMPLETE
+        if record.arm == "head":
+            record.seconds, record.reports[40] = 36.0, 0.5
+
+    trials = propose(study, 200, end)
+    counts = Counter(record.arm for record in trials if record.stage == Stage.SEARCH)
+    assert 10 <= counts["head"] <= 30 and 10 <= counts["low"] <= 31
+    assert [record.arm for record in trials if record.stage == Stage.REPLICATION] == ["head", "low default"]
 
 
 def test_a_budget_of_hours_counts_what_trials_took(tmp_path: Path) -> None:

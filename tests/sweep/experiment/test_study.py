@@ -143,6 +143,21 @@ def test_what_was_set_is_not_said_to_stand_in_a_line_of_the_file() -> None:
             load_experiment("quickstart-study", given)
 
 
+def test_a_methods_own_data_are_the_same_folder_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "news").mkdir()
+    monkeypatch.chdir(tmp_path)
+    methods = {"a": {"base": {"tuning": "none"}}, "b": {"base": {"tuning": "lora", "dataset": "news"}}}
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        yaml.safe_dump({"kind": "study", "base": {"dataset": "news"}, "methods": methods}), encoding="utf-8"
+    )
+    _, study = load_experiment(str(file))
+    assert isinstance(study, Study)
+    assert {config.data.dataset for config in study.corners} == {str(tmp_path / "news")}
+
+
 def test_another_kind_of_budget_takes_the_place_of_the_files() -> None:
     _, study = load_experiment("quickstart-study", ["budget.steps=300"])
     assert isinstance(study, Study)
