@@ -139,9 +139,10 @@ def build_report_data(results: Results, baseline: str | None = None, exclude: st
 def _choose_baseline(results: Results) -> str:
     """Return what is compared with where nothing is said: SPT, or of a study without it the first method."""
     is_study = results.experiments[0].study is not None
-    if not is_study or not results.arms or find_baseline(results, results.arms[0], BASELINE):
+    answers = [arm for arm in results.arms if results.is_answer(arm)]
+    if not is_study or not answers or find_baseline(results, answers[0], BASELINE):
         return BASELINE
-    return results.arms[0]
+    return answers[0]
 
 
 def find_curse(results: Results, exclude: str | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:

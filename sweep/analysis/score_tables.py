@@ -11,9 +11,11 @@ from sweep.analysis.metrics import choose_metric, of_metric
 from sweep.analysis.problems import Problems
 from sweep.analysis.results import Experiment
 from sweep.analysis.statistics import Array
+from sweep.records.ledger import read_ledger
 from sweep.records.parquet import SCHEMAS, read_rows
 from sweep.records.stages import Stage
 from sweep.records.states import State
+from sweep.records.winners import search_records
 from sweep.storage import Folder
 from sweep.wording import count_nouns
 from xpe_core.config import PANEL_FIELDS, RunConfig
@@ -65,8 +67,9 @@ def read_score_tables(experiments: Sequence[Experiment], metric: str | None, pro
     runs = every.filter(pl.col("adapted_to").is_null())  # those of a target have tables of their own
     rows = rows.join(every.filter(pl.col("adapted_to").is_not_null()).select(RUN), on=RUN, how="anti")
     if runs.is_empty():
-        waits = "; no method's search is over, and status says how far they are" if experiments[0].study else ""
-        raise InputError(f"{', '.join(str(one.folder) for one in experiments)}: there are no results yet{waits}")
+        why = "; ".join(filter(None, map(_explain_none, experiments)))
+        where = ", ".join(str(one.folder) for one in experiments)
+        raise InputError(f"{where}: there are no results yet{why and f'; {why}'}")
     runs, disputed_runs = _once(runs, RUN, ["state", "selection_accuracy", "num_steps", "best_step"], problems)
     complete = runs.filter(pl.col("state") == State.COMPLETE).select(*RUN, "selection_accuracy")
     validated = rows.filter(pl.col("split") == "validation").select(*RUN, "language")
@@ -83,6 +86,18 @@ def read_score_tables(experiments: Sequence[Experiment], metric: str | None, pro
     selection = {(name, run_id): value for name, run_id, value in complete.iter_rows()}
     tested = _index(rows, disputed_runs | disputed_rows, selection)
     return ScoreTables(runs, validated, tested, _most_frequent(rows), metric)
+
+
+def _explain_none(one: Experiment) -> str | None:
+    """Return why a study has nothing on fresh seeds yet; None of another experiment."""
+    if one.study is None:
+        return None
+    records = read_ledger(one.folder).values()
+    searched = [record for method in one.study.methods for record in search_records(records, method)]
+    if not searched or any(record.state in (None, State.COMPLETE) for record in searched):
+        return "no method's search is over, and status says how far they are"
+    error = next((record.error for record in searched if record.error), None)
+    return f"no method has a winner, since no trial is complete{f': {error.strip()}' if error else ''}"
 
 
 def read_tables(experiments: Sequence[Experiment], table: str) -> pl.DataFrame:

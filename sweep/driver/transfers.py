@@ -14,6 +14,7 @@ from sweep.records.further import FurtherPack, find_pack_size, list_cells, make_
 from sweep.records.ledger import TrialRecord
 from sweep.records.parquet import read_rows
 from sweep.records.states import State
+from xpe_core.errors import InputError
 
 ENDED = (State.COMPLETE, State.FAILED, State.INFEASIBLE)
 """States of a trial that stay; what has crashed is tried again at the next start, and others wait for it."""
@@ -31,11 +32,14 @@ class FurtherPacks:
     ) -> None:
         """Take how many train examples each target language has, by `RunConfig.panel`.
 
-        `records` is kept up to date by others.
+        `records` is kept up to date by others. InputError where what is asked for would start from runs that have ended
+        and were not kept.
         """
         self._folder, self._records = folder, records
         self._sweep, self._sizes = sweep, sizes
         self.cut(None)
+        if sweep.keep == "none":
+            self._check_kept()
         self._infeasible: list[Proposal] = []
         self._trials: dict[str, str] = {}
         """Trial ids by the ids of runs that others start from."""
@@ -54,6 +58,21 @@ class FurtherPacks:
     def has_more(self) -> bool:
         """Whether a pack is still to be proposed."""
         return bool(self._packs or self._infeasible)
+
+    def _check_kept(self) -> None:
+        """Refuse to go on from adapters that were removed when the transfer came to its end."""
+        complete = {
+            run_id
+            for record in self._records.values()
+            if record.state == State.COMPLETE and record.runs[0].adapted_to is None
+            for run_id in record.run_ids
+        }
+        parents = {run_id for pack in self._packs for run_id in pack.parents}
+        if parents & complete and not parents & kept_run_ids(self._folder.folder):
+            raise InputError(
+                f"{self._folder.folder}: with keep: none the source-trained adapters were removed when this transfer "
+                "came to its end, so it cannot be extended; run it under another --name, with keep: all"
+            )
 
     def take(self) -> Proposal | None:
         """Return the next pack that can start, or cannot any more, which then says why; None where all wait."""

@@ -99,6 +99,7 @@ class Study(Sweep):
             if fixed := [key for key in COMPARED if key in varied]:
                 raise ValueError(f"methods.{name}: {fixed[0]} is the same in all trials; say it in base or in its base")
         self._check_source_sets()
+        self._check_twins()
 
     def _check_source_sets(self) -> None:
         """Refuse methods on the same backbone and data set that are trained on other languages: they do not compare."""
@@ -112,6 +113,13 @@ class Study(Sweep):
                     "on the same data are trained on the same languages"
                 )
         _ = self.defaults  # each is checked as it is built
+
+    def _check_twins(self) -> None:
+        """Refuse methods that are one and the same configuration: the second would have nothing to run."""
+        known: dict[str, str] = {}
+        for name, search in self.searches.items():
+            if not search.varying and (twin := known.setdefault(search.corners[0].config_id, name)) != name:
+                raise ValueError(f"methods.{twin} and methods.{name} are the same configuration")
 
     @cached_property
     def searches(self) -> dict[str, Search]:

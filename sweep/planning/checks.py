@@ -11,6 +11,7 @@ from sweep.cluster.capacity import Capacity, Share, find_share
 from sweep.cluster.start import check_nodes
 from sweep.planning.panel import Panel
 from sweep.planning.plan import Plan
+from sweep.planning.resuming import count_left
 from sweep.records.ledger import read_ledger
 from sweep.storage import Folder
 from xpe_core.backbones.backbone import find_shape
@@ -57,9 +58,12 @@ def check_room(plan: Plan, folder: Folder, num_running: int) -> None:
 
 def estimate_bytes(plan: Plan, folder: Folder, num_running: int) -> int:
     """Return the bytes still to be written at most: tables, ledger, adapters, and the checkpoints of what runs."""
-    ended = sum(record.state is not None for record in read_ledger(folder).values())
-    share_left = max(plan.num_trials - ended, 0) / max(plan.num_trials, 1)
-    running = min(num_running, max(plan.num_trials - ended, 0))
+    records = read_ledger(folder)
+    waiting = sum(record.state is None for record in records.values())
+    new = count_left(plan, records)
+    left = plan.num_trials if new is None else new + waiting  # of an open budget nothing is known, so all of it
+    share_left = min(left / max(plan.num_trials, 1), 1.0)
+    running = min(num_running, left)
     parts = [_estimate_panel(plan, panel, share_left) for panel in plan.panels]
     checkpoints = running * CHECKPOINT_COPIES * max(part.largest_pack for part in parts)
     return checkpoints + sum(part.written for part in parts)

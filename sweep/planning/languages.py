@@ -136,7 +136,7 @@ def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
         )
     targets = data.resolve(sweep.evaluation.languages, ("test",))
     if sweep.kind == "evaluate":
-        return ChosenLanguages((), targets, _explain(sweep, data, targets))
+        return ChosenLanguages((), targets, _explain(sweep, data, targets, ()))
     source_sets = [data.sources(source_set) for source_set in sweep.used_source_sets]
     every_source = [language for source_set in source_sets for language in source_set]
     chosen_by = sweep.selection_languages or (every_source if sweep.is_searched else ())
@@ -145,7 +145,7 @@ def choose_languages(sweep: SweepConfig, data: LabelledData) -> ChosenLanguages:
     for source_set in source_sets:
         task.check(data, train=source_set, validation={*selection, *source_set}, test=targets)
     further = _choose_further(sweep.targets.languages, data, targets) if sweep.kind == "transfer" else ()
-    return ChosenLanguages(selection, targets, _explain(sweep, data, targets), further)
+    return ChosenLanguages(selection, targets, _explain(sweep, data, targets, further), further)
 
 
 def _choose_further(names: str | Sequence[str], data: LabelledData, tested: Sequence[str]) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ def _choose_further(names: str | Sequence[str], data: LabelledData, tested: Sequ
     return languages
 
 
-def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> tuple[str, ...]:
+def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str], further: Sequence[str]) -> tuple[str, ...]:
     """Return what a person should know of the names and of what is left out."""
     notes = [note for _, names in _names(sweep) for note in explain_languages(names, data.languages, data.facts)]
     used: set[str] = set()
@@ -170,11 +170,25 @@ def _explain(sweep: SweepConfig, data: LabelledData, targets: Sequence[str]) -> 
         notes += _left_out(data, source_set, TRAINED_SPLITS, "trained")
     notes += _left_out(data, sweep.evaluation.languages, ("test",), "tested")
     notes += [note for group, names in sweep.groups.items() for note in _explain_group(group, names, data)]
+    if sweep.kind == "transfer":
+        notes += _left_out(data, sweep.targets.languages, EVERY_SPLIT, "trained further")
+        notes += _list_small(data, further, sweep.targets.max_train_examples)
+        if trained_on := sorted(used & set(further)):
+            notes.append(f"not zero-shot before they are trained further on: {_shorten(trained_on)} (in a source set)")
+    used |= set(further)
     if held_out := sorted(used & set(data.held_out)):
         notes.append(
             f"no validation split in {_shorten(held_out)}: validated on a tenth of the train split, not trained on it"
         )
     return tuple(dict.fromkeys(notes))
+
+
+def _list_small(data: LabelledData, languages: Sequence[str], caps: Sequence[int | None]) -> Iterator[str]:
+    """Yield which targets have fewer train examples than they may be trained on."""
+    for cap in caps:
+        small = [language for language in languages if cap is not None and data.counts[language]["train"] < cap]
+        if small:
+            yield f"fewer than {cap:,} train examples in {_shorten(small)}: all of them stand for {cap:,}"
 
 
 def _explain_group(group: str, names: Sequence[str], data: LabelledData) -> Iterator[str]:

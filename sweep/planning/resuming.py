@@ -1,15 +1,20 @@
 """What a restart of an experiment finds: what is kept, what goes on and from where, and what is new."""
 
 import json
+from collections.abc import Collection, Iterable, Mapping
 
 import safetensors
 import safetensors.torch
 
+from sweep.experiment.workload import Workload
 from sweep.planning.plan import Plan
 from sweep.records.experiment_folder import CHECKPOINTS
 from sweep.records.ledger import TrialRecord, read_ledger
+from sweep.records.runs import RunKey
+from sweep.records.winners import count_incomplete, find_winners, goes_on
 from sweep.storage import Folder
 from sweep.wording import count_nouns, shorten
+from xpe_core.config import RunConfig
 
 
 def describe_restart(plan: Plan, folder: Folder) -> str | None:
@@ -23,7 +28,8 @@ def describe_restart(plan: Plan, folder: Folder) -> str | None:
     going_on = sorted({step for step in steps.values() if step is not None})
     num_going_on = sum(step is not None for step in steps.values())
     num_again = len(waiting) - num_going_on
-    num_new = max(plan.num_trials - len(records), 0)
+    left = count_left(plan, records)
+    num_new = max(left or 0, 0)
     parts = []
     if ended:
         finished = count_nouns(len(ended), "trial")
@@ -35,9 +41,30 @@ def describe_restart(plan: Plan, folder: Folder) -> str | None:
         parts.append(f"{num_again} {'begins' if num_again == 1 else 'begin'} again")
     if num_new:
         parts.append(f"{num_new} {'is' if num_new == 1 else 'are'} new")
-    return (
-        "; ".join(parts) if len(ended) < max(plan.num_trials, len(records)) else f"{parts[0]}; nothing is left to run"
-    )
+    if left is None:
+        parts.append("the searches go on")
+    return "; ".join(parts) if waiting or left is None or num_new else f"{parts[0]}; nothing is left to run"
+
+
+def count_left(plan: Plan, records: Mapping[str, TrialRecord]) -> int | None:
+    """Return how many trials are not in the ledger yet; None where a budget of steps or hours has not said it yet."""
+    study = plan.sweep
+    if study.kind != "study":
+        return max(plan.num_trials - len(records), 0)
+    if any(goes_on(study, records.values(), method) for method in study.methods):
+        return None if study.budget.trials is None else max(plan.num_trials - len(records), 0)
+    known = {run_id for record in records.values() for run_id in record.run_ids}
+    parts = [
+        Workload(arm, [config], 1, _list_missing(study.replication_seeds, config, known), is_cut=True)
+        for arm, config in find_winners(study, list(records.values()), study.methods).items()
+    ]
+    fresh = sum(part.num_trials(plan.pack_size) for part in parts if part.seeds)
+    return count_incomplete(study, records.values()) + fresh
+
+
+def _list_missing(seeds: Iterable[int], config: RunConfig, known: Collection[str]) -> tuple[int, ...]:
+    """Return the seeds that a configuration has not been run with."""
+    return tuple(seed for seed in seeds if RunKey(seed).run_id(config.with_seed(seed)) not in known)
 
 
 def _find_step(folder: Folder, record: TrialRecord) -> int | None:

@@ -37,6 +37,25 @@ def spent(study: Study, records: Iterable[TrialRecord], method: str) -> float:
     return sum(seconds) / 3600 / budget.device_hours
 
 
+def goes_on(study: Study, records: Collection[TrialRecord], method: str) -> bool:
+    """Whether a method's search has configurations left to draw, and something left to spend on them."""
+    search = study.searches[method]
+    own = (record for record in search_records(records, method) if search.has_full_length(record.config))
+    most = search.count_samples(study.first_points(method))
+    return len({record.config_id for record in own}) < most and spent(study, records, method) < 1
+
+
+def count_incomplete(study: Study, records: Iterable[TrialRecord]) -> int:
+    """Return how many configurations of finished searches lack seeds that the study has."""
+    seeds: dict[str, set[int]] = {}
+    for record in records:
+        if record.stage != Stage.SEARCH or record.arm not in study.methods:
+            continue
+        if record.state in (State.COMPLETE, State.FAILED) and study.searches[record.arm].has_full_length(record.config):
+            seeds.setdefault(record.config_id, set()).update(run.seed for run in record.runs)
+    return sum(not set(study.seeds) <= known for known in seeds.values())
+
+
 def _has_ended(record: TrialRecord) -> bool:
     """Whether a trial has ended and reported, so that what it took is known."""
     return record.state is not None and bool(record.reports)

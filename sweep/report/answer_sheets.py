@@ -8,6 +8,7 @@ import polars as pl
 from sweep.analysis.report_data import ReportData
 from sweep.analysis.rows import rows_of
 from sweep.analysis.statistics import LEVEL, MIN_INTERVAL_SEEDS, MIN_SEEDS, seeds_for, smallest_p
+from sweep.analysis.tables import find_baseline
 from sweep.report.choice_lines import choice_lines
 from sweep.report.group_lines import say_group
 from sweep.report.sheet import Sheet, interval, join_names, p_value, percent, points, sections
@@ -77,7 +78,7 @@ def answering_cells(data: ReportData) -> pl.DataFrame:
     averaged = data.main.filter(pl.col("score").is_not_null() & pl.col("arm").is_in(answers))
     searched = [cell.arm for cell in data.results.shown if data.results.is_searched(cell)]
     fresh = averaged.filter(~pl.col("arm").is_in(searched))
-    has_answer = any(not _is_baseline(arm, data.baseline) for arm in fresh["arm"].unique())
+    has_answer = any(not _is_baseline(data, arm) for arm in fresh["arm"].unique())
     return fresh if has_answer else averaged
 
 
@@ -117,23 +118,23 @@ def _with_differences(data: ReportData, highest: pl.DataFrame) -> pl.DataFrame:
     return rows.join(tested, on=[*KEYS, "arm"], how="left", suffix="_difference", maintain_order="left")
 
 
-def _is_baseline(arm: str, baseline: str) -> bool:
-    return arm.rpartition(":")[2] == baseline.rpartition(":")[2]
+def _is_baseline(data: ReportData, arm: str) -> bool:
+    return find_baseline(data.results, arm, data.baseline) == arm
 
 
 def _verdicts(highest_rows: pl.DataFrame, data: ReportData) -> list[str]:
     """Return a verdict for each of the highest: one word or two, the same in every version."""
     rows = list(rows_of(_Highest, highest_rows))
-    equal_to_baseline = {(row.source_set, row.group) for row in rows if _is_baseline(row.arm, data.baseline)}
+    equal_to_baseline = {(row.source_set, row.group) for row in rows if _is_baseline(data, row.arm)}
     chosen = set(data.results.chosen_arms) & set(answering_cells(data)["arm"])
     return [
-        _verdict(row, data.baseline, row.arm in chosen, (row.source_set, row.group) in equal_to_baseline)
+        _verdict(row, _is_baseline(data, row.arm), row.arm in chosen, (row.source_set, row.group) in equal_to_baseline)
         for row in rows
     ]
 
 
-def _verdict(row: _Highest, baseline: str, is_chosen: bool, is_equal: bool) -> str:
-    if _is_baseline(row.arm, baseline):
+def _verdict(row: _Highest, is_baseline: bool, is_chosen: bool, is_equal: bool) -> str:
+    if is_baseline:
         return "is the baseline"
     if is_equal:
         return "equal"

@@ -37,7 +37,13 @@ def print_answer(console: Console, plan: Plan, folder: Folder) -> None:
     """Print the best configuration beside SPT and XPE, by target group; of a grid every cell, panel by panel."""
     experiment = read_experiment(folder)
     for panel, one in zip(plan.panels, split_experiment(experiment), strict=True):
-        results = read_together([one])
+        try:
+            results = read_together([one])
+        except InputError as error:
+            if len(plan.panels) == 1:
+                raise
+            print_lines(console, f"{one.name}: {error}")  # the others have their answers
+            continue
         if plan.sweep.kind == "search":
             _print_search(console, panel, results, asked_runs(read_runs(folder), plan.sweep))
         else:

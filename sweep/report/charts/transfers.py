@@ -46,7 +46,8 @@ class _Point:
 
 def transfer_chart(data: ReportData) -> Chart | None:
     """Return scores by the number of a target's examples; source set and target are chosen."""
-    points = [point for row in rows_of(TransferRow, data.transfers) for point in _find_points(row)]
+    several = data.transfers["experiment"].n_unique() > 1 if len(data.transfers) else False
+    points = [point for row in rows_of(TransferRow, data.transfers) for point in _find_points(row, several)]
     if not points:
         return None
     sources, targets, arms = (list(dict.fromkeys(names)) for names in zip(*_names(points), strict=True))
@@ -65,9 +66,9 @@ def transfer_chart(data: ReportData) -> Chart | None:
     return finish("transfer", what, chart, rows=list(map(drawn, points)))
 
 
-def _find_points(row: TransferRow) -> Iterator[_Point]:
-    """Yield a row's points: before, after, and from new weights."""
-    place = (row.source_set, name_target(row), row.arm)
+def _find_points(row: TransferRow, several: bool) -> Iterator[_Point]:
+    """Yield a row's points: before, after, and from new weights; of `several` experiments each by its name."""
+    place = (f"{row.experiment}: {row.source_set}" if several else row.source_set, name_target(row), row.arm)
     further, anew = (f"{row.arm} {start}" for start in (FURTHER, ANEW))
     if row.zero_shot is not None:
         value = rounded(row.zero_shot) or 0.0

@@ -1,5 +1,6 @@
 """What is said of a study, on results that are made up."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from sweep.analysis.report_data import ReportData, read_report_data
 from sweep.analysis.studies import StudyTables, expected_maximum
+from sweep.driver.searcher import LedgerSearcher
+from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.states import State
 from sweep.report.charts import all_charts
 from sweep.report.page import build_page
 from sweep.report.sheets import all_sheets
@@ -155,6 +159,28 @@ def test_before_any_winner_is_run_a_study_has_no_results(tmp_path: Path) -> None
     run_study(tmp_path / "mine", make_study(budget={"trials": 5}, seeds=[1]), score, select, most=4)
     with pytest.raises(InputError, match="there are no results yet; no method's search is over"):
         read_report_data([Folder(tmp_path / "mine")])
+
+
+def test_where_every_trial_failed_it_is_said_why(tmp_path: Path) -> None:
+    study = make_study(budget={"trials": 1}, seeds=[1], methods={"head": {"base": {"tuning": "none"}}})
+    opened = ExperimentFolder(tmp_path / "mine", study, {})
+    searcher = LedgerSearcher(study, opened, {})
+    while isinstance(searcher.suggest("tune"), dict):
+        opened.end(searcher.trials["tune"], State.FAILED, "the loss is no number", [], [])
+        searcher.on_trial_complete("tune")
+    opened.close()
+    with pytest.raises(InputError, match="no method has a winner, since no trial is complete: the loss is no number"):
+        read_report_data([Folder(tmp_path / "mine")])
+
+
+def test_a_winner_that_is_lower_on_the_seeds_of_both_is_not_called_higher(data: ReportData) -> None:
+    tables = tables_of(data)
+    best = tables.duels["arm"][0]
+    turned = tables.duels.with_columns(
+        p_holm=pl.lit(0.01), difference=pl.when(pl.col("arm") == best).then(-0.02).otherwise("difference")
+    )
+    (first, *_) = study_lines(replace(data, study=replace(tables, duels=turned)))
+    assert "really higher" not in first and "really lower than" in first and "on the seeds that both have" in first
 
 
 def test_a_study_is_read_while_it_runs(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ Missing = Callable[[str, int, str, int | None], bool]
 ARMS: dict[str, dict[str, Any]] = {"spt": {"encoder_ratio": 0.0}, "xpe": {"encoder_ratio": 1.0}}
 
 
-def make_transfer(seeds: Sequence[int] = SEEDS, **targets: Any) -> Transfer:
+def make_transfer(seeds: Sequence[int] = SEEDS, source_set: str = "eng", **targets: Any) -> Transfer:
     asked = {"languages": list(TARGETS), "max_train_examples": [14, None], "from_scratch": True, **targets}
-    sweep = make_sweep(kind="transfer", arms=ARMS, base={"source_set": "eng"}, seeds=seeds, targets=asked)
+    sweep = make_sweep(kind="transfer", arms=ARMS, base={"source_set": source_set}, seeds=seeds, targets=asked)
     assert isinstance(sweep, Transfer)
     return sweep
 
@@ -63,9 +63,10 @@ def write_transfer(
     is_missing: Missing = lambda *run: False,
     failed: Missing = lambda *run: False,
     seeds: Sequence[int] = SEEDS,
+    source_set: str = "eng",
 ) -> None:
     """Write a transfer; runs that are missing have not ended."""
-    sweep = make_transfer(seeds)
+    sweep = make_transfer(seeds, source_set)
     values = sweep.model_dump(exclude_unset=True)
     write_grid(folder, ARMS, zero_shot, seeds, kind="transfer", base=values["base"], targets=values["targets"])
     opened = ExperimentFolder(folder, sweep, {})
@@ -144,6 +145,25 @@ def test_differences_are_tested_where_seeds_suffice(tmp_path: Path) -> None:
     sheet = transfer_sheets(read_report_data([Folder(tmp_path / "nine")]))[0]
     assert "Holm p 0.094" in sheet.rows[1][4] and "Holm p 0.094" in sheet.rows[1][6]
     assert any("corrected for all 24 differences with 6 pairs or more" in note for note in sheet.notes)
+
+
+def test_several_transfers_are_told_apart_and_each_has_its_curve(tmp_path: Path) -> None:
+    write_transfer(tmp_path / "mine")
+    write_transfer(tmp_path / "other", is_missing=lambda arm, seed, target, cap: target == "yor_Latn")
+    data = read_report_data([Folder(tmp_path / name) for name in ("mine", "other")])
+    table, curve = transfer_sheets(data)
+    headings = [row[0] for row in table.rows if len(row) == 1]
+    assert headings == [f"{name}: {arm}, trained on eng" for name in ("mine", "other") for arm in ("spt", "xpe")]
+    assert [row[0] for row in curve.rows if len(row) == 1] == ["mine: trained on eng", "other: trained on eng"]
+    assert curve.rows[1][1:3] == ("41.0", "51.0") and curve.rows[6][1:3] == ("51.0", "61.0")  # two targets, and one
+
+
+def test_a_target_that_the_source_set_trains_on_is_marked(tmp_path: Path) -> None:
+    write_transfer(tmp_path / "mine", source_set="eng,kat")
+    (sheet, _) = transfer_sheets(read_report_data([Folder(tmp_path / "mine")]))
+    before = {row[0]: row[2] for row in sheet.rows if len(row) > 1}
+    assert before["kat_Geor"].endswith(" *") and not before["yor_Latn"].endswith(" *")
+    assert any(note.startswith("* not zero-shot: the source set trains on it: kat_Geor") for note in sheet.notes)
 
 
 def test_the_first_stages_tables_are_those_of_a_grid(tmp_path: Path) -> None:

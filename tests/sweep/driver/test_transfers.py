@@ -1,5 +1,6 @@
 """Supervised transfer: source-trained runs, trained further on targets; a real local Ray and a tiny real model."""
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -232,9 +233,9 @@ def test_without_kept_adapters_they_go_when_all_that_starts_from_them_has_ended(
     assert there and all(kept == {runs.filter(pl.col("adapted_to").is_null())["run_id"][0]} for kept in there)
     assert not kept_run_ids(folder)
     transfer["targets"]["languages"] = [*TARGETS, "deu_Latn"]
-    again = read_runs(run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path))
-    (error,) = again.filter(pl.col("adapted_to") == "deu_Latn")["error"]
-    assert error.endswith("which it starts from, is not there: it was not kept")
+    with pytest.raises(InputError, match="keep: none the source-trained adapters were removed.*another --name"):
+        run_experiment(prepare("transfer", make_sweep(**transfer)), tmp_path)
+    assert read_runs(folder).equals(runs)
 
 
 def test_a_run_of_a_target_is_shown_exported_and_not_published(
@@ -278,6 +279,18 @@ def test_a_dry_run_counts_both_stages(transfer: dict[str, Any], tmp_path: Path, 
 def test_a_target_that_the_data_lack_is_named(transfer: dict[str, Any], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         prepare("mine", make_sweep(**{**transfer, "targets": {**transfer["targets"], **changes}}))
+
+
+def test_what_targets_lack_is_noted(dataset: str, transfer: dict[str, Any], tmp_path: Path) -> None:
+    copy = shutil.copytree(dataset, tmp_path / "data")
+    (copy / "yor_Latn" / "train.tsv").unlink()
+    base = {**transfer["base"], "dataset": str(copy), "source_set": "eng_Latn,deu_Latn"}
+    targets = {**transfer["targets"], "languages": "all", "max_train_examples": [6, 5_000]}
+    plan = prepare("mine", make_sweep(**{**transfer, "base": base, "targets": targets}))
+    notes = " ".join(plan.panels[0].notes)
+    assert "not trained further on yor_Latn: there is no train or validation or test split" in notes
+    assert "fewer than 5,000 train examples in deu_Latn, eng_Latn, kat_Geor: all of them stand for 5,000" in notes
+    assert "not zero-shot before they are trained further on: deu_Latn, eng_Latn (in a source set)" in notes
 
 
 def test_a_target_that_is_not_tested_before_is_refused(transfer: dict[str, Any]) -> None:

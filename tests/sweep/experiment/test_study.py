@@ -74,6 +74,10 @@ def test_a_method_goes_before_the_base() -> None:
         ({"methods": {}}, "methods is missing"),
         ({"replication_seeds": "2-7"}, "replication_seeds: 2 is a seed of the searches too"),
         ({"budget": {"trials": 4, "steps": 100}}, "exactly one of trials, steps, device_hours"),
+        (
+            {"methods": {"a": {"base": {"tuning": "none"}}, "b": {"base": {"tuning": "none"}}}},
+            "methods.a and methods.b are the same configuration",
+        ),
         ({"budget": {}}, "exactly one of trials, steps, device_hours"),
         ({"replication_seeds": [11, 11]}, "replication_seeds [11, 11] holds a seed twice"),
         ({"methods": {"a default": {}}}, "'a default' cannot be a method's name"),
