@@ -53,7 +53,7 @@ def test_weights_and_scores_are_those_of_training_through_the_backbone(
     monkeypatch.setattr(NoTuning, "inserts", True)
     expected, through, plain = train_and_test(config)
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-6, rtol=0)
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=0)
     assert through[-1].work.num_operations > reports[-1].work.num_operations == 0
     assert reports[-1].work.num_tokens == through[-1].work.num_tokens > 0
     for own, other in zip(scores, plain, strict=True):
