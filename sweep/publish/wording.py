@@ -9,9 +9,11 @@ from sweep.publish.numbers import Numbers
 from sweep.report.formats import escape_markdown
 from sweep.report.group_lines import SOURCES, explain_group
 from sweep.report.sheet import percent
+from xpe_core.answers import AnswerKind
 from xpe_core.backbones.files import BUNDLED
 from xpe_core.config import RunConfig
 from xpe_core.languages import find_language
+from xpe_core.pack import find_parts
 from xpe_core.tasks import TASKS
 from xpe_core.tunings import describe, is_alone
 
@@ -20,6 +22,12 @@ FEW_SEEDS = 6
 SHOWN_LANGUAGES = 12
 SHOWN_WORST = 5
 LOW_SCORE = 0.5
+_LIMITS: dict[AnswerKind, str] = {
+    "class": "It gives every text one of its {num_classes} classes, also one that belongs to none of them, and its "
+    "probabilities are not calibrated.",
+    "span": "It answers every question with a span of the passage, also one that the passage does not answer, and its "
+    "scores are no probabilities.",
+}
 HUB = "https://huggingface.co"
 CLDR_LICENSE = "[Unicode's, of CLDR](https://www.unicode.org/license.txt)"
 
@@ -28,10 +36,27 @@ def summarise(numbers: Numbers, config: RunConfig, num_published: int) -> str:
     """Return what it is, in a sentence."""
     frozen = "" if is_alone(config) else "frozen "
     return (
-        f"A {describe(config).title} with its "
-        f"classification head, for the {frozen}encoder {link(config.backbone)}. Trained on "
-        f"{count(len(numbers.sources), 'language')} of {link(config.data.dataset, 'datasets/')}, tested on "
-        f"{count(len(numbers.languages), 'language')}; {count(num_published, 'seed')} published here."
+        f"A {describe(config).title} with its {find_parts(config)[1].title}, for the {frozen}encoder "
+        f"{link(config.backbone)}. Trained on {count(len(numbers.sources), 'language')} of "
+        f"{link(config.data.dataset, 'datasets/')}, tested on {count(len(numbers.languages), 'language')}; "
+        f"{count(num_published, 'seed')} published here."
+    )
+
+
+def describe_answers(config: RunConfig, label_names: Sequence[str]) -> str:
+    """Return what is answered, as an item of a list."""
+    if TASKS[config.task].asks == "class":
+        return f"**classes**, in the order of the logits: {', '.join(map(escape_markdown, label_names))}"
+    return "**answers**: a span of the passage; every token has a start and an end logit"
+
+
+def say_lengths(config: RunConfig) -> str:
+    """Return what happens to long texts."""
+    if TASKS[config.task].asks == "class":
+        return f"Texts are truncated to {config.data.max_length} tokens."
+    return (
+        f"A passage is read in windows of {config.data.max_length} tokens with its question, which share "
+        f"{config.source.doc_stride}; an answer has to lie in one of them."
     )
 
 
@@ -90,11 +115,10 @@ def warn(numbers: Numbers, num_published: int) -> list[str]:
 def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str]) -> list[str]:
     """Return what it cannot do, from what is known of it."""
     said = [
-        f"It gives every text one of its {len(label_names)} classes, also one that belongs to none of them, and its "
-        "probabilities are not calibrated.",
+        _LIMITS[TASKS[config.task].asks].format(num_classes=len(label_names)),
         f"It works on {link(config.backbone)} only, with the weights that it was trained on (their fingerprint is "
         "below); on others it answers nonsense without an error.",
-        f"Texts are truncated to {config.data.max_length} tokens.",
+        say_lengths(config),
     ]
     languages = numbers.languages.drop_nulls("score")
     if low := len(languages.filter(languages["score"] < LOW_SCORE)):
@@ -103,8 +127,8 @@ def list_limits(numbers: Numbers, config: RunConfig, label_names: Sequence[str])
             f"{row['name'] or row['language']} {percent(row['score'])}" for row in worst.iter_rows(named=True)
         )
         said.append(
-            f"In {low} of {len(languages)} tested languages it is right in less than half of the cases; the lowest: "
-            f"{escape_markdown(named)} (%)."
+            f"In {low} of {len(languages)} tested languages its {numbers.results.metric_title} is below "
+            f"{percent(LOW_SCORE)} %; the lowest: {escape_markdown(named)} (%)."
         )
     dataset = config.data.dataset.rsplit("/", 1)[-1].lower().replace("-", "")
     if about := TASKS[config.task].data_sets.get(dataset):

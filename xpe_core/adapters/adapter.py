@@ -84,7 +84,7 @@ def check_parameters(adapter: Adapter, where: str) -> Adapter:
     name = _name_hidden(adapter.config)
     weight = adapter.parameters.get(name)
     if weight is None or weight.ndim != 2:
-        raise InputError(f"adapter {where}: it has no classification head (no matrix {name})")
+        raise InputError(f"adapter {where}: it has no {find_parts(adapter.config)[1].title} (no matrix {name})")
     num_classes = len(adapter.label_names)
     tuning, readout = find_parts(adapter.config)
     if readout.gives == "class" and not num_classes:

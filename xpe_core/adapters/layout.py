@@ -1,22 +1,16 @@
-"""What the adapter folders of peft and of micm-nlp have in common: their files, and the heads of transformers' classes.
+"""What the adapter folders of peft, of micm-nlp and of transformers have in common: their files, and their heads.
 
-`adapter_config.json` says what the adapter is, `adapter_model.safetensors` holds its tensors. A classification head is
-saved as the modules of transformers' `...ForSequenceClassification` that it replaces, behind `base_model.`:
-
-    ours         XLM-R, RoBERTa, CamemBERT    BERT
-    head.dense   classifier.dense             bert.pooler.dense
-    head.out     classifier.out_proj          classifier
-
-Both read the first position and compute `out(tanh(dense(.)))`. ELECTRA and others use the same names with another
-activation, so the type of the base model is looked at where its config.json is on this machine. A BERT adapter whose
-`modules_to_save` had no `pooler` lacks half of its head: it stays the base model's, or random, and is not read.
+`adapter_config.json` says what the adapter is, `adapter_model.safetensors` holds its tensors. The layers of a readout
+are saved as the modules of transformers' class (`readouts/*/in_transformers.py`) that they replace. The type of the
+base model is looked at where its config.json is on this machine. A BERT adapter whose `modules_to_save` had no `pooler`
+lacks half of its head: it stays the base model's, or random, and is not read.
 
 Folders that this project writes also have `xpe_sweep.json`, the JSON in the header of its own format.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,9 +22,14 @@ from xpe_core.adapters.safetensors_file import Description, describe, parse_desc
 from xpe_core.backbones.files import find_config_file, find_folder, is_path
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValue
 from xpe_core.json_types import JsonObject
 from xpe_core.locations import find_location
+from xpe_core.pack import find_parts
+from xpe_core.readouts import READOUTS
+from xpe_core.readouts.model_class import ModelClass, Output
 from xpe_core.stacked import Parameters
+from xpe_core.tasks import DEFAULT_TASK, TASKS
 from xpe_core.tunings.peft_format import PeftSettings
 from xpe_core.validation import build_config
 
@@ -40,24 +39,8 @@ WEIGHTS = "adapter_model.safetensors"
 PICKLE = "adapter_model.bin"
 SIDECAR = "xpe_sweep.json"
 PARTS = ("weight", "bias")
-HEAD_READOUT = "head"
-"""The readout that transformers' classes have."""
-ROBERTA_HEAD = {"dense": "base_model.classifier.dense", "out": "base_model.classifier.out_proj"}
-BERT_HEAD = {"dense": "base_model.bert.pooler.dense", "out": "base_model.classifier"}
-HEADS = {
-    "bert": BERT_HEAD,
-    "camembert": ROBERTA_HEAD,
-    "roberta": ROBERTA_HEAD,
-    "xlm-roberta": ROBERTA_HEAD,
-    "xlm-roberta-xl": ROBERTA_HEAD,
-}
-"""The types of base models whose classes have our head, and what its layers are called there."""
-CLASS_PREFIXES = {kind: "bert" if head is BERT_HEAD else "roberta" for kind, head in HEADS.items()}
-"""What the encoder is called in these classes."""
-MODULES_TO_SAVE = {
-    kind: ["pooler", "classifier"] if head is BERT_HEAD else ["classifier"] for kind, head in HEADS.items()
-}
-"""The modules that are loaded with an adapter, so that none of the head is left as the base model has it."""
+BASE = "base_model."
+"""What stands before the names of the model's modules."""
 
 
 class BaseModelConfig(BaseModel):
@@ -150,39 +133,72 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def take_head(tensors: Parameters, base: str | None, folder: Path) -> Parameters:
-    """Move a head out of a folder's tensors and return it by our names; InputError where there is none of ours."""
-    head = ROBERTA_HEAD if f"{ROBERTA_HEAD['dense']}.weight" in tensors else BERT_HEAD
-    if f"{head['out']}.weight" not in tensors:
-        raise InputError(
-            f"adapter {folder}: it has no classification head; allowed are those of XLM-R's and of BERT's class "
-            f"({ROBERTA_HEAD['out']}.weight or {BERT_HEAD['out']}.weight)"
-        )
-    if head is BERT_HEAD and f"{head['dense']}.weight" not in tensors:
-        raise InputError(
-            f"adapter {folder}: half of its head is missing: {head['out']} stands behind BERT's pooler, which is saved "
-            "only where it is one of modules_to_save"
-        )
+def find_class(adapter: Adapter, model_type: str) -> tuple[ModelClass, Output | None]:
+    """Return the class of transformers' that has an adapter's readout, and its layers there.
+
+    None where the class for this type of encoders has others, or reads other states. InputError where no class has it.
+    """
+    readout = find_parts(adapter.config)[1]
+    found = readout.in_transformers
+    if found is None:
+        raise InputError(f"transformers has no {readout.title}; allowed is the project's own format")
+    return found, found.outputs.get(model_type) if readout.reads(adapter.config) == found.reads else None
+
+
+def find_readout(fits: Callable[[ModelClass], bool]) -> tuple[str, ModelClass] | None:
+    """Return the name and the class of the readout whose class fits, None where there is none."""
+    classes = {name: readout.in_transformers for name, readout in READOUTS.items()}
+    return next(((name, found) for name, found in classes.items() if found is not None and fits(found)), None)
+
+
+def describe_readout(name: str) -> dict[str, FieldValue]:
+    """Return the fields by which a run that was trained elsewhere has a readout: none where the first task has it."""
+    task = next(task for task, asked in TASKS.items() if asked.asks == READOUTS[name].gives)
+    return {} if task == DEFAULT_TASK else {"task": task, "readout": name}
+
+
+def take_head(tensors: Parameters, name: str, base: str | None, folder: Path) -> Parameters:
+    """Move the layers of a readout out of a folder's tensors and return them by our names.
+
+    InputError where there are none of the class of transformers' that has it.
+    """
+    readout = READOUTS[name]
+    assert (found := readout.in_transformers) is not None
+    outputs = {output.modules_to_save: output for output in found.outputs.values()}.values()
+
+    def count(output: Output) -> int:
+        return sum(f"{BASE}{theirs}.weight" in tensors for theirs in output.layers.values())
+
+    output = max(outputs, key=count)
+    if not count(output):
+        allowed = " or ".join(f"{BASE}{one.layers['out']}.weight" for one in outputs)
+        raise InputError(f"adapter {folder}: it has no {readout.title}; allowed are those of transformers ({allowed})")
     model_type = find_model_type(base)
-    if model_type not in (None, *HEADS):
+    if model_type not in (None, *found.outputs):
         raise InputError(
             f"adapter {folder}: its base model {base!r} is of the type {model_type!r}, whose class has another head; "
-            f"allowed are {', '.join(HEADS)}"
+            f"allowed are {', '.join(found.outputs)}"
         )
     taken = {}
-    for layer, name in head.items():
+    for layer, theirs in output.layers.items():
         for part in PARTS:
-            if f"{name}.{part}" not in tensors:
-                raise InputError(f"adapter {folder}: the tensor {name}.{part} is missing")
-            taken[f"head.{layer}.{part}"] = tensors.pop(f"{name}.{part}")
+            if f"{BASE}{theirs}.{part}" not in tensors:
+                saved = ", ".join(output.modules_to_save)
+                raise InputError(
+                    f"adapter {folder}: the tensor {BASE}{theirs}.{part} is missing; a head is whole where all of its "
+                    f"modules ({saved}) are in modules_to_save"
+                )
+            taken[f"{name}.{layer}.{part}"] = tensors.pop(f"{BASE}{theirs}.{part}")
     return taken
 
 
-def name_head(adapter: Adapter, names: Mapping[str, str]) -> Parameters:
-    """Return an adapter's head by the names that its layers have elsewhere."""
-    return {
-        f"{name}.{part}": adapter.parameters[f"head.{layer}.{part}"] for layer, name in names.items() for part in PARTS
-    }
+def name_head(adapter: Adapter, names: Mapping[str, str] | None = None) -> Parameters:
+    """Return the tensors of an adapter's readout by the names that its layers have elsewhere, or else by our own."""
+    start = f"{adapter.config.readout.readout}."
+    own = {name.removeprefix(start): value for name, value in adapter.parameters.items() if name.startswith(start)}
+    if names is None:
+        return own
+    return {f"{theirs}.{part}": own[f"{layer}.{part}"] for layer, theirs in names.items() for part in PARTS}
 
 
 def refuse_others(tensors: Parameters, folder: Path) -> None:
@@ -193,13 +209,16 @@ def refuse_others(tensors: Parameters, folder: Path) -> None:
 
 
 def name_classes(
-    head: Parameters, known: Sequence[str] | None, given: Sequence[str] | None, where: str | Path
+    head: Parameters, readout: str, known: Sequence[str] | None, given: Sequence[str] | None, where: str | Path
 ) -> tuple[str, ...]:
     """Return the classes of a head: those that are known, else those that are given, else `LABEL_0`, `LABEL_1`, ...
 
-    Raises InputError where there are not as many as the head has, or where others are given than are known.
+    There are none where answers are no classes. Raises InputError where there are not as many as the head has, or where
+    others are given than are known.
     """
-    bias = head["head.out.bias"]
+    if READOUTS[readout].gives != "class":
+        return ()
+    bias = head[f"{readout}.{READOUTS[readout].class_tensors[-1]}"]
     if bias.ndim != 1 or not len(bias):
         raise InputError(f"adapter {where}: the bias of its head has the shape {list(bias.shape)}; wanted is [classes]")
     unknown = tuple(f"LABEL_{index}" for index in range(len(bias)))

@@ -1,18 +1,18 @@
 """Adapters as folders of micm-nlp, the package of XPE's authors.
 
 What a prompt is in that format `tunings/prompt/in_micm.py` says. The head lies behind `base_model.`, as transformers'
-class names it (`layout`). micm-nlp reads the first position only.
+class for classification names it. micm-nlp reads the first position only.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from xpe_core.adapters.adapter import Adapter, check_parameters
+from xpe_core.adapters.adapter import Adapter, check_classes, check_parameters
 from xpe_core.adapters.layout import (
+    BASE,
     CONFIG,
-    HEAD_READOUT,
-    HEADS,
-    MODULES_TO_SAVE,
+    find_class,
+    find_readout,
     name_base,
     name_classes,
     name_head,
@@ -25,11 +25,12 @@ from xpe_core.adapters.layout import (
     take_head,
     write_folder,
 )
-from xpe_core.adapters.peft_readme import copy_script, quote, say_base, write_tokenizing
+from xpe_core.adapters.peft_readme import copy_script, fill, quote, say_answers, say_base
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
 from xpe_core.pack import count_tokens, find_parts, reads
 from xpe_core.readouts import READOUTS
+from xpe_core.readouts.model_class import ModelClass
 from xpe_core.stacked import Parameters
 from xpe_core.tunings.prompt.in_micm import (
     README,
@@ -52,27 +53,29 @@ def write_micm(adapter: Adapter, folder: str | Path) -> str:
     found.
     """
     backbone, prompt = adapter.config.backbone, take_prompt(adapter.config)
+    check_classes(adapter, "micm-nlp's format")
     _check_readout(adapter.config)
     settings = write_settings(prompt, adapter.hidden_size)
     base = read_base_config(adapter)
-    if base.model_type not in HEADS:
+    found, output = find_class(adapter, base.model_type)
+    if output is None:
         raise InputError(
             f"backbone {backbone}: transformers' class for {base.model_type!r}, which micm-nlp uses, has another "
-            f"head; allowed are {', '.join(HEADS)}"
+            f"head; allowed are {', '.join(found.outputs)}"
         )
     values = {
         "peft_type": TYPE,
-        "task_type": "SEQ_CLS",
+        "task_type": found.task,
         "base_model_name_or_path": name_base(backbone),
         "inference_mode": True,
         "num_attention_heads": base.num_attention_heads,
         "num_layers": base.num_hidden_layers,
         **settings,
-        "modules_to_save": [*name_modules(prompt), *MODULES_TO_SAVE[base.model_type]],
+        "modules_to_save": [*name_modules(prompt), *output.modules_to_save],
     }
     tensors = {theirs: adapter.parameters[ours] for ours, theirs in name_prompt(prompt).items()}
-    tensors |= name_head(adapter, HEADS[base.model_type])
-    write_folder(adapter, Path(folder), values, tensors, _write_readme(adapter))
+    tensors |= {f"{BASE}{name}": value for name, value in name_head(adapter, output.layers).items()}
+    write_folder(adapter, Path(folder), values, tensors, _write_readme(adapter, found))
     copy_script(backbone, Path(folder))
     return f"It is in micm-nlp's format (peft_type {TYPE})."
 
@@ -88,9 +91,10 @@ def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     described = read_sidecar(folder)
     tensors = read_weights(folder)
     tensors.pop(TABLE, None)
-    head = take_head(tensors, settings.base_model_name_or_path, folder)
-    classes = name_classes(head, described and described[0].label_names, label_names, folder)
-    hidden_size = head["head.dense.weight"].shape[-1]
+    readout = _find_readout(settings)
+    head = take_head(tensors, readout, settings.base_model_name_or_path, folder)
+    classes = name_classes(head, readout, described and described[0].label_names, label_names, folder)
+    hidden_size = head[f"{readout}.{READOUTS[readout].hidden_weight}"].shape[-1]
     if settings.token_dim not in (None, hidden_size):
         raise InputError(
             f"adapter {folder}: {CONFIG}: token_dim={settings.token_dim}: its head is of size {hidden_size}"
@@ -100,6 +104,13 @@ def read_micm(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     refuse_others(tensors, folder)
     weights, facts = (described[0].backbone_weights, described[0].facts) if described else (None, {})
     return check_parameters(Adapter(config, classes, {**prompt, **head}, weights, facts), str(folder))
+
+
+def _find_readout(settings: MicmSettings) -> str:
+    """Return the name of the readout that micm-nlp's classifiers have."""
+    found = find_readout(lambda one: one.task == settings.task_type)
+    assert found is not None  # the settings allow one task
+    return found[0]
 
 
 def _check_readout(config: RunConfig) -> None:
@@ -117,7 +128,7 @@ def _build_config(settings: MicmSettings, trained: RunConfig | None, hidden_size
     if settings.base_model_name_or_path and not trained:
         known["backbone"] = settings.base_model_name_or_path
     fields = read_fields(settings, hidden_size, where)
-    return build_config(RunConfig, {**known, **fields, **READOUTS[HEAD_READOUT].read_as("first")}, where)
+    return build_config(RunConfig, {**known, **fields, **READOUTS[_find_readout(settings)].read_as("first")}, where)
 
 
 def _take_tensors(tensors: Parameters, names: dict[str, str], folder: Path) -> Parameters:
@@ -130,17 +141,15 @@ def _take_tensors(tensors: Parameters, names: dict[str, str], folder: Path) -> P
     return taken
 
 
-def _write_readme(adapter: Adapter) -> str:
+def _write_readme(adapter: Adapter, found: ModelClass) -> str:
     config = adapter.config
     base = name_base(config.backbone)
     return README.format(
         base=base,
         base_literal=quote(base),
         base_note=say_base(config.backbone),
-        names=f"[{', '.join(map(quote, adapter.label_names))}]",
-        tokenize=write_tokenizing(config),
         num_tokens=count_tokens(config),
         method=config.method.upper(),
-        num_classes=len(adapter.label_names),
-        classes=", ".join(f"`{name}`" for name in adapter.label_names),
+        answers=say_answers(adapter, found),
+        **fill(adapter, found),
     )

@@ -1,10 +1,10 @@
 """Adapters as folders of the library peft, which it loads as it is.
 
-What a tuning is in that format it says itself (`tunings/*/in_peft.py`). Where transformers' class for the backbone
-has our head (`layout`) and the head reads the first position, the adapter is of the task SEQ_CLS and the head is in it.
-Where it cannot be (`pooling: mean`; DeBERTa, ModernBERT), the adapter is of the task FEATURE_EXTRACTION, without a
-head, which stands beside it in `head.safetensors` (dense.weight, dense.bias, out.weight, out.bias). Either way the
-folder's README.md has the lines that load it.
+What a tuning is in that format it says itself (`tunings/*/in_peft.py`), and so does a readout
+(`readouts/*/in_transformers.py`). Where transformers' class for the backbone has our readout and reads what it reads,
+the adapter is of that class's task, such as SEQ_CLS, and the head is in it. Where it cannot be (`pooling: mean`; a head
+on DeBERTa or ModernBERT; spans behind a prompt), the adapter is of the task FEATURE_EXTRACTION, without a head, which
+stands beside it in `head.safetensors` by our names. Either way the folder's README.md has the lines that load it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,13 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor
 
-from xpe_core.adapters.adapter import Adapter, check_classes, check_parameters
+from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.adapters.layout import (
-    CLASS_PREFIXES,
-    HEAD_READOUT,
-    HEADS,
-    MODULES_TO_SAVE,
-    PARTS,
+    BASE,
     SIDECAR,
+    describe_readout,
+    find_class,
+    find_readout,
     name_base,
     name_classes,
     name_head,
@@ -33,27 +32,28 @@ from xpe_core.adapters.layout import (
     take_head,
     write_folder,
 )
-from xpe_core.adapters.peft_readme import copy_script, write_readme
+from xpe_core.adapters.peft_readme import copy_script, has_types_of_texts, write_readme
 from xpe_core.adapters.safetensors_file import read_tensors
 from xpe_core.backbones.backbone import find_module_names
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.fields import FieldValue
 from xpe_core.json_types import Json
 from xpe_core.pack import find_parts, reads
 from xpe_core.readouts import READOUTS
-from xpe_core.readouts.readout import States
+from xpe_core.readouts.model_class import ModelClass, Output
 from xpe_core.stacked import Parameters
 from xpe_core.tunings import TUNINGS
-from xpe_core.tunings.peft_format import PeftFormat, PeftPart, PeftSettings
+from xpe_core.tunings.peft_format import PeftFormat, PeftSettings
 from xpe_core.validation import build_config
 
 PEFT_TUNINGS = {kind: name for name, tuning in TUNINGS.items() if tuning.peft for kind in tuning.peft.types}
 """Tunings by the `peft_type` that adapters of theirs have."""
-BASE, WRAPPED = "base_model.", "base_model.model."
-"""What stands before the names of the model's modules, in a model that peft only puts tokens before, and in others."""
+WRAPPED = "base_model.model."
+"""What stands before the names of the model's modules, instead of BASE, where peft puts modules of its own into it."""
 HEAD_FILE = "head.safetensors"
-HEAD = {"dense": "dense", "out": "out"}
-"""What our layers are called in HEAD_FILE."""
+ALONE = "FEATURE_EXTRACTION"
+"""The task of adapters without a head."""
 
 
 def write_peft(adapter: Adapter, folder: str | Path) -> str:
@@ -63,35 +63,37 @@ def write_peft(adapter: Adapter, folder: str | Path) -> str:
     format for the tuning.
     """
     folder = Path(folder)
-    check_classes(adapter, "peft's format")
     format_of_tuning = _find_format(adapter.config)
     base = read_base_config(adapter)
-    names = HEADS.get(base.model_type) if reads(adapter.config) == "first" else None
+    found, output = find_class(adapter, base.model_type)
+    why_beside = _explain_beside(adapter.config, base.model_type, found, output, format_of_tuning)
+    whole = output if why_beside is None else None
 
     def name_modules() -> dict[str, str]:
-        prefix = f"{CLASS_PREFIXES[base.model_type]}." if names else ""
+        prefix = f"{whole.encoder}." if whole else ""
         return {key: prefix + module for key, module in find_module_names(adapter.config.backbone).items()}
 
     part = format_of_tuning.write(adapter.config, adapter.build_tuning(), name_modules)
     config: dict[str, Json] = {
         "peft_type": format_of_tuning.types[0],
-        "task_type": "SEQ_CLS" if names else "FEATURE_EXTRACTION",
+        "task_type": found.task if whole else ALONE,
         "base_model_name_or_path": name_base(adapter.config.backbone),
         "inference_mode": True,
         **part.settings,
     }
-    if not part.wraps:
+    if not format_of_tuning.wraps:
         config |= {"num_attention_heads": base.num_attention_heads, "num_layers": base.num_hidden_layers}
-    readme = write_readme(adapter, part, base.model_type, bool(names))
+    readme = write_readme(adapter, part, base.model_type, found, why_beside)
     folder.mkdir(parents=True, exist_ok=True)
     copy_script(adapter.config.backbone, folder)
-    if names:
-        config["modules_to_save"] = MODULES_TO_SAVE[base.model_type]
-        tensors = _wrap({**part.tensors, **name_head(adapter, names)}, part)
+    if whole:
+        config["modules_to_save"] = list(whole.modules_to_save)
+        head = {f"{BASE}{name}": value for name, value in name_head(adapter, whole.layers).items()}
+        tensors = _wrap({**part.tensors, **head}, format_of_tuning)
         write_folder(adapter, folder, config, tensors, readme)
-        return f"peft loads {part.name} and head, into AutoModelForSequenceClassification"
-    (folder / HEAD_FILE).write_bytes(safetensors.torch.save(name_head(adapter, HEAD)))
-    write_folder(adapter, folder, config, _wrap(part.tensors, part), readme)
+        return f"peft loads {part.name} and head, into {found.name}"
+    (folder / HEAD_FILE).write_bytes(safetensors.torch.save(name_head(adapter)))
+    write_folder(adapter, folder, config, _wrap(part.tensors, format_of_tuning), readme)
     return f"peft loads {part.name}, into AutoModel; the head is beside it in {HEAD_FILE}, and README.md applies it"
 
 
@@ -99,7 +101,7 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     """Return the adapter in a folder that peft (or `write_peft`) has saved; a prompt as an SPT.
 
     Its classes are those of `xpe_sweep.json`, else `label_names`, else `LABEL_0`, `LABEL_1`, ... Raises InputError
-    where it is damaged, of another method, or without a classification head.
+    where it is damaged, of another method, or without a head.
     """
     folder = Path(folder)
     values = read_config(folder)
@@ -114,21 +116,27 @@ def read_peft(folder: str | Path, label_names: Sequence[str] | None = None) -> A
     format_of_tuning = TUNINGS[name].peft
     assert format_of_tuning is not None
     fields = format_of_tuning.read(values, tensors, trained, f"adapter {folder}")
-    read: States = "first"
-    if settings.task_type == "SEQ_CLS":
-        head = take_head(tensors, settings.base_model_name_or_path, folder)
-    elif settings.task_type == "FEATURE_EXTRACTION" and trained and (folder / HEAD_FILE).is_file():
-        head, read = read_head(folder), reads(trained)
+    found = find_readout(lambda one: one.task == settings.task_type)
+    if found is not None:
+        readout, read = found[0], found[1].reads
+        head = take_head(tensors, readout, settings.base_model_name_or_path, folder)
+    elif settings.task_type == ALONE and trained and (folder / HEAD_FILE).is_file():
+        readout, read = trained.readout.readout, reads(trained)
+        head = read_head(folder, readout)
     else:
+        allowed = ", ".join(one.in_transformers.task for one in READOUTS.values() if one.in_transformers)
         raise InputError(
-            f"adapter {folder}: task_type {settings.task_type!r}: allowed is SEQ_CLS, "
-            f"or FEATURE_EXTRACTION with {HEAD_FILE} and {SIDECAR} beside it"
+            f"adapter {folder}: task_type {settings.task_type!r}: allowed is {allowed}, "
+            f"or {ALONE} with {HEAD_FILE} and {SIDECAR} beside it"
         )
     refuse_others(tensors, folder)
-    classes = name_classes(head, described and described[0].label_names, label_names, folder)
-    known = {"backbone": settings.base_model_name_or_path} if settings.base_model_name_or_path else {}
+    classes = name_classes(head, readout, described and described[0].label_names, label_names, folder)
+    known: dict[str, FieldValue] = (
+        {"backbone": settings.base_model_name_or_path} if settings.base_model_name_or_path else {}
+    )
     own = {key: value for key, value in fields.values.items() if key != "imported"}
-    config = build_config(RunConfig, {**known, **own, **READOUTS[HEAD_READOUT].read_as(read)}, f"adapter {folder}")
+    known |= describe_readout(readout)
+    config = build_config(RunConfig, {**known, **own, **READOUTS[readout].read_as(read)}, f"adapter {folder}")
     facts = dict(described[0].facts) if described else {}
     if described and not fields.is_whole:
         facts["exported_from"] = described[0].fingerprint
@@ -148,16 +156,27 @@ def _find_format(config: RunConfig) -> PeftFormat:
     return tuning.peft
 
 
-def _wrap(tensors: Mapping[str, Tensor], part: PeftPart) -> Parameters:
+def _explain_beside(
+    config: RunConfig, model_type: str, found: ModelClass, output: Output | None, tuning: PeftFormat
+) -> str | None:
+    """Return why the head is not part of what peft loads; None where it is."""
+    if reads(config) != found.reads:
+        return "it reads the mean over prompt and text, where transformers' classes read the first position"
+    if output is None:
+        return f"the class of a `{model_type}` has another one"
+    if found.reads == "text" and not tuning.wraps:
+        return "with peft that class answers for what stands before the text, too"
+    if not found.takes_types and has_types_of_texts(config):
+        return "peft does not tell that class which of the two texts a token is of"
+    return None
+
+
+def _wrap(tensors: Mapping[str, Tensor], tuning: PeftFormat) -> Parameters:
     """Return tensors by the names that they have in peft's file."""
-    return {key.replace(BASE, WRAPPED, 1) if part.wraps else key: value for key, value in tensors.items()}
+    return {key.replace(BASE, WRAPPED, 1) if tuning.wraps else key: value for key, value in tensors.items()}
 
 
-def read_head(folder: Path) -> Parameters:
-    """Return a head that stands in a file of its own, by our names; InputError where it is not whole."""
+def read_head(folder: Path, readout: str) -> Parameters:
+    """Return a head that stands in a file of its own, by our names."""
     tensors, _ = read_tensors(folder / HEAD_FILE)
-    names = {f"head.{layer}.{part}": f"{name}.{part}" for layer, name in HEAD.items() for part in PARTS}
-    for name in names.values():
-        if name not in tensors:
-            raise InputError(f"adapter {folder / HEAD_FILE}: the tensor {name} is missing")
-    return {ours: tensors[name] for ours, name in names.items()}
+    return {f"{readout}.{name}": value for name, value in tensors.items()}

@@ -1,6 +1,7 @@
 """The README.md of an adapter's folder in peft's format: what it is, and lines that load it without this project."""
 
 import json
+import textwrap
 from pathlib import Path
 
 from xpe_core.adapters.adapter import Adapter
@@ -11,6 +12,7 @@ from xpe_core.backbones.files import BUNDLED, is_path
 from xpe_core.config import RunConfig
 from xpe_core.data.tokenising import has_types
 from xpe_core.pack import reads
+from xpe_core.readouts.model_class import ModelClass
 from xpe_core.tasks import TASKS
 from xpe_core.tunings import METHOD_NAMES
 from xpe_core.tunings.peft_format import PeftPart
@@ -18,10 +20,10 @@ from xpe_core.tunings.peft_format import PeftPart
 TEMPLATE = """\
 {front}# {title} for {base}
 
-{words} and a classification head for the frozen encoder `{base}` (`{model_type}`), trained as
+{words} and {head} for the frozen encoder `{base}` (`{model_type}`), trained as
 {method}; made by xpe-sweep, in the format of the library peft.
 
-The {num_classes} classes, in the order of the logits: {classes}.
+{answers}
 
 ## How to use it
 
@@ -57,27 +59,24 @@ trained nor tested there.)
 """
 FOLDER_NOTE = "\nThe encoder was a folder on the machine where this was written; set `base` to where it is on yours.\n"
 STOCK_NOTE = """\
-The head is that of transformers' own class: peft loads {name} and head into `AutoModelForSequenceClassification`."""
+The head is that of transformers' own class: peft loads {name} and head into `{class_name}`."""
 BESIDE_NOTE = """\
 **The head is not part of what peft loads**: {reason}. The adapter is {name} alone (task FEATURE_EXTRACTION), the
 head lies beside it in `head.safetensors`, and the lines below apply it."""
 STOCK_CODE = """\
 import torch
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {class_name}, AutoTokenizer
 
 base = {base}
 folder = "."  # this one
-names = {names}
-ids = {{name: index for index, name in enumerate(names)}}
-model = AutoModelForSequenceClassification.from_pretrained(
-    base, num_labels=len(names), id2label=dict(enumerate(names)), label2id=ids
-).float()
+{names}model = {class_name}.from_pretrained({arguments}).float()
 model = PeftModel.from_pretrained(model, folder).eval()
 {tokenize}
 with torch.inference_mode():
-    logits = model(**batch).logits
-print([names[index] for index in logits.argmax(-1)])"""
+    output = model(**batch)
+{whole}
+{show}"""
 BESIDE_CODE = """\
 import torch
 from peft import PeftModel
@@ -86,56 +85,40 @@ from transformers import AutoModel, AutoTokenizer
 
 base = {base}
 folder = "."  # this one
-names = {names}
-model = PeftModel.from_pretrained(AutoModel.from_pretrained(base).float(), folder).eval()
+{names}model = PeftModel.from_pretrained(AutoModel.from_pretrained(base).float(), folder).eval()
 head = load_file(f"{{folder}}/head.safetensors")
 {tokenize}
 with torch.inference_mode():
     mask = batch["attention_mask"]
     {states}
-    {read}
-    hidden = torch.tanh(pooled @ head["dense.weight"].T + head["dense.bias"])
-    logits = hidden @ head["out.weight"].T + head["out.bias"]
-print([names[index] for index in logits.argmax(-1)])"""
-TOKENIZE = """\
-tokenizer = AutoTokenizer.from_pretrained(base)
-tokenizer.padding_side = "right"
-texts = ["A text.", "Another, longer text."]{second}
-batch = tokenizer({texts}, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")"""
+    {beside}
+{show}"""
 STATES = 'hidden = model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # prompt, then text'
 STATES_OF_TYPES = """\
 words = model.get_base_model().get_input_embeddings()(batch["input_ids"])
     types = model.get_base_model().embeddings.token_type_embeddings.weight
     words = words + (types - types[0])[batch["token_type_ids"]]  # which peft leaves out behind a prompt
     hidden = model(inputs_embeds=words, attention_mask=mask).last_hidden_state  # prompt, then texts"""
-READ = {
-    "first": "pooled = hidden[:, 0]",
-    "mean": """\
-mask = torch.cat([mask.new_ones(len(mask), hidden.shape[1] - mask.shape[1]), mask], dim=1)[:, :, None]
-    pooled = (hidden * mask).sum(1) / mask.sum(1)""",
-}
 
 
-def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bool) -> str:
-    """Return the text; `is_stock` says whether the head is in the adapter, or in a file beside it."""
+def write_readme(
+    adapter: Adapter, part: PeftPart, model_type: str, found: ModelClass, why_beside: str | None = None
+) -> str:
+    """Return the text; `why_beside` says why the head is in a file of its own, None where it is in the adapter."""
     config = adapter.config
     base = name_base(config.backbone)
     on_hub = not say_base(config.backbone)
-    values = {
-        "base": quote(base),
-        "names": f"[{', '.join(map(quote, adapter.label_names))}]",
-        "tokenize": write_tokenizing(config),
-        "states": STATES_OF_TYPES if _has_types(config) else STATES,
-        "read": READ[reads(config)],
-    }
-    front = f"---\nbase_model: {base}\nlibrary_name: peft\npipeline_tag: text-classification\n---\n\n" if on_hub else ""
-    if is_stock:
-        head_note = STOCK_NOTE.format(name=part.name.removeprefix("the "))
+    tag = found.pipeline_tag
+    front = f"---\nbase_model: {base}\nlibrary_name: peft\npipeline_tag: {tag}\n---\n\n" if on_hub else ""
+    lines = {"base": quote(base), "class_name": found.name, **fill(adapter, found)}
+    if why_beside is None:
+        keywords = found.lines.keywords
+        head_note = STOCK_NOTE.format(name=part.name.removeprefix("the "), class_name=found.name)
+        code = STOCK_CODE.format(arguments=f"\n    base,{keywords}" if keywords else "base", **lines)
     else:
-        reason = f"the class of a `{model_type}` has another one"
-        if reads(config) == "mean":
-            reason = "it reads the mean over prompt and text, where transformers' classes read the first position"
-        head_note = BESIDE_NOTE.format(reason=reason, name=part.name)
+        head_note = BESIDE_NOTE.format(reason=why_beside, name=part.name)
+        states = STATES_OF_TYPES if has_types_of_texts(config) else STATES
+        code = BESIDE_CODE.format(states=states, beside=indent(found.lines.beside[reads(config)]), **lines)
     return TEMPLATE.format(
         front=front,
         base=base,
@@ -143,24 +126,41 @@ def write_readme(adapter: Adapter, part: PeftPart, model_type: str, is_stock: bo
         base_note=say_base(config.backbone),
         title=part.title,
         words=part.words,
+        head=found.title,
         model_type=model_type,
         method=name_training(adapter),
-        num_classes=len(adapter.label_names),
-        classes=", ".join(f"`{name}`" for name in adapter.label_names),
+        answers=say_answers(adapter, found),
         head_note=head_note,
-        code=(STOCK_CODE if is_stock else BESIDE_CODE).format(**values),
+        code=code,
     )
 
 
-def write_tokenizing(config: RunConfig) -> str:
-    """Return how texts become a batch, with the second texts where the task asks about pairs."""
+def fill(adapter: Adapter, found: ModelClass) -> dict[str, str]:
+    """Return lines that use a readout, by their names in a template, for the fields of a run."""
+    config = adapter.config
     first, *others = TASKS[config.task].texts
-    second = f'  # {first.name}\npairs = ["Another text.", "A text."]  # {others[0].name}' if others else ""
-    texts = "texts, pairs" if others else "texts"
-    return TOKENIZE.format(max_length=config.data.max_length, second=second, texts=texts)
+    values = {
+        **config.values,
+        "names": f"[{', '.join(map(quote, adapter.label_names))}]",
+        "pairs": f'  # {first.name}\npairs = ["Another text.", "A text."]  # {others[0].name}' if others else "",
+        "texts": "texts, pairs" if others else "texts",
+    }
+    names = ("names", "tokenize", "whole", "show")
+    return {name: getattr(found.lines, name).format(**values) for name in names}
 
 
-def _has_types(config: RunConfig) -> bool:
+def say_answers(adapter: Adapter, found: ModelClass) -> str:
+    """Return what is answered."""
+    classes = ", ".join(f"`{name}`" for name in adapter.label_names)
+    return found.answers.format(num_classes=len(adapter.label_names), classes=classes)
+
+
+def indent(lines: str) -> str:
+    """Return lines as they stand in a block, the first one without the blanks before it."""
+    return textwrap.indent(lines, "    ").lstrip()
+
+
+def has_types_of_texts(config: RunConfig) -> bool:
     """Whether the backbone is told which text of a pair a token is of."""
     if len(TASKS[config.task].texts) == 1 or not has_types(load_tokenizer(config.backbone)):
         return False

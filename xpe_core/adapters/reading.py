@@ -6,12 +6,13 @@ from pathlib import Path
 
 from xpe_core.adapters.adapter import Adapter
 from xpe_core.adapters.hub import find_on_hub, is_on_hub
-from xpe_core.adapters.layout import CONFIG, HEAD_READOUT, name_classes, read_config
+from xpe_core.adapters.layout import CONFIG, name_classes, read_config
 from xpe_core.adapters.micm_folder import read_micm
 from xpe_core.adapters.peft_folder import PEFT_TUNINGS, read_peft
 from xpe_core.adapters.safetensors_file import read_file
 from xpe_core.adapters.transformers_folder import is_transformers, read_transformers
 from xpe_core.errors import InputError
+from xpe_core.readouts import READOUTS
 from xpe_core.tunings.prompt.in_micm import TYPE as MICM_TYPE
 from xpe_core.tunings.prompt.in_micm import is_micm
 
@@ -55,9 +56,10 @@ def _read_file(path: Path, label_names: Sequence[str] | None) -> Adapter:
     if path.suffix in PICKLED:
         raise InputError(f"adapter {path}: a pickle is never opened; adapters are read from safetensors only")
     adapter = read_file(path)
-    if not adapter.label_names or adapter.config.readout.readout != HEAD_READOUT:  # no classes, or known ones
+    name = adapter.config.readout.readout
+    if READOUTS[name].in_transformers is None:  # its classes are known
         return adapter
-    classes = name_classes(adapter.parameters, adapter.label_names, label_names, path)
+    classes = name_classes(adapter.parameters, name, adapter.label_names, label_names, path)
     return replace(adapter, label_names=classes)
 
 

@@ -1,8 +1,9 @@
 """Fully fine-tuned runs as folders of transformers, which it loads as they are, without this project and without peft.
 
-Where the backbone's `...ForSequenceClassification` has our head (`layout`) and the head reads the first position, the
-folder is of that class. Elsewhere (`pooling: mean`; DeBERTa, ModernBERT) it is of the encoder alone (AutoModel), and
-the head stands beside it in `head.safetensors`. Folders of these classes that other tools have written are read, too.
+Where transformers' class for the backbone has our readout (`readouts/*/in_transformers.py`) and reads what it reads,
+the folder is of that class. Elsewhere (`pooling: mean`; a head on DeBERTa or ModernBERT) it is of the encoder alone
+(AutoModel), and the head stands beside it in `head.safetensors`. Folders of these classes that other tools have written
+are read, too.
 """
 
 import json
@@ -11,37 +12,36 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedConfig
+import transformers
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from xpe_core.adapters.adapter import Adapter, check_classes, check_parameters
+from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.adapters.layout import (
-    CLASS_PREFIXES,
-    HEAD_READOUT,
-    HEADS,
+    PARTS,
     SIDECAR,
+    find_class,
+    find_readout,
     name_classes,
     name_head,
     read_sidecar,
     write_sidecar,
 )
-from xpe_core.adapters.peft_folder import HEAD, HEAD_FILE, read_head
-from xpe_core.adapters.peft_readme import write_tokenizing
+from xpe_core.adapters.peft_folder import HEAD_FILE, read_head
 from xpe_core.adapters.safetensors_file import read_tensors
 from xpe_core.adapters.transformers_readme import write_readme
 from xpe_core.backbones.backbone import POOLER, load_tokenizer, read_config
 from xpe_core.backbones.files import first_line, silence_libraries
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import reads
 from xpe_core.readouts import READOUTS
+from xpe_core.readouts.model_class import ModelClass, Output
 from xpe_core.stacked import Parameters
+from xpe_core.tasks import TASKS
 from xpe_core.tunings import TUNINGS, is_alone
 from xpe_core.validation import build_config
 
 CONFIG = "config.json"
 """What makes a folder one of transformers."""
-PREFIX = "base_model."
-"""What stands before the names of a class's modules in `HEADS`."""
 OWNING = next(name for name, tuning in TUNINGS.items() if tuning.sharing == "alone")
 """The tuning of runs that have all weights."""
 OTHERS = (f"bert.{POOLER}", f"roberta.{POOLER}", POOLER)
@@ -58,25 +58,23 @@ def write_transformers(adapter: Adapter, folder: str | Path) -> str:
             f"tuning={adapter.config.tuning.tuning}: it changes an encoder that stays as it is, and is no model of "
             "transformers; allowed are peft, micm and own"
         )
-    check_classes(adapter, "transformers' format")
     folder = Path(folder)
     config = read_config(adapter.config.backbone)
-    names = HEADS.get(config.model_type) if reads(adapter.config) == "first" else None
+    found, output = find_class(adapter, config.model_type)
     weights = take_weights(adapter)
     folder.mkdir(parents=True, exist_ok=True)
-    if names:
-        prefix = CLASS_PREFIXES[config.model_type]
-        head = {name.removeprefix(PREFIX): value for name, value in name_head(adapter, names).items()}
-        _save(folder, config, {**{f"{prefix}.{name}": value for name, value in weights.items()}, **head}, adapter)
+    if output:
+        whole = {f"{output.encoder}.{name}": value for name, value in weights.items()}
+        _save(folder, config, {**whole, **name_head(adapter, output.layers)}, adapter.label_names, found)
     else:
-        _save(folder, config, weights, None)
-        (folder / HEAD_FILE).write_bytes(safetensors.torch.save(name_head(adapter, HEAD)))
+        _save(folder, config, weights, (), None)
+        (folder / HEAD_FILE).write_bytes(safetensors.torch.save(name_head(adapter)))
     load_tokenizer(adapter.config.backbone).save_pretrained(folder)
-    readme = write_readme(adapter, write_tokenizing(adapter.config), reads(adapter.config), bool(names))
+    readme = write_readme(adapter, found, is_whole=bool(output))
     (folder / "README.md").write_text(readme, encoding="utf-8")
     write_sidecar(adapter, folder)
-    if names:
-        return "transformers loads all of it, into AutoModelForSequenceClassification"
+    if output:
+        return f"transformers loads all of it, into {found.name}"
     return f"transformers loads the encoder, into AutoModel; the head is beside it in {HEAD_FILE}, README.md applies it"
 
 
@@ -106,53 +104,63 @@ def read_transformers(folder: str | Path, label_names: Sequence[str] | None = No
         tensors |= read_tensors(file)[0]
     config = _read_config(folder)
     kind = config.model_type
+    readout = described[1].readout.readout if described else _find_foreign(config)
+    assert (found := READOUTS[readout].in_transformers) is not None
     if (folder / HEAD_FILE).is_file() and described:
-        head, weights = read_head(folder), tensors
-    elif kind in HEADS:
-        head, weights = _split(tensors, HEADS[kind], f"{CLASS_PREFIXES[kind]}.", folder)
+        head, weights = read_head(folder, readout), tensors
+    elif kind in found.outputs:
+        head, weights = _split(tensors, readout, found.outputs[kind], folder)
     else:
         raise InputError(
-            f"adapter {folder}: its class of a {kind!r} has another head; allowed are those of {', '.join(HEADS)}"
+            f"adapter {folder}: its class of a {kind!r} has another head; allowed are those of "
+            f"{', '.join(found.outputs)}"
         )
-    known = described[1].set_values if described else _describe_foreign(folder)
+    known = described[1].set_values if described else _describe_foreign(folder, readout, found)
     run = build_config(RunConfig, known, f"adapter {folder}")
     classes = described[0].label_names if described else _read_classes(config)
     parameters = {f"{run.tuning.tuning}.{name}": value for name, value in weights.items()}
-    labels = name_classes(head, classes, label_names, folder)
+    labels = name_classes(head, readout, classes, label_names, folder)
     fingerprint = described[0].backbone_weights if described else None
     facts = dict(described[0].facts) if described else {}
     return check_parameters(Adapter(run, labels, {**parameters, **head}, fingerprint, facts), str(folder))
 
 
-def _save(folder: Path, base: PreTrainedConfig, tensors: Parameters, adapter: Adapter | None) -> None:
-    """Save a model of transformers with these weights: of the class with the adapter's head, or the encoder alone."""
+def _save(
+    folder: Path, base: PreTrainedConfig, tensors: Parameters, labels: Sequence[str], found: ModelClass | None
+) -> None:
+    """Save a model of transformers with these weights: of the class with the readout, or the encoder alone."""
     config = type(base).from_dict({**base.to_dict(), "_name_or_path": ""})
-    if adapter is not None:
-        config.id2label = dict(enumerate(adapter.label_names))
-        config.label2id = {name: index for index, name in enumerate(adapter.label_names)}
-    kind = AutoModel if adapter is None else AutoModelForSequenceClassification
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {name: index for index, name in enumerate(labels)}
+    elif found:
+        config.num_labels = 2  # a start and an end
+    kind = getattr(transformers, found.name) if found else AutoModel
     with silence_libraries(), torch.device("meta"):
         model = kind.from_config(config, dtype=torch.float32)
-    if adapter is None and getattr(model, "pooler", None) is not None:
+    if found is None and getattr(model, "pooler", None) is not None:
         model.pooler = None
     model.load_state_dict(tensors, strict=True, assign=True)
     with silence_libraries():
         model.save_pretrained(folder)
 
 
-def _split(tensors: Parameters, names: Mapping[str, str], prefix: str, folder: Path) -> tuple[Parameters, Parameters]:
+def _split(
+    tensors: Mapping[str, torch.Tensor], readout: str, output: Output, folder: Path
+) -> tuple[Parameters, Parameters]:
     """Return the head by our names, and the encoder's weights by their names in the model."""
-    tensors = dict(tensors)
+    tensors, title = dict(tensors), READOUTS[readout].title
     head: Parameters = {}
-    for ours, theirs in names.items():
-        for part in ("weight", "bias"):
-            name = f"{theirs.removeprefix(PREFIX)}.{part}"
+    for ours, theirs in output.layers.items():
+        for part in PARTS:
+            name = f"{theirs}.{part}"
             if name not in tensors:
-                raise InputError(f"adapter {folder}: it has no classification head: the tensor {name} is missing")
-            head[f"head.{ours}.{part}"] = tensors.pop(name)
+                raise InputError(f"adapter {folder}: it has no {title}: the tensor {name} is missing")
+            head[f"{readout}.{ours}.{part}"] = tensors.pop(name)
+    prefix = f"{output.encoder}."
     kept = {name: value for name, value in tensors.items() if not name.startswith(OTHERS)}
     if other := sorted(name for name in kept if not name.startswith(prefix)):
-        raise InputError(f"adapter {folder}: the tensor {other[0]!r} is none of an encoder with a classification head")
+        raise InputError(f"adapter {folder}: the tensor {other[0]!r} is none of an encoder with a {title}")
     return head, {name.removeprefix(prefix): value for name, value in kept.items()}
 
 
@@ -166,14 +174,19 @@ def _read_config(folder: Path) -> PreTrainedConfig:
         ) from error
 
 
-def _describe_foreign(folder: Path) -> dict[str, object]:
+def _find_foreign(config: PreTrainedConfig) -> str:
+    """Return the readout of a model that other tools have trained; `is_transformers` has found one."""
+    names = config.architectures or []
+    found = find_readout(lambda one: any(name.endswith(one.ending) for name in names))
+    assert found is not None
+    return found[0]
+
+
+def _describe_foreign(folder: Path, readout: str, found: ModelClass) -> dict[str, object]:
     """Return what is known of a model that other tools have trained."""
-    return {
-        "backbone": str(folder),
-        "tuning": OWNING,
-        "readout": HEAD_READOUT,
-        **READOUTS[HEAD_READOUT].read_as("first"),
-    }
+    task = next(name for name, task in TASKS.items() if task.asks == READOUTS[readout].gives)
+    known = {"backbone": str(folder), "task": task, "tuning": OWNING, "readout": readout}
+    return {**known, **READOUTS[readout].read_as(found.reads)}
 
 
 def _read_classes(config: PreTrainedConfig) -> tuple[str, ...]:
@@ -181,7 +194,7 @@ def _read_classes(config: PreTrainedConfig) -> tuple[str, ...]:
 
 
 def is_transformers(folder: Path) -> bool:
-    """Whether a folder is a model that transformers, or `write_transformers`, has saved with a classification head."""
+    """Whether a folder is a model that transformers, or `write_transformers`, has saved with a readout of ours."""
     if (folder / SIDECAR).is_file() and (folder / CONFIG).is_file():
         return True
     try:
@@ -189,4 +202,6 @@ def is_transformers(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     classes = values.get("architectures") if isinstance(values, dict) else None
-    return isinstance(classes, list) and any("ForSequenceClassification" in str(name) for name in classes)
+    if not isinstance(classes, list):
+        return False
+    return find_readout(lambda one: any(str(name).endswith(one.ending) for name in classes)) is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues, Part
+from xpe_core.readouts.model_class import ModelClass
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,8 @@ class Readout(Protocol):
 
     class_tensors: ClassVar[tuple[str, ...]]
     """The tensors of its module whose first dimension is the classes."""
+    in_transformers: ClassVar[ModelClass | None]
+    """The class of transformers' that has it; None where there is none."""
     trains: ClassVar[bool]
     """False: no step is taken, and what its module holds is what `fit` returns; the tuning must train nothing, too."""
     method: ClassVar[str | None]

@@ -44,8 +44,6 @@ class PeftPart:
     """The same in a sentence: `20 virtual tokens`."""
     name: str
     """The same in few words: `the prompt`."""
-    wraps: bool
-    """Whether peft puts modules of its own into the model."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,8 @@ class PeftFormat(Protocol):
 
     types: ClassVar[tuple[str, ...]]
     """What peft calls it in `peft_type`: the first is written, all are read."""
+    wraps: ClassVar[bool]
+    """Whether peft puts modules of its own into the model; otherwise it puts tokens, or keys, before the text."""
 
     def write(self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]") -> PeftPart:
         """Return what is written of a run's module.

@@ -18,6 +18,7 @@ from sweep.report.sheet import interval, p_value, percent, points
 from sweep.report.wording import name_group
 from sweep.storage import Folder
 from tests.making.adapters import HOST, LABELS, fail_run, make_accuracy, write_experiment
+from tests.making.questions import write_questions
 from xpe_core.adapters import read_adapter, take_adapter, write_adapter
 from xpe_core.backbones.backbone import load_backbone
 from xpe_core.config import RunConfig
@@ -273,4 +274,23 @@ def test_a_fully_fine_tuned_run_is_published_as_a_model_of_transformers(
     assert ModelCard(card).data.library_name == "transformers"
     assert "AutoModelForSequenceClassification.from_pretrained(folder)" in card and "peft" not in card.lower()
     assert backbone not in (tmp_path / "out/main/config.json").read_text(encoding="utf-8")
+    assert read_adapter(tmp_path / "out/main").parameters.keys() == adapter.parameters.keys()
+
+
+def test_an_adapter_that_answers_questions_is_published_with_lines_that_do_so(backbone: str, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"task": "qa", "readout": "span", "backbone": backbone}
+    values["dataset"] = write_questions(tmp_path / "data")
+    values |= {"source_set": "eng_Latn", "max_length": 16, "doc_stride": 4, "columns": "split=50/17/33"}
+    folder = tmp_path / "some"
+    arms = {"lora": {"tuning": "lora", "rank": 2}}
+    sweep = write_experiment(folder, values, [1], lambda config, code: 0.4, kept=lambda seed: False, arms=arms)
+    run = sweep.corners[0].with_seed(1)
+    adapter = take_adapter(Pack(load_backbone(backbone), [run], 0), 0, (), {"run_id": run.run_id})
+    write_adapter(adapter, folder / "adapters" / f"{run.run_id}.safetensors")
+    dry_run(Folder(folder), run, tmp_path / "out", base_model="org/encoder")
+    card = (tmp_path / "out/main/README.md").read_text(encoding="utf-8")
+    assert ModelCard(card).data.pipeline_tag == "question-answering"
+    assert "AutoModelForQuestionAnswering.from_pretrained(base)" in card and "load_answerer(" in card
+    assert "classif" not in card.lower() and "classes" not in card
+    assert "windows of 16 tokens with its question, which share 4" in card and "is below 50.0 %" in card
     assert read_adapter(tmp_path / "out/main").parameters.keys() == adapter.parameters.keys()

@@ -22,6 +22,7 @@ from xpe_core.adapters.peft_readme import write_readme
 from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
+from xpe_core.readouts.head.in_transformers import CLASSIFICATION
 from xpe_core.tunings.prompt.in_peft import write_prompt
 
 NAMES = ("sports", "science/technology", 'said "so"')
@@ -177,7 +178,7 @@ def test_it_is_said_whether_the_head_is_in_what_peft_loads(exported: Exported) -
 
 def test_the_bundled_backbones_readme_says_how_to_write_its_folder() -> None:
     adapter = make_adapter("e5-small", pooling="mean")
-    readme = write_readme(adapter, write_prompt(adapter.build_tuning()), "bert", False)
+    readme = write_readme(adapter, write_prompt(adapter.build_tuning()), "bert", CLASSIFICATION, "it reads the mean")
     assert "python write_e5_small.py e5-small" in readme and 'base = "e5-small"' in readme
     assert "xpe-sweep[" not in readme and "sweep/run.py" not in readme and "xpe_core" not in readme
 
@@ -348,7 +349,9 @@ def test_a_bert_adapter_without_its_pooler_is_refused(exported: Exported, tmp_pa
     folder = shutil.copytree(exported["bert", "spt", "first"][1], tmp_path / "bert")
     pooler = {f"base_model.bert.pooler.dense.{part}": None for part in ("weight", "bias")}
     change_tensors(folder, **pooler)
-    assert "base_model.classifier stands behind BERT's pooler" in refusal(folder)
+    assert "pooler.dense.weight is missing; a head is whole where all of its modules (pooler, classifier)" in refusal(
+        folder
+    )
 
 
 def test_an_adapter_of_a_class_with_another_head_is_refused(folder: Path, tmp_path: Path) -> None:

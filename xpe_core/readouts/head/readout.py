@@ -7,6 +7,8 @@ from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues
 from xpe_core.readouts.classes import lose
 from xpe_core.readouts.head.config import HeadConfig
+from xpe_core.readouts.head.in_transformers import CLASSIFICATION
+from xpe_core.readouts.model_class import ModelClass
 from xpe_core.readouts.readout import ReadoutConfig, States
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class HeadReadout:
     gives: ClassVar[AnswerKind] = "class"
     hidden_weight: ClassVar[str] = "dense.weight"
     class_tensors: ClassVar[tuple[str, ...]] = ("out.weight", "out.bias")
+    in_transformers: ClassVar[ModelClass | None] = CLASSIFICATION
     trains: ClassVar[bool] = True
     method: ClassVar[str | None] = None
     title: ClassVar[str] = "classification head"

@@ -7,6 +7,7 @@ from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues
 from xpe_core.readouts.classes import lose
 from xpe_core.readouts.majority.config import MajorityConfig
+from xpe_core.readouts.model_class import ModelClass
 from xpe_core.readouts.readout import ReadoutConfig, States
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class MajorityReadout:
     gives: ClassVar[AnswerKind] = "class"
     hidden_weight: ClassVar[str] = "weight"
     class_tensors: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    in_transformers: ClassVar[ModelClass | None] = None
     trains: ClassVar[bool] = False
     method: ClassVar[str | None] = "majority"
     title: ClassVar[str] = "majority class"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues
 from xpe_core.readouts.classes import lose
+from xpe_core.readouts.model_class import ModelClass
 from xpe_core.readouts.nearest_label.config import NearestLabelConfig
 from xpe_core.readouts.readout import ReadoutConfig, States
 
@@ -27,6 +28,7 @@ class NearestLabelReadout:
     gives: ClassVar[AnswerKind] = "class"
     hidden_weight: ClassVar[str] = "weight"
     class_tensors: ClassVar[tuple[str, ...]] = ("weight",)
+    in_transformers: ClassVar[ModelClass | None] = None
     trains: ClassVar[bool] = False
     method: ClassVar[str | None] = "nearest"
     title: ClassVar[str] = "nearest label name"

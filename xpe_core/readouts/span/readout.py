@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from xpe_core.answers import AnswerKind
 from xpe_core.fields import FieldValues
+from xpe_core.readouts.model_class import ModelClass
 from xpe_core.readouts.readout import ReadoutConfig, States
 from xpe_core.readouts.span.config import SpanConfig
+from xpe_core.readouts.span.in_transformers import QUESTION_ANSWERING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +31,7 @@ class SpanReadout:
     gives: ClassVar[AnswerKind] = "span"
     hidden_weight: ClassVar[str] = "out.weight"
     class_tensors: ClassVar[tuple[str, ...]] = ()
+    in_transformers: ClassVar[ModelClass | None] = QUESTION_ANSWERING
     trains: ClassVar[bool] = True
     method: ClassVar[str | None] = None
     title: ClassVar[str] = "spans"

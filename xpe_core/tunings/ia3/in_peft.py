@@ -20,6 +20,7 @@ class Ia3InPeft:
     """See `PeftFormat`."""
 
     types: ClassVar[tuple[str, ...]] = ("IA3",)
+    wraps: ClassVar[bool] = True
 
     def write(self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]") -> PeftPart:
         """Return the vectors by the names of the layers."""
@@ -31,7 +32,7 @@ class Ia3InPeft:
             f"{BASE}{names[key]}{END}": value[None] if _scales_input(key) else value[:, None]
             for key, value in vectors.items()
         }
-        return PeftPart(settings, tensors, "IA3", "Scaling vectors", "the vectors", True)
+        return PeftPart(settings, tensors, "IA3", "Scaling vectors", "the vectors")
 
     def read(
         self, values: Mapping[str, object], tensors: "dict[str, Tensor]", trained: "RunConfig | None", where: str

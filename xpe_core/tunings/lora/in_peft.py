@@ -45,6 +45,7 @@ class LoraInPeft:
     """See `PeftFormat`."""
 
     types: ClassVar[tuple[str, ...]] = ("LORA",)
+    wraps: ClassVar[bool] = True
 
     def write(self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]") -> PeftPart:
         """Return the matrices by the names of the layers."""
@@ -75,7 +76,7 @@ def write_updates(config: LoraConfig, parameters: "Mapping[str, Tensor]", module
         "fan_in_fan_out": False,
     }
     roles = " and ".join(role for role in ROLES if any(key.endswith(f".{role}") for key in keys))
-    return PeftPart(settings, tensors, "LoRA", f"Low-rank updates (rank {config.rank}) of {roles}", "the updates", True)
+    return PeftPart(settings, tensors, "LoRA", f"Low-rank updates (rank {config.rank}) of {roles}", "the updates")
 
 
 def read_updates(

@@ -40,6 +40,7 @@ class PrefixInPeft:
     """See `PeftFormat`."""
 
     types: ClassVar[tuple[str, ...]] = ("PREFIX_TUNING",)
+    wraps: ClassVar[bool] = False
 
     def write(self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]") -> PeftPart:
         """Return keys and values as a table; InputError where peft cannot put them where they are."""
@@ -81,7 +82,7 @@ def write_prefix(prefix: "nn.Module", num_layers: int) -> PeftPart:
         "prefix_projection": False,
     }
     words = f"{len(table)} keys and values in every layer"
-    return PeftPart(settings, {TABLE: table}, "A prefix", words, "the prefix", False)
+    return PeftPart(settings, {TABLE: table}, "A prefix", words, "the prefix")
 
 
 def read_prefix(

@@ -42,7 +42,7 @@ README = """\
 # A prompt for {base}
 
 {num_tokens} virtual tokens ({method}) and a classification head for the frozen encoder `{base}`; made by xpe-sweep, in
-the format of micm-nlp. The {num_classes} classes, in the order of the logits: {classes}.
+the format of micm-nlp. {answers}
 
 ```bash
 pip install torch transformers micm-nlp
@@ -56,13 +56,13 @@ from micm_nlp.models.xpe import load_xpe_pretrained
 from transformers import AutoModelForSequenceClassification
 
 base = {base_literal}
-names = {names}
-model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(names)).float()
+{names}model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(names)).float()
 model = load_xpe_pretrained(model, ".").eval()
 {tokenize}
 with torch.inference_mode():
-    logits = model(**batch).logits
-print([names[index] for index in logits.argmax(-1)])
+    output = model(**batch)
+{whole}
+{show}
 ```
 """
 

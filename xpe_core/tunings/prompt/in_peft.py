@@ -38,6 +38,7 @@ class PromptInPeft:
     """See `PeftFormat`."""
 
     types: ClassVar[tuple[str, ...]] = ("PROMPT_TUNING", "P_TUNING")
+    wraps: ClassVar[bool] = False
 
     def write(self, config: "RunConfig", module: "nn.Module", modules: "Callable[[], Mapping[str, str]]") -> PeftPart:
         """Return the virtual tokens as a table."""
@@ -62,7 +63,7 @@ def write_prompt(prompt: "nn.Module") -> PeftPart:
         "num_transformer_submodules": 1,
         "prompt_tuning_init": "RANDOM",
     }
-    return PeftPart(settings, {TABLE: table}, "A prompt", f"{len(table)} virtual tokens", "the prompt", False)
+    return PeftPart(settings, {TABLE: table}, "A prompt", f"{len(table)} virtual tokens", "the prompt")
 
 
 def read_prompt(
