@@ -97,7 +97,9 @@ class QuestionAnswerer(TrainedModel):
                 answers.append(SpanAnswer("", 0, float("-inf")))
                 continue
             begin, end = shift + int(windows.part.starts[first]), shift + int(windows.part.ends[last])
-            answers.append(SpanAnswer(passage[begin:end], begin, float(spans[window, 2])))
+            text = passage[begin:end]  # tokens of some tokenizers have the blank before a word in them
+            begin += len(text) - len(text.lstrip())
+            answers.append(SpanAnswer(text.strip(), begin, float(spans[window, 2])))
         return [answers[place] for place in which]
 
     def _tokenize(self, examples: Sequence[Example]) -> _Windows:

@@ -103,8 +103,11 @@ class TextClassifier(TrainedModel):
     def _tokenize(
         self, distinct: list[Text], texts: Sequence[Text], start: int
     ) -> tuple[list[list[int]], list[list[int]] | None]:
-        """Return the token ids of every distinct text, cut off as in training, and where it says so, their types."""
-        columns = [list(column) for column in zip(*map(as_tuple, distinct), strict=True)]
+        """Return the token ids of every distinct text, cut off as in training, and where it says so, their types.
+
+        Blanks around texts are left out, as they are of a data set's.
+        """
+        columns = [[text.strip() for text in column] for column in zip(*map(as_tuple, distinct), strict=True)]
         with_types = len(columns) > 1 and has_types(self._tokenizer)
         try:
             with TOKENIZING:

@@ -19,6 +19,7 @@ from xpe_core.backbones.packed_layer import has_bfloat16
 from xpe_core.config import RunConfig
 from xpe_core.data.tokenising import check_inserted_tokens, check_token_ids, choose_pad_token_id
 from xpe_core.errors import InputError
+from xpe_core.pack import count_positions
 from xpe_core.tasks import TASKS
 from xpe_core.tasks.texts import Text, TextField
 from xpe_core.validation import build_config
@@ -86,16 +87,16 @@ def prepare(
 ) -> tuple[Adapter, Backbone]:
     """Return an adapter and its backbone as `xpe_core.load` takes them, in the precision to compute in.
 
-    `what` is what they are for, as an error names it.
+    `what` is what they are for, as an error names it. Where another tool has trained it, texts may be as long as the
+    backbone takes them.
     """
     chosen = adapter if isinstance(adapter, Adapter) else read_adapter(adapter, label_names)
     where = find_device(device)
-    config = build_config(
-        RunConfig,
-        {**chosen.known, "precision": precision or choose_precision(chosen.config, where)},
-        what,
-    )
-    return replace(chosen, config=config), load_backbone(backbone or config.backbone, where)
+    known = {**chosen.known, "precision": precision or choose_precision(chosen.config, where)}
+    loaded = load_backbone(backbone or chosen.config.backbone, where)
+    if "max_length" not in known:
+        known["max_length"] = loaded.max_positions - count_positions(chosen.config)
+    return replace(chosen, config=build_config(RunConfig, known, what)), loaded
 
 
 def window_sizes(first: int = FIRST_WINDOW) -> Iterator[int]:

@@ -12,6 +12,7 @@ from sweep.experiment.files import find_open_keys, load_experiment
 from sweep.planning.languages import adapt_to_data, choose_languages
 from sweep.wording import explain
 from xpe_core.data.held_out import hold_out
+from xpe_core.data.splitting import number_groups
 from xpe_core.data.tokens import TokenisedData
 from xpe_core.errors import InputError
 
@@ -51,7 +52,7 @@ def _number_examples(facts: DataFacts) -> TokenisedData:
         "split": frame["split"].to_physical(),
     }
     language_ids, labels, split_ids = (series.to_numpy().astype(np.int64) for series in numbers.values())
-    split_ids, held_out = hold_out(split_ids, language_ids, labels)
+    split_ids, held_out = hold_out(split_ids, language_ids, labels, number_groups(facts.dataset.examples))
     return TokenisedData(
         name=facts.dataset.name,
         fingerprint="",

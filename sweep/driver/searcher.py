@@ -18,6 +18,7 @@ from sweep.driver.sources import build_source
 from sweep.experiment.config import SweepConfig
 from sweep.records.adapters import read_content
 from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.further import TargetSizes
 from sweep.records.ledger import TrialRecord
 from sweep.records.stages import Stage
 from sweep.records.states import State
@@ -32,7 +33,7 @@ class LedgerSearcher(Searcher):
         sweep: SweepConfig,
         folder: ExperimentFolder,
         records: dict[str, TrialRecord],
-        target_sizes: Mapping[str, Mapping[str, int]] | None = None,
+        target_sizes: Mapping[str, TargetSizes] | None = None,
     ) -> None:
         """Start from what the ledger knows, `records`, which is kept up to date.
 

@@ -12,6 +12,7 @@ from sweep.experiment.search import Search
 from sweep.experiment.study import Study
 from sweep.experiment.transfer import Transfer
 from sweep.records.experiment_folder import ExperimentFolder
+from sweep.records.further import TargetSizes
 from sweep.records.ledger import TrialRecord
 from sweep.records.runs import make_runs
 from sweep.records.stages import Stage
@@ -213,7 +214,7 @@ def build_source(
     sweep: Search | Grid | Replication | Transfer | Evaluation | Study,
     records: Records,
     folder: ExperimentFolder,
-    target_sizes: Mapping[str, Mapping[str, int]],
+    target_sizes: Mapping[str, TargetSizes],
 ) -> Source:
     """Return where the trials of an experiment come from.
 

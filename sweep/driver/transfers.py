@@ -10,7 +10,7 @@ from sweep.experiment.panels import split_panels
 from sweep.experiment.transfer import Transfer
 from sweep.records.adapters import kept_run_ids
 from sweep.records.experiment_folder import ExperimentFolder
-from sweep.records.further import FurtherPack, find_pack_size, list_cells, make_packs
+from sweep.records.further import FurtherPack, TargetSizes, find_pack_size, list_cells, make_packs
 from sweep.records.ledger import TrialRecord
 from sweep.records.parquet import read_rows
 from sweep.records.states import State
@@ -26,7 +26,7 @@ class FurtherPacks:
     def __init__(
         self,
         sweep: Transfer,
-        sizes: Mapping[str, Mapping[str, int]],
+        sizes: Mapping[str, TargetSizes],
         folder: ExperimentFolder,
         records: Mapping[str, TrialRecord],
     ) -> None:
@@ -114,10 +114,10 @@ class FurtherPacks:
 
 
 def _list_missing(
-    sweep: Transfer, sizes: Mapping[str, int], records: Mapping[str, TrialRecord], pack_size: int
+    sweep: Transfer, sizes: TargetSizes, records: Mapping[str, TrialRecord], pack_size: int
 ) -> Iterator[FurtherPack]:
     known = {run_id for record in records.values() for run_id in record.run_ids}
-    for cell in list_cells(sweep, list(sizes)):
+    for cell in list_cells(sweep, list(next(iter(sizes.values()), ()))):
         run_ids = cell.run_ids
         missing = [run for run in cell.keys if run_ids[run] not in known]
         yield from make_packs(cell, missing, sizes, pack_size)

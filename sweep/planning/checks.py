@@ -15,7 +15,6 @@ from sweep.planning.resuming import count_left
 from sweep.records.ledger import read_ledger
 from sweep.storage import Folder
 from xpe_core.backbones.backbone import find_shape
-from xpe_core.data.tokens import load_tokens
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location
 from xpe_core.pack import count_trained_parameters
@@ -113,9 +112,4 @@ def send_data(panel: Panel, capacity: Capacity) -> dict[tuple[int, int], "Object
     """
     if not capacity.has_other_nodes or not panel.config.source.is_path:
         return {}
-    read = {corner.reading: corner for corner in panel.sweep.corners}
-    data = {
-        reading: load_tokens(corner.source, corner.backbone, corner.data.max_length, corner.task)
-        for reading, corner in sorted(read.items())
-    }
-    return {reading: ray.put(tokens.in_memory()) for reading, tokens in data.items()}
+    return {reading: ray.put(tokens.in_memory()) for reading, tokens in panel.read_data.items()}

@@ -22,7 +22,8 @@ from sweep.storage import Folder
 from xpe_core.backbones.files import fingerprint_files
 from xpe_core.config import DEFAULTS, FIELDS, RunConfig
 from xpe_core.data import DataSource, dataset_fingerprints
-from xpe_core.data.tokens import READER, fingerprint_tokens
+from xpe_core.data.labelled_data import READINGS
+from xpe_core.data.tokens import fingerprint_tokens
 from xpe_core.digests import digest
 from xpe_core.errors import InputError
 from xpe_core.locations import find_location, use_locations
@@ -158,7 +159,7 @@ def match(
         return found, ()
     alike = [*dataset_fingerprints(asked.source), *_named_fingerprints(asked.source, names["dataset"])]
     prints = [fingerprint_tokens(one, asked.backbone, asked.data.max_length) for one in alike]
-    if recorded.get("data") not in (*prints, digest([READER, prints[0]])):
+    if recorded.get("data") not in (*prints, *(digest([reading, prints[0]]) for reading in READINGS)):
         return found, ()
     return {**found, "dataset": now["dataset"]}, tuple(prints[1:])
 

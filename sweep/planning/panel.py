@@ -7,9 +7,9 @@ from functools import cached_property
 from sweep.analysis.targets import TableRows, find_rows
 from sweep.experiment.config import SweepConfig
 from sweep.experiment.workload import Workload
-from sweep.records.further import FurtherCell, find_pack_size, list_cells, make_packs
+from sweep.records.further import FurtherCell, TargetSizes, find_pack_size, list_cells, make_packs
 from xpe_core.config import RunConfig
-from xpe_core.data.tokens import TokenisedData
+from xpe_core.data.tokens import TokenisedData, load_tokens
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,28 @@ class Panel:
         """The second stage of a transfer; nothing of any other experiment."""
         return tuple(list_cells(self.sweep, self.further_languages)) if self.sweep.kind == "transfer" else ()
 
-    @property
-    def further_sizes(self) -> dict[str, int]:
-        """The train examples of each language that a transfer goes on to."""
-        return {language: self.data.counts[language]["train"] for language in self.further_languages}
+    @cached_property
+    def read_data(self) -> dict[tuple[int, int], TokenisedData]:
+        """The data by `RunConfig.reading`, as the configurations of the panel read them."""
+        configs = [*self.sweep.corners, *(cell.config for cell in self.further_cells)]
+        read = {config.reading: config for config in configs}
+        own = self.config.reading
+        return {
+            reading: self.data
+            if reading == own
+            else load_tokens(config.source, config.backbone, config.data.max_length, config.task)
+            for reading, config in sorted(read.items())
+        }
+
+    @cached_property
+    def further_sizes(self) -> TargetSizes:
+        """What packs of a transfer's second stage are made by; nothing of any other experiment."""
+        if not self.further_languages:
+            return {}
+        return {
+            reading: {language: data.counts[language]["train"] for language in self.further_languages}
+            for reading, data in self.read_data.items()
+        }
 
     @cached_property
     def num_further_packs(self) -> int:

@@ -8,7 +8,7 @@ from sweep.experiment.panels import AskedPanel
 from sweep.experiment.workload import Workload
 from sweep.planning.languages import ChosenLanguages, fit_panels
 from sweep.planning.panel import Panel
-from sweep.records.further import find_pack_size
+from sweep.records.further import TargetSizes, find_pack_size
 from sweep.records.runs import RunKey, make_runs
 from sweep.records.specification import name_fingerprint
 from xpe_core.backbones.backbone import find_shape
@@ -90,7 +90,7 @@ class Plan:
         return max(self.pack_size, find_pack_size(self.sweep) if self.sweep.kind == "transfer" else 0)
 
     @property
-    def further_sizes(self) -> dict[str, dict[str, int]]:
+    def further_sizes(self) -> dict[str, TargetSizes]:
         """The train examples of each language that a transfer goes on to, by the key of the panel."""
         return {panel.key: panel.further_sizes for panel in self.panels}
 

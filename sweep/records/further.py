@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 from sweep.experiment.transfer import Transfer
 from sweep.records.runs import RunKey
@@ -16,6 +17,10 @@ from xpe_core.tunings import is_alone
 
 LEAST_PACK = 10
 """Runs that train together, of several targets where there are fewer seeds; `seeds_per_trial` says otherwise."""
+
+
+TargetSizes: TypeAlias = Mapping[tuple[int, int], Mapping[str, int]]
+"""The train examples, or windows of them, of each language that a transfer goes on to, by `RunConfig.reading`."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +94,14 @@ def list_cells(sweep: Transfer, languages: Sequence[str]) -> list[FurtherCell]:
 
 
 def make_packs(
-    cell: FurtherCell, runs: Sequence[RunKey], sizes: Mapping[str, int], pack_size: int
+    cell: FurtherCell, runs: Sequence[RunKey], read_sizes: TargetSizes, pack_size: int
 ) -> Iterator[FurtherPack]:
-    """Yield some runs of a cell in packs; `sizes` say how many train examples a language has.
+    """Yield some runs of a cell in packs.
 
     Runs of one pack train on equally many examples, since their epochs go together.
     """
     alike: dict[int, list[RunKey]] = defaultdict(list)
+    sizes = read_sizes[cell.config.reading]
     for run in runs:
         assert run.adapted_to is not None
         alike[min(sizes[run.adapted_to], cell.max_train_examples or sizes[run.adapted_to])].append(run)

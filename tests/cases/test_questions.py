@@ -76,9 +76,12 @@ def test_tables_are_of_the_first_metric(trained: Path, run_here: Run) -> None:
     assert "exact match" in run_here("report", "questions", "--metric", "exact_match", "--storage", str(trained.parent))
 
 
-def test_an_exported_run_is_evaluated_with_the_same_scores(trained: Path, run_here: Run, tmp_path: Path) -> None:
-    run_id = pl.read_parquet(trained / "runs").filter(method="xpe", seed=1)["run_id"][0]
-    arguments = ("--run", run_id, "--to", str(tmp_path / "adapter"), "--format", "own")
+@pytest.mark.parametrize(("method", "form"), [("xpe", "own"), ("xpe", "peft"), ("lora", "peft")])
+def test_an_exported_run_is_evaluated_with_the_same_scores(
+    trained: Path, run_here: Run, tmp_path: Path, method: str, form: str
+) -> None:
+    run_id = pl.read_parquet(trained / "runs").filter(method=method, seed=1)["run_id"][0]
+    arguments = ("--run", run_id, "--to", str(tmp_path / "adapter"), "--format", form)
     run_here("export", "questions", *arguments, "--storage", str(trained.parent))
     run_here("evaluate", str(tmp_path / "adapter"), "--name", "again", "--storage", str(tmp_path))
     again, before = (
@@ -111,8 +114,11 @@ def test_what_is_not_possible_is_one_sentence(
     trained: Path, place: Path, refuse: Callable[..., str], tmp_path: Path
 ) -> None:
     storage = ("--storage", str(trained.parent))
-    what = "takes classes, and the answers of readout=span are none"
-    assert f"peft's format {what}" in refuse("export", "questions", "--to", str(tmp_path / "peft"), *storage)
+    run_id = pl.read_parquet(trained / "runs").filter(method="xpe", seed=1)["run_id"][0]
+    export = ("export", "questions", "--run", run_id, "--to", str(tmp_path / "micm"), *storage)
+    assert "micm-nlp's format takes classes, and the answers of readout=span are none" in refuse(
+        *export, "--format", "micm"
+    )
     asked = ("predict", "questions", "--text", "g a", "--text", "a b c")
     assert "--probabilities: this adapter answers with spans" in refuse(*asked, "--probabilities", *storage)
     assert "--text: 3 texts are no pairs; write --text QUESTION and --text CONTEXT" in refuse(

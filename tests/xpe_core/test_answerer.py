@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 import xpe_core
 from tests.making.pairs import make_encoder
@@ -12,7 +14,7 @@ from tests.making.questions import write_questions
 from tests.making.squad_script import exact_match_score, f1_score
 from xpe_core.adapters import Adapter, take_adapter, write_adapter
 from xpe_core.answerer import load_answerer
-from xpe_core.backbones.backbone import load_backbone
+from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.config import RunConfig
 from xpe_core.data import DataSource, load_dataset
 from xpe_core.data.tokens import TokenisedData, load_tokens
@@ -107,3 +109,31 @@ def test_what_cannot_be_answered_is_one_sentence(made: Made) -> None:
         answerer.answer([("g " * 30, "a b c")])
     with pytest.raises(InputError, match="^a classifier takes classes, and the answers of readout=span are none$"):
         xpe_core.load(made[0])
+
+
+def test_an_answer_begins_at_its_first_letter_where_tokens_have_the_blank_before_it(tmp_path: Path) -> None:
+    """As with XLM-R's own tokenizer."""
+    backbone = Path(make_encoder("xlm-roberta", tmp_path))
+    letters = {word: number for word, number in load_tokenizer(str(backbone)).get_vocab().items() if len(word) == 1}
+    words = {
+        "<s>": 0,
+        "<pad>": 1,
+        "</s>": 2,
+        "<unk>": 3,
+        **{f"▁{letter}": number for letter, number in letters.items()},
+    }
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    special = {"pad_token": "<pad>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(backbone)
+    config = RunConfig(task="qa", readout="span", backbone=str(backbone), tuning="none", max_length=16, doc_stride=2)
+    pack = Pack(load_backbone(config.backbone), [config], 0)
+    pack.parameters["span.out.weight"].normal_(std=5, generator=torch.Generator().manual_seed(0))
+    passage = "a b c d e f"
+    for answer in load_answerer(take_adapter(pack, 0, ())).answer(
+        [("g", passage), ("h a", f"  {passage}"), ("b", "c")]
+    ):
+        assert answer.text == answer.text.strip() != ""
+    for shift in (0, 2):
+        (answer,) = load_answerer(take_adapter(pack, 0, ())).answer([("g", " " * shift + passage)])
+        assert (" " * shift + passage)[answer.start :].startswith(answer.text)

@@ -1,5 +1,6 @@
 """A trained adapter answers texts: one by one, many, without end, and what it refuses."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import xpe_core
 from tests.conftest import make_backbone, make_words
@@ -236,3 +238,28 @@ def test_a_text_with_a_token_that_has_no_embedding_is_refused(base: dict[str, An
     assert len(classifier.predict(make_texts(3))) == 3
     with pytest.raises(InputError, match="its tokenizer gives the token 'newword' .id 76., and the backbone has"):
         classifier.predict([*make_texts(3), "a newword"])
+
+
+def test_blanks_around_a_text_change_nothing_as_they_do_not_in_training(base: dict[str, Any], tmp_path: Path) -> None:
+    """As with XLM-R's own tokenizer, a blank at the end is a token."""
+    backbone = shutil.copytree(base["backbone"], tmp_path / "metaspace")
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "▁": 4, "▁a": 5, "▁b": 6}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>").save_pretrained(backbone)
+    assert load_tokenizer(str(backbone))("a b ")["input_ids"] == [5, 6, 4]
+    config = RunConfig(**{**base, "backbone": str(backbone)})
+    adapter = take_adapter(Pack(load_backbone(config.backbone), [config], len(NAMES)), 0, NAMES)
+    plain, *others = xpe_core.load(adapter).probabilities(["a b", "a b ", " a b", "a b\n"])
+    assert all((other == plain).all() for other in others)
+
+
+def test_an_adapter_of_another_tool_takes_texts_as_long_as_its_backbone(base: dict[str, Any]) -> None:
+    adapter = make_adapter(base)
+    known = {name: value for name, value in adapter.config.known.items() if name != "max_length"}
+    foreign = Adapter(RunConfig(**known), adapter.label_names, adapter.parameters)
+    classifier = xpe_core.load(foreign)
+    positions = load_backbone(base["backbone"]).max_positions
+    num_tokens = adapter.config.values["num_virtual_tokens"]
+    assert classifier.adapter.config.data.max_length == positions - num_tokens
+    assert classifier.probabilities([" ".join(WORDS[:1] * 500)]).shape == (1, 3)

@@ -43,6 +43,10 @@ BASE = "base_model."
 """What stands before the names of the model's modules."""
 
 
+SINGLE_LABEL = "single_label_classification"
+"""What transformers calls a choice of one class."""
+
+
 class BaseModelConfig(BaseModel):
     """The keys of a backbone's config.json that an adapter's folder repeats."""
 
@@ -199,6 +203,13 @@ def name_head(adapter: Adapter, names: Mapping[str, str] | None = None) -> Param
     if names is None:
         return own
     return {f"{theirs}.{part}": own[f"{layer}.{part}"] for layer, theirs in names.items() for part in PARTS}
+
+
+def check_problem(problem_type: object, num_outputs: int, folder: Path) -> None:
+    """Raise InputError where what transformers calls `problem_type` is none of one class out of several."""
+    if problem_type not in (None, SINGLE_LABEL) or num_outputs < 2:
+        what = f"problem_type={problem_type}" if problem_type not in (None, SINGLE_LABEL) else "a single output"
+        raise InputError(f"adapter {folder}: its model has {what}; allowed is one class out of several, {SINGLE_LABEL}")
 
 
 def refuse_others(tensors: Parameters, folder: Path) -> None:

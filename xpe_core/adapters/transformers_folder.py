@@ -19,6 +19,7 @@ from xpe_core.adapters.adapter import Adapter, check_parameters
 from xpe_core.adapters.layout import (
     PARTS,
     SIDECAR,
+    check_problem,
     find_class,
     find_readout,
     name_classes,
@@ -104,7 +105,7 @@ def read_transformers(folder: str | Path, label_names: Sequence[str] | None = No
         tensors |= read_tensors(file)[0]
     config = _read_config(folder)
     kind = config.model_type
-    readout = described[1].readout.readout if described else _find_foreign(config)
+    readout = described[1].readout.readout if described else _find_foreign(config, folder)
     assert (found := READOUTS[readout].in_transformers) is not None
     if (folder / HEAD_FILE).is_file() and described:
         head, weights = read_head(folder, readout), tensors
@@ -174,8 +175,12 @@ def _read_config(folder: Path) -> PreTrainedConfig:
         ) from error
 
 
-def _find_foreign(config: PreTrainedConfig) -> str:
-    """Return the readout of a model that other tools have trained; `is_transformers` has found one."""
+def _find_foreign(config: PreTrainedConfig, folder: Path) -> str:
+    """Return the readout of a model that other tools have trained; `is_transformers` has found one.
+
+    InputError where its outputs are no single class.
+    """
+    check_problem(config.problem_type, config.num_labels, folder)
     names = config.architectures or []
     found = find_readout(lambda one: any(name.endswith(one.ending) for name in names))
     assert found is not None

@@ -134,6 +134,10 @@ class Backbone(nn.Module):
         return super().train(False)
 
 
+PROBE = 6
+"""Tokens that an encoder is tried with."""
+
+
 def load_backbone(name: str, device: str | torch.device = "cpu") -> Backbone:
     """Return a backbone with float32 weights on a device; a process holds each of the last two only once.
 
@@ -252,7 +256,9 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
             f"or have them in another shape: {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}"
         )
     _check_embeddings(name, model)
-    return Backbone(name, model).to(device)
+    backbone = Backbone(name, model)
+    _check_probe(backbone)
+    return backbone.to(device)
 
 
 def _read_config(name: str, folder: Path) -> PreTrainedConfig:
@@ -284,4 +290,24 @@ def _check_embeddings(name: str, model: PreTrainedModel) -> None:
         raise InputError(
             f"backbone {name}: word embeddings of size {width} under hidden states of size "
             f"{model.config.hidden_size}; the two must be equal"
+        )
+
+
+def _check_probe(backbone: Backbone) -> None:
+    """Refuse an encoder that computes something else of embeddings than of the tokens that they are of."""
+    model = backbone.model
+    size, padding = model.get_input_embeddings().weight.shape[0], model.config.pad_token_id
+    token_ids = torch.tensor([[number for number in range(min(size, PROBE + 1)) if number != padding][:PROBE]])
+    try:
+        with torch.inference_mode():
+            expected = model(input_ids=token_ids).last_hidden_state
+            found = model(inputs_embeds=backbone.embed(token_ids)).last_hidden_state
+    except Exception as error:  # each model of transformers has its own
+        raise InputError(
+            f"backbone {backbone.name}: {type(model).__name__} cannot be given embeddings: {first_line(error)}"
+        ) from error
+    if not torch.allclose(found, expected, atol=1e-3, rtol=1e-3):
+        raise InputError(
+            f"backbone {backbone.name}: {type(model).__name__} computes something else of embeddings than of tokens, "
+            "and virtual tokens are embeddings"
         )

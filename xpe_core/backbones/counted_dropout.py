@@ -31,13 +31,8 @@ class LayerDropout:
 
 
 def drop(inputs: Tensor, dropout: LayerDropout) -> Tensor:
-    """Return inputs [S, L, I], S = R * B, with numbers dropped, and the others divided by what is kept of them.
-
-    Inputs that are no texts (DeBERTa's relative positions) are left as they are.
-    """
+    """Return inputs [S, L, I], S = R * B, with numbers dropped, and the others divided by what is kept of them."""
     num_examples = dropout.seeds.shape[1]
-    if len(inputs) != dropout.seeds.numel():
-        return inputs
     seeds = mix(dropout.seeds.flatten() ^ dropout.salt)
     dropped: Tensor = _Drop.apply(inputs, seeds, dropout.rates.repeat_interleave(num_examples))
     return dropped

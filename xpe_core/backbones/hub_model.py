@@ -9,6 +9,7 @@ S = R * B sequences, L tokens, H hidden size.
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +53,7 @@ class HubModel:
     def _run(self, embeddings: Tensor, mask: Tensor | None, precision: str, insertion: Insertion) -> Tensor:
         mixed = torch.autocast(embeddings.device.type, torch.bfloat16, enabled=precision == "bfloat16")
         dropout = None if insertion.dropout is None else HubDropout(insertion.dropout)
-        self._pass.insertion, self._pass.dropout = insertion, dropout
+        self._pass.insertion, self._pass.dropout, self._pass.shape = insertion, dropout, embeddings.shape[:2]
         try:
             with mixed, dropout or nullcontext(), inserting(self._model, insertion):
                 hidden: Tensor = self._model(
@@ -80,6 +81,18 @@ class HubModel:
             if delta is None:
                 return None
             weight = module.get_parameter("weight").to(output.dtype)
+            if delta.dropout is not None and not _are_texts(inputs[0], self._pass.shape):
+                delta = replace(delta, dropout=None)
             return change_linear(output, inputs[0].to(output.dtype), weight, delta)
 
         return change
+
+
+def _are_texts(inputs: Tensor, shape: torch.Size) -> bool:
+    """Whether a linear layer's inputs are the texts of a pass of this shape [S, L].
+
+    DeBERTa's relative positions [1, K, H] go through the same layers. Where K is L, they are known as a view of their
+    table [K, H].
+    """
+    table = inputs._base
+    return inputs.shape[:2] == shape and not (len(inputs) == 1 and table is not None and table.ndim == 2)

@@ -180,7 +180,7 @@ def _miss(table: Table, file: DataFile, missing: Sequence[str], needed: Sequence
     lacking = f", and its name says {lacking}" if lacking else ""
     if len(table.columns) == 1 and (way := _guess_kind(table)):
         return InputError(f"{table.path}: no column {', '.join(names)}", way=way)
-    examples = {"language": "eng_Latn", "split": "test"}
+    examples = {"language": file.hint or "eng_Latn", "split": "test"}
     ways = [f"{name}={value} for all rows" for name, value in examples.items() if name in missing]
     ways += ["split=80/10/10 to draw the splits"] if "split" in missing else []
     way = "say where with {}" + (f" (or {', '.join(ways)})" if ways else "")

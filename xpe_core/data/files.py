@@ -23,6 +23,8 @@ SPLIT_NAMES = {
 }
 SHARD = re.compile(r"[-_. ]?(part[-_]?)?\d+([-_]of[-_]\d+)?([-_][0-9a-f-]{36})?$", re.IGNORECASE)
 """The end of a part's name: `-00000-of-00002`, `_1`, `-part2`."""
+WITH_SCRIPT = re.compile("[a-z]{2,3}[-_][A-Z][a-z]{3}")
+"""A language's code that no other word looks like: `zho_Hans`."""
 WRAPPERS = frozenset("data dataset datasets annotated raw files default csv tsv json jsonl parquet arrow all".split())
 """Folders that say nothing of what is in them."""
 NO_DATA = re.compile(
@@ -82,7 +84,7 @@ def find_files(path: Path, name: str) -> Files:
     """Return the files in a folder, below it, or a file alone; InputError where there is none that is read."""
     if path.is_file():
         check_kind(path)
-        return Files((_read_stem(DataFile(path)),))
+        return arrange([_read_stem(DataFile(path))], name)
     for folder in (path, path / "data", path / "data" / "annotated"):
         if any(_is_table(file) for file in folder.glob("*/*") if read_split(_stem(file))):
             found = _find_by_language(folder, name)
@@ -118,8 +120,11 @@ def arrange(files: Sequence[DataFile], name: str) -> Files:
         if left_out:
             notes = (f"not read, since the names say no split: {_list(left_out)}",)
         files = [file for file in files if file.split]
-    if len({file.hint for file in files}) > 1 and all(file.hint and not file.language for file in files):
-        files = [replace(file, language=file.hint) for file in files]  # not one word that all their names begin with
+    hints = {file.hint or "" for file in files}
+    if all(hints) and not any(file.language for file in files):
+        # one word may be in the names of all by chance, and a code with a script is not
+        if len(hints) > 1 or WITH_SCRIPT.fullmatch(*hints):
+            files = [replace(file, language=file.hint) for file in files]
     _check_twice(files, name)
     ordered = sorted(files, key=lambda file: (file.language or "", SPLITS.index(file.split or "train"), file.path))
     return Files(tuple(ordered), notes=notes)

@@ -146,7 +146,9 @@ def _find_named_columns(value: Mapping[str, object]) -> list[Record] | None:
 def _find_questions(value: Mapping[str, object]) -> list[Record] | None:
     """Return a record a question of articles with paragraphs, as SQuAD has them, in the columns that the hub has."""
     articles = value.get("data")
-    if not _is_table(articles) or not all(_is_table(article.get("paragraphs")) for article in articles):
+    if not _is_table(articles) or not any(_is_table(article.get("paragraphs")) for article in articles):
+        return None
+    if not all(_is_table(part) or part == [] for part in (article.get("paragraphs") for article in articles)):
         return None
     return [
         {"id": asked.get("id"), "title": article.get("title"), "context": paragraph.get("context"), **asked}

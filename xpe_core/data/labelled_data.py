@@ -19,6 +19,7 @@ from xpe_core.cache import cache_folder, read_built
 from xpe_core.data import Dataset, DataSource, as_source, fingerprint_dataset, load_dataset
 from xpe_core.data.examples import SPLITS
 from xpe_core.data.held_out import hold_out
+from xpe_core.data.splitting import number_groups
 from xpe_core.digests import digest
 from xpe_core.json_types import JsonObject
 from xpe_core.language_facts import Facts, find_facts, published_facts
@@ -27,8 +28,14 @@ from xpe_core.steps import long_step
 from xpe_core.tasks import DEFAULT_TASK
 
 FORMAT = 1
-READER = 2
-"""Counts up where the same files are read otherwise, so that nothing older is taken for theirs."""
+CACHE = 3
+"""Counts up where the cache holds something else of the same files."""
+AS_EVER, READ_ANEW, IN_GROUPS = READINGS = (1, 2, 3)
+"""How data are read: as by the first version, otherwise than by it, and with groups that are held out together."""
+
+
+HELD_OUT_BY = ("split_ids", "language_ids", "labels", "groups")
+"""Arrays of the cache, as `hold_out` takes them."""
 
 
 class Meta(TypedDict):
@@ -38,7 +45,7 @@ class Meta(TypedDict):
     languages: list[str]
     notes: list[str]
     num_rows_skipped: int
-    reads_anew: bool
+    reading: int
     pad_token_id: NotRequired[int]
     num_cut: NotRequired[int]
     max_token_id: NotRequired[int]
@@ -115,7 +122,7 @@ def load_labels(source: DataSource | str, backbone: str | None = None, task: str
     """
     source = as_source(source, task)
     fingerprint = fingerprint_dataset(source)
-    folder = cache_folder() / "labels" / digest([FORMAT, READER, fingerprint])
+    folder = cache_folder() / "labels" / digest([FORMAT, CACHE, fingerprint])
     data = read_built(
         folder,
         lambda target: write_labels(target, read_once(source, fingerprint), {}),
@@ -141,18 +148,21 @@ def write_labels(folder: Path, dataset: Dataset, facts: JsonObject) -> None:
         "language_ids": np.array([language_id[example.language] for example in dataset.examples]),
         "split_ids": np.array([SPLITS.index(example.split) for example in dataset.examples]),
     }
-    for name, array in arrays.items():
+    grouped = {**arrays, "groups": number_groups(dataset.examples)}
+    alone, together = (hold_out(*(one[name] for name in HELD_OUT_BY if name in one))[0] for one in (arrays, grouped))
+    reading = IN_GROUPS if (alone != together).any() else READ_ANEW if dataset.reads_anew else AS_EVER
+    for name, array in grouped.items():
         np.save(folder / f"{name}.npy", array)
     meta = {**facts, "label_names": dataset.label_names, "languages": languages}
-    meta |= {"notes": dataset.notes, "num_rows_skipped": dataset.num_rows_skipped, "reads_anew": dataset.reads_anew}
+    meta |= {"notes": dataset.notes, "num_rows_skipped": dataset.num_rows_skipped, "reading": reading}
     (folder / "meta.json").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
 
 
 def read_labels(folder: Path, name: str) -> tuple[LabelledData, Meta]:
     """Return what `write_labels` wrote into a folder, under a data set's name, and all of its facts."""
     meta: Meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    labels, language_ids = np.load(folder / "labels.npy"), np.load(folder / "language_ids.npy")
-    split_ids, held_out = hold_out(np.load(folder / "split_ids.npy"), language_ids, labels)
+    split_ids, language_ids, labels, groups = (np.load(folder / f"{name}.npy") for name in HELD_OUT_BY)
+    split_ids, held_out = hold_out(split_ids, language_ids, labels, groups)
     data = LabelledData(
         name=name,
         label_names=tuple(meta["label_names"]),

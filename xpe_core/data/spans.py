@@ -12,6 +12,7 @@ from xpe_core.data.examples import SPLITS, Answer, Example
 from xpe_core.data.table import Nested, Row
 from xpe_core.tasks.texts import TextField
 
+NO_ANSWER = "every question must have one here, and on_bad_rows=skip leaves out those of SQuAD 2 that have none"
 FORM = '{"text": [...], "answer_start": [...]}'
 
 
@@ -28,7 +29,7 @@ def prepare_spans(reading: Reading, fields: Sequence[TextField]) -> Callable[[Ro
         values = row.values
         question, whole = take_cell(values, question_column), values.get(passage_column) or ""
         passage = whole.strip()
-        answers, problem = read_answers(values.get(columns["answers"]), passage, len(whole) - len(whole.lstrip()))
+        answers, problem = read_answers(values.get(columns["answers"]), whole)
         language = one_language or take_cell(values, columns.get("language", ""))
         split = one_split or take_cell(values, columns.get("split", ""))
         if split and split not in SPLITS:
@@ -46,8 +47,11 @@ def prepare_spans(reading: Reading, fields: Sequence[TextField]) -> Callable[[Ro
     return make
 
 
-def read_answers(cell: str | None, passage: str, shift: int) -> tuple[tuple[Answer, ...], str | None]:
-    """Return the answers in a cell, and what is wrong with it; `shift` characters before the passage are left out."""
+def read_answers(cell: str | None, whole: str) -> tuple[tuple[Answer, ...], str | None]:
+    """Return the answers in a cell, and what is wrong with it.
+
+    Blanks around the passage, and around an answer, are left out; places in the cell count with them.
+    """
     try:
         value: object = json.loads(cell or "null")
     except ValueError:
@@ -56,14 +60,21 @@ def read_answers(cell: str | None, passage: str, shift: int) -> tuple[tuple[Answ
         texts, starts = value.get("text"), value.get("answer_start")
         if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
             value = [dict(zip(("text", "answer_start"), pair, strict=True)) for pair in zip(texts, starts, strict=True)]
+    if value == [] or value == {"text": [], "answer_start": []}:
+        return (), f"the question has no answer: {NO_ANSWER}"
     if not isinstance(value, list) or not value:
         return (), f"answers must be as {FORM}, one or more, not {cell or ''!s:.40}"
     answers = []
     for one in value:
         text, start = (one.get("text"), one.get("answer_start")) if isinstance(one, dict) else (None, None)
-        if not isinstance(text, str) or not isinstance(start, int) or not text.strip():
+        if not isinstance(text, str) or type(start) is not int or not text.strip():
             return (), f"answers must be as {FORM}, not {cell or ''!s:.40}"
-        if passage[max(start - shift, 0) :][: len(text)] != text:
+        if start < 0 or whole[start : start + len(text)] != text:
             return (), f"the answer {text[:40]!r} does not stand at character {start} of the passage"
-        answers.append(Answer(text, start - shift))
+        answers.append(Answer(text.strip(), start + _count_blanks(text) - _count_blanks(whole)))
     return tuple(answers), None
+
+
+def _count_blanks(text: str) -> int:
+    """Return how many blanks a text begins with."""
+    return len(text) - len(text.lstrip())

@@ -8,6 +8,8 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from xpe_core.data.examples import SPLITS, Example
 from xpe_core.errors import InputError
 
@@ -29,6 +31,12 @@ def draw_splits(examples: Sequence[Example], shares: str, has_ids: bool, where: 
             split_of[row] = split
             counts[examples[row].language, examples[row].label][split] += 1
     return [example._replace(split=split_of[row]) for row, example in enumerate(examples)]
+
+
+def number_groups(examples: Sequence[Example]) -> np.ndarray:
+    """Return a number for each example [N], the same of those that have a text, a premise or a passage in common."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(_name_group(example), len(numbers)) for example in examples], dtype=np.int64)
 
 
 def _group(examples: Sequence[Example], has_ids: bool) -> dict[str, list[int]]:

@@ -24,7 +24,7 @@ from xpe_core.cache import cache_folder, read_built
 from xpe_core.data import DataSource, as_source, dataset_fingerprints
 from xpe_core.data.asked import Asked
 from xpe_core.data.examples import Example
-from xpe_core.data.labelled_data import READER, LabelledData, read_labels, read_once, write_labels
+from xpe_core.data.labelled_data import AS_EVER, CACHE, LabelledData, read_labels, read_once, write_labels
 from xpe_core.data.tokenising import (
     Tokens,
     check_inserted_tokens,
@@ -133,7 +133,7 @@ def load_tokens(source: DataSource | str, backbone: str, max_length: int, task: 
         older_prints = tuple(fingerprint for _, fingerprint in older)
         return _open(folder, source.name, current, older_prints, find_facts(backbone, task))
 
-    data = read_built(cache_folder() / "tokens" / digest([READER, current]), build, read)
+    data = read_built(cache_folder() / "tokens" / digest([CACHE, current]), build, read)
     if data.max_token_id is None:  # tokenised by an older version
         check_token_ids(backbone, load_tokenizer(backbone), int(data.token_ids.max()), count_embeddings(backbone))
     return data
@@ -183,20 +183,20 @@ def _tokenise(
 @lru_cache(maxsize=8)
 def _open(folder: Path, name: str, fingerprint: str, older: tuple[str, ...], facts: Facts) -> TokenisedData:
     labels, meta = read_labels(folder, name)
-    anew, offsets, windows = meta["reads_anew"], np.load(folder / "offsets.npy"), read_windows(folder)
+    reading, offsets, windows = meta["reading"], np.load(folder / "offsets.npy"), read_windows(folder)
     of_rows = {name: getattr(labels, name) for name in ("labels", "language_ids", "split_ids")}
     if windows is not None:
         of_rows = {name: values[windows.owners] for name, values in of_rows.items()}
     return TokenisedData(
         **{**vars(labels), **of_rows, "facts": facts},
-        fingerprint=digest([READER, fingerprint]) if anew else fingerprint,
+        fingerprint=fingerprint if reading == AS_EVER else digest([reading, fingerprint]),
         pad_token_id=meta["pad_token_id"],
         token_ids=np.load(folder / "token_ids.npy", mmap_mode="r"),
         offsets=offsets,
         lengths=np.diff(offsets),
         num_cut=meta.get("num_cut"),
         max_token_id=meta.get("max_token_id"),
-        older_fingerprints=() if anew else older,
+        older_fingerprints=older if reading == AS_EVER else (),
         token_types=np.load(folder / TYPES, mmap_mode="r") if (folder / TYPES).is_file() else None,
         windows=windows,
     )

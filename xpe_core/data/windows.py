@@ -81,12 +81,13 @@ def _encode(
 ) -> Tokens:
     questions, passages = [example.text for example in examples], [example.text_pair or "" for example in examples]
     lengths = [len(row) for row in tokenizer(questions, add_special_tokens=False)["input_ids"]]
-    longest = max(range(len(lengths)), key=lengths.__getitem__)
-    room = max_length - lengths[longest] - tokenizer.num_special_tokens_to_add(pair=True)
-    if room <= doc_stride:
+    for question, passage, length in zip(questions, passages, lengths, strict=True):
+        room = max_length - length - tokenizer.num_special_tokens_to_add(pair=True)
+        if room > doc_stride or len(tokenizer(passage, add_special_tokens=False)["input_ids"]) <= room:
+            continue  # a passage of one window needs no stride
         raise InputError(
-            f"max_length={max_length}: a question of {lengths[longest]} tokens leaves {max(room, 0)} for its passage; "
-            f"with doc_stride={doc_stride} more than that are needed (it is {questions[longest]!r:.60})"
+            f"max_length={max_length}: a question of {length} tokens leaves {max(room, 0)} for its passage, which is "
+            f"longer; with doc_stride={doc_stride} more than that are needed (it is {question!r:.60})"
         )
     encoded = tokenizer(
         questions,

@@ -1,5 +1,6 @@
 """Supervised transfer: source-trained runs, trained further on targets; a real local Ray and a tiny real model."""
 
+import json
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -16,17 +17,19 @@ from sweep.driver.messages import TrialOrder, TrialReport
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped
 from sweep.driver.tuner import run_experiment
-from sweep.experiment.config import make_sweep
+from sweep.experiment.config import SweepConfig, make_sweep
 from sweep.experiment.transfer import Transfer
 from sweep.planning.plan import prepare
 from sweep.records.adapters import kept_run_ids, read_kept
 from sweep.records.experiment_folder import ExperimentFolder, request_stop
-from sweep.records.further import FurtherCell, list_cells, make_packs
+from sweep.records.further import FurtherCell, TargetSizes, find_pack_size, list_cells, make_packs
 from sweep.records.ledger import TrialRecord, read_events, read_ledger
 from sweep.records.rows import RunRow
 from sweep.records.states import State
 from sweep.storage import Folder
 from tests.conftest import ONE_THREAD, Refuse, Run, copy_experiment, make_search
+from tests.making.pairs import make_encoder
+from tests.making.questions import write_questions
 from tests.sweep.test_end_to_end import MEASURED
 from xpe_core.adapters import read_adapter
 from xpe_core.backbones.backbone import load_backbone
@@ -293,6 +296,12 @@ def test_what_targets_lack_is_noted(dataset: str, transfer: dict[str, Any], tmp_
     assert "not zero-shot before they are trained further on: deu_Latn, eng_Latn (in a source set)" in notes
 
 
+def make_sizes(sweep: SweepConfig) -> dict[str, TargetSizes]:
+    """Return 48 train examples for each target."""
+    config = sweep.corners[0]
+    return {config.panel: {config.reading: dict.fromkeys(TARGETS, 48)}}
+
+
 def test_a_target_that_is_not_tested_before_is_refused(transfer: dict[str, Any]) -> None:
     transfer["evaluation"] = {"languages": ["kat_Geor"]}
     with pytest.raises(InputError, match="targets.languages: yor_Latn must be among evaluation.languages"):
@@ -306,7 +315,7 @@ def test_of_parents_that_failed_only_their_own_successors_are_not_tried(
     sweep = make_sweep(**{**transfer, "arms": {"xpe": {"encoder_ratio": 1.0}}})
     folder = ExperimentFolder(tmp_path / "mine", sweep, {})
     with closing(folder):
-        searcher = LedgerSearcher(sweep, folder, {}, {sweep.corners[0].panel: dict.fromkeys(TARGETS, 48)})
+        searcher = LedgerSearcher(sweep, folder, {}, make_sizes(sweep))
         assert isinstance(searcher.suggest("first"), dict)
         assert searcher.suggest("none") is None  # all wait for what runs
         record = searcher.trials["first"]
@@ -339,7 +348,7 @@ def test_what_crashed_is_waited_for_until_the_next_start(transfer: dict[str, Any
     transfer["targets"]["from_scratch"] = False
     sweep = make_sweep(**{**transfer, "arms": {"xpe": {"encoder_ratio": 1.0}}})
     with closing(ExperimentFolder(tmp_path / "mine", sweep, {})) as folder:
-        searcher = LedgerSearcher(sweep, folder, {}, {sweep.corners[0].panel: dict.fromkeys(TARGETS, 48)})
+        searcher = LedgerSearcher(sweep, folder, {}, make_sizes(sweep))
         searcher.suggest("first")
         folder.end(searcher.trials.pop("first"), State.CRASHED, "OSError", [], [])
         assert searcher.suggest("none") == "FINISHED"
@@ -350,7 +359,7 @@ def test_targets_of_different_sizes_are_packs_of_their_own(transfer: dict[str, A
     sweep = make_sweep(**transfer)
     assert isinstance(sweep, Transfer)
     few, every = list_cells(sweep, ["kat_Geor", "yor_Latn", "deu_Latn"])[:2]
-    sizes = {"kat_Geor": 48, "yor_Latn": 40, "deu_Latn": 48}
+    sizes = {few.config.reading: {"kat_Geor": 48, "yor_Latn": 40, "deu_Latn": 48}}
 
     def targets_of(cell: FurtherCell, pack_size: int) -> list[list[str | None]]:
         return [[run.adapted_to for run in pack.runs] for pack in make_packs(cell, cell.keys, sizes, pack_size)]
@@ -359,6 +368,35 @@ def test_targets_of_different_sizes_are_packs_of_their_own(transfer: dict[str, A
     assert targets_of(few, 10) == [[*kat, *yor, *deu]]
     assert targets_of(every, 10) == [[*kat, *deu], yor]
     assert targets_of(every, 2) == [kat, deu, yor]
+
+
+def test_packs_of_questions_have_equally_many_windows_at_every_length(tmp_path: Path) -> None:
+    data = Path(write_questions(tmp_path / "data", 12))
+    german = data / "xquad.deu_Latn.json"
+    content = json.loads(german.read_text(encoding="utf-8"))
+    for article in content["data"]:
+        for paragraph in article["paragraphs"]:
+            paragraph["context"] += " a b c d e f"  # as long as the others in one window, but not in several
+    german.write_text(json.dumps(content), encoding="utf-8")
+    base = {"task": "qa", "readout": "span", "tuning": "lora", "rank": 2, "precision": "float32", "doc_stride": 2}
+    base |= {"dataset": str(data), "columns": "split=50/25/25", "source_set": "eng_Latn", "batch_size": 4}
+    base |= {"backbone": make_encoder("xlm-roberta", tmp_path / "encoder"), "max_steps": 4, "eval_steps": 4}
+    arms = {"long": {"max_length": 32}, "short": {"max_length": 20}}
+    targets = {"languages": "deu_Latn,zho_Hans", "base": {"max_steps": 4, "eval_steps": 4, "batch_size": 4}}
+    sweep = make_sweep(kind="transfer", base=base, arms=arms, seeds=[1], targets=targets)
+    assert isinstance(sweep, Transfer)
+    (panel,) = prepare("some", sweep).panels
+    packs = [
+        pack
+        for cell in panel.further_cells
+        for pack in make_packs(cell, cell.keys, panel.further_sizes, find_pack_size(sweep))
+    ]
+    assert [(pack.arm, len(pack.runs)) for pack in packs] == [("long", 2), ("short", 1), ("short", 1)]
+    for pack in packs:
+        config = pack.config
+        tokens = load_tokens(config.source, config.backbone, config.data.max_length, config.task)
+        starts = [Further(run.parent_run_id or "", run.adapted_to or "") for run in pack.runs]
+        Training(Pack(load_backbone(config.backbone), [config] * len(starts), 0), tokens, None, starts)
 
 
 @pytest.mark.usefixtures("local_ray")

@@ -14,6 +14,8 @@ from transformers import (
     GPT2Config,
     GPT2Model,
     PreTrainedModel,
+    RoCBertConfig,
+    RoCBertModel,
     T5Config,
     T5Model,
     XLMRobertaForMaskedLM,
@@ -179,3 +181,21 @@ def test_word_embeddings_of_another_size_than_the_hidden_states_are_refused(tmp_
 def test_the_tokenizer_needs_no_weights_to_be_readable(bert: str) -> None:
     Path(bert, "model.safetensors").write_bytes(b"")
     assert load_tokenizer(bert)("a b").input_ids == [4, 5]
+
+
+def build_rocbert() -> PreTrainedModel:
+    """Build an encoder that adds a token's sound and shape, which it does not know of embeddings."""
+    own = {"pronunciation_vocab_size": 50, "shape_vocab_size": 50, "pronunciation_embed_dim": 8, "shape_embed_dim": 8}
+    model = RoCBertModel(RoCBertConfig(**SIZES, **own, max_position_embeddings=32, pad_token_id=1))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(5)
+    return model
+
+
+def test_an_encoder_that_embeddings_do_not_tell_all_is_refused(tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        name = save_encoder(tmp_path, build_rocbert())
+    with pytest.raises(InputError, match="RoCBertModel computes something else of embeddings than of tokens"):
+        load_backbone(name)

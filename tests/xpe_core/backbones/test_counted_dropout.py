@@ -1,8 +1,14 @@
 """Dropout from counters: right on average, the same in a repeated pass and in any batch."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from tests.making.encoders import build_deberta, save_encoder
+from xpe_core.backbones.backbone import load_backbone
 from xpe_core.backbones.counted_dropout import LayerDropout, drop
+from xpe_core.backbones.insertion import Delta, Insertion
 
 
 def make(rates: list[float], num_examples: int, salt: int = 1) -> LayerDropout:
@@ -48,3 +54,28 @@ def test_the_backward_pass_drops_the_same() -> None:
 def test_a_rate_of_zero_changes_nothing() -> None:
     inputs = torch.randn(2, 7, 5)
     assert torch.equal(drop(inputs, make([0.0], 2)), inputs)
+
+
+@pytest.mark.parametrize("length", [6, 16], ids=["fewer tokens than relative positions", "as many"])
+def test_dropout_of_updates_on_deberta_is_the_same_however_a_batch_is_cut(length: int, tmp_path: Path) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = load_backbone(save_encoder(tmp_path, build_deberta(False)))  # of 16 relative positions
+    draw = torch.Generator().manual_seed(1)
+    down, up = torch.randn(1, 4, 32, generator=draw), torch.randn(1, 32, 4, generator=draw)
+    seeds = torch.randint(0, 2**31 - 1, (1, 4), dtype=torch.int32, generator=draw)
+    token_ids = torch.randint(4, 12, (4, length), generator=draw)
+
+    def run(rows: list[int], rate: float = 0.5) -> torch.Tensor:
+        deltas = {
+            f"{layer}.{role}": Delta(
+                down=down, up=up, dropout=LayerDropout(torch.tensor([rate]), seeds[:, rows], 3 + layer)
+            )
+            for layer in range(2)
+            for role in ("query", "key")
+        }
+        return backbone(backbone.embed(token_ids[rows]), None, "float32", False, Insertion(deltas=deltas))
+
+    whole = run([0, 1, 2, 3])
+    torch.testing.assert_close(torch.cat([run([row]) for row in range(4)]), whole, atol=1e-5, rtol=0)
+    assert (run([0, 1, 2, 3], 0.0) - whole).abs().max() > 0.01

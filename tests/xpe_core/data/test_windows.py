@@ -155,8 +155,20 @@ def test_windows_travel_to_another_machine(data: TokenisedData) -> None:
 
 def test_a_question_that_leaves_no_room_is_refused(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(make_encoder("bert", tmp_path))
-    with pytest.raises(InputError, match="max_length=9: a question of 5 tokens leaves 1 for its passage; with doc_str"):
+    with pytest.raises(
+        InputError, match="max_length=9: a question of 5 tokens leaves 1 for its passage, which is longer"
+    ):
         list(tokenise_windows(tokenizer, make_examples(), 9, 4))
+
+
+def test_a_long_question_needs_no_more_room_than_its_passage(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(make_encoder("bert", tmp_path))
+    short = Example("a b c d e f g", "", "eng_Latn", "test", "1", "h a", (Answer("a", 2),))
+    (alone,) = tokenise_windows(tokenizer, [short], 12, 6)
+    assert alone.lengths.tolist() == [12] and alone.windows is not None
+    assert alone.windows.targets.tolist() == [[10, 10]]
+    with pytest.raises(InputError, match="a question of 7 tokens leaves 2 for its passage, which is longer"):
+        list(tokenise_windows(tokenizer, [short._replace(text_pair="h a b")], 12, 6))
 
 
 def test_another_stride_is_other_data(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.making.questions import ARTICLES, LANGUAGES, PARAGRAPHS, QUESTIONS, m
 from tests.making.squad_script import exact_match_score, f1_score, normalize_answer
 from xpe_core.config import RunConfig
 from xpe_core.data import DataSource, load_dataset
+from xpe_core.data.examples import Answer
 from xpe_core.data.labelled_data import load_labels
 from xpe_core.errors import InputError
 from xpe_core.tasks import TASKS
@@ -150,7 +151,11 @@ def test_drawn_splits_keep_articles_together_in_all_languages(tmp_path: Path) ->
     ("row", "sentence"),
     [
         ({"answers": {"text": ["b"], "answer_start": [0]}}, "'b' does not stand at character 0 of the passage"),
-        ({"answers": {"text": [], "answer_start": []}}, "answers must be as"),
+        ({"answers": {"text": ["b"], "answer_start": [-1]}}, "'b' does not stand at character -1 of the passage"),
+        ({"answers": {"text": ["a"], "answer_start": [-3]}}, "'a' does not stand at character -3 of the passage"),
+        ({"answers": {"text": ["b"], "answer_start": [True]}}, "answers must be as"),
+        ({"answers": {"text": [], "answer_start": []}}, "the question has no answer: every question must have one"),
+        ({"answers": []}, "the question has no answer: .* on_bad_rows=skip leaves out those of SQuAD 2"),
         ({"answers": "b"}, "answers must be as"),
         ({"answers": [{"text": "b"}]}, "answers must be as"),
         ({"context": " "}, "empty context"),
@@ -187,3 +192,24 @@ def test_xquad_is_read_whole_and_a_third_of_its_articles_is_tested() -> None:
     for language in ("eng_Latn", "zho_Hans"):
         articles = {one.group: one.split for one in examples if one.language == language}
         assert Counter(articles.values()) == {"train": 26, "validation": 6, "test": 16}
+
+
+@pytest.mark.parametrize(
+    ("context", "text", "start"),
+    [("  a b ", "b", 4), ("  a b ", "b ", 4), ("  a b ", " b", 3), ("a b\r\n", "b\r\n", 2)],
+)
+def test_blanks_around_a_passage_and_an_answer_are_left_out(
+    tmp_path: Path, context: str, text: str, start: int
+) -> None:
+    row = {"question": "q", "context": context, "answers": {"text": [text], "answer_start": [start]}}
+    (tmp_path / "eng.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    (example,) = load_dataset(source_of(tmp_path / "eng.jsonl", "split=test")).examples
+    assert (example.text_pair, example.answers) == ("a b", (Answer("b", 2),))
+
+
+def test_an_article_without_paragraphs_is_passed_over(tmp_path: Path) -> None:
+    articles = [*make_articles("eng", 12), {"title": "Empty", "paragraphs": []}]
+    (tmp_path / "xquad.zho_Hans.json").write_text(json.dumps({"data": articles}), encoding="utf-8")
+    data = load_dataset(source_of(tmp_path / "xquad.zho_Hans.json", "split=test"))
+    assert {example.language for example in data.examples} == {"zho_Hans"}
+    assert len(data.examples) == ARTICLES * PARAGRAPHS * QUESTIONS

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from xpe_core.config import RunConfig
     from xpe_core.tunings.tuning import Output
 
-UNDECAYED = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
-"""In the small letters of a weight's name: it does not decay under transformers' Trainer either."""
+UNDECAYED = re.compile(r"bias|layer_?norm|rmsnorm|(?:^|\.)(?:norm|ln)(?:$|\.)|_norm(?:$|\.)")
+"""In the small letters of a weight's name: it does not decay under transformers' Trainer either, by name or class."""
 
 
 class FullTuning:

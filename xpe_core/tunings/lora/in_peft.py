@@ -1,6 +1,7 @@
 """LoRA in peft's format: `lora_A` [r, I] and `lora_B` [O, r] of every updated layer, by the layer's name in the model.
 
-Settings of peft that change what is computed (rslora, dora, ranks that differ, trained biases) are refused.
+Settings of peft that change what is computed (rslora, dora, ranks that differ, trained biases) are refused, and so are
+starts that take something out of the frozen weights: PiSSA, OLoRA, CorDA, LoftQ.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,6 +40,9 @@ class Settings(BaseModel):
     lora_bias: Literal[False] = False
     rank_pattern: dict[str, int] = Field({}, max_length=0)
     alpha_pattern: dict[str, int] = Field({}, max_length=0)
+    init_lora_weights: Literal[True, False, "gaussian", "eva", "orthogonal"] | None = True
+    """peft writes others, which change the base model, too, as LoRA of a higher rank that does not: by
+    `save_pretrained(..., path_initial_model_for_weight_conversion=...)`."""
 
 
 class LoraInPeft:

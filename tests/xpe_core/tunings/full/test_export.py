@@ -148,3 +148,20 @@ def test_what_a_format_cannot_hold_is_refused_in_a_sentence(encoders: dict[str, 
         write_transformers(replace(adapter, config=config, parameters=head), tmp_path / "none")
     with pytest.raises(InputError, match="does not fit|is for a backbone of hidden size"):
         build_classifier(load_backbone(encoders["mdeberta-v3"]), [adapter])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"num_labels": 1}, "its model has a single output; allowed is one class out of several"),
+        ({"problem_type": "multi_label_classification"}, "has problem_type=multi_label_classification; allowed is one"),
+    ],
+)
+def test_a_model_that_chooses_no_single_class_is_refused(
+    encoders: dict[str, str], values: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(encoders["bert"], **{"num_labels": 3, **values})
+    folder = shutil.copytree(encoders["bert"], tmp_path / "theirs")
+    model.save_pretrained(folder)
+    with pytest.raises(InputError, match=said):
+        read_adapter(folder)

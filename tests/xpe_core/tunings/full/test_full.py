@@ -16,11 +16,15 @@ from transformers import (
     AutoModelForSequenceClassification,
     DistilBertConfig,
     DistilBertModel,
+    MegatronBertConfig,
+    MegatronBertModel,
     ModernBertConfig,
     ModernBertModel,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
+    XLMConfig,
+    XLMModel,
 )
 from transformers.optimization import Adafactor
 
@@ -44,6 +48,8 @@ OTHERS: dict[str, Callable[[], PreTrainedModel]] = {
         DistilBertConfig(vocab_size=20, dim=32, n_layers=2, n_heads=4, hidden_dim=48)
     ),
     "modernbert": lambda: ModernBertModel(ModernBertConfig(**SIZES, max_position_embeddings=32, pad_token_id=1)),
+    "megatron-bert": lambda: MegatronBertModel(MegatronBertConfig(**SIZES, max_position_embeddings=32)),
+    "xlm": lambda: XLMModel(XLMConfig(vocab_size=20, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=32)),
 }
 
 

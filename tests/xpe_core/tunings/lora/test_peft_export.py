@@ -137,6 +137,8 @@ def test_what_stock_peft_saved_is_read_with_its_logits(from_stock: tuple[Path, A
     [
         ({"use_dora": True}, "use_dora=True: input should be False"),
         ({"use_rslora": True}, "use_rslora=True: input should be False"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights='pissa_niter_4'"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights='olora'"),
         ({"bias": "all"}, "bias='all': input should be 'none'"),
         ({"rank_pattern": {"query": 4}}, "rank_pattern"),
         ({"r": 0}, "r=0: input should be greater than or equal to 1"),
