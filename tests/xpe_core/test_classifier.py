@@ -22,7 +22,7 @@ from xpe_core.backbones.backbone import load_backbone, load_tokenizer
 from xpe_core.classifier import TextClassifier
 from xpe_core.config import RunConfig
 from xpe_core.errors import InputError
-from xpe_core.pack import Pack
+from xpe_core.pack import Pack, count_tokens
 from xpe_core.trained import choose_precision, cut_windows, find_device, has_bfloat16
 
 NAMES = ("sports", "travel", "health")
@@ -260,6 +260,6 @@ def test_an_adapter_of_another_tool_takes_texts_as_long_as_its_backbone(base: di
     foreign = Adapter(RunConfig(**known), adapter.label_names, adapter.parameters)
     classifier = xpe_core.load(foreign)
     positions = load_backbone(base["backbone"]).max_positions
-    num_tokens = adapter.config.values["num_virtual_tokens"]
+    num_tokens = count_tokens(adapter.config)
     assert classifier.adapter.config.data.max_length == positions - num_tokens
     assert classifier.probabilities([" ".join(WORDS[:1] * 500)]).shape == (1, 3)

@@ -298,10 +298,15 @@ def _check_probe(backbone: Backbone) -> None:
     model = backbone.model
     size, padding = model.get_input_embeddings().weight.shape[0], model.config.pad_token_id
     token_ids = torch.tensor([[number for number in range(min(size, PROBE + 1)) if number != padding][:PROBE]])
+    has_types = "token_type_ids" in inspect.signature(model.forward).parameters
+    types = None
+    if has_types and getattr(model.config, "type_vocab_size", 0) > 1:
+        types = (torch.arange(token_ids.shape[1])[None] > 2).long()
     try:
         with torch.inference_mode():
-            expected = model(input_ids=token_ids).last_hidden_state
-            found = model(inputs_embeds=backbone.embed(token_ids)).last_hidden_state
+            named = {"input_ids": token_ids} if types is None else {"input_ids": token_ids, "token_type_ids": types}
+            expected = model(**named).last_hidden_state
+            found = model(inputs_embeds=backbone.embed(token_ids, types)).last_hidden_state
     except Exception as error:  # each model of transformers has its own
         raise InputError(
             f"backbone {backbone.name}: {type(model).__name__} cannot be given embeddings: {first_line(error)}"

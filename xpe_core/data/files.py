@@ -123,7 +123,7 @@ def arrange(files: Sequence[DataFile], name: str) -> Files:
     hints = {file.hint or "" for file in files}
     if all(hints) and not any(file.language for file in files):
         # one word may be in the names of all by chance, and a code with a script is not
-        if len(hints) > 1 or WITH_SCRIPT.fullmatch(*hints):
+        if len(hints) > 1 or all(map(WITH_SCRIPT.fullmatch, hints)):
             files = [replace(file, language=file.hint) for file in files]
     _check_twice(files, name)
     ordered = sorted(files, key=lambda file: (file.language or "", SPLITS.index(file.split or "train"), file.path))
