@@ -19,6 +19,7 @@ from ray.tune.experiment import Trial
 
 from sweep.cluster.versions import NodeMismatch
 from sweep.driver.entries import add_configurations, describe_report, describe_run, end_unrun
+from sweep.driver.killed_workers import LOW_ON_MEMORY
 from sweep.driver.messages import DONE, METRIC, TrialReport, Wire
 from sweep.driver.searcher import LedgerSearcher
 from sweep.driver.stopping import Stopped, Stopping
@@ -115,7 +116,8 @@ class Recorder(tune.Callback):
             has_lost_node, error = is_lost_with_its_node(cause), str(cause).strip().splitlines()[-1]
             self._folder.append({"event": "lost", "trial_id": record.trial_id, "node": has_lost_node, "error": error})
             what = "node" if has_lost_node else "worker"
-            self._say(f"trial {record.number + 1} lost its {what} and goes on from its last checkpoint")
+            why = f" ({LOW_ON_MEMORY})" if LOW_ON_MEMORY in error else ""
+            self._say(f"trial {record.number + 1} lost its {what}{why} and goes on from its last checkpoint")
             self._searcher.retry(record)
         elif isinstance(cause, NodeMismatch):
             self._searcher.retry(record)
@@ -238,8 +240,7 @@ def is_lost_with_its_node(error: RayActorError) -> bool:
 
 def _read_cause(trial: Trial) -> Exception | None:
     """Return what a trial died of, out of the file that Tune has written in this driver's scratch folder."""
-    file = Path(trial.pickled_error_file)
-    if not file.is_file():
+    if trial.pickled_error_file is None or not (file := Path(trial.pickled_error_file)).is_file():
         return None
     error = cloudpickle.loads(file.read_bytes())
     cause: Exception = error.cause if isinstance(error, RayTaskError) else error

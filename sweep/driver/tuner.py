@@ -18,6 +18,7 @@ from sweep.cluster.capacity import Capacity, Share
 from sweep.cluster.start import start_ray
 from sweep.cluster.versions import package_versions
 from sweep.driver.asha import build_scheduler
+from sweep.driver.killed_workers import killed_as_died
 from sweep.driver.messages import METRIC, PanelSettings, TrialSettings
 from sweep.driver.recorder import Listener, Recorder
 from sweep.driver.searcher import LedgerSearcher
@@ -139,7 +140,7 @@ def _tune(
 ) -> None:
     """Let Tune run the trials that the searcher hands out, each with its share of a node."""
     sweep = searcher.sweep
-    with tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
+    with killed_as_died(), tempfile.TemporaryDirectory(prefix="xpe-sweep-") as scratch:
         # not Tuner: it pickles the searcher and the callbacks for a restore that is never used
         tune.run(
             trainable,

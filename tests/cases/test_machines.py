@@ -355,3 +355,20 @@ def test_a_finished_experiment_says_that_nothing_is_left(
         run_here("search", str(file), "--storage", str(tmp_path), "--dry-run", "--num-samples", "7").split()
     )
     assert "so far 5 trials finished earlier are kept; 2 are new" in words
+
+
+def test_workers_that_ray_kills_for_memory_are_lost_trials_and_no_end(experiment: Path, tmp_path: Path) -> None:
+    """During the first start another program takes all memory: by what Ray is told, there is never enough."""
+    short = ("--set", "max_steps=40", "--set", "eval_steps=20")
+    low = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "300"}
+    output, errors = (process := start(experiment, tmp_path, *short, **low)).communicate(timeout=120)
+    assert process.returncode == 2 and "Traceback" not in output + errors
+    why = "its node ran low on memory, so Ray killed it"
+    assert f"trial 1 lost its worker ({why}) and goes on from its last checkpoint" in " ".join(
+        (output + errors).split()
+    )
+    assert f"error: no trial of mine was completed: {why}" in " ".join(errors.split())
+    process = start(experiment, tmp_path, *short)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert read_runs(tmp_path / "mine")["state"].to_list() == ["complete"]
