@@ -8,7 +8,6 @@ N sequences, T text tokens, L tokens of prompt and text, H hidden size.
 """
 
 import hashlib
-import inspect
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from xpe_core.backbones.embeddings import embed_tokens
+from xpe_core.backbones.embeddings import check_embeddings, embed_tokens
 from xpe_core.backbones.files import find_folder, first_line, silence_libraries
 from xpe_core.backbones.frozen_encoder import FrozenEncoder, can_encode
 from xpe_core.backbones.hub_attention import count_keys, read_keys, takes_keys, takes_past, use_attention
@@ -132,10 +131,6 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode, so that a surrounding module's `train()` does not switch dropout on."""
         return super().train(False)
-
-
-PROBE = 6
-"""Tokens that an encoder is tried with."""
 
 
 def load_backbone(name: str, device: str | torch.device = "cpu") -> Backbone:
@@ -255,10 +250,8 @@ def _load_backbone(name: str, device: torch.device) -> Backbone:
             f"backbone {name}: the weights in {folder} lack {len(lacking)} tensors that its config.json asks for, "
             f"or have them in another shape: {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''}"
         )
-    _check_embeddings(name, model)
-    backbone = Backbone(name, model)
-    _check_probe(backbone)
-    return backbone.to(device)
+    check_embeddings(name, model)
+    return Backbone(name, model).to(device)
 
 
 def _read_config(name: str, folder: Path) -> PreTrainedConfig:
@@ -279,40 +272,3 @@ def _read_config(name: str, folder: Path) -> PreTrainedConfig:
             "bidirectional encoders of text, such as BERT, XLM-R, DeBERTa and ModernBERT"
         )
     return config
-
-
-def _check_embeddings(name: str, model: PreTrainedModel) -> None:
-    """Refuse an encoder that cannot be given embeddings of its own hidden size."""
-    if "inputs_embeds" not in inspect.signature(model.forward).parameters:
-        raise InputError(f"backbone {name}: {type(model).__name__} cannot be given embeddings in the place of tokens")
-    width = model.get_input_embeddings().weight.shape[1]
-    if width != model.config.hidden_size:
-        raise InputError(
-            f"backbone {name}: word embeddings of size {width} under hidden states of size "
-            f"{model.config.hidden_size}; the two must be equal"
-        )
-
-
-def _check_probe(backbone: Backbone) -> None:
-    """Refuse an encoder that computes something else of embeddings than of the tokens that they are of."""
-    model = backbone.model
-    size, padding = model.get_input_embeddings().weight.shape[0], model.config.pad_token_id
-    token_ids = torch.tensor([[number for number in range(min(size, PROBE + 1)) if number != padding][:PROBE]])
-    has_types = "token_type_ids" in inspect.signature(model.forward).parameters
-    types = None
-    if has_types and getattr(model.config, "type_vocab_size", 0) > 1:
-        types = (torch.arange(token_ids.shape[1])[None] > 2).long()
-    try:
-        with torch.inference_mode():
-            named = {"input_ids": token_ids} if types is None else {"input_ids": token_ids, "token_type_ids": types}
-            expected = model(**named).last_hidden_state
-            found = model(inputs_embeds=backbone.embed(token_ids, types)).last_hidden_state
-    except Exception as error:  # each model of transformers has its own
-        raise InputError(
-            f"backbone {backbone.name}: {type(model).__name__} cannot be given embeddings: {first_line(error)}"
-        ) from error
-    if not torch.allclose(found, expected, atol=1e-3, rtol=1e-3):
-        raise InputError(
-            f"backbone {backbone.name}: {type(model).__name__} computes something else of embeddings than of tokens, "
-            "and virtual tokens are embeddings"
-        )
