@@ -38,7 +38,7 @@ answers = []
 for question, passage in enumerate(passages):
     window = max((index for index, owner in enumerate(owners) if owner == question), key=scores.__getitem__)
     first, last = divmod(places[window], start.shape[1])
-    answers.append(passage[offsets[window][first][0] : offsets[window][last][1]])
+    answers.append(passage[offsets[window][first][0] : offsets[window][last][1]].strip())
 print(answers)"""
 BESIDE = """\
 logits = hidden[:, -mask.shape[1] :] @ head["out.weight"].T + head["out.bias"]
@@ -48,7 +48,7 @@ QUESTION_ANSWERING = ModelClass(
     name="AutoModelForQuestionAnswering",
     task="QUESTION_ANS",
     pipeline_tag="question-answering",
-    title="a layer for the spans of answers",
+    title="a head for spans",
     reads="text",
     takes_types=False,
     outputs={kind: Output(encoder, LAYERS, ("qa_outputs",)) for encoder, kinds in ENCODERS.items() for kind in kinds},
