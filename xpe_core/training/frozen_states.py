@@ -1,7 +1,8 @@
 """The states that a readout reads where nothing is inserted: the same for all runs, seeds and steps.
 
-They are computed once a text and kept in the cache, a language and split at a time, so that training a readout alone
-takes no pass of the backbone. What is kept is float32, whatever the backbone was computed in.
+They are computed once and kept in the cache: what was asked for of a language and split, together. So training a
+readout alone takes no pass of the backbone, and of large data only what is used is computed. What others have asked
+for changes no digit. What is kept is float32, whatever the backbone was computed in.
 
 M rows of the data, H hidden size.
 """
@@ -50,12 +51,10 @@ class FrozenStates:
         self._states = torch.cat([self._states, new])
 
     def _group(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Return all rows of each language and split that has one of these rows."""
-        data = self._data
-        pairs = sorted({*zip(data.language_ids[rows].tolist(), data.split_ids[rows].tolist(), strict=True)})
-        return [
-            np.flatnonzero((data.language_ids == language) & (data.split_ids == split)) for language, split in pairs
-        ]
+        """Return these rows by language and split."""
+        languages, splits = self._data.language_ids[rows], self._data.split_ids[rows]
+        pairs = sorted({*zip(languages.tolist(), splits.tolist(), strict=True)})
+        return [rows[(languages == language) & (splits == split)] for language, split in pairs]
 
     def _read(self, rows: np.ndarray, step: Step) -> np.ndarray:
         """Return the states [M, H] of a group, from the cache where they are there."""

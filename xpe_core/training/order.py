@@ -1,6 +1,7 @@
 """In which order a run visits its training examples, and which of them make a batch."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -29,3 +30,11 @@ def draw_batches(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) ->
         for batch in np.random.default_rng(epoch).permutation(num_batches):
             yield indices[by_length[batch]]
         epoch += 1
+
+
+def list_visited(indices: np.ndarray, lengths: np.ndarray, config: RunConfig) -> np.ndarray:
+    """Return the rows that a run's steps visit, of rows that it may train on: all, if its steps can see them all."""
+    num_steps, batch_size = config.training.max_steps, config.training.batch_size
+    if num_steps * batch_size >= len(indices):
+        return indices
+    return np.unique(np.concatenate(list(islice(draw_batches(indices, lengths, config), num_steps))))

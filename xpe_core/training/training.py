@@ -33,7 +33,7 @@ from xpe_core.training.fitted import fit_readouts
 from xpe_core.training.further import Further, place_parameters
 from xpe_core.training.meter import Work
 from xpe_core.training.optimizers import StackedOptimizer
-from xpe_core.training.order import draw_batches
+from xpe_core.training.order import draw_batches, list_visited
 from xpe_core.training.outputs import Outputs
 from xpe_core.training.pack_state import PackProgress, Report, RunProgress
 from xpe_core.training.passes import Pass, Passes, cut_nothing
@@ -87,7 +87,8 @@ class Training:
         self._progress, self._work = PackProgress(len(self._runs), model.device), Work()
         self._outputs = Outputs(model, data)
         if model.readout.trains:
-            self._outputs.prepare(np.concatenate([run.rows for run in self._runs]), in_training=True)
+            visited = [list_visited(run.rows, data.lengths[run.rows], run.config) for run in self._runs]
+            self._outputs.prepare(np.concatenate(visited), in_training=True)
         else:
             fit_readouts(model, data, self._runs)
         self._passes = Passes(model.device, model.num_tokens, model.owns_weights)

@@ -104,6 +104,26 @@ def test_a_damaged_file_of_the_cache_is_made_again(config: RunConfig, own_cache:
     assert torch.equal(FrozenStates(pack, data).take(rows), expected)
 
 
+def test_only_what_is_asked_for_is_computed_whatever_was_asked_for_before(config: RunConfig, own_cache: Path) -> None:
+    pack, data = build(config)
+    rows = data.select(["eng_Latn"], "train")
+    alone = FrozenStates(pack, data).take(rows[5:9])
+    states = FrozenStates(pack, data)
+    states.take(rows[:7])
+    assert torch.equal(FrozenStates(pack, data).take(rows[5:9]), alone)
+    torch.testing.assert_close(states.take(rows[5:9]), alone, atol=1e-5, rtol=0)
+    assert sorted(len(np.load(file)) for file in (own_cache / "states").glob(f"*/{FILE}")) == [2, 4, 7]
+
+
+def test_few_steps_on_many_examples_compute_only_what_they_visit(config: RunConfig, own_cache: Path) -> None:
+    few = config.with_values(batch_size=4, max_steps=3, eval_steps=3)
+    pack, data = build(few)
+    list(train(pack, data))
+    kept = sum(len(np.load(file)) for file in (own_cache / "states").glob(f"*/{FILE}"))
+    visited = kept - len(data.select(LANGUAGES[:2], "validation"))
+    assert 12 <= visited <= 12 * len(pack.configs) < len(data.select(LANGUAGES[:2], "train"))
+
+
 def test_data_of_which_rows_were_left_out_have_states_of_their_own(config: RunConfig) -> None:
     pack, data = build(config)
     rows = data.select(["eng_Latn"], "train")

@@ -30,7 +30,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 IDLE = "attention.self.key.bias"
 """It changes no output, so its gradient is rounding error, of which optimizers make whole updates."""
-SHARED = ("dataset", "source_set", "batch_size", "max_steps", "eval_steps", "max_length", "learning_rate", "precision")
+SHARED = ("dataset", "source_set", "batch_size", "max_length", "learning_rate", "precision")
+STEPS = {"max_steps": 15, "eval_steps": 5}
 
 
 def test_every_tuning_is_tried_here() -> None:
@@ -59,7 +60,13 @@ def encoder(request: pytest.FixtureRequest, backbone: str, tmp_path: Path) -> st
 def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
     base: dict[str, Any], encoder: str, case: str, optimizer: str, rate: float
 ) -> None:
-    values = {**{name: base[name] for name in SHARED}, **CASES[case], "pooling": "mean", "optimizer": optimizer}
+    values = {
+        **{name: base[name] for name in SHARED},
+        **STEPS,
+        **CASES[case],
+        "pooling": "mean",
+        "optimizer": optimizer,
+    }
     values["backbone_dropout"] = rate
     config = RunConfig(**{**values, "backbone": encoder})
     alone, _, _ = train_pack([config.with_seed(3)])
@@ -76,7 +83,7 @@ def test_a_run_ends_with_the_same_weights_alone_and_in_a_pack(
 def test_a_batch_in_parts_gives_the_same_weights(
     base: dict[str, Any], encoder: str, case: str, rate: float, monkeypatch: Any
 ) -> None:
-    values = {**{name: base[name] for name in SHARED}, **CASES[case], "backbone_dropout": rate}
+    values = {**{name: base[name] for name in SHARED}, **STEPS, **CASES[case], "backbone_dropout": rate}
     config = RunConfig(**{**values, "backbone": encoder})
     whole, _, _ = train_pack([config])
     monkeypatch.setattr("xpe_core.training.passes.CPU_POSITIONS", 40)
@@ -91,7 +98,7 @@ def test_a_batch_in_parts_gives_the_same_weights(
 def test_a_training_with_dropout_in_the_backbone_goes_on_from_a_checkpoint(
     base: dict[str, Any], encoder: str, case: str
 ) -> None:
-    values = {**{name: base[name] for name in SHARED}, **CASES[case], "backbone_dropout": 0.2}
+    values = {**{name: base[name] for name in SHARED}, **STEPS, **CASES[case], "backbone_dropout": 0.2}
     config = RunConfig(**{**values, "backbone": encoder, "max_steps": 9, "eval_steps": 9})
     data = load_tokens(config.source, config.backbone, config.data.max_length)
 
