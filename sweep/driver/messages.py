@@ -194,11 +194,11 @@ class TrialReport:
     """Whether this is the trial's last report: it is finished, or the scheduler stops it."""
     runs: tuple[RunResult, ...] = ()
     """In the order of the trial's runs; none in a tick."""
-    evaluations: tuple[RunScores, ...] = ()
+    evaluations: tuple[RunScores, ...] = field(default=(), repr=False)  # Tune writes out what it gets, for a log
     provenance: Provenance | None = None
-    adapters: Mapping[str, bytes] = field(default_factory=dict)
+    adapters: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     """The files of the complete runs' trained parts by run_id, where they are kept."""
-    checkpoint: bytes | None = None
+    checkpoint: bytes | None = field(default=None, repr=False)
 
     def to_wire(self) -> Wire:
         """Return the result that Tune carries, with what Tune itself reads."""

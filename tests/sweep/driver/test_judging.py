@@ -318,3 +318,9 @@ def test_tune_may_stop_once_all_running_trials_are_saved_and_none_is_handed_out_
     driver.recorder._saved.add(running.trial_id)
     driver.recorder.on_step_end(0, [running, ended])
     assert driver.stopping.ready
+
+
+def test_what_tune_writes_out_of_a_report_does_not_grow_with_what_was_trained() -> None:
+    """Tune makes a text of every result for its log, and a checkpoint of full fine-tuning has a gigabyte."""
+    report = TrialReport(step=4, adapters={"some": bytes(10**7)}, checkpoint=bytes(10**7))
+    assert len(repr(report)) < 1000 and len(repr(report.to_wire())) < 1000
