@@ -57,7 +57,7 @@ def main() -> None:
 
 def write_experiments(place: Path, dataset: str, backbone: str) -> None:
     """Write a short and a longer experiment whose outcome does not depend on what ends when."""
-    for name, steps, samples in (("first", 40, 2), ("second", 600, 3)):
+    for name, steps, samples in (("first", 40, 2), ("second", 1000, 3)):
         values = make_search(dataset, backbone)
         values["base"] |= {"max_steps": steps, "eval_steps": steps // 2 if name == "first" else 50}
         values["scheduler"]["grace_period"] = steps
