@@ -1,9 +1,8 @@
 """Workers that Ray kills since their node runs low on memory, as Tune should see them: as workers that died."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
@@ -17,10 +16,15 @@ def killed_as_died() -> Iterator[None]:
 
     Ray's error for it is no RayActorError, and on any other Tune's manager of actors (Ray 2.56) ends the experiment.
     """
-    with ExitStack() as stack:
-        for name in ("_actor_start_failed", "_actor_task_failed"):
-            stack.enter_context(patch.object(RayActorManager, name, _as_died(getattr(RayActorManager, name))))
+    names = ("_actor_start_failed", "_actor_task_failed")
+    theirs = {name: getattr(RayActorManager, name) for name in names if hasattr(RayActorManager, name)}
+    try:
+        for name, fail in theirs.items():
+            setattr(RayActorManager, name, _as_died(fail))
         yield
+    finally:
+        for name, fail in theirs.items():
+            setattr(RayActorManager, name, fail)
 
 
 def _as_died(fail: Callable[..., None]) -> Callable[..., None]:

@@ -205,11 +205,11 @@ def name_head(adapter: Adapter, names: Mapping[str, str] | None = None) -> Param
     return {f"{theirs}.{part}": own[f"{layer}.{part}"] for layer, theirs in names.items() for part in PARTS}
 
 
-def check_problem(problem_type: object, num_outputs: int, folder: Path) -> None:
+def check_problem(problem_type: object, num_outputs: int, where: str | Path) -> None:
     """Raise InputError where what transformers calls `problem_type` is none of one class out of several."""
     if problem_type not in (None, SINGLE_LABEL) or num_outputs < 2:
         what = f"problem_type={problem_type}" if problem_type not in (None, SINGLE_LABEL) else "a single output"
-        raise InputError(f"adapter {folder}: its model has {what}; allowed is one class out of several, {SINGLE_LABEL}")
+        raise InputError(f"adapter {where}: its model has {what}; allowed is one class out of several, {SINGLE_LABEL}")
 
 
 def refuse_others(tensors: Parameters, folder: Path) -> None:
@@ -232,6 +232,8 @@ def name_classes(
     bias = head[f"{readout}.{READOUTS[readout].class_tensors[-1]}"]
     if bias.ndim != 1 or not len(bias):
         raise InputError(f"adapter {where}: the bias of its head has the shape {list(bias.shape)}; wanted is [classes]")
+    if known is None:
+        check_problem(None, len(bias), where)
     unknown = tuple(f"LABEL_{index}" for index in range(len(bias)))
     for names, source in ((known, SIDECAR), (given, "label_names")):
         if names is not None and len(names) != len(bias):

@@ -20,6 +20,7 @@ from xpe_core.adapters.layout import (
     PARTS,
     SIDECAR,
     check_problem,
+    describe_readout,
     find_class,
     find_readout,
     name_classes,
@@ -37,7 +38,6 @@ from xpe_core.errors import InputError
 from xpe_core.readouts import READOUTS
 from xpe_core.readouts.model_class import ModelClass, Output
 from xpe_core.stacked import Parameters
-from xpe_core.tasks import TASKS
 from xpe_core.tunings import TUNINGS, is_alone
 from xpe_core.validation import build_config
 
@@ -189,8 +189,7 @@ def _find_foreign(config: PreTrainedConfig, folder: Path) -> str:
 
 def _describe_foreign(folder: Path, readout: str, found: ModelClass) -> dict[str, object]:
     """Return what is known of a model that other tools have trained."""
-    task = next(name for name, task in TASKS.items() if task.asks == READOUTS[readout].gives)
-    known = {"backbone": str(folder), "task": task, "tuning": OWNING, "readout": readout}
+    known = {"backbone": str(folder), "tuning": OWNING, "readout": readout, **describe_readout(readout)}
     return {**known, **READOUTS[readout].read_as(found.reads)}
 
 

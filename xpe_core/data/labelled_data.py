@@ -32,8 +32,6 @@ CACHE = 3
 """Counts up where the cache holds something else of the same files."""
 AS_EVER, READ_ANEW, IN_GROUPS = READINGS = (1, 2, 3)
 """How data are read: as by the first version, otherwise than by it, and with groups that are held out together."""
-
-
 HELD_OUT_BY = ("split_ids", "language_ids", "labels", "groups")
 """Arrays of the cache, as `hold_out` takes them."""
 

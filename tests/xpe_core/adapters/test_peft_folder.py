@@ -200,6 +200,12 @@ def test_an_adapter_that_another_tool_saved_has_unknown_classes_until_they_are_g
     assert "its head has 3 classes; label_names names 2" in refusal(folder, ["x", "y"])
 
 
+def test_an_adapter_of_another_tool_with_one_output_is_none_of_classes(folder: Path) -> None:
+    head = "base_model.classifier.out_proj"
+    change_tensors(folder, **{f"{head}.weight": torch.zeros(1, 32), f"{head}.bias": torch.zeros(1)})
+    assert "its model has a single output; allowed is one class out of several" in refusal(folder)
+
+
 def test_known_classes_are_not_renamed(exported: Exported) -> None:
     folder = exported["bert", "xpe", "first"][1]
     assert read_adapter(folder, NAMES).label_names == NAMES
