@@ -79,7 +79,7 @@ class Life(threading.Thread):
         """Say that the main thread has noticed, and return what to raise; the process ends within END_SECONDS."""
         assert self.lost is not None
         self._left.set()
-        atexit.register(_end)  # before Ray's own, which waits for what is gone
+        atexit.register(self._end)  # before Ray's own, which waits for what is gone
         if self._is_main:
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         return self.lost
@@ -125,13 +125,40 @@ class Life(threading.Thread):
             )
             if self._folder:
                 shutil.rmtree(self._folder, ignore_errors=True)
-            _end()
+            self._end()
         time.sleep(END_SECONDS)
+        self._end()
+
+    def _end(self) -> NoReturn:
+        kill_raylets(self._servers.get("raylet") if self._children else None)
         _end()
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         if self.lost is not None and not self._left.is_set():
             raise self.lost
+
+
+def kill_raylets(lost: psutil.Process | None = None) -> None:
+    """Kill the raylets that this process started, with their workers and agents, and those of one that was `lost`.
+
+    An agent whose raylet is gone ends too late by itself: it waits a minute for a server that is gone as well.
+    """
+    doomed = []
+    with suppress(psutil.Error):
+        for raylet in (child for child in psutil.Process().children() if child.name() == "raylet"):
+            doomed += [raylet, *raylet.children(recursive=True)]
+    if lost is not None:
+        doomed += [process for process in psutil.process_iter() if _is_of(process, lost.pid)]
+    for process in doomed:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _is_of(process: psutil.Process, raylet: int) -> bool:
+    try:
+        return process.environ().get("RAY_RAYLET_PID") == str(raylet)
+    except (psutil.Error, OSError):
+        return False
 
 
 def _is_alive(process: psutil.Process) -> bool:

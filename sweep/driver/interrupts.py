@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from sweep.cluster.life import kill_raylets
+
 NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal was closed"}
 """What each signal is to a person; all are answered alike."""
 
@@ -83,7 +85,8 @@ def _wait(here: socket.socket, numbers: set[int], say: Say, answer: Answer, pati
 
 
 def end_now(status: int) -> None:
-    """End the process as it is, with the terminal's cursor shown again."""
+    """End the process as it is, and the Ray that it started, with the terminal's cursor shown again."""
+    kill_raylets()
     with suppress(OSError, ValueError):
         if sys.__stdout__ is not None and sys.__stdout__.isatty():
             os.write(sys.__stdout__.fileno(), b"\r\n\x1b[?25h")

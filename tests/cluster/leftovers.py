@@ -13,7 +13,7 @@ def mark() -> dict[str, str]:
     return {MARK: uuid.uuid4().hex}
 
 
-def find_left(marked: dict[str, str], seconds: float = 60.0) -> list[str]:
+def find_left(marked: dict[str, str], seconds: float = 120.0) -> list[str]:
     """Return the command lines of processes with this mark that outlive so many seconds; [] as soon as none is left."""
     deadline = time.monotonic() + seconds
     while True:
